@@ -1,0 +1,2 @@
+//! The `s3d` command.
+fn main() {}

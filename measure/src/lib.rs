@@ -1,0 +1,1 @@
+//! Turns a model and a request into a run directory of raw observations.

@@ -1,0 +1,1 @@
+//! The S3D engine: turns tokens into tokens.

@@ -1,0 +1,1 @@
+//! The S3D cost model: from measurements to the choice, pure and exact.
