@@ -1,1 +1,41 @@
 //! The nouns of S3D, their units, and how they are written down.
+//!
+//! The record is the interface of this project: `measure` writes a [`RunDir`], and everything after
+//! it (`simulator`, `reports`, the commands) only reads one. This crate is the only one that reads
+//! and writes records, and it computes nothing: counts and raw samples are kept, rates and means are
+//! derived later. No file format of another project, no clock, no model is known here.
+//!
+//! ```
+//! use s3d_data::{Drafting, Plan, Predictors, SkipWindow};
+//! let window = SkipWindow::symmetric(12, 6)?;                        // layers 3..9 of 12
+//! let plan = Plan::window(Drafting::Simultaneous, window, Predictors::new(4)?);
+//! assert_eq!(plan.to_string(), "3..9:4");
+//! assert_eq!(window.skip_ratio(12)?.get(), 0.5);
+//! # Ok::<(), s3d_data::Error>(())
+//! ```
+
+pub mod acceptance;
+mod error;
+pub mod journal;
+pub mod plan;
+pub mod profile;
+pub mod recommendation;
+pub mod run;
+pub mod store;
+pub mod units;
+
+pub use acceptance::{AcceptanceCounts, Trace};
+pub use error::{Error, Result};
+pub use journal::{Journal, Observation};
+pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
+pub use profile::{
+    Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
+};
+pub use recommendation::{
+    AcceptancePoint, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
+    PredictionError, Recommendation,
+};
+pub use run::{
+    Cache, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
+};
+pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Seconds};

@@ -1,0 +1,151 @@
+//! The journal: one JSON object a line, appended and flushed, so that a kill at any byte loses at
+//! most the line being written.
+
+use crate::acceptance::Trace;
+use crate::profile::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// One finished observation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Observation {
+    /// A row of `latency.csv`.
+    Latency(LatencySample),
+    /// A line of `acceptance.jsonl`.
+    Trace(Trace),
+    /// A row of `throughput.csv`.
+    Throughput(ThroughputSample),
+    /// A row of `memory.csv`.
+    Memory(MemoryRecord),
+    /// A row of `near_ties.csv`.
+    NearTie(NearTie),
+    /// A stage is complete: nothing of it is measured again.
+    Finished {
+        /// The stage's name.
+        stage: String,
+    },
+}
+
+/// The writing end of a journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens (or creates) a journal for appending; a torn last line is cut off first.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is malformed before its last line.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Observation>)> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|e| Error::io("open", path, e))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(|e| Error::io("read", path, e))?;
+        let (entries, kept) = parse(&text, path)?;
+        file.set_len(kept as u64).map_err(|e| Error::io("truncate", path, e))?;
+        file.seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", path, e))?;
+        Ok((Self { path: path.to_path_buf(), file }, entries))
+    }
+
+    /// Appends observations with one write: they are read back together or up to the torn line.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was written before stays.
+    pub fn append(&mut self, entries: &[Observation]) -> Result<()> {
+        let mut text = Vec::new();
+        for entry in entries {
+            serde_json::to_writer(&mut text, entry)
+                .map_err(|e| Error::malformed(&self.path, e.to_string()))?;
+            text.push(b'\n');
+        }
+        self.file.write_all(&text).map_err(|e| Error::io("append to", &self.path, e))?;
+        self.file.flush().map_err(|e| Error::io("append to", &self.path, e))
+    }
+}
+
+/// Reads all whole lines of the journal at `path`; none where there is no file.
+///
+/// # Errors
+/// When it cannot be read or is malformed before its last line.
+pub fn read(path: &Path) -> Result<Vec<Observation>> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(parse(&text, path)?.0),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("read", path, e)),
+    }
+}
+
+/// The entries of whole lines, and the number of bytes they take.
+fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
+    let kept = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+    let mut entries = Vec::new();
+    for (number, line) in text[..kept].split(|&b| b == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        entries.push(serde_json::from_slice(line).map_err(|e| {
+            Error::malformed_at(path, number as u64 + 1, format!("not an observation: {e}"))
+        })?);
+    }
+    Ok((entries, kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Origin;
+    use proptest::prelude::*;
+
+    fn sample(n: usize) -> Vec<Observation> {
+        (0..n)
+            .map(|i| match i % 2 {
+                0 => Observation::Finished { stage: format!("stage {i}") },
+                _ => Observation::Memory(MemoryRecord {
+                    item: "peak".into(),
+                    context: i,
+                    width: 5,
+                    bytes: 1 << 40,
+                    origin: Origin::Measured,
+                }),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_prefix_reads_back_and_goes_on(n in 0usize..12, cut in 0.0f64..1.0) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("journal.jsonl");
+            let written = sample(n);
+            Journal::open(&path).unwrap().0.append(&written).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            let keep = (bytes.len() as f64 * cut) as usize;
+            std::fs::write(&path, &bytes[..keep]).unwrap();
+
+            let (mut journal, entries) = Journal::open(&path).unwrap();
+            prop_assert!(entries.len() <= n && entries == written[..entries.len()]);
+            journal.append(&written[entries.len()..]).unwrap();
+            prop_assert_eq!(read(&path).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn a_bad_line_in_the_middle_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        std::fs::write(&path, "{\"kind\":\"finished\",\"stage\":\"a\"}\nnonsense\n").unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("journal.jsonl, line 2"), "{message}");
+    }
+}

@@ -1,0 +1,446 @@
+//! What can be skipped and drafted: windows, predictors, drafting, and plans in text.
+//!
+//! Letters of the paper are explained here once: `L` = layers of the model, `[s, e)` = [`SkipWindow`],
+//! `beta = (e - s) / L` = [`SkipRatio`], `gamma` = [`Predictors`].
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Contiguous layers `[start, end)` left out while drafting (`[s, e)` in the paper). May be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SkipWindow {
+    start: usize,
+    end: usize,
+}
+
+impl SkipWindow {
+    /// The window `[start, end)`.
+    ///
+    /// # Errors
+    /// When `end < start`.
+    pub fn new(start: usize, end: usize) -> Result<Self> {
+        if end < start {
+            return Err(Error::invalid(format!(
+                "a skip window ends at or after its start; found {start}..{end}"
+            )));
+        }
+        Ok(Self { start, end })
+    }
+
+    /// The window of `skipped` layers in the middle of `layers`: it starts at
+    /// `floor((layers - skipped) / 2)`.
+    ///
+    /// # Errors
+    /// When `skipped >= layers` (a draft pass needs at least one layer).
+    pub fn symmetric(layers: usize, skipped: usize) -> Result<Self> {
+        if skipped >= layers {
+            return Err(Error::invalid(format!(
+                "cannot skip {skipped} of {layers} layers: a draft pass needs at least one"
+            )));
+        }
+        let start = (layers - skipped) / 2;
+        Self::new(start, start + skipped)
+    }
+
+    /// All symmetric windows of a model, from the empty one to the one that keeps one layer.
+    pub fn all_symmetric(layers: usize) -> Vec<Self> {
+        (0..layers).filter_map(|k| Self::symmetric(layers, k).ok()).collect()
+    }
+
+    /// First skipped layer.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// First layer after the skipped ones.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Number of skipped layers (`k` in the paper).
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether nothing is skipped.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `layer` is skipped.
+    pub fn contains(&self, layer: usize) -> bool {
+        (self.start..self.end).contains(&layer)
+    }
+
+    /// The share of `layers` that is skipped.
+    ///
+    /// # Errors
+    /// When the window does not fit into `layers` or leaves no layer.
+    pub fn skip_ratio(&self, layers: usize) -> Result<SkipRatio> {
+        if self.end > layers {
+            return Err(Error::invalid(format!(
+                "skip window {self} does not fit a model of {layers} layers"
+            )));
+        }
+        SkipRatio::new(self.len() as f64 / layers as f64)
+    }
+}
+
+impl fmt::Display for SkipWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start, self.end)
+    }
+}
+
+impl FromStr for SkipWindow {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::invalid(format!("expected a skip window such as 4..8, found '{text}'"));
+        let (start, end) = text.split_once("..").ok_or_else(bad)?;
+        Self::new(start.parse().map_err(|_| bad())?, end.parse().map_err(|_| bad())?)
+    }
+}
+
+/// The share of layers that a draft pass leaves out (`beta` in the paper), in `[0, 1)`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct SkipRatio(f64);
+
+impl SkipRatio {
+    /// A skip ratio.
+    ///
+    /// # Errors
+    /// Outside `[0, 1)`.
+    pub fn new(value: f64) -> Result<Self> {
+        if (0.0..1.0).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(Error::invalid(format!("a skip ratio lies in [0, 1); found {value}")))
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for SkipRatio {
+    type Error = Error;
+    fn try_from(value: f64) -> Result<Self> {
+        Self::new(value)
+    }
+}
+
+impl From<SkipRatio> for f64 {
+    fn from(ratio: SkipRatio) -> f64 {
+        ratio.0
+    }
+}
+
+/// Tokens drafted in one iteration (`gamma` in the paper), at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "usize", into = "usize")]
+pub struct Predictors(usize);
+
+impl Predictors {
+    /// The largest number accepted anywhere; far above any useful draft.
+    pub const MAX: usize = 64;
+
+    /// A number of predictors.
+    ///
+    /// # Errors
+    /// Outside `1..=64`.
+    pub fn new(value: usize) -> Result<Self> {
+        if (1..=Self::MAX).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(Error::invalid(format!(
+                "the number of predictors lies in 1..={}; found {value}",
+                Self::MAX
+            )))
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl TryFrom<usize> for Predictors {
+    type Error = Error;
+    fn try_from(value: usize) -> Result<Self> {
+        Self::new(value)
+    }
+}
+
+impl From<Predictors> for usize {
+    fn from(predictors: Predictors) -> usize {
+        predictors.0
+    }
+}
+
+impl fmt::Display for Predictors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How drafts are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drafting {
+    /// One pass over the last token and `gamma - 1` mask tokens (S3D, arXiv 2405.20314).
+    Simultaneous,
+    /// `gamma` passes of width 1, each fed the draft before (Draft & Verify, arXiv 2309.08168).
+    Sequential,
+}
+
+impl Drafting {
+    /// Both draftings, in the order used everywhere.
+    pub const ALL: [Self; 2] = [Self::Simultaneous, Self::Sequential];
+
+    /// The word used in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simultaneous => "simultaneous",
+            Self::Sequential => "sequential",
+        }
+    }
+}
+
+impl fmt::Display for Drafting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Drafting {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "simultaneous" | "sim" => Ok(Self::Simultaneous),
+            "sequential" | "seq" => Ok(Self::Sequential),
+            _ => Err(Error::invalid(format!(
+                "expected drafting 'simultaneous' or 'sequential', found '{text}'"
+            ))),
+        }
+    }
+}
+
+/// A free set of sub-layers to skip, in the JSON form that Draft & Verify and SWIFT publish.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSet {
+    /// Layers whose attention sub-layer is left out, rising.
+    pub attention: Vec<usize>,
+    /// Layers whose MLP sub-layer is left out, rising.
+    pub mlp: Vec<usize>,
+}
+
+/// What a draft pass leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Skip {
+    /// A contiguous window of whole layers.
+    Window(SkipWindow),
+    /// A free set of sub-layers, with the name (file) it goes by in text.
+    Set {
+        /// The file it was read from; its name in plans.
+        file: String,
+        /// The sub-layers.
+        layers: Arc<LayerSet>,
+    },
+}
+
+impl Skip {
+    /// The window, when it is one.
+    pub fn window(&self) -> Option<SkipWindow> {
+        match self {
+            Self::Window(window) => Some(*window),
+            Self::Set { .. } => None,
+        }
+    }
+
+    /// Whether the attention sub-layer of `layer` is left out.
+    pub fn skips_attention(&self, layer: usize) -> bool {
+        match self {
+            Self::Window(window) => window.contains(layer),
+            Self::Set { layers, .. } => layers.attention.binary_search(&layer).is_ok(),
+        }
+    }
+
+    /// Whether the MLP sub-layer of `layer` is left out.
+    pub fn skips_mlp(&self, layer: usize) -> bool {
+        match self {
+            Self::Window(window) => window.contains(layer),
+            Self::Set { layers, .. } => layers.mlp.binary_search(&layer).is_ok(),
+        }
+    }
+}
+
+impl From<SkipWindow> for Skip {
+    fn from(window: SkipWindow) -> Self {
+        Self::Window(window)
+    }
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window(window) => window.fmt(f),
+            Self::Set { file, .. } => write!(f, "set={file}"),
+        }
+    }
+}
+
+/// A speculative plan: what to skip, how to draft, how many tokens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DraftPlan {
+    /// How drafts are made.
+    pub drafting: Drafting,
+    /// What the draft pass leaves out.
+    pub skip: Skip,
+    /// Tokens drafted per iteration.
+    pub predictors: Predictors,
+}
+
+impl fmt::Display for DraftPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = match self.drafting {
+            Drafting::Simultaneous => "",
+            Drafting::Sequential => "seq:",
+        };
+        write!(f, "{prefix}{}:{}", self.skip, self.predictors)
+    }
+}
+
+/// A way to decode, as it is written in flags, tables and records.
+///
+/// `plain`; `stock` = plain decoding on candle's own matmul; `4..8:3`; `seq:4..8:3`;
+/// `set=FILE:3`; `seq:set=FILE:3`.
+///
+/// ```
+/// let plan: s3d_data::Plan = "seq:4..8:3".parse()?;
+/// assert_eq!(plan.to_string(), "seq:4..8:3");
+/// # Ok::<(), s3d_data::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Plan {
+    /// Plain greedy decoding.
+    Plain,
+    /// Plain decoding on candle's own matmul.
+    Stock,
+    /// Self-speculative decoding.
+    Speculate(DraftPlan),
+}
+
+impl Plan {
+    /// The simultaneous or sequential plan that skips `window` and drafts `predictors` tokens.
+    pub fn window(drafting: Drafting, window: SkipWindow, predictors: Predictors) -> Self {
+        Self::Speculate(DraftPlan { drafting, skip: window.into(), predictors })
+    }
+
+    /// The speculative plan, when it is one.
+    pub fn draft(&self) -> Option<&DraftPlan> {
+        match self {
+            Self::Speculate(plan) => Some(plan),
+            Self::Plain | Self::Stock => None,
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain"),
+            Self::Stock => f.write_str("stock"),
+            Self::Speculate(plan) => plan.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Plan {
+    type Err = Error;
+
+    /// Reads a plan; `set=FILE` reads FILE.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "plain" => return Ok(Self::Plain),
+            "stock" => return Ok(Self::Stock),
+            _ => {}
+        }
+        let (drafting, rest) = match text.strip_prefix("seq:") {
+            Some(rest) => (Drafting::Sequential, rest),
+            None => (Drafting::Simultaneous, text),
+        };
+        let bad = || {
+            Error::invalid(format!(
+                "expected a plan such as plain, stock, 4..8:3, seq:4..8:3 or set=FILE:3, found '{text}'"
+            ))
+        };
+        let (skip, predictors) = rest.rsplit_once(':').ok_or_else(bad)?;
+        let predictors = Predictors::new(predictors.parse().map_err(|_| bad())?)?;
+        let skip = match skip.strip_prefix("set=") {
+            Some(file) => Skip::Set {
+                file: file.to_string(),
+                layers: Arc::new(crate::store::load_layer_set(file.as_ref())?),
+            },
+            None => Skip::Window(skip.parse().map_err(|_| bad())?),
+        };
+        Ok(Self::Speculate(DraftPlan { drafting, skip, predictors }))
+    }
+}
+
+impl TryFrom<String> for Plan {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Plan> for String {
+    fn from(plan: Plan) -> String {
+        plan.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn symmetric_windows_start_at_the_floor() {
+        // source: cost-model, section 1: symmetric(k) starts at floor((L - k) / 2)
+        assert_eq!(SkipWindow::symmetric(12, 5).unwrap().to_string(), "3..8");
+        assert_eq!(SkipWindow::symmetric(10, 4).unwrap().to_string(), "3..7");
+        assert!(SkipWindow::symmetric(12, 12).is_err());
+        assert_eq!(SkipWindow::all_symmetric(12).len(), 12);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in
+            ["", "plane", "4..8", "8..4:3", "4..8:0", "4..8:x", "seq:4:3", "4..8:-1", "4..8:99"]
+        {
+            assert!(bad.parse::<Plan>().is_err(), "{bad}");
+        }
+        assert!(SkipRatio::new(1.0).is_err() && SkipRatio::new(f64::NAN).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn plans_read_back(start in 0usize..40, len in 0usize..40, gamma in 1usize..20, seq: bool) {
+            let drafting = Drafting::ALL[usize::from(seq)];
+            let window = SkipWindow::new(start, start + len).unwrap();
+            let plan = Plan::window(drafting, window, Predictors::new(gamma).unwrap());
+            prop_assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+        }
+    }
+}

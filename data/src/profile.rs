@@ -1,0 +1,193 @@
+//! What was measured on a device: the model's shape, latency samples, memory, throughput blocks.
+
+use crate::plan::Plan;
+use serde::{Deserialize, Serialize};
+
+/// The shape of a Llama-style decoder; enough to count its bytes and operations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelShape {
+    /// Decoder layers (`L` in the paper).
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Width of the gated MLP.
+    pub intermediate: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key-value heads.
+    pub kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Vocabulary, masks not counted.
+    pub vocab: usize,
+    /// Whether the head shares the embedding's weights.
+    pub tied: bool,
+    /// Mask embeddings (0 where the checkpoint has none).
+    pub masks: usize,
+}
+
+impl ModelShape {
+    /// Parameters of one decoder layer: projections, MLP and its two norms.
+    pub fn layer_parameters(&self) -> u64 {
+        let q = self.hidden * self.heads * self.head_dim;
+        let kv = self.hidden * self.kv_heads * self.head_dim;
+        let mlp = self.hidden * self.intermediate;
+        (2 * q + 2 * kv + 3 * mlp + 2 * self.hidden) as u64
+    }
+
+    /// All parameters: embedding, layers, last norm, head (if untied), masks.
+    pub fn parameters(&self) -> u64 {
+        let table = (self.vocab * self.hidden) as u64;
+        let tables = if self.tied { table } else { 2 * table };
+        let rest = (self.hidden + self.masks * self.hidden) as u64;
+        tables + self.layers as u64 * self.layer_parameters() + rest
+    }
+
+    /// Key-value elements that one token of context holds, over all layers.
+    pub fn kv_elements_per_token(&self) -> u64 {
+        (2 * self.layers * self.kv_heads * self.head_dim) as u64
+    }
+}
+
+/// A part of a pass that is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    /// Token (and mask) embedding.
+    Embed,
+    /// Attention sub-layer of one layer, its norm and residual included.
+    Attention,
+    /// MLP sub-layer of one layer, its norm and residual included.
+    Mlp,
+    /// Last norm, head and arg max.
+    Head,
+    /// What a pass costs beside its components.
+    Rest,
+    /// A whole pass at full depth, outside of speculation.
+    FullPass,
+    /// A whole draft pass.
+    DraftPass,
+    /// A whole verify pass.
+    VerifyPass,
+}
+
+/// One raw latency observation: a row of `latency.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencySample {
+    /// Index into the machines of `run.json`.
+    pub machine: usize,
+    /// What was timed.
+    pub component: Component,
+    /// Its layer, for `attention` and `mlp`.
+    pub layer: Option<usize>,
+    /// The plan that was running, where there was one (the skip of a draft pass).
+    pub plan: Option<Plan>,
+    /// Tokens fed to the pass (`w`).
+    pub width: usize,
+    /// Tokens committed, the one being fed counted in (`c`).
+    pub context: usize,
+    /// The block of the schedule.
+    pub block: usize,
+    /// Place in the block.
+    pub order: usize,
+    /// 1 for the second copy of the control cell, else 0.
+    pub copy: usize,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// One end-to-end generation: a row of `throughput.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThroughputSample {
+    /// Index into the machines of `run.json`.
+    pub machine: usize,
+    /// The block of the schedule.
+    pub block: usize,
+    /// Place in the block.
+    pub order: usize,
+    /// 1 for the second copy of the control cell, else 0.
+    pub copy: usize,
+    /// How it was decoded.
+    pub plan: Plan,
+    /// The prompt's name.
+    pub id: String,
+    /// Output tokens.
+    pub tokens: usize,
+    /// Iterations (plain: steps) after the prompt pass.
+    pub iterations: usize,
+    /// Prompt pass, the token it commits included.
+    pub prompt_seconds: f64,
+    /// All draft passes.
+    pub draft_seconds: f64,
+    /// All verify passes (plain: all steps).
+    pub verify_seconds: f64,
+    /// The whole generation, prompt pass included.
+    pub seconds: f64,
+}
+
+/// Where a memory figure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Read from the system or the device.
+    Measured,
+    /// Computed from the shape.
+    Computed,
+}
+
+/// A row of `memory.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryRecord {
+    /// `weights`, `kv_cache`, `activations`, `masks`, `peak`.
+    pub item: String,
+    /// The context it holds for, in tokens.
+    pub context: usize,
+    /// The widest pass it holds for.
+    pub width: usize,
+    /// Bytes.
+    pub bytes: u64,
+    /// Measured or computed.
+    pub origin: Origin,
+}
+
+/// A position whose top-1 token differs between two ways to compute it: a row of `near_ties.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NearTie {
+    /// The prompt's name.
+    pub id: String,
+    /// Output position, from 0.
+    pub position: usize,
+    /// First way, such as `f32 width 1`.
+    pub first: String,
+    /// Second way.
+    pub second: String,
+    /// Token chosen by the first way.
+    pub first_token: u32,
+    /// Token chosen by the second way.
+    pub second_token: u32,
+    /// Gap between the two tokens' logits by the first way.
+    pub logit_gap: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn llama_2_7b_has_its_published_parameter_count() {
+        // source: Touvron et al., arXiv 2307.09288: 6.74e9 parameters (6,738,415,616 in the checkpoint)
+        let shape = ModelShape {
+            layers: 32,
+            hidden: 4096,
+            intermediate: 11008,
+            heads: 32,
+            kv_heads: 32,
+            head_dim: 128,
+            vocab: 32000,
+            tied: false,
+            masks: 0,
+        };
+        assert_eq!(shape.parameters(), 6_738_415_616);
+        assert_eq!(shape.kv_elements_per_token() * 2, 524_288); // 512 KiB a token at f16
+    }
+}

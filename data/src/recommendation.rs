@@ -1,0 +1,198 @@
+//! What was concluded: `fit.json` and `recommendation.json`.
+
+use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
+use crate::units::Estimate;
+use serde::{Deserialize, Serialize};
+
+/// Whether a number was measured or predicted by the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// Measured end to end.
+    Measured,
+    /// Computed from the cost model.
+    Predicted,
+}
+
+/// One fitted acceptance curve of one predictor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CurveFit {
+    /// How drafts were made.
+    pub drafting: Drafting,
+    /// The predictor, from 1.
+    pub predictor: usize,
+    /// `power`, `superellipse`, `exponential`, `decay`, `logistic`, `isotonic`.
+    pub family: String,
+    /// Parameters by name (`u`, `ceiling`, `centre`, `slope`), each with its interval.
+    pub parameters: Vec<Parameter>,
+    /// Akaike's criterion; lower is better.
+    pub aic: f64,
+    /// Root mean square error of left-out skip counts.
+    pub held_out_rmse: Option<f64>,
+    /// Pearson dispersion; 1 = binomial.
+    pub dispersion: f64,
+    /// Whether this family is the best of its predictor by AIC.
+    pub best: bool,
+    /// `(skip ratio, fitted acceptance)` along the curve, for drawing.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A named number with its interval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub estimate: Estimate,
+}
+
+/// Measured acceptance of one predictor at one skip count: counts, and the rate with its interval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AcceptancePoint {
+    /// How drafts were made.
+    pub drafting: Drafting,
+    /// Layers skipped.
+    pub skipped: usize,
+    /// The plan's skip, in plan text (`4..8`).
+    pub skip: String,
+    /// The predictor, from 1.
+    pub predictor: usize,
+    /// The workload, or null over all.
+    pub task: Option<String>,
+    /// Times the draft was judged.
+    pub attempted: u64,
+    /// Times it was right.
+    pub accepted: u64,
+    /// Conditional acceptance rate with the prompt-cluster bootstrap interval.
+    pub rate: Estimate,
+}
+
+/// A law for the time of a pass, with how well it predicts left-out cells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawFit {
+    /// What it describes: `full_pass`, `draft_pass`, `attention`, `mlp`, ...
+    pub what: String,
+    /// `affine`, `table`, `two-regime`, `roofline`.
+    pub law: String,
+    /// Parameters by name, in seconds per unit.
+    pub parameters: Vec<Parameter>,
+    /// Median relative error over left-out cells.
+    pub held_out_error: Option<f64>,
+    /// Whether it is the one used.
+    pub chosen: bool,
+}
+
+/// `fit.json`: the curves and the cost law.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    /// Version of the format.
+    pub schema_version: u64,
+    /// Acceptance curves.
+    pub curves: Vec<CurveFit>,
+    /// Measured acceptance behind them.
+    pub acceptance: Vec<AcceptancePoint>,
+    /// Cost laws.
+    pub laws: Vec<LawFit>,
+    /// Time of a full pass by width, over that of width 1, at the run's context: `t(w) / t(1)`.
+    pub width_ratio: Vec<(usize, Estimate)>,
+}
+
+/// A plan with what is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanResult {
+    /// The plan in text.
+    pub plan: Plan,
+    /// How drafts are made.
+    pub drafting: Drafting,
+    /// First skipped layer; null for a free set.
+    pub skip_start: Option<usize>,
+    /// First layer after the skipped ones; null for a free set.
+    pub skip_end: Option<usize>,
+    /// Layers of the model.
+    pub layers: usize,
+    /// Share of layers skipped.
+    pub skip_ratio: SkipRatio,
+    /// The free set; null for a window.
+    pub skip_set: Option<LayerSet>,
+    /// Tokens drafted per iteration.
+    pub predictors: usize,
+    /// Speedup over plain decoding that the cost model predicts.
+    pub predicted_speedup: Option<Estimate>,
+    /// Speedup measured end to end, on blocks that were not used to choose.
+    pub measured_speedup: Option<Estimate>,
+    /// Tokens per second.
+    pub tokens_per_s: Option<Estimate>,
+    /// Accepted drafts + 1, per iteration.
+    pub tokens_per_iteration: Option<Estimate>,
+    /// Where the two rates above come from.
+    pub basis: Basis,
+    /// Weights, KV cache, activations and masks.
+    pub peak_memory_bytes: Option<u64>,
+    /// Share of bootstrap draws in which this plan is the best.
+    #[serde(default)]
+    pub probability_best: Option<f64>,
+}
+
+/// Plain decoding, the measure of every speedup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Tokens per second of plain decoding.
+    pub tokens_per_s: Option<Estimate>,
+    /// Tokens per second of plain decoding on candle's own matmul.
+    #[serde(default)]
+    pub stock_tokens_per_s: Option<Estimate>,
+    /// Weights streamed per second over the measured read bandwidth.
+    #[serde(default)]
+    pub bandwidth_share: Option<Estimate>,
+}
+
+/// How well held-out plans were predicted (fractions, not percent).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PredictionError {
+    /// Median of `|predicted - measured| / measured`.
+    pub median: f64,
+    /// Its 95th percentile.
+    pub p95: f64,
+    /// Share of measured values inside their predicted 95 % intervals.
+    pub coverage_95: f64,
+    /// Number of held-out plans.
+    pub held_out: usize,
+}
+
+/// `recommendation.json`: the choice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recommendation {
+    /// Version of the format.
+    pub schema_version: u64,
+    /// The model's name.
+    pub model: String,
+    /// The device.
+    pub device: String,
+    /// Precision of the weights.
+    pub dtype: String,
+    /// Net2Net widening: 1 = none.
+    pub widen: usize,
+    /// Context the choice is made for, in tokens.
+    pub context: usize,
+    /// Plain decoding.
+    pub baseline: Baseline,
+    /// The best speculative plan, also when `speculate` is false.
+    pub choice: Option<PlanResult>,
+    /// Whether the choice beats plain decoding with 95 % confidence.
+    pub speculate: bool,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// Plans that cannot be told apart from the choice.
+    pub ties: Vec<PlanResult>,
+    /// Bound on 1 - choice / best, in tokens per second.
+    pub regret_bound: Option<Estimate>,
+    /// How the bound was obtained: `sweep` or `bootstrap`.
+    #[serde(default)]
+    pub regret_basis: Option<String>,
+    /// Error on held-out plans.
+    pub prediction_error: Option<PredictionError>,
+    /// Number of plans compared.
+    pub evaluated: usize,
+    /// Seconds spent measuring.
+    pub seconds_measuring: f64,
+}

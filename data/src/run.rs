@@ -1,0 +1,294 @@
+//! The run directory: its header, what it holds, and where.
+
+use crate::acceptance::Trace;
+use crate::journal::{self, Observation};
+use crate::profile::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
+use crate::recommendation::{Fit, Recommendation};
+use crate::{Result, store};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The version of all record formats that this program writes and reads.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// One cache of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// 1, 2, 3.
+    pub level: u8,
+    /// `Data`, `Instruction` or `Unified`.
+    pub kind: String,
+    /// Size of one instance.
+    pub bytes: u64,
+}
+
+/// The machine that measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor or card, in the system's words.
+    pub model: String,
+    /// Logical cores of the machine.
+    pub cores: usize,
+    /// Physical memory.
+    pub memory_bytes: u64,
+    /// Its caches, as seen by the first core.
+    pub caches: Vec<Cache>,
+    /// Instruction sets the kernels can use, such as `avx2+fma`.
+    pub features: String,
+    /// Operating system and kernel.
+    pub system: String,
+    /// Frequency governor, where it is readable.
+    pub governor: Option<String>,
+    /// Best streaming read bandwidth measured with the run's threads.
+    pub read_bytes_per_s: Option<f64>,
+    /// Multiply-add rate measured with the run's threads (a multiply-add counts as two).
+    pub flops_per_s: Option<f64>,
+    /// One-minute load when the run began.
+    pub load: Option<f64>,
+}
+
+impl Machine {
+    /// Size of the largest cache, 0 where none is known.
+    pub fn last_level_cache_bytes(&self) -> u64 {
+        self.caches.iter().map(|cache| cache.bytes).max().unwrap_or(0)
+    }
+}
+
+/// The model that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// Its name, for people.
+    pub name: String,
+    /// Its shape as it ran (after widening).
+    pub shape: ModelShape,
+    /// SHA-256 over configuration and weights as loaded from disk, in hexadecimal.
+    pub content_hash: String,
+    /// Whether the weights are random (acceptance then means nothing).
+    #[serde(default)]
+    pub random_weights: bool,
+}
+
+/// `run.json`: how a run was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u64,
+    /// The command line that made it.
+    pub command: Vec<String>,
+    /// Program version.
+    pub program_version: String,
+    /// Program commit, where it is known.
+    pub program_commit: Option<String>,
+    /// The machine; several after a merge.
+    pub machines: Vec<Machine>,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// Driver version, on a GPU.
+    pub driver: Option<String>,
+    /// Threads used.
+    pub threads: usize,
+    /// Precision of the weights as they ran: `f32`, `f16`, ...
+    pub dtype: String,
+    /// Net2Net widening of the model: 1 = none.
+    pub widen: usize,
+    /// The model.
+    pub model: ModelIdentity,
+    /// Largest number of predictors looked at.
+    pub gamma_max: usize,
+    /// The context that choices are made for, in tokens.
+    pub context: usize,
+    /// The memory that choices must fit, in bytes.
+    #[serde(default)]
+    pub memory_budget_bytes: Option<u64>,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Start, RFC 3339 UTC.
+    pub started: String,
+    /// End, RFC 3339 UTC; null while the run is not finished.
+    pub ended: Option<String>,
+    /// Seconds spent measuring so far, over all resumptions.
+    pub seconds_measuring: f64,
+    /// Advice given while measuring.
+    pub warnings: Vec<String>,
+}
+
+/// The files of a run directory (design, section 4).
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+impl RunDir {
+    /// The run directory at `root`, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// `run.json`
+    pub fn header(&self) -> PathBuf {
+        self.file("run.json")
+    }
+
+    /// `journal.jsonl`
+    pub fn journal(&self) -> PathBuf {
+        self.file("journal.jsonl")
+    }
+
+    /// `latency.csv`
+    pub fn latency(&self) -> PathBuf {
+        self.file("latency.csv")
+    }
+
+    /// `acceptance.jsonl`
+    pub fn acceptance(&self) -> PathBuf {
+        self.file("acceptance.jsonl")
+    }
+
+    /// `throughput.csv`
+    pub fn throughput(&self) -> PathBuf {
+        self.file("throughput.csv")
+    }
+
+    /// `memory.csv`
+    pub fn memory(&self) -> PathBuf {
+        self.file("memory.csv")
+    }
+
+    /// `near_ties.csv`
+    pub fn near_ties(&self) -> PathBuf {
+        self.file("near_ties.csv")
+    }
+
+    /// `fit.json`
+    pub fn fit(&self) -> PathBuf {
+        self.file("fit.json")
+    }
+
+    /// `recommendation.json`
+    pub fn recommendation(&self) -> PathBuf {
+        self.file("recommendation.json")
+    }
+
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// A missing or malformed `run.json`, or one of another schema version.
+    pub fn load_header(&self) -> Result<RunHeader> {
+        store::load_versioned(&self.header(), SCHEMA_VERSION)
+    }
+
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_header(&self, header: &RunHeader) -> Result<()> {
+        store::save_json(&self.header(), header)
+    }
+
+    /// Writes the tables that people and other programs read, from `observations`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_tables(&self, observations: &Observations) -> Result<()> {
+        store::save_csv(&self.latency(), &observations.latency)?;
+        store::save_jsonl(&self.acceptance(), &observations.traces)?;
+        store::save_csv(&self.throughput(), &observations.throughput)?;
+        store::save_csv(&self.memory(), &observations.memory)?;
+        store::save_near_ties(&self.near_ties(), &observations.near_ties)
+    }
+
+    /// Reads all that was observed, from the tables; a table that is absent is empty.
+    ///
+    /// # Errors
+    /// A malformed file.
+    pub fn load(&self) -> Result<Run> {
+        let header = self.load_header()?;
+        let observations = Observations {
+            latency: store::load_csv_or_empty(&self.latency())?,
+            traces: match self.acceptance().exists() {
+                true => store::load_traces(&self.acceptance())?,
+                false => Vec::new(),
+            },
+            throughput: store::load_csv_or_empty(&self.throughput())?,
+            memory: store::load_csv_or_empty(&self.memory())?,
+            near_ties: store::load_csv_or_empty(&self.near_ties())?,
+        };
+        Ok(Run { header, observations })
+    }
+
+    /// Reads all that was observed so far, from the journal.
+    ///
+    /// # Errors
+    /// A journal that cannot be read or is malformed before its last line.
+    pub fn load_journal(&self) -> Result<Vec<Observation>> {
+        journal::read(&self.journal())
+    }
+
+    /// Reads `fit.json`.
+    ///
+    /// # Errors
+    /// A missing or malformed file, or one of another schema version.
+    pub fn load_fit(&self) -> Result<Fit> {
+        store::load_versioned(&self.fit(), SCHEMA_VERSION)
+    }
+
+    /// Reads `recommendation.json`.
+    ///
+    /// # Errors
+    /// A missing or malformed file, or one of another schema version.
+    pub fn load_recommendation(&self) -> Result<Recommendation> {
+        store::load_versioned(&self.recommendation(), SCHEMA_VERSION)
+    }
+}
+
+/// All raw observations of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observations {
+    /// Rows of `latency.csv`.
+    pub latency: Vec<LatencySample>,
+    /// Lines of `acceptance.jsonl`.
+    pub traces: Vec<Trace>,
+    /// Rows of `throughput.csv`.
+    pub throughput: Vec<ThroughputSample>,
+    /// Rows of `memory.csv`.
+    pub memory: Vec<MemoryRecord>,
+    /// Rows of `near_ties.csv`.
+    pub near_ties: Vec<NearTie>,
+}
+
+impl Observations {
+    /// Sorts journal entries into their tables.
+    pub fn from_journal(entries: impl IntoIterator<Item = Observation>) -> Self {
+        let mut all = Self::default();
+        for entry in entries {
+            match entry {
+                Observation::Latency(sample) => all.latency.push(sample),
+                Observation::Trace(trace) => all.traces.push(trace),
+                Observation::Throughput(sample) => all.throughput.push(sample),
+                Observation::Memory(record) => all.memory.push(record),
+                Observation::NearTie(tie) => all.near_ties.push(tie),
+                Observation::Finished { .. } => {}
+            }
+        }
+        all
+    }
+}
+
+/// A loaded run directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// How it was made.
+    pub header: RunHeader,
+    /// What was seen.
+    pub observations: Observations,
+}

@@ -1,0 +1,259 @@
+//! Load and save: whole files written atomically, the path in every error.
+
+use crate::acceptance::Trace;
+use crate::plan::LayerSet;
+use crate::profile::NearTie;
+use crate::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part:
+/// a temporary file beside it, synchronised, then renamed. Missing folders are made.
+///
+/// # Errors
+/// When the disk refuses; nothing is left behind.
+pub fn save_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".s3d-")
+        .tempfile_in(folder)
+        .map_err(|e| Error::io("create a file in", folder, e))?;
+    let write = |file: &mut fs::File| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write(file.as_file_mut()).map_err(|e| Error::io("write", path, e))?;
+    readable(file.as_file()).map_err(|e| Error::io("write", path, e))?;
+    file.persist(path).map_err(|e| Error::io("write", path, e.error))?;
+    Ok(())
+}
+
+/// Temporary files are private; a record is for everyone (mode 644 where modes exist).
+fn readable(file: &fs::File) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Error::io("read", path, e))
+}
+
+/// Writes `value` as indented JSON.
+///
+/// # Errors
+/// When the disk refuses or a number is not finite.
+pub fn save_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|e| Error::malformed(path, e.to_string()))?;
+    text.push(b'\n');
+    save_atomically(path, &text)
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// When the file cannot be read or has another form.
+pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_slice(&read(path)?).map_err(|e| json_error(path, &e))
+}
+
+/// Reads JSON whose `schema_version` must be `expected`.
+///
+/// # Errors
+/// [`Error::Schema`] for another version, else as [`load_json`].
+pub fn load_versioned<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T> {
+    let value: serde_json::Value = load_json(path)?;
+    match value.get("schema_version").and_then(serde_json::Value::as_u64) {
+        Some(found) if found == expected => {}
+        Some(found) => {
+            return Err(Error::Schema { path: path.to_path_buf(), found, expected });
+        }
+        None => return Err(Error::malformed(path, "no schema_version; is this a run directory?")),
+    }
+    serde_json::from_value(value).map_err(|e| json_error(path, &e))
+}
+
+fn json_error(path: &Path, error: &serde_json::Error) -> Error {
+    match error.line() {
+        0 => Error::malformed(path, error.to_string()),
+        line => Error::malformed_at(path, line as u64, error.to_string()),
+    }
+}
+
+/// Writes one JSON object a line.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_jsonl<T: Serialize>(path: &Path, values: &[T]) -> Result<()> {
+    let mut text = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut text, value)
+            .map_err(|e| Error::malformed(path, e.to_string()))?;
+        text.push(b'\n');
+    }
+    save_atomically(path, &text)
+}
+
+/// Reads one JSON object a line; blank lines are passed over.
+///
+/// # Errors
+/// When the file cannot be read or a line has another form; the line is named.
+pub fn load_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let bytes = read(path)?;
+    let mut values = Vec::new();
+    for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        values.push(
+            serde_json::from_slice(line)
+                .map_err(|e| Error::malformed_at(path, index as u64 + 1, e.to_string()))?,
+        );
+    }
+    Ok(values)
+}
+
+/// Reads traces and checks each.
+///
+/// # Errors
+/// As [`load_jsonl`]; a trace that contradicts itself; a file without any.
+pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
+    let traces: Vec<Trace> = load_jsonl(path)?;
+    if traces.is_empty() {
+        return Err(Error::malformed(path, "no traces; expected one JSON object a line"));
+    }
+    for trace in &traces {
+        trace.validate().map_err(|e| Error::malformed(path, e.to_string()))?;
+    }
+    Ok(traces)
+}
+
+/// Writes rows with a header line.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(|e| Error::malformed(path, e.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| Error::malformed(path, e.to_string()))?;
+    save_atomically(path, &bytes)
+}
+
+/// Reads rows below a header line.
+///
+/// # Errors
+/// When the file cannot be read or a row has another form; the line is named.
+pub fn load_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let bytes = read(path)?;
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    reader
+        .deserialize()
+        .map(|row| {
+            row.map_err(|e| match e.position() {
+                Some(position) => Error::malformed_at(path, position.line(), e.to_string()),
+                None => Error::malformed(path, e.to_string()),
+            })
+        })
+        .collect()
+}
+
+/// Like [`load_csv`], but an absent file has no rows.
+///
+/// # Errors
+/// As [`load_csv`].
+pub fn load_csv_or_empty<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    if path.exists() { load_csv(path) } else { Ok(Vec::new()) }
+}
+
+/// Writes the near-tie ledger; with no row it still holds its header, which says that none was seen.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_near_ties(path: &Path, rows: &[NearTie]) -> Result<()> {
+    if rows.is_empty() {
+        let header = "id,position,first,second,first_token,second_token,logit_gap\n";
+        return save_atomically(path, header.as_bytes());
+    }
+    save_csv(path, rows)
+}
+
+/// Reads a free set of sub-layers: `{"attention": [..], "mlp": [..]}`; sorted, without repeats.
+///
+/// # Errors
+/// When the file cannot be read or has another form.
+pub fn load_layer_set(path: &Path) -> Result<LayerSet> {
+    let mut set: LayerSet = load_json(path)?;
+    for list in [&mut set.attention, &mut set.mlp] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Component, LatencySample};
+
+    #[test]
+    fn a_save_below_a_regular_file_names_the_path() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().join("out/run.json");
+        let message = save_atomically(&path, b"x").unwrap_err().to_string();
+        assert!(message.starts_with("cannot create folder"), "{message}");
+    }
+
+    #[test]
+    fn another_schema_version_says_both_numbers() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), r#"{"schema_version": 2}"#).unwrap();
+        let message = load_versioned::<serde_json::Value>(file.path(), 1).unwrap_err().to_string();
+        assert!(message.contains("schema version 2") && message.contains("version 1"), "{message}");
+    }
+
+    #[test]
+    fn samples_read_back_through_csv() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("latency.csv");
+        let rows = vec![LatencySample {
+            machine: 0,
+            component: Component::VerifyPass,
+            layer: None,
+            plan: Some("seq:3..9:4".parse().unwrap()),
+            width: 5,
+            context: 256,
+            block: 7,
+            order: 2,
+            copy: 0,
+            seconds: 0.1 + 0.2,
+        }];
+        save_csv(&path, &rows).unwrap();
+        assert_eq!(load_csv::<LatencySample>(&path).unwrap(), rows);
+        let header = fs::read_to_string(&path).unwrap();
+        assert!(header.starts_with(
+            "machine,component,layer,plan,width,context,block,order,copy,seconds\n0,verify_pass,,seq:3..9:4,"
+        ));
+        fs::write(&path, "machine,component\n0,verify_pass\n").unwrap();
+        let message = load_csv::<LatencySample>(&path).unwrap_err().to_string();
+        assert!(message.contains("latency.csv, line 2"), "{message}");
+    }
+}

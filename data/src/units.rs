@@ -1,0 +1,219 @@
+//! Units: SI base units inside, scaling to ms, MiB or GB/s only in the display.
+//!
+//! The only place of the project where a number is multiplied or divided by a power of ten or of
+//! 1024 for the sake of reading it.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A duration in seconds; finite.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub f64);
+
+/// A number of bytes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+/// Bytes per second.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BytesPerSecond(pub f64);
+
+/// Floating-point operations per second (a multiply-add counts as two).
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FlopsPerSecond(pub f64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.abs();
+        let (scaled, unit) = if magnitude >= 1.0 || magnitude == 0.0 {
+            (self.0, "s")
+        } else if magnitude >= 1e-3 {
+            (self.0 * 1e3, "ms")
+        } else if magnitude >= 1e-6 {
+            (self.0 * 1e6, "us")
+        } else {
+            (self.0 * 1e9, "ns")
+        };
+        write!(f, "{} {unit}", three_digits(scaled))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.0 as f64;
+        for (power, unit) in [(3, "GiB"), (2, "MiB"), (1, "KiB")] {
+            let scale = 1024f64.powi(power);
+            if value >= scale {
+                return write!(f, "{} {unit}", three_digits(value / scale));
+            }
+        }
+        write!(f, "{} B", self.0)
+    }
+}
+
+impl fmt::Display for BytesPerSecond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} GB/s", three_digits(self.0 / 1e9))
+    }
+}
+
+impl fmt::Display for FlopsPerSecond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} GFLOP/s", three_digits(self.0 / 1e9))
+    }
+}
+
+/// A value with about three significant digits, never in exponent form.
+fn three_digits(value: f64) -> String {
+    let magnitude = value.abs();
+    let decimals = if magnitude >= 100.0 {
+        0
+    } else if magnitude >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.decimals$}")
+}
+
+impl Bytes {
+    /// The number of bytes in a GiB.
+    pub const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+    /// From a number of GiB, as published tables give it.
+    pub fn from_gib(gib: f64) -> Self {
+        Self((gib * Self::GIB).round() as u64)
+    }
+
+    /// In GiB.
+    pub fn gib(self) -> f64 {
+        self.0 as f64 / Self::GIB
+    }
+}
+
+/// Splits `"120s"` into `(120.0, "s")`.
+fn number_and_suffix<'a>(text: &'a str, what: &str) -> Result<(f64, &'a str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let value: f64 = text[..end]
+        .parse()
+        .map_err(|_| Error::invalid(format!("expected {what}, found '{text}'")))?;
+    Ok((value, text[end..].trim()))
+}
+
+impl FromStr for Bytes {
+    type Err = Error;
+
+    /// Reads `8GiB`, `512MiB`, `16MB`, `1024`.
+    fn from_str(text: &str) -> Result<Self> {
+        const WHAT: &str = "a size such as 8GiB, 512MiB or 16GB";
+        let (value, suffix) = number_and_suffix(text, WHAT)?;
+        let scale = match suffix.to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "k" | "kib" => 1024.0,
+            "m" | "mib" => 1024.0 * 1024.0,
+            "g" | "gib" => Self::GIB,
+            "t" | "tib" => Self::GIB * 1024.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            "tb" => 1e12,
+            _ => return Err(Error::invalid(format!("expected {WHAT}, found '{text}'"))),
+        };
+        Ok(Self((value * scale).round() as u64))
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = Error;
+
+    /// Reads `120s`, `2m`, `500ms`, `120`.
+    fn from_str(text: &str) -> Result<Self> {
+        const WHAT: &str = "a duration such as 120s, 2m or 500ms";
+        let (value, suffix) = number_and_suffix(text, WHAT)?;
+        let scale = match suffix {
+            "" | "s" => 1.0,
+            "ms" => 1e-3,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(Error::invalid(format!("expected {WHAT}, found '{text}'"))),
+        };
+        Ok(Self(value * scale))
+    }
+}
+
+/// A value with its 95 % interval. `low <= value <= high` is not demanded: a bootstrap interval
+/// may leave its point estimate outside.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// The point estimate.
+    pub value: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end of the 95 % interval.
+    pub high: f64,
+}
+
+impl Estimate {
+    /// A value with its interval.
+    pub fn new(value: f64, low: f64, high: f64) -> Self {
+        Self { value, low, high }
+    }
+
+    /// A value known exactly: an interval of no width.
+    pub fn exact(value: f64) -> Self {
+        Self { value, low: value, high: value }
+    }
+
+    /// Whether `value` lies in the interval, ends included.
+    pub fn covers(&self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+
+    /// Value and interval, each through `f` (monotone rising).
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        Self { value: f(self.value), low: f(self.low), high: f(self.high) }
+    }
+}
+
+impl fmt::Display for Estimate {
+    /// `1.83 [1.75, 1.91]`; a precision (`{:.1}`) sets the decimals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = f.precision().unwrap_or(2);
+        write!(f, "{:.p$} [{:.p$}, {:.p$}]", self.value, self.low, self.high)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_read_back() {
+        assert_eq!("8GiB".parse::<Bytes>().unwrap(), Bytes(8 << 30));
+        assert_eq!("1.5 MB".parse::<Bytes>().unwrap(), Bytes(1_500_000));
+        assert_eq!("2m".parse::<Seconds>().unwrap(), Seconds(120.0));
+        assert_eq!("500ms".parse::<Seconds>().unwrap(), Seconds(0.5));
+        for bad in ["", "GiB", "8 parsecs", "-3s"] {
+            assert!(bad.parse::<Bytes>().is_err() && bad.parse::<Seconds>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn display_scales() {
+        assert_eq!(Seconds(0.00234).to_string(), "2.34 ms");
+        assert_eq!(Seconds(3.1e-5).to_string(), "31.0 us");
+        assert_eq!(Bytes(150 * 1024 * 1024).to_string(), "150 MiB");
+        assert_eq!(BytesPerSecond(25.3e9).to_string(), "25.3 GB/s");
+        assert_eq!(Estimate::new(1.834, 1.75, 1.91).to_string(), "1.83 [1.75, 1.91]");
+    }
+}
