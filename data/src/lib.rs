@@ -19,6 +19,7 @@ mod error;
 pub mod journal;
 pub mod plan;
 pub mod profile;
+pub mod prompt;
 pub mod recommendation;
 pub mod run;
 pub mod store;
@@ -31,6 +32,7 @@ pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio,
 pub use profile::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
 };
+pub use prompt::{Prompt, load_prompts};
 pub use recommendation::{
     AcceptancePoint, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,
