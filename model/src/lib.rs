@@ -1,1 +1,11 @@
-//! The S3D engine: turns tokens into tokens.
+//! The S3D engine: turns tokens into tokens. It knows neither time nor statistics.
+//!
+//! A [`ModelConfig`] describes a Llama-style decoder as Hugging Face writes it down.
+
+pub mod config;
+mod error;
+pub mod tokenizer;
+
+pub use config::ModelConfig;
+pub use error::{Error, Result};
+pub use tokenizer::Tokenizer;
