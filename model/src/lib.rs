@@ -4,6 +4,7 @@
 
 pub mod config;
 mod error;
+pub mod kernels;
 pub mod tokenizer;
 
 pub use config::ModelConfig;
