@@ -1,0 +1,107 @@
+//! The one clock of the project: wall time after the device has finished, and process CPU time.
+
+use candle_core::Device;
+use rustix::time::{ClockId, clock_gettime};
+use s3d_data::Seconds;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads time. Everything that is timed gets its clock as an argument, so that tests bring their own.
+pub trait Clock: Sync {
+    /// Wall time since the clock was made, read after the device has finished what it was given.
+    fn now(&self) -> Seconds;
+
+    /// CPU time that this process has used, over all its threads.
+    fn cpu(&self) -> Seconds;
+}
+
+/// The system's monotonic clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+    device: Device,
+}
+
+impl SystemClock {
+    /// A clock that starts now and waits for `device` before each reading.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub fn new(device: &Device) -> Self {
+        Self { start: Instant::now(), device: device.clone() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new(&Device::Cpu)
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Seconds {
+        // A device that cannot be waited for reports its error in the next pass, which names it.
+        let _ = self.device.synchronize();
+        Seconds(self.start.elapsed().as_secs_f64())
+    }
+
+    fn cpu(&self) -> Seconds {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Seconds(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+    }
+}
+
+/// The smallest step that `clock` shows between two readings in a row, over a few tries.
+pub fn resolution(clock: &dyn Clock) -> Seconds {
+    let step = |_| {
+        let start = clock.now().0;
+        (0..1_000_000).map(|_| clock.now().0 - start).find(|&step| step > 0.0)
+    };
+    Seconds((0..20).filter_map(step).fold(f64::INFINITY, f64::min))
+}
+
+/// The date and time now, RFC 3339 in UTC with whole seconds, for headers.
+pub fn utc_now() -> String {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc_3339(elapsed.as_secs())
+}
+
+/// Seconds since 1970 as a date (Hinnant, "chrono-compatible low-level date algorithms",
+/// `civil_from_days`).
+fn rfc_3339(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_date_1() {
+        // source: date -u -d @N +%FT%TZ
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_827_696, "2000-02-29T12:34:56Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc_3339(seconds), text);
+        }
+    }
+
+    #[test]
+    fn the_system_clock_rises() {
+        let clock = SystemClock::default();
+        let (wall, cpu) = (clock.now(), clock.cpu());
+        let step = resolution(&clock);
+        assert!(step.0 > 0.0 && step.0.is_finite());
+        assert!(clock.now() > wall && clock.cpu() >= cpu && cpu.0 > 0.0);
+    }
+}

@@ -1,0 +1,97 @@
+//! A clock and a device for tests: time passes only when something is "measured", and faults that
+//! real machines show can be switched on.
+
+use crate::clock::Clock;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use s3d_data::Seconds;
+use std::sync::Mutex;
+
+/// What disturbs a fake clock. All zero: a perfect machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// Spread of every measurement, as a fraction.
+    pub noise: f64,
+    /// Growth of all costs per second of run, as a fraction.
+    pub drift_per_second: f64,
+    /// Bursts of foreign work: share of the time they take (each 0.3 s long, everything 1.6 times as slow).
+    pub bursts: f64,
+    /// Share of measurements with a Pareto-distributed extra cost (a heavy tail: no variance).
+    pub tails: f64,
+    /// At this second everything becomes 1.4 times as slow, for good.
+    pub step_at: Option<f64>,
+}
+
+#[derive(Debug)]
+struct State {
+    now: f64,
+    random: ChaCha8Rng,
+    burst_until: f64,
+    next_burst: f64,
+}
+
+/// A clock that tests move.
+#[derive(Debug)]
+pub struct FakeClock {
+    faults: Faults,
+    state: Mutex<State>,
+}
+
+const BURST_SECONDS: f64 = 0.3;
+
+impl FakeClock {
+    /// A clock at zero with `faults`.
+    pub fn new(faults: Faults, seed: u64) -> Self {
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        let state = State { now: 0.0, random, burst_until: 0.0, next_burst: 0.0 };
+        Self { faults, state: Mutex::new(state) }
+    }
+
+    /// Something that costs `seconds` on a quiet machine happens; returns what it cost here.
+    pub fn spend(&self, seconds: f64) -> f64 {
+        let mut state = self.state.lock().unwrap();
+        let cost = seconds * self.faults.slowdown(&mut state);
+        state.now += cost;
+        cost
+    }
+}
+
+impl Faults {
+    fn slowdown(&self, state: &mut State) -> f64 {
+        let noise = (state.random.random_range(-1.0..1.0f64) * self.noise).exp();
+        let drift = 1.0 + self.drift_per_second * state.now;
+        let step = if self.step_at.is_some_and(|at| state.now >= at) { 1.4 } else { 1.0 };
+        noise * drift * step * self.burst(state) * self.tail(state)
+    }
+
+    fn burst(&self, state: &mut State) -> f64 {
+        if self.bursts == 0.0 {
+            return 1.0;
+        }
+        if state.now >= state.next_burst {
+            let quiet = BURST_SECONDS * (1.0 / self.bursts - 1.0);
+            state.burst_until = state.next_burst + BURST_SECONDS;
+            state.next_burst += BURST_SECONDS + quiet * state.random.random_range(0.5..1.5);
+        }
+        if state.now < state.burst_until { 1.6 } else { 1.0 }
+    }
+
+    fn tail(&self, state: &mut State) -> f64 {
+        if state.random.random_range(0.0..1.0) >= self.tails {
+            return 1.0;
+        }
+        // Pareto with exponent 1.5: finite mean, infinite variance; capped so that a run ends.
+        let uniform: f64 = state.random.random_range(0.0001..1.0);
+        uniform.powf(-1.0 / 1.5).min(50.0)
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Seconds {
+        Seconds(self.state.lock().unwrap().now)
+    }
+
+    fn cpu(&self) -> Seconds {
+        self.now()
+    }
+}

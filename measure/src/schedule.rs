@@ -1,0 +1,135 @@
+//! The one schedule of all timing: warm every cell, then interleave (cost model, section 6).
+//!
+//! Machines drift, so only what was measured close together is compared. A block holds every cell
+//! once in seeded random order; the block after it holds the same cells in reverse, which takes a
+//! steady drift out of the pair. One cell, the control, occurs twice in every block: when its two
+//! copies disagree, nothing else of the run can be believed.
+
+use crate::clock::Clock;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use s3d_data::Seconds;
+
+/// One thing to time: what, and where in the schedule it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Index of the cell.
+    pub cell: usize,
+    /// 1 for the second copy of the control cell, else 0.
+    pub copy: usize,
+    /// The block.
+    pub block: usize,
+    /// Place in the block.
+    pub order: usize,
+}
+
+/// Which cells each block holds, and in which order. A function of seed and block number alone, so
+/// that an interrupted run goes on with the block it would have measured next.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    periods: Vec<usize>,
+    control: Option<usize>,
+    seed: u64,
+    interleaved: bool,
+}
+
+impl Schedule {
+    /// A schedule of `cells` cells, all of them in every block, with `control` (if any) duplicated.
+    pub fn new(cells: usize, control: Option<usize>, seed: u64) -> Self {
+        Self { periods: vec![1; cells], control, seed, interleaved: true }
+    }
+
+    /// Samples `cell` in one of every `period` pairs of blocks only (wide passes, long contexts).
+    pub fn sample_every(mut self, cell: usize, period: usize) -> Self {
+        self.periods[cell] = period.max(1);
+        self
+    }
+
+    /// Measures all of cell 0, then all of cell 1, ...: what the schedule protects from.
+    #[cfg(test)]
+    pub fn without_interleaving(mut self) -> Self {
+        self.interleaved = false;
+        self
+    }
+
+    /// The turns of block number `block`.
+    pub fn block(&self, block: usize) -> Vec<Turn> {
+        let pair = block / 2;
+        let mut cells = self.cells_of_pair(pair);
+        if self.interleaved {
+            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            random.set_stream(pair as u64);
+            cells.shuffle(&mut random);
+            if block % 2 == 1 {
+                cells.reverse();
+            }
+        }
+        let turn = |(order, (cell, copy))| Turn { cell, copy, block, order };
+        cells.into_iter().enumerate().map(turn).collect()
+    }
+
+    /// Cells with their copies. Rare cells take turns: the cell's index is its phase, so that pairs
+    /// of blocks stay equally long. The first pair holds every cell.
+    fn cells_of_pair(&self, pair: usize) -> Vec<(usize, usize)> {
+        let due = |&(cell, &period): &(usize, &usize)| pair == 0 || (pair + cell) % period == 0;
+        let mut cells: Vec<_> =
+            self.periods.iter().enumerate().filter(due).map(|(cell, _)| (cell, 0)).collect();
+        cells.extend(self.control.map(|cell| (cell, 1)));
+        cells
+    }
+}
+
+/// Why a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The ratio between the leading plans is known narrowly enough.
+    Narrow,
+    /// The time budget is spent.
+    Budget,
+    /// The asked number of blocks is measured.
+    Blocks,
+}
+
+/// When to stop measuring blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Number of the first block (blocks before it were measured before an interruption).
+    pub first_block: usize,
+    /// Blocks below this number are measured whatever the time.
+    pub at_least: usize,
+    /// No block with this number or above it.
+    pub at_most: usize,
+    /// When the clock shows this, no further block starts.
+    pub deadline: Seconds,
+}
+
+/// Measures block after block until `bounds` or `settled` say stop; a block is never cut short.
+/// No block starts that would, at the pace of the last one, end more than half its length late.
+///
+/// # Errors
+/// The first error of `measure`.
+pub fn run_blocks<E>(
+    schedule: &Schedule,
+    clock: &dyn Clock,
+    bounds: Bounds,
+    mut measure: impl FnMut(&[Turn]) -> Result<(), E>,
+    mut settled: impl FnMut() -> bool,
+) -> Result<Stop, E> {
+    let mut length = 0.0;
+    for block in bounds.first_block..bounds.at_most {
+        let start = clock.now().0;
+        if block >= bounds.at_least && start + length / 2.0 >= bounds.deadline.0 {
+            return Ok(Stop::Budget);
+        }
+        measure(&schedule.block(block))?;
+        length = clock.now().0 - start;
+        if block + 1 >= bounds.at_least && block % 2 == 1 && settled() {
+            return Ok(Stop::Narrow);
+        }
+    }
+    Ok(Stop::Blocks)
+}
+
+#[cfg(test)]
+mod tests;
