@@ -3,8 +3,10 @@
 //! A [`ModelConfig`] describes a Llama-style decoder as Hugging Face writes it down.
 
 pub mod config;
+pub mod corpus;
 mod error;
 pub mod tokenizer;
+pub mod train;
 
 pub use config::ModelConfig;
 pub use error::{Error, Result};
