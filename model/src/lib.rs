@@ -3,9 +3,11 @@
 //! A [`ModelConfig`] describes a Llama-style decoder as Hugging Face writes it down.
 
 pub mod config;
+pub mod corpus;
 mod error;
 pub mod kernels;
 pub mod tokenizer;
+pub mod train;
 
 pub use config::ModelConfig;
 pub use error::{Error, Result};
