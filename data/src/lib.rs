@@ -40,4 +40,4 @@ pub use recommendation::{
 pub use run::{
     Cache, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
 };
-pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Seconds};
+pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Seconds, Share};

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 pub const FONT_STACK: &str = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif";
 
 /// Device pixels of one CSS pixel.
-const ZOOM: f64 = 2.0;
+pub const ZOOM: f64 = 2.0;
 
 /// plotters writes `size / 1.24` as the font size of an SVG.
 const FONT_SCALE: f64 = 1.24;

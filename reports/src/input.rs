@@ -3,7 +3,8 @@
 //! Plain data; every list may be empty, and what depends on it is then left out of the page.
 
 use s3d_data::{
-    Component, Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, SkipWindow,
+    Component, Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip,
+    SkipWindow,
 };
 
 /// All that a report shows.
@@ -31,6 +32,8 @@ pub struct ReportInput {
     pub memory: Vec<MemoryRecord>,
     /// The training parameter by training step, where checkpoints were compared.
     pub training: Vec<TrainingPoint>,
+    /// The choice under other conditions, for the sliders of the page.
+    pub what_if: Vec<WhatIf>,
     /// A sample of what was decoded: prompt and continuation.
     pub sample: Option<Sample>,
 }
@@ -50,6 +53,7 @@ impl ReportInput {
             accepted: Vec::new(),
             memory: Vec::new(),
             training: Vec::new(),
+            what_if: Vec::new(),
             sample: None,
         }
     }
@@ -96,10 +100,13 @@ impl GridCell {
     /// A plan of which nothing is known yet; null for plain and stock.
     pub fn new(plan: Plan) -> Option<Self> {
         let draft = plan.draft()?;
-        let window = draft.skip.window();
+        let skipped = match &draft.skip {
+            Skip::Window(window) => window.len(),
+            Skip::Set { layers, .. } => (layers.attention.len() + layers.mlp.len()) / 2,
+        };
         Some(Self {
             drafting: draft.drafting,
-            skipped: window.map_or(0, |window| window.len()),
+            skipped,
             predictors: draft.predictors.get(),
             plan,
             ideal: None,
@@ -196,6 +203,21 @@ pub struct TrainingPoint {
     pub drafting: Drafting,
     /// The training parameter (`U` in the paper).
     pub training: Estimate,
+}
+
+/// The choice under other conditions than the run's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WhatIf {
+    /// Context, in tokens.
+    pub context: usize,
+    /// Memory that the plan must fit, in bytes; `u64::MAX` = no limit.
+    pub memory_budget_bytes: u64,
+    /// Most tokens drafted.
+    pub gamma_max: usize,
+    /// The choice; null where no plan fits.
+    pub plan: Option<Plan>,
+    /// Its predicted speedup over plain decoding at that context.
+    pub predicted: Option<Estimate>,
 }
 
 /// A text that was decoded, shown on the page as it is.

@@ -99,6 +99,40 @@ impl Hue {
         }
     }
 
+    /// All hues.
+    pub const ALL: [Self; 12] = [
+        Self::Ink,
+        Self::Muted,
+        Self::Grid,
+        Self::Paper,
+        Self::Blue,
+        Self::Orange,
+        Self::Green,
+        Self::Vermillion,
+        Self::Purple,
+        Self::Sky,
+        Self::Olive,
+        Self::Grey,
+    ];
+
+    /// The hexadecimal code that stands for it on a dark page.
+    pub fn dark_hex(self) -> &'static str {
+        match self {
+            Self::Ink => "#ECEDEF",
+            Self::Muted => "#A9AFB8",
+            Self::Grid => "#333941",
+            Self::Paper => "#1A1D22",
+            Self::Blue => "#3F9BDC",
+            Self::Orange => "#F0B030",
+            Self::Green => "#25BF92",
+            Self::Vermillion => "#F07F35",
+            Self::Purple => "#E098C0",
+            Self::Sky => "#93D3F7",
+            Self::Olive => "#D2C535",
+            Self::Grey => "#9A9A9A",
+        }
+    }
+
     /// The hexadecimal code as SVG files carry it, such as `#0072B2`.
     pub fn hex(self) -> String {
         let [r, g, b] = self.rgb();
@@ -106,11 +140,17 @@ impl Hue {
     }
 }
 
+/// Cells keep their colour on a dark page: a shade beside Okabe-Ito blue, which is restyled there.
+const GAIN: [u8; 3] = [0x00, 0x71, 0xB1];
+
+/// Likewise beside Okabe-Ito orange.
+const LOSS: [u8; 3] = [0xE5, 0x9E, 0x01];
+
 /// The fill of a heat-map cell: white at `middle`, towards blue above it and orange below it,
 /// saturated where the value is `reach` away.
 pub fn diverging(value: f64, middle: f64, reach: f64) -> [u8; 3] {
     let share = if reach > 0.0 { ((value - middle) / reach).clamp(-1.0, 1.0) } else { 0.0 };
-    let full = if share < 0.0 { Hue::Orange } else { Hue::Blue }.rgb();
+    let full = if share < 0.0 { LOSS } else { GAIN };
     full.map(|channel| {
         let white = 252.0;
         (white + (f64::from(channel) - white) * share.abs()).round() as u8
@@ -131,8 +171,8 @@ mod tests {
     #[test]
     fn heat_is_white_at_break_even_and_saturates() {
         assert_eq!(diverging(1.0, 1.0, 0.5), [252; 3]);
-        assert_eq!(diverging(9.0, 1.0, 0.5), Hue::Blue.rgb());
-        assert_eq!(diverging(0.0, 1.0, 0.5), Hue::Orange.rgb());
+        assert_eq!(diverging(9.0, 1.0, 0.5), GAIN);
+        assert_eq!(diverging(0.0, 1.0, 0.5), LOSS);
         assert_eq!(text_on(Hue::Blue.rgb()), [0xFD; 3]);
         assert_eq!(text_on([252; 3]), [0x10; 3]);
     }
