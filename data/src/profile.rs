@@ -125,6 +125,18 @@ pub struct ThroughputSample {
     pub seconds: f64,
 }
 
+impl ThroughputSample {
+    /// Blocks with this number or above were measured after the choice was made, to confirm it:
+    /// they hold plain decoding and the choice alone, on fresh prompts where there are enough, and
+    /// must not enter the choice.
+    pub const CONFIRMATION_FROM: usize = 1_000;
+
+    /// Whether this block confirms the choice instead of leading to it.
+    pub fn confirms(&self) -> bool {
+        self.block >= Self::CONFIRMATION_FROM
+    }
+}
+
 /// Where a memory figure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

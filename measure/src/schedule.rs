@@ -72,7 +72,8 @@ impl Schedule {
     /// Cells with their copies. Rare cells take turns: the cell's index is its phase, so that pairs
     /// of blocks stay equally long. The first pair holds every cell.
     fn cells_of_pair(&self, pair: usize) -> Vec<(usize, usize)> {
-        let due = |&(cell, &period): &(usize, &usize)| pair == 0 || (pair + cell) % period == 0;
+        let due =
+            |&(cell, &period): &(usize, &usize)| pair == 0 || (pair + cell).is_multiple_of(period);
         let mut cells: Vec<_> =
             self.periods.iter().enumerate().filter(due).map(|(cell, _)| (cell, 0)).collect();
         cells.extend(self.control.map(|cell| (cell, 1)));

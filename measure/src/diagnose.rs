@@ -1,0 +1,221 @@
+//! From samples to warnings. Medians and median absolute deviations only: nothing here enters a
+//! result (statistics live in `simulator`); it says whether the results can be trusted.
+
+use crate::machine::Ticks;
+use crate::warning::Warning;
+use s3d_data::{BytesPerSecond, Machine, Plan, Seconds, ThroughputSample};
+use std::collections::BTreeMap;
+
+/// Blocks below which no statement about copies or drift is made.
+const ENOUGH_BLOCKS: usize = 6;
+
+/// What the machine was doing before the run: its load, set against its cores.
+pub fn busy_machine(machine: &Machine) -> Option<Warning> {
+    let load = machine.load.filter(|&load| load > 0.5 * machine.cores as f64)?;
+    Some(Warning::BusyMachine { load, cores: machine.cores })
+}
+
+/// What others took of the processors between two readings, `own` being this process's CPU time and
+/// `wall` the time between the readings.
+pub fn others(
+    before: Ticks,
+    after: Ticks,
+    own: Seconds,
+    wall: Seconds,
+    cores: usize,
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let stolen = after.stolen_share(before);
+    if stolen > 0.02 {
+        warnings.push(Warning::StolenTime { share: stolen });
+    }
+    let foreign = after.busy_share(before) - own.0 / (wall.0 * cores as f64);
+    if wall.0 > 1.0 && foreign > 0.1 {
+        warnings.push(Warning::ForeignWork { share: foreign });
+    }
+    warnings
+}
+
+/// Whether the processor's clock changed; `hertz` holds its readings over the run.
+pub fn changing_clock(hertz: &[f64], governor: Option<&str>) -> Option<Warning> {
+    let highest = hertz.iter().copied().fold(0.0, f64::max);
+    let lowest = hertz.iter().copied().fold(f64::INFINITY, f64::min) / highest;
+    let governor = governor.map(str::to_string);
+    (lowest < 0.9).then_some(Warning::ChangingClock { lowest, governor })
+}
+
+/// Whether the clock's step is fine enough for the shortest thing timed with it.
+pub fn coarse_clock(resolution: Seconds, shortest: Seconds) -> Option<Warning> {
+    (resolution.0 > 0.05 * shortest.0).then_some(Warning::CoarseClock { resolution, shortest })
+}
+
+/// Whether plain decoding streams weights faster than the memory can: only judged where the weights
+/// are at least four times the last-level cache, since smaller ones are partly in it.
+pub fn bandwidth_share(
+    machine: &Machine,
+    weight_bytes: u64,
+    streamed: BytesPerSecond,
+) -> Option<Warning> {
+    let best = BytesPerSecond(machine.read_bytes_per_s?);
+    let judged = weight_bytes >= 4 * machine.last_level_cache_bytes();
+    let impossible = streamed.0 > 1.05 * best.0;
+    (judged && impossible).then_some(Warning::BandwidthShare { streamed, best })
+}
+
+/// All that the end-to-end blocks say about themselves: control, first block, drift, outliers.
+pub fn throughput(samples: &[ThroughputSample]) -> Vec<Warning> {
+    let plain = |copy| -> BTreeMap<usize, f64> {
+        let of_copy = samples.iter().filter(|s| s.plan == Plan::Plain && s.copy == copy);
+        of_copy.map(|s| (s.block, seconds_per_token(s))).collect()
+    };
+    let (first, second) = (plain(0), plain(1));
+    let ratios: Vec<f64> =
+        first.iter().filter_map(|(block, a)| second.get(block).map(|b| b / a)).collect();
+    let series: Vec<f64> = first.into_values().collect();
+    let what = "plain decoding";
+    let checks = [
+        control(what, &ratios),
+        slow_first_runs(what, &series),
+        drift(what, &series),
+        outliers(what, &series),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+/// Seconds per token after the prompt pass, which commits the first.
+fn seconds_per_token(sample: &ThroughputSample) -> f64 {
+    (sample.seconds - sample.prompt_seconds) / sample.tokens.saturating_sub(1).max(1) as f64
+}
+
+/// Whether the two copies of a control cell disagree; `ratios` are second over first, by block.
+/// The interval of the median is that of the sign test (distribution-free, order statistics).
+pub fn control(what: &str, ratios: &[f64]) -> Option<Warning> {
+    let sorted = sorted(ratios);
+    let blocks = sorted.len();
+    if blocks < ENOUGH_BLOCKS {
+        return None;
+    }
+    let tail = (blocks as f64 / 2.0 - 0.98 * (blocks as f64).sqrt()).floor().max(0.0) as usize;
+    let (ratio, low, high) = (median(ratios), sorted[tail], sorted[blocks - 1 - tail]);
+    // Copies may differ by a thousandth for good (their places in the cache): that harms nothing.
+    let disagree = (low > 1.0 || high < 1.0) && (ratio - 1.0).abs() > 0.01;
+    disagree.then(|| Warning::ControlDisagrees { what: what.into(), ratio, low, high })
+}
+
+/// Whether the first block stands out; `series` is one cell by block.
+pub fn slow_first_runs(what: &str, series: &[f64]) -> Option<Warning> {
+    let (first, rest) = series.split_first()?;
+    let limit = median(rest) + 5.0 * scaled_deviation(rest);
+    let ratio = first / median(rest);
+    let slow = series.len() >= ENOUGH_BLOCKS && *first > limit && ratio > 1.1;
+    slow.then(|| Warning::SlowFirstRuns { what: what.into(), ratio })
+}
+
+/// Whether the last third of a series differs from its first third; `series` is one cell by block.
+pub fn drift(what: &str, series: &[f64]) -> Option<Warning> {
+    let third = series.len() / 3;
+    if series.len() < ENOUGH_BLOCKS {
+        return None;
+    }
+    let ratio = median(&series[series.len() - third..]) / median(&series[..third]);
+    ((ratio - 1.0).abs() > 0.1).then(|| Warning::Drift { what: what.into(), ratio })
+}
+
+/// Whether many values lie farther than five scaled median absolute deviations from their median
+/// (Leys et al., J. Exp. Soc. Psych. 49(4), 2013); they are flagged, never dropped.
+pub fn outliers(what: &str, values: &[f64]) -> Option<Warning> {
+    let (middle, spread) = (median(values), scaled_deviation(values).max(1e-3 * median(values)));
+    let far = values.iter().filter(|&value| (value - middle).abs() > 5.0 * spread).count();
+    let share = far as f64 / values.len().max(1) as f64;
+    (values.len() >= 20 && share > 0.1).then(|| Warning::Outliers { what: what.into(), share })
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+/// The median; NaN of nothing.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let sorted = sorted(values);
+    match sorted.len() {
+        0 => f64::NAN,
+        n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// Median absolute deviation, scaled to be the standard deviation of normal values.
+fn scaled_deviation(values: &[f64]) -> f64 {
+    let middle = median(values);
+    let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    1.4826 * median(&deviations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeClock, Faults};
+
+    fn series(faults: Faults, blocks: usize) -> Vec<f64> {
+        let clock = FakeClock::new(faults, 3);
+        (0..blocks).map(|_| clock.spend(0.01)).collect()
+    }
+
+    #[test]
+    fn a_quiet_machine_gives_no_warning() {
+        let quiet = series(Faults { noise: 0.03, ..Faults::default() }, 60);
+        let ratios: Vec<f64> = quiet.chunks(2).map(|pair| pair[0] / pair[1]).collect();
+        assert_eq!(control("x", &ratios), None);
+        assert_eq!(slow_first_runs("x", &quiet), None);
+        assert_eq!(drift("x", &quiet), None);
+        assert_eq!(outliers("x", &quiet), None);
+        assert_eq!(changing_clock(&[2.5e9, 2.6e9], None), None);
+        assert_eq!(coarse_clock(Seconds(3e-8), Seconds(1e-5)), None);
+    }
+
+    #[test]
+    fn each_fault_gives_its_warning() {
+        let noise = Faults { noise: 0.03, ..Faults::default() };
+        let drifting = series(Faults { drift_per_second: 1.0, ..noise }, 60);
+        assert!(matches!(drift("x", &drifting), Some(Warning::Drift { ratio, .. }) if ratio > 1.1));
+        let spoiled = series(Faults { tails: 0.3, ..noise }, 60);
+        assert!(outliers("x", &spoiled).is_some());
+        let mut cold = series(noise, 20);
+        cold[0] *= 2.0;
+        assert!(slow_first_runs("x", &cold).is_some());
+        let biased: Vec<f64> = series(noise, 30).iter().map(|s| s / 0.01 * 1.05).collect();
+        assert!(control("x", &biased).is_some_and(|warning| warning.marks_run()));
+        assert!(changing_clock(&[2.6e9, 1.3e9], Some("powersave")).is_some());
+        assert!(coarse_clock(Seconds(1e-6), Seconds(4e-6)).is_some());
+    }
+
+    #[test]
+    fn a_bandwidth_above_the_best_is_judged_only_beyond_the_cache() {
+        let mut machine = crate::machine::describe();
+        machine.caches =
+            vec![s3d_data::Cache { level: 3, kind: "Unified".into(), bytes: 32 << 20 }];
+        machine.read_bytes_per_s = Some(30e9);
+        let judge = |mib: u64, rate| bandwidth_share(&machine, mib << 20, BytesPerSecond(rate));
+        assert!(judge(151, 33e9).is_some());
+        assert!(judge(151, 31e9).is_none(), "103 %");
+        assert!(judge(38, 60e9).is_none(), "partly in cache");
+    }
+
+    #[test]
+    fn foreign_and_stolen_time_are_told_apart() {
+        let before = Ticks { busy: 0, stolen: 0, total: 0 };
+        let after = Ticks { busy: 900, stolen: 50, total: 1000 };
+        let warn = |own| others(before, after, Seconds(own), Seconds(5.0), 2);
+        assert_eq!(warn(9.0), [Warning::StolenTime { share: 0.05 }]);
+        assert_eq!(warn(5.0).len(), 2);
+    }
+
+    #[test]
+    fn medians_are_those_of_the_book() {
+        // source: by hand; 1.4826 = 1 / Phi^-1(3/4)
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!((scaled_deviation(&[1.0, 2.0, 3.0, 4.0, 5.0]) - 1.4826).abs() < 1e-12);
+    }
+}

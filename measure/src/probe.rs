@@ -1,0 +1,136 @@
+//! What the machine can do at best: streaming read bandwidth and multiply-add rate, on the threads
+//! that decoding uses. Every latency can be shown beside these limits.
+//!
+//! Bandwidth: a STREAM-like benchmark (McCalpin, "Memory bandwidth and machine balance in current
+//! high performance computers", IEEE TCCA Newsletter, 1995) that only reads, since decoding streams
+//! weights and writes next to nothing: arrays of at least four times the last-level cache, several
+//! access patterns and prefetch distances, the best of all is kept. Multiply-adds: independent
+//! chains in registers, as in the peak microkernels of roofline work (Williams, Waterman, Patterson,
+//! CACM 52(4), 2009).
+
+mod kernels;
+
+use crate::clock::Clock;
+use kernels::{Chains, Pattern};
+use s3d_data::{BytesPerSecond, FlopsPerSecond, Machine, Seconds};
+use std::hint::black_box;
+use std::sync::Barrier;
+
+/// How hard to look for the best.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Time for reading, and as much again for multiplying.
+    pub budget: Seconds,
+    /// Bytes of the largest array.
+    pub buffer_bytes: usize,
+}
+
+impl Effort {
+    /// Arrays of four times the last-level cache and eight times, within a quarter of the memory.
+    pub fn for_machine(machine: &Machine, budget: Seconds) -> Self {
+        const AT_LEAST: u64 = 128 << 20;
+        let beyond_cache = (8 * machine.last_level_cache_bytes()).max(AT_LEAST);
+        let room = (machine.memory_bytes / 4).max(16 << 20);
+        Self { budget, buffer_bytes: beyond_cache.min(room) as usize }
+    }
+}
+
+/// Measures both rates with `threads` threads and writes them into `machine`.
+pub fn measure_rates(machine: &mut Machine, threads: usize, clock: &dyn Clock, budget: Seconds) {
+    let effort = Effort::for_machine(machine, Seconds(budget.0 / 2.0));
+    machine.read_bytes_per_s = Some(read_bandwidth(threads, clock, effort).0);
+    machine.flops_per_s = Some(multiply_add_rate(threads, clock, effort.budget).0);
+}
+
+/// Best streaming read bandwidth of `threads` threads together.
+pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> BytesPerSecond {
+    const WORD: usize = size_of::<f32>();
+    let threads = threads.max(1);
+    let words = (effort.buffer_bytes / WORD / threads).max(4096);
+    // Ones, not zeros: untouched zero pages would all be the same page, and come from the cache.
+    let buffers: Vec<Vec<f32>> = (0..threads).map(|_| vec![1.0; words]).collect();
+    let deadline = clock.now().0 + effort.budget.0;
+    let mut best = 0.0f64;
+    for round in 0.. {
+        for pattern in Pattern::ALL {
+            // Half the array is tried as well: a shorter walk strains the address translation less.
+            for used in [words, words / 2] {
+                let seconds = together(threads, clock, &|thread| {
+                    black_box(kernels::read(&buffers[thread][..used], pattern));
+                });
+                best = best.max((used * WORD * threads) as f64 / seconds);
+            }
+        }
+        if round >= 2 && clock.now().0 >= deadline {
+            break;
+        }
+    }
+    BytesPerSecond(best)
+}
+
+/// Best multiply-add rate of `threads` threads together; a multiply-add counts as two operations.
+pub fn multiply_add_rate(threads: usize, clock: &dyn Clock, budget: Seconds) -> FlopsPerSecond {
+    const STEPS: usize = 400_000;
+    let threads = threads.max(1);
+    let deadline = clock.now().0 + budget.0;
+    let mut best = 0.0f64;
+    for round in 0.. {
+        let seconds = together(threads, clock, &|_| {
+            black_box(Chains::new().run(black_box(STEPS)));
+        });
+        best = best.max((2 * Chains::LANES * STEPS * threads) as f64 / seconds);
+        if round >= 2 && clock.now().0 >= deadline {
+            break;
+        }
+    }
+    FlopsPerSecond(best)
+}
+
+/// Seconds that `work(thread)` takes on `threads` threads at once; starting them is not counted.
+fn together(threads: usize, clock: &dyn Clock, work: &(dyn Fn(usize) + Sync)) -> f64 {
+    let (start, end) = (Barrier::new(threads), Barrier::new(threads));
+    let pass = |thread| {
+        start.wait();
+        work(thread);
+        end.wait();
+    };
+    std::thread::scope(|scope| {
+        for thread in 1..threads {
+            scope.spawn(move || pass(thread));
+        }
+        start.wait();
+        let begin = clock.now().0;
+        work(0);
+        end.wait();
+        (clock.now().0 - begin).max(f64::MIN_POSITIVE)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn rates_are_positive_and_finite() {
+        let clock = SystemClock::default();
+        let effort = Effort { budget: Seconds(0.05), buffer_bytes: 16 << 20 };
+        for threads in [1, 2] {
+            let read = read_bandwidth(threads, &clock, effort).0;
+            let rate = multiply_add_rate(threads, &clock, effort.budget).0;
+            // No processor of the last ten years is outside of these.
+            assert!((1e8..1e13).contains(&read) && (1e8..1e14).contains(&rate), "{read} {rate}");
+        }
+    }
+
+    #[test]
+    fn the_arrays_exceed_the_cache_and_fit_the_memory() {
+        let mut machine = crate::machine::describe();
+        machine.memory_bytes = 8 << 30;
+        machine.caches =
+            vec![s3d_data::Cache { level: 3, kind: "Unified".into(), bytes: 32 << 20 }];
+        assert_eq!(Effort::for_machine(&machine, Seconds(1.0)).buffer_bytes, 256 << 20);
+        machine.memory_bytes = 256 << 20;
+        assert_eq!(Effort::for_machine(&machine, Seconds(1.0)).buffer_bytes, 64 << 20);
+    }
+}
