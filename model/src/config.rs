@@ -1,0 +1,279 @@
+//! The shape of a checkpoint: `config.json` in the Hugging Face layout, read and written.
+//!
+//! One type for every use. What this engine adds to the Llama keys stands under the key `"s3d"`.
+
+use crate::{Error, Result};
+use s3d_data::ModelShape;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// A Llama-style decoder, as its `config.json` describes it. Unknown keys are kept and written back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// Width of the residual stream, in channels.
+    pub hidden_size: usize,
+    /// Neurons of the MLP.
+    pub intermediate_size: usize,
+    /// Decoder layers (`L` in the paper).
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; as many as query heads where the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    /// Channels of one head; `hidden_size / num_attention_heads` where the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// Tokens of the vocabulary, special tokens included.
+    pub vocab_size: usize,
+    /// Added to the mean square in RMSNorm.
+    #[serde(default = "default_epsilon")]
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    #[serde(default = "default_theta")]
+    pub rope_theta: f64,
+    /// Whether the head is the embedding matrix.
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+    /// Longest text, in tokens.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: usize,
+    /// Begin-of-text token.
+    #[serde(default)]
+    pub bos_token_id: Option<u32>,
+    /// End-of-text token or tokens.
+    #[serde(default)]
+    pub eos_token_id: Option<EndTokens>,
+    /// Number type of the weights in the file, `float16` for instance; informative.
+    #[serde(default, alias = "torch_dtype", skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// What self-speculative decoding adds to the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3d: Option<S3dConfig>,
+    /// Every other key of the file.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// One end-of-text token, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EndTokens {
+    /// The usual case.
+    One(u32),
+    /// Several tokens end a text.
+    Many(Vec<u32>),
+}
+
+/// The key `"s3d"` of `config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct S3dConfig {
+    /// Trained mask embeddings: simultaneous drafting reaches `masks + 1` tokens.
+    pub masks: usize,
+    /// The plan that suits this checkpoint, as plans are written in text (`3..9:4`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Anything else that training wants to record.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+fn default_epsilon() -> f64 {
+    1e-6
+}
+
+fn default_theta() -> f64 {
+    10_000.0
+}
+
+fn default_positions() -> usize {
+    2048
+}
+
+impl ModelConfig {
+    /// The shipped preset: 12 layers of 256 channels, 8 heads sharing 4 key-value heads, 7 masks.
+    pub fn story() -> Self {
+        let mut other = Map::new();
+        other.insert("architectures".into(), vec!["LlamaForCausalLM"].into());
+        other.insert("hidden_act".into(), "silu".into());
+        other.insert("model_type".into(), "llama".into());
+        Self {
+            hidden_size: 256,
+            intermediate_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            num_key_value_heads: Some(4),
+            head_dim: Some(32),
+            vocab_size: 512,
+            rms_norm_eps: 1e-5,
+            rope_theta: default_theta(),
+            tie_word_embeddings: true,
+            max_position_embeddings: 1024,
+            bos_token_id: None,
+            eos_token_id: None,
+            dtype: Some("float16".into()),
+            s3d: Some(S3dConfig { masks: 7, ..S3dConfig::default() }),
+            other,
+        }
+    }
+
+    /// Reads `config.json` of the folder `dir`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not such JSON, or describes no model this engine can run.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let path = dir.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+        let config: Self =
+            serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e.to_string()))?;
+        config.validate().map_err(|message| Error::malformed(&path, message))?;
+        Ok(config)
+    }
+
+    /// Writes `config.json` into the folder `dir`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let path = dir.join("config.json");
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::malformed(&path, e.to_string()))?;
+        std::fs::write(&path, text + "\n").map_err(|e| Error::io("write", &path, e))
+    }
+
+    /// Key and value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Channels of one head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Trained mask embeddings.
+    pub fn masks(&self) -> usize {
+        self.s3d.as_ref().map_or(0, |s3d| s3d.masks)
+    }
+
+    /// Whether `token` ends a text.
+    pub fn is_end(&self, token: u32) -> bool {
+        match &self.eos_token_id {
+            None => false,
+            Some(EndTokens::One(end)) => *end == token,
+            Some(EndTokens::Many(ends)) => ends.contains(&token),
+        }
+    }
+
+    /// The sizes alone, for records and memory sums.
+    pub fn shape(&self) -> ModelShape {
+        ModelShape {
+            layers: self.num_hidden_layers,
+            hidden: self.hidden_size,
+            intermediate: self.intermediate_size,
+            heads: self.num_attention_heads,
+            kv_heads: self.kv_heads(),
+            head_dim: self.head_dim(),
+            vocab: self.vocab_size,
+            tied: self.tie_word_embeddings,
+            masks: self.masks(),
+        }
+    }
+
+    /// Says what in this configuration cannot be run.
+    pub(crate) fn validate(&self) -> std::result::Result<(), String> {
+        let sizes = [
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+            ("head_dim", self.head_dim()),
+            ("vocab_size", self.vocab_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ];
+        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size == 0 || *size > 1 << 24) {
+            return Err(format!("{key} must lie in 1..={}; found {size}", 1 << 24));
+        }
+        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
+            return Err(format!(
+                "num_attention_heads = {} must be a multiple of num_key_value_heads = {}",
+                self.num_attention_heads,
+                self.kv_heads()
+            ));
+        }
+        if !self.head_dim().is_multiple_of(2) {
+            return Err(format!("head_dim must be even for RoPE; found {}", self.head_dim()));
+        }
+        self.validate_behaviour()
+    }
+
+    /// Keys whose value changes what the model computes in a way this engine does not.
+    fn validate_behaviour(&self) -> std::result::Result<(), String> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        if !positive(self.rms_norm_eps) || !positive(self.rope_theta) {
+            return Err("rms_norm_eps and rope_theta must be positive numbers".into());
+        }
+        let is_set = |value: &Value| !value.is_null() && *value != Value::Bool(false);
+        for key in ["rope_scaling", "attention_bias", "mlp_bias", "sliding_window"] {
+            if let Some(value) = self.other.get(key).filter(|value| is_set(value)) {
+                return Err(format!("{key} = {value} is not supported; expected null or false"));
+            }
+        }
+        match self.other.get("hidden_act").and_then(Value::as_str) {
+            None | Some("silu") => Ok(()),
+            Some(act) => Err(format!("hidden_act must be \"silu\"; found \"{act}\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_reads_back_with_its_unknown_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = ModelConfig::story();
+        config.other.insert("pretraining_tp".into(), 1.into());
+        config.save(dir.path()).unwrap();
+        assert_eq!(ModelConfig::load(dir.path()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_hugging_face_file_is_understood() {
+        // source: the keys of a published Llama checkpoint (torch_dtype, list of end tokens, no head_dim).
+        let text = r#"{"architectures":["LlamaForCausalLM"],"hidden_size":64,"intermediate_size":128,
+            "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100,
+            "rms_norm_eps":1e-5,"torch_dtype":"bfloat16","eos_token_id":[3,7],"rope_scaling":null,"hidden_act":"silu"}"#;
+        let config: ModelConfig = serde_json::from_str(text).unwrap();
+        config.validate().unwrap();
+        assert_eq!((config.head_dim(), config.kv_heads(), config.masks()), (16, 2, 0));
+        assert_eq!(config.dtype.as_deref(), Some("bfloat16"));
+        assert!(config.is_end(7) && !config.is_end(4));
+    }
+
+    #[test]
+    fn the_story_model_has_about_9_6_million_parameters() {
+        // source: 12 * (3 * 256 * 768 + 256 * (2 * 256 + 2 * 128) + 2 * 256) + 512 * 256 + 7 * 256 + 256
+        let shape = ModelConfig::story().shape();
+        assert_eq!(shape.parameters() / 10_000, 957);
+    }
+
+    #[test]
+    fn what_cannot_run_is_named() {
+        let broken = |change: fn(&mut ModelConfig)| {
+            let mut config = ModelConfig::story();
+            change(&mut config);
+            config.validate().unwrap_err()
+        };
+        assert!(broken(|c| c.num_key_value_heads = Some(3)).contains("multiple"));
+        assert!(broken(|c| c.hidden_size = 0).contains("hidden_size"));
+        assert!(broken(|c| c.head_dim = Some(31)).contains("even"));
+        let scaled = |c: &mut ModelConfig| {
+            c.other.insert("rope_scaling".into(), serde_json::json!({"type": "linear"}));
+        };
+        assert!(broken(scaled).contains("rope_scaling"));
+    }
+}

@@ -1,0 +1,438 @@
+//! Attention over the cache, as two more products of the register tile.
+//!
+//! Keys are stored in panels of 16 positions and values in panels of 16 channels, so scores are
+//! `q K^T` and outputs `p V` with the tile of [`super::tile`]: over positions, too, every sum runs in
+//! rising order in one accumulator. Where a key comes from makes no difference to a bit: from the
+//! cache (positions before a block of rows) or from the block itself (its own rows, causally).
+
+use super::Kernels;
+use super::elementwise::{rotate, softmax_numerators};
+use super::matmul::{Shared, share_rows};
+use super::panels::{LANES, panel_count};
+use super::tile::{Operands, multiply};
+use std::cell::RefCell;
+
+/// Sizes of an attention sub-layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadShape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; each serves `heads / kv_heads` query heads in turn.
+    pub kv_heads: usize,
+    /// Channels of a head.
+    pub head_dim: usize,
+}
+
+impl HeadShape {
+    /// Numbers in one row of queries, keys and values.
+    pub fn qkv_width(&self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.head_dim
+    }
+
+    /// Numbers in one row of attention output.
+    pub fn out_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Numbers that hold the keys of `capacity` positions, a multiple of [`LANES`].
+    pub fn key_len(&self, capacity: usize) -> usize {
+        self.kv_heads * capacity * self.head_dim
+    }
+
+    /// Numbers that hold the values of `capacity` positions.
+    pub fn value_len(&self, capacity: usize) -> usize {
+        self.kv_heads * capacity * panel_count(self.head_dim) * LANES
+    }
+
+    /// Key and value of head `kv` in a row of `qkv_width` numbers.
+    fn key_and_value<'a>(&self, row: &'a [f32], kv: usize) -> (&'a [f32], &'a [f32]) {
+        let key = (self.heads + kv) * self.head_dim;
+        let value = key + self.kv_heads * self.head_dim;
+        (&row[key..key + self.head_dim], &row[value..value + self.head_dim])
+    }
+}
+
+/// Puts the key of one position into `[capacity / LANES][head_dim][LANES]`.
+fn write_key(keys: &mut [f32], key: &[f32], position: usize) {
+    let panel = position / LANES * key.len() * LANES + position % LANES;
+    for (channel, &k) in key.iter().enumerate() {
+        keys[panel + channel * LANES] = k;
+    }
+}
+
+/// Puts the value of one position into `[head_dim / LANES][capacity][LANES]`.
+fn write_value(values: &mut [f32], capacity: usize, value: &[f32], position: usize) {
+    for (panel, channels) in value.chunks(LANES).enumerate() {
+        values[(panel * capacity + position) * LANES..][..channels.len()].copy_from_slice(channels);
+    }
+}
+
+/// Writes the keys of `qkv[rows, qkv_width]` to `keys[kv_heads][capacity / LANES][head_dim][LANES]`,
+/// from `position` on.
+pub fn append_keys(
+    shape: HeadShape,
+    qkv: &[f32],
+    keys: &mut [f32],
+    capacity: usize,
+    position: usize,
+) {
+    for (r, row) in qkv.chunks_exact(shape.qkv_width()).enumerate() {
+        for (kv, keys) in keys.chunks_exact_mut(shape.head_dim * capacity).enumerate() {
+            write_key(keys, shape.key_and_value(row, kv).0, position + r);
+        }
+    }
+}
+
+/// Writes the values of `qkv[rows, qkv_width]` to `values[kv_heads][head_dim / LANES][capacity][LANES]`.
+pub fn append_values(
+    shape: HeadShape,
+    qkv: &[f32],
+    values: &mut [f32],
+    capacity: usize,
+    position: usize,
+) {
+    for (r, row) in qkv.chunks_exact(shape.qkv_width()).enumerate() {
+        let head = panel_count(shape.head_dim) * LANES * capacity;
+        for (kv, values) in values.chunks_exact_mut(head).enumerate() {
+            write_value(values, capacity, shape.key_and_value(row, kv).1, position + r);
+        }
+    }
+}
+
+/// Cosines and sines of every position, `[positions, head_dim / 2]`.
+#[derive(Debug, Clone)]
+pub struct Rotary {
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+    half: usize,
+}
+
+impl Rotary {
+    /// Angles `position * theta^(-2 i / head_dim)` (arXiv 2104.09864, eq. 15), in f64 until the end.
+    pub fn new(head_dim: usize, theta: f64, positions: usize) -> Self {
+        let half = head_dim / 2;
+        let angle = |i: usize| {
+            let frequency = theta.powf(-2.0 * (i % half) as f64 / head_dim as f64);
+            (i / half) as f64 * frequency
+        };
+        let table = |f: fn(f64) -> f64| (0..positions * half).map(|i| f(angle(i)) as f32).collect();
+        Self { cosines: table(f64::cos), sines: table(f64::sin), half }
+    }
+
+    /// Positions that the table holds.
+    pub fn positions(&self) -> usize {
+        self.cosines.len() / self.half
+    }
+}
+
+/// Rotates queries and keys of `qkv[rows, qkv_width]`, each row at its position; queries are also
+/// divided by the square root of the head's channels.
+pub fn rotate_rows(
+    kernels: &Kernels,
+    shape: HeadShape,
+    rotary: &Rotary,
+    qkv: &mut [f32],
+    positions: &[usize],
+) {
+    assert_eq!(qkv.len(), shape.qkv_width() * positions.len(), "queries, keys and values");
+    let scale = 1.0 / (shape.head_dim as f32).sqrt();
+    let turning = (shape.heads + shape.kv_heads) * shape.head_dim;
+    share_rows(kernels, qkv, shape.qkv_width(), &|r, row| {
+        let angles = positions[r] * rotary.half..(positions[r] + 1) * rotary.half;
+        let (cosines, sines) = (&rotary.cosines[angles.clone()], &rotary.sines[angles]);
+        for (h, head) in row[..turning].chunks_exact_mut(shape.head_dim).enumerate() {
+            let scale = if h < shape.heads { scale } else { 1.0 };
+            rotate(kernels.isa(), head, cosines, sines, scale);
+        }
+    });
+}
+
+/// Consecutive rows at consecutive positions. They see what the cache holds before the first of
+/// them, and each other causally.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// First row.
+    pub row: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Position of the first row.
+    pub position: usize,
+}
+
+/// One attention sub-layer to compute.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention<'a> {
+    /// Sizes.
+    pub shape: HeadShape,
+    /// Rotated rows `[rows, qkv_width]`.
+    pub qkv: &'a [f32],
+    /// The cache's keys `[kv_heads][capacity / LANES][head_dim][LANES]`.
+    pub keys: &'a [f32],
+    /// The cache's values `[kv_heads][head_dim / LANES][capacity][LANES]`.
+    pub values: &'a [f32],
+    /// Positions that the cache has room for.
+    pub capacity: usize,
+    /// The rows, in blocks.
+    pub blocks: &'a [Block],
+}
+
+/// Buffers of one task.
+#[derive(Debug, Default)]
+struct Scratch {
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    scores: Vec<f32>,
+    own_scores: Vec<f32>,
+    out: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Computes the attention output `out[rows, out_width]`.
+pub fn attend(kernels: &Kernels, attention: &Attention<'_>, out: &mut [f32]) {
+    let (shape, capacity) = (attention.shape, attention.capacity);
+    assert!(capacity.is_multiple_of(LANES), "capacity in whole panels");
+    assert_eq!(attention.keys.len(), shape.key_len(capacity), "keys");
+    assert_eq!(attention.values.len(), shape.value_len(capacity), "values");
+    for block in attention.blocks {
+        assert!(block.position <= capacity, "a block sees the cache before its position");
+        assert!((block.row + block.rows) * shape.qkv_width() <= attention.qkv.len(), "rows");
+        assert!((block.row + block.rows) * shape.out_width() <= out.len(), "outputs");
+    }
+    let shared = Shared(out.as_mut_ptr());
+    kernels.run(attention.blocks.len() * shape.kv_heads, &|task| {
+        let (block, kv) = (attention.blocks[task / shape.kv_heads], task % shape.kv_heads);
+        SCRATCH.with_borrow_mut(|scratch| {
+            let head = HeadTask { kernels, attention, block, kv };
+            head.prepare(scratch);
+            head.scores(scratch);
+            head.outputs(scratch, shared);
+        });
+    });
+}
+
+/// The queries of one block that share a key-value head.
+struct HeadTask<'a> {
+    kernels: &'a Kernels,
+    attention: &'a Attention<'a>,
+    block: Block,
+    kv: usize,
+}
+
+impl HeadTask<'_> {
+    /// Query heads per key-value head.
+    fn group(&self) -> usize {
+        self.attention.shape.heads / self.attention.shape.kv_heads
+    }
+
+    /// Query vectors: each row's, head by head.
+    fn queries(&self) -> usize {
+        self.block.rows * self.group()
+    }
+
+    /// Numbers from one query's scores to the next: room for the cached and the own keys.
+    fn score_row(&self) -> usize {
+        (self.block.position + self.block.rows).next_multiple_of(LANES) + LANES
+    }
+
+    /// Row `r` of the block.
+    fn row(&self, r: usize) -> &[f32] {
+        let width = self.attention.shape.qkv_width();
+        &self.attention.qkv[(self.block.row + r) * width..][..width]
+    }
+
+    /// Copies queries together and the block's own keys and values into panels.
+    fn prepare(&self, scratch: &mut Scratch) {
+        let (shape, rows) = (self.attention.shape, self.block.rows);
+        let own = rows.next_multiple_of(LANES);
+        let channels = panel_count(shape.head_dim) * LANES;
+        scratch.queries.clear();
+        scratch.keys.resize(own * shape.head_dim, 0.0);
+        scratch.values.resize(rows * channels, 0.0);
+        scratch.scores.resize(self.queries() * self.score_row(), 0.0);
+        scratch.own_scores.resize(self.queries() * own, 0.0);
+        scratch.out.resize(self.queries() * channels, 0.0);
+        for r in 0..rows {
+            let width = self.group() * shape.head_dim;
+            scratch.queries.extend_from_slice(&self.row(r)[self.kv * width..][..width]);
+            let (key, value) = shape.key_and_value(self.row(r), self.kv);
+            write_key(&mut scratch.keys, key, r);
+            write_value(&mut scratch.values, rows, value, r);
+        }
+    }
+
+    /// Scores of every query with every key it sees.
+    fn scores(&self, scratch: &mut Scratch) {
+        let (head_dim, position) = (self.attention.shape.head_dim, self.block.position);
+        let own = self.block.rows.next_multiple_of(LANES);
+        let cached = Operands {
+            x: scratch.queries.as_ptr(),
+            x_row: head_dim,
+            w: self.attention.keys[self.kv * self.attention.capacity * head_dim..].as_ptr(),
+            w_panel: head_dim * LANES,
+            depth: head_dim,
+            out: scratch.scores.as_mut_ptr(),
+            out_row: self.score_row(),
+            resume: false,
+            interleaved: false,
+            prefetch: false,
+        };
+        let (w, out, out_row) = (scratch.keys.as_ptr(), scratch.own_scores.as_mut_ptr(), own);
+        let isa = self.kernels.isa();
+        // SAFETY: `attend` checked the cache's sizes and `prepare` made room for whole panels.
+        unsafe {
+            multiply(isa, self.queries(), panel_count(position), cached);
+            let own_keys = Operands { w, out, out_row, ..cached };
+            multiply(isa, self.queries(), panel_count(self.block.rows), own_keys);
+        }
+        for q in 0..self.queries() {
+            let seen = q / self.group() + 1;
+            scratch.scores[q * self.score_row() + position..][..seen]
+                .copy_from_slice(&scratch.own_scores[q * own..][..seen]);
+        }
+    }
+
+    /// Softmax and the weighted sum of the values.
+    fn outputs(&self, scratch: &mut Scratch, out: Shared) {
+        let (shape, position) = (self.attention.shape, self.block.position);
+        let (isa, panels) = (self.kernels.isa(), panel_count(shape.head_dim));
+        let (score_row, channels) = (self.score_row(), panels * LANES);
+        let mut sums = [0.0; 8];
+        for first in (0..self.queries()).step_by(sums.len()) {
+            let count = sums.len().min(self.queries() - first);
+            for (q, sum) in (first..).zip(&mut sums[..count]) {
+                let seen = position + q / self.group() + 1;
+                *sum = softmax_numerators(isa, &mut scratch.scores[q * score_row..][..seen]);
+            }
+            let head = self.kv * self.attention.capacity * channels;
+            let cached = Operands {
+                x: scratch.scores[first * score_row..].as_ptr(),
+                x_row: score_row,
+                w: self.attention.values[head..].as_ptr(),
+                w_panel: self.attention.capacity * LANES,
+                depth: position,
+                out: scratch.out.as_mut_ptr(),
+                out_row: channels,
+                resume: false,
+                interleaved: false,
+                prefetch: false,
+            };
+            // SAFETY: as in `scores`; the queries `first..first + count` fit into `scratch.out`.
+            unsafe { multiply(isa, count, panels, cached) };
+            for q in 0..count {
+                let own = Operands {
+                    x: scratch.scores[(first + q) * score_row + position..].as_ptr(),
+                    w: scratch.values.as_ptr(),
+                    w_panel: self.block.rows * LANES,
+                    depth: (first + q) / self.group() + 1,
+                    out: scratch.out[q * channels..].as_mut_ptr(),
+                    resume: true,
+                    ..cached
+                };
+                // SAFETY: as above, one query, the own keys it sees.
+                unsafe { multiply(isa, 1, panels, own) };
+                self.store(first + q, &scratch.out[q * channels..], sums[q], out);
+            }
+        }
+    }
+
+    /// Divides one query's weighted sum and puts it into its place.
+    fn store(&self, query: usize, weighted: &[f32], sum: f32, out: Shared) {
+        let shape = self.attention.shape;
+        let (r, head) = (query / self.group(), self.kv * self.group() + query % self.group());
+        let start = (self.block.row + r) * shape.out_width() + head * shape.head_dim;
+        // SAFETY: this row and head belong to this task alone and lie inside (see `attend`).
+        let out = unsafe { out.slice(start, shape.head_dim) };
+        let scale = 1.0 / sum;
+        for (out, weighted) in out.iter_mut().zip(weighted) {
+            *out = weighted * scale;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Isa, test_numbers as numbers};
+
+    const SHAPE: HeadShape = HeadShape { heads: 6, kv_heads: 2, head_dim: 10 };
+    const CAPACITY: usize = 64;
+
+    /// Attention of `rows` over positions from `position` on, with everything before in the cache.
+    fn run(kernels: &Kernels, qkv: &[f32], position: usize, rows: usize) -> Vec<f32> {
+        let width = SHAPE.qkv_width();
+        let mut keys = vec![0.0; SHAPE.key_len(CAPACITY)];
+        let mut values = vec![0.0; SHAPE.value_len(CAPACITY)];
+        append_keys(SHAPE, &qkv[..position * width], &mut keys, CAPACITY, 0);
+        append_values(SHAPE, &qkv[..position * width], &mut values, CAPACITY, 0);
+        let attention = Attention {
+            shape: SHAPE,
+            qkv: &qkv[position * width..][..rows * width],
+            keys: &keys,
+            values: &values,
+            capacity: CAPACITY,
+            blocks: &[Block { row: 0, rows, position }],
+        };
+        let mut out = vec![f32::NAN; rows * SHAPE.out_width()];
+        attend(kernels, &attention, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_from_cached_and_from_own_keys() {
+        let qkv = numbers(1, 50 * SHAPE.qkv_width());
+        let reference = run(&Kernels::new(1, Isa::Portable), &qkv, 0, 50);
+        for isa in Isa::available() {
+            let kernels = Kernels::new(2, isa);
+            for (position, rows) in [(0, 50), (0, 1), (49, 1), (17, 5), (32, 9), (31, 19), (16, 2)]
+            {
+                let out = run(&kernels, &qkv, position, rows);
+                let expected = &reference[position * SHAPE.out_width()..][..out.len()];
+                assert_eq!(out, expected, "{isa:?} {position} {rows}");
+            }
+        }
+    }
+
+    #[test]
+    fn attention_is_the_definition() {
+        // source: softmax(q k) v in f64 with plain loops
+        let qkv = numbers(1, 20 * SHAPE.qkv_width());
+        let out = run(&Kernels::new(1, Isa::detect()), &qkv, 13, 7);
+        let at = |position: usize, head: usize, c: usize| {
+            f64::from(qkv[position * SHAPE.qkv_width() + head * SHAPE.head_dim + c])
+        };
+        for (i, &found) in out.iter().enumerate() {
+            let (position, head, c) = (13 + i / 60, i % 60 / 10, i % 10);
+            let kv = head / 3;
+            let weights: Vec<f64> = (0..=position)
+                .map(|p| {
+                    (0..10).map(|c| at(position, head, c) * at(p, 6 + kv, c)).sum::<f64>().exp()
+                })
+                .collect();
+            let total: f64 = weights.iter().sum();
+            let exact: f64 = (0..=position).map(|p| weights[p] * at(p, 8 + kv, c)).sum();
+            assert!((exact / total - f64::from(found)).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn rotation_keeps_lengths_and_depends_on_distance_alone() {
+        // source: R(m) q . R(n) k = q . R(n - m) k (arXiv 2104.09864, eq. 16)
+        let shape = HeadShape { heads: 1, kv_heads: 1, head_dim: 8 };
+        let kernels = Kernels::new(2, Isa::detect());
+        let rotary = Rotary::new(8, 100.0, 64);
+        let row = numbers(5, shape.qkv_width());
+        let dot = |m: usize, n: usize| {
+            let mut rows = [row.clone(), row.clone()].concat();
+            rotate_rows(&kernels, shape, &rotary, &mut rows, &[m, n]);
+            (0..8).map(|c| f64::from(rows[c]) * f64::from(rows[24 + 8 + c])).sum::<f64>()
+        };
+        assert!((dot(3, 5) - dot(40, 42)).abs() < 1e-5);
+        assert!((dot(3, 5) - dot(3, 9)).abs() > 1e-3);
+        let plain: f64 = (0..8).map(|c| f64::from(row[c]) * f64::from(row[8 + c])).sum();
+        assert!((dot(7, 7) - plain / 8f64.sqrt()).abs() < 1e-5);
+    }
+}

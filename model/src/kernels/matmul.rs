@@ -1,0 +1,318 @@
+//! `y[rows, out] = x[rows, in] W^T` over packed panels, for one row as for a thousand.
+//!
+//! Few rows: the threads share the panels, and each streams its weights through the cache once while
+//! all rows ride along. Many rows: blocks of rows are interleaved so that they stay in the cache, and
+//! each panel is used for a whole block. The order of additions is that of the tile in both cases.
+
+use super::Kernels;
+use super::elementwise::swiglu;
+use super::panels::{LANES, panel_count};
+use super::tile::{Operands, multiply};
+use std::cell::RefCell;
+
+/// Panels whose results are finished together.
+const BUNDLE: usize = 4;
+/// Tasks per thread of a region: enough that a late thread delays little.
+const TASKS_PER_THREAD: usize = 6;
+/// Most rows of one block in the cache.
+const BLOCK_ROWS: usize = 96;
+/// Rows of the tallest tile.
+const TILE_ROWS: usize = 12;
+
+/// What becomes of the products.
+#[derive(Debug, Clone, Copy)]
+pub enum Finish<'a> {
+    /// They are the result: `y[rows, out]`.
+    Store,
+    /// They are added to `[rows, out]` numbers: a residual connection.
+    Add(&'a [f32]),
+    /// Panels alternate between gate and up projection; `y[rows, out / 2]` is SwiGLU of both.
+    SwiGlu,
+}
+
+/// A product to compute.
+#[derive(Debug, Clone, Copy)]
+pub struct Product<'a> {
+    /// Activations `[rows, inputs]`.
+    pub x: &'a [f32],
+    /// Rows of activations.
+    pub rows: usize,
+    /// Packed weights of `outputs` rows.
+    pub w: &'a [f32],
+    /// Inputs of the layer.
+    pub inputs: usize,
+    /// Outputs of the layer before finishing.
+    pub outputs: usize,
+    /// What becomes of the products.
+    pub finish: Finish<'a>,
+}
+
+thread_local! {
+    /// Interleaved rows of the present block.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A pointer that the tasks of one region may share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared(pub(super) *mut f32);
+
+// SAFETY: the tasks of a region write disjoint parts; each use says which.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    /// The numbers `start..start + len`.
+    ///
+    /// # Safety
+    /// They lie inside the buffer and nobody else touches them meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "the safety section makes the caller exclusive")]
+    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+}
+
+/// Computes `rows[r]` of `[rows, width]` numbers with `row(r, numbers)`, the threads sharing many rows.
+pub fn share_rows(
+    kernels: &Kernels,
+    rows: &mut [f32],
+    width: usize,
+    row: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
+    const ROWS_PER_TASK: usize = 16;
+    let count = rows.len() / width.max(1);
+    let shared = Shared(rows.as_mut_ptr());
+    kernels.run(count.div_ceil(ROWS_PER_TASK), &|task| {
+        for r in task * ROWS_PER_TASK..count.min((task + 1) * ROWS_PER_TASK) {
+            // SAFETY: row `r` lies inside and belongs to this task alone.
+            row(r, unsafe { shared.slice(r * width, width) });
+        }
+    });
+}
+
+impl Product<'_> {
+    /// Numbers in one row of the result.
+    pub fn width(&self) -> usize {
+        match self.finish {
+            Finish::SwiGlu => self.outputs / 2,
+            Finish::Store | Finish::Add(_) => self.outputs,
+        }
+    }
+
+    /// Panics unless the slices have the sizes that the product speaks of.
+    fn check(&self, y: &[f32]) {
+        assert_eq!(self.x.len(), self.rows * self.inputs, "activations");
+        assert_eq!(self.w.len(), panel_count(self.outputs) * LANES * self.inputs, "weights");
+        assert_eq!(y.len(), self.rows * self.width(), "result");
+        match self.finish {
+            Finish::Add(to) => assert_eq!(to.len(), y.len(), "residual"),
+            Finish::SwiGlu => assert!(self.outputs.is_multiple_of(2 * LANES), "paired panels"),
+            Finish::Store => {}
+        }
+    }
+
+    /// Bundles of panels.
+    fn bundles(&self) -> usize {
+        panel_count(self.outputs).div_ceil(BUNDLE)
+    }
+
+    /// Panels of bundle `bundle`.
+    fn panels(&self, bundle: usize) -> usize {
+        BUNDLE.min(panel_count(self.outputs) - bundle * BUNDLE)
+    }
+}
+
+/// Computes `product` into `y[rows, width]`.
+pub fn matmul(kernels: &Kernels, product: &Product<'_>, y: &mut [f32]) {
+    product.check(y);
+    let y = Shared(y.as_mut_ptr());
+    if product.rows <= TILE_ROWS {
+        narrow(kernels, product, y);
+    } else {
+        wide(kernels, product, y);
+    }
+}
+
+/// Few rows: the threads share the bundles.
+fn narrow(kernels: &Kernels, product: &Product<'_>, y: Shared) {
+    let bundles = product.bundles();
+    let tasks = bundles.min(kernels.threads() * TASKS_PER_THREAD);
+    kernels.run(tasks, &|task| {
+        for bundle in bundles * task / tasks..bundles * (task + 1) / tasks {
+            let mut sums = [0.0; TILE_ROWS * BUNDLE * LANES];
+            let operands = Operands {
+                x: product.x.as_ptr(),
+                x_row: product.inputs,
+                w: product.w[bundle * BUNDLE * LANES * product.inputs..].as_ptr(),
+                w_panel: LANES * product.inputs,
+                depth: product.inputs,
+                out: sums.as_mut_ptr(),
+                out_row: BUNDLE * LANES,
+                resume: false,
+                interleaved: false,
+                prefetch: true,
+            };
+            // SAFETY: sizes were checked; `sums` holds a bundle of the most rows; `Kernels` knows
+            // its instruction set.
+            unsafe { multiply(kernels.isa(), product.rows, product.panels(bundle), operands) };
+            finish(kernels, product, bundle, 0, &sums[..product.rows * BUNDLE * LANES], y);
+        }
+    });
+}
+
+/// Many rows: tasks are blocks of rows times ranges of bundles.
+fn wide(kernels: &Kernels, product: &Product<'_>, y: Shared) {
+    let tile = kernels.isa().max_rows();
+    let blocks = product.rows.div_ceil(BLOCK_ROWS).max(kernels.threads().min(product.rows / tile));
+    let bundles = product.bundles();
+    let ranges = (kernels.threads() * TASKS_PER_THREAD).div_ceil(blocks).min(bundles);
+    kernels.run(blocks * ranges, &|task| {
+        let (block, range) = (task / ranges, task % ranges);
+        let rows = product.rows * block / blocks..product.rows * (block + 1) / blocks;
+        let range = bundles * range / ranges..bundles * (range + 1) / ranges;
+        SCRATCH.with_borrow_mut(|scratch| block_of(kernels, product, rows, range, scratch, y));
+    });
+}
+
+/// The rows `rows` times the bundles `bundles`.
+fn block_of(
+    kernels: &Kernels,
+    product: &Product<'_>,
+    rows: std::ops::Range<usize>,
+    bundles: std::ops::Range<usize>,
+    scratch: &mut Vec<f32>,
+    y: Shared,
+) {
+    let (inputs, count) = (product.inputs, rows.len());
+    let tiles = count.div_ceil(kernels.isa().max_rows());
+    let tile_rows = |tile: usize| count * tile / tiles..count * (tile + 1) / tiles;
+    scratch.resize(count * inputs, 0.0);
+    for tile in 0..tiles {
+        let tile = tile_rows(tile);
+        let from = &product.x[(rows.start + tile.start) * inputs..][..tile.len() * inputs];
+        interleave(from, inputs, &mut scratch[tile.start * inputs..tile.end * inputs]);
+    }
+    for bundle in bundles {
+        for tile in 0..tiles {
+            let tile = tile_rows(tile);
+            let mut sums = [0.0; TILE_ROWS * BUNDLE * LANES];
+            let operands = Operands {
+                x: scratch[tile.start * inputs..].as_ptr(),
+                x_row: tile.len(),
+                w: product.w[bundle * BUNDLE * LANES * inputs..].as_ptr(),
+                w_panel: LANES * inputs,
+                depth: inputs,
+                out: sums.as_mut_ptr(),
+                out_row: BUNDLE * LANES,
+                resume: false,
+                interleaved: true,
+                prefetch: false,
+            };
+            // SAFETY: sizes were checked; the scratch holds the interleaved rows of this tile.
+            unsafe { multiply(kernels.isa(), tile.len(), product.panels(bundle), operands) };
+            let sums = &sums[..tile.len() * BUNDLE * LANES];
+            finish(kernels, product, bundle, rows.start + tile.start, sums, y);
+        }
+    }
+}
+
+/// `[rows, inputs]` to `[inputs, rows]`.
+fn interleave(rows: &[f32], inputs: usize, into: &mut [f32]) {
+    let count = rows.len() / inputs.max(1);
+    for (r, row) in rows.chunks_exact(inputs.max(1)).enumerate() {
+        for (k, &x) in row.iter().enumerate() {
+            into[k * count + r] = x;
+        }
+    }
+}
+
+/// Finishes one bundle of some rows: `sums` is `[rows, BUNDLE * LANES]`, the first being `first_row`.
+fn finish(
+    kernels: &Kernels,
+    product: &Product<'_>,
+    bundle: usize,
+    first_row: usize,
+    sums: &[f32],
+    y: Shared,
+) {
+    let width = product.width();
+    let span = if matches!(product.finish, Finish::SwiGlu) { BUNDLE / 2 } else { BUNDLE } * LANES;
+    let column = bundle * span;
+    let len = span.min(width - column);
+    for (r, sums) in sums.chunks_exact(BUNDLE * LANES).enumerate() {
+        let start = (first_row + r) * width + column;
+        // SAFETY: this task alone owns these rows of this bundle, which lie inside the result.
+        let y = unsafe { y.slice(start, len) };
+        match product.finish {
+            Finish::Store => y.copy_from_slice(&sums[..len]),
+            Finish::Add(to) => {
+                for ((y, sum), to) in y.iter_mut().zip(sums).zip(&to[start..]) {
+                    *y = sum + to;
+                }
+            }
+            Finish::SwiGlu => {
+                for (y, pair) in y.chunks_exact_mut(LANES).zip(sums.chunks_exact(2 * LANES)) {
+                    swiglu(kernels.isa(), &pair[..LANES], &pair[LANES..], y);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Isa, pack, test_numbers as numbers};
+
+    fn product(kernels: &Kernels, rows: usize, out: usize, inputs: usize, kind: usize) -> Vec<f32> {
+        let (x, w, to) =
+            (numbers(1, rows * inputs), numbers(2, out * inputs), numbers(3, rows * out));
+        let w = pack(out, inputs, |o| &w[o * inputs..][..inputs]);
+        let finish = [Finish::Store, Finish::Add(&to), Finish::SwiGlu][kind];
+        let product = Product { x: &x, rows, w: &w, inputs, outputs: out, finish };
+        let mut y = vec![f32::NAN; rows * product.width()];
+        matmul(kernels, &product, &mut y);
+        y
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_at_every_width_thread_count_and_instruction_set() {
+        let plain = Kernels::new(1, Isa::Portable);
+        for (out, inputs, kind) in [(40, 33, 0), (150, 64, 1), (160, 48, 2)] {
+            let reference = product(&plain, 240, out, inputs, kind);
+            for (isa, threads) in Isa::available().into_iter().flat_map(|i| [(i, 1), (i, 3)]) {
+                let kernels = Kernels::new(threads, isa);
+                for rows in [1, 2, 3, 5, 7, 8, 9, 12, 13, 25, 100, 240] {
+                    let y = product(&kernels, rows, out, inputs, kind);
+                    assert_eq!(y, reference[..y.len()], "{isa:?} {threads} threads, {rows} rows");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_three_finishes_agree_with_the_naive_product() {
+        // source: the definition, in f64
+        let (rows, out, inputs) = (3, 64, 20);
+        let kernels = Kernels::new(2, Isa::detect());
+        let (x, w, to) =
+            (numbers(1, rows * inputs), numbers(2, out * inputs), numbers(3, rows * out));
+        let dot = |r: usize, o: usize| -> f64 {
+            (0..inputs).map(|k| f64::from(x[r * inputs + k]) * f64::from(w[o * inputs + k])).sum()
+        };
+        let close = |found: f32, exact: f64| assert!((f64::from(found) - exact).abs() < 1e-5);
+        for (i, y) in product(&kernels, rows, out, inputs, 0).into_iter().enumerate() {
+            close(y, dot(i / out, i % out));
+        }
+        for (i, y) in product(&kernels, rows, out, inputs, 1).into_iter().enumerate() {
+            close(y, dot(i / out, i % out) + f64::from(to[i]));
+        }
+        for (i, y) in product(&kernels, rows, out, inputs, 2).into_iter().enumerate() {
+            let (r, c) = (i / (out / 2), i % (out / 2));
+            let o = c / LANES * 2 * LANES + c % LANES;
+            let gate = dot(r, o);
+            close(y, gate / (1.0 + (-gate).exp()) * dot(r, o + LANES));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The arithmetic of a pass on plain slices: fast, and the same to the bit whatever shares the pass.
+//!
+//! Speculative decoding pays only if a pass over five tokens costs hardly more than a pass over one.
+//! On a CPU that holds when the weights come from memory once per pass, whatever its width. It is
+//! lossless only if a token's logits do not depend on the pass it sits in. Both follow from one
+//! rule: each output is a single accumulator that takes its products in a fixed order ([`tile`]);
+//! rows and panels around it, threads and vector width are free.
+
+pub mod attention;
+pub mod elementwise;
+pub mod matmul;
+pub mod panels;
+pub mod pool;
+pub mod tile;
+
+pub use panels::{LANES, pack, panel_count, unpack_row};
+pub use tile::Isa;
+
+use pool::Pool;
+
+/// The threads and the instruction set that kernels run on.
+#[derive(Debug)]
+pub struct Kernels {
+    pool: Pool,
+    isa: Isa,
+}
+
+impl Kernels {
+    /// Kernels on `threads` threads with the instructions `isa`, or the best below that exist here.
+    pub fn new(threads: usize, isa: Isa) -> Self {
+        Self { pool: Pool::new(threads), isa: isa.min(Isa::detect()) }
+    }
+
+    /// The instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads of a region.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Executes the tasks `0..tasks` on all threads.
+    pub fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+        self.pool.run(tasks, run);
+    }
+}
+
+/// Seeded numbers in -1..1 for tests.
+#[cfg(test)]
+pub(crate) fn test_numbers(seed: u64, count: usize) -> Vec<f32> {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+}

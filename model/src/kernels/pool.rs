@@ -1,0 +1,221 @@
+//! A small pool of threads that waits by spinning for a bounded time, then sleeps.
+//!
+//! A decoding pass is some sixty parallel regions of 50 to 100 microseconds. Waking a sleeping
+//! thread costs 5 to 50 microseconds, so the workers stay awake between regions and sleep only when
+//! no region has come for a while. Tasks are claimed one by one: a thread that the system has taken
+//! away delays nobody by more than the task it holds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Turns of the waiting loop before a worker sleeps; about 0.2 ms.
+const SPINS_BEFORE_SLEEP: u32 = 20_000;
+/// Turns of the waiting loop before the caller lets others run.
+const SPINS_BEFORE_YIELD: u32 = 2_000;
+
+/// Threads that execute the tasks of one region after another.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held while a region runs; a second caller works alone instead of waiting.
+    region: Mutex<()>,
+}
+
+/// Bits of a claim word that count tasks.
+const TASK_BITS: u32 = 18;
+/// Most tasks of one region.
+const MAX_TASKS: usize = (1 << TASK_BITS) - 1;
+
+/// One region. `claims` holds its number, its number of tasks and the next task in one word, so that
+/// a late worker cannot claim a task of a region it has not read.
+#[derive(Debug, Default)]
+struct Shared {
+    claims: AtomicU64,
+    done: AtomicUsize,
+    job: AtomicPtr<Job<'static>>,
+    panicked: AtomicBool,
+    closing: AtomicBool,
+}
+
+/// What a region executes for each task number.
+struct Job<'f> {
+    run: &'f (dyn Fn(usize) + Sync),
+}
+
+impl Pool {
+    /// A pool of `threads` threads, the caller counted in. Zero means one.
+    pub fn new(threads: usize) -> Self {
+        let shared = Arc::new(Shared::default());
+        let spawn = |_| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("s3d-kernel".into()).spawn(move || shared.work()).ok()
+        };
+        let workers = (1..threads).filter_map(spawn).collect();
+        Self { shared, workers, region: Mutex::new(()) }
+    }
+
+    /// Threads that work on a region, the caller counted in.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Executes `run(0)`, ..., `run(tasks - 1)`, in any order, on any thread; returns when all ended.
+    ///
+    /// # Panics
+    /// When a task panicked.
+    pub fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+        let shareable = (2..=MAX_TASKS).contains(&tasks) && !self.workers.is_empty();
+        let guard = if shareable { self.region.try_lock().ok() } else { None };
+        if guard.is_none() {
+            (0..tasks).for_each(run);
+            return;
+        }
+        self.shared.region(&Job { run }, tasks, &self.workers);
+        assert!(!self.shared.panicked.load(Ordering::Acquire), "a kernel task panicked");
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker's panic was reported by `run` already.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Publishes a region, works on it, and waits for the tasks that others hold.
+    fn region(&self, job: &Job<'_>, tasks: usize, workers: &[JoinHandle<()>]) {
+        let number = region_of(self.claims.load(Ordering::Relaxed)).wrapping_add(1);
+        self.done.store(0, Ordering::Relaxed);
+        self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
+        let claims = (number << (2 * TASK_BITS)) | ((tasks as u64) << TASK_BITS);
+        self.claims.store(claims, Ordering::Release);
+        for worker in workers {
+            worker.thread().unpark();
+        }
+        self.help();
+        let mut spins = 0;
+        while self.done.load(Ordering::Acquire) < tasks {
+            pause(&mut spins, SPINS_BEFORE_YIELD);
+        }
+    }
+
+    /// Claims and executes tasks of the present region until none is left.
+    fn help(&self) {
+        loop {
+            let claims = self.claims.load(Ordering::Acquire);
+            let job = self.job.load(Ordering::Relaxed);
+            let task = claims as usize & MAX_TASKS;
+            if task >= (claims >> TASK_BITS) as usize & MAX_TASKS {
+                return;
+            }
+            let next = self.claims.compare_exchange(
+                claims,
+                claims + 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if next.is_ok() {
+                // SAFETY: the claim succeeded, so the region read above is the present one and this
+                // task of it is not done: `region` has not returned, and the job it borrows is alive.
+                let run = unsafe { (*job).run };
+                if catch_unwind(AssertUnwindSafe(|| run(task))).is_err() {
+                    self.panicked.store(true, Ordering::Release);
+                }
+                self.done.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// A worker's life: help with each region, wait for the next.
+    fn work(&self) {
+        let mut seen = 0;
+        while !self.closing.load(Ordering::Acquire) {
+            let number = region_of(self.claims.load(Ordering::Acquire));
+            if number != seen {
+                seen = number;
+                self.help();
+                continue;
+            }
+            let mut spins = 0;
+            while region_of(self.claims.load(Ordering::Acquire)) == seen
+                && spins < SPINS_BEFORE_SLEEP
+            {
+                spins += 1;
+                std::hint::spin_loop();
+            }
+            if spins == SPINS_BEFORE_SLEEP {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+/// The number of the region that a claim word belongs to.
+fn region_of(claims: u64) -> u64 {
+    claims >> (2 * TASK_BITS)
+}
+
+/// One turn of a waiting loop that lets others run after `limit` turns.
+fn pause(spins: &mut u32, limit: u32) {
+    if *spins < limit {
+        *spins += 1;
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_exactly_once_in_every_region() {
+        for threads in [0, 1, 2, 4] {
+            let pool = Pool::new(threads);
+            for tasks in [0, 1, 2, 7, 64] {
+                for _ in 0..200 {
+                    let counts: Vec<AtomicUsize> =
+                        (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                    pool.run(tasks, &|task| {
+                        counts[task].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_callers_share_a_pool() {
+        let pool = Pool::new(2);
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        pool.run(8, &|task| {
+                            sum.fetch_add(task, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        // source: 2 callers x 500 regions x (0 + 1 + ... + 7)
+        assert_eq!(sum.load(Ordering::Relaxed), 2 * 500 * 28);
+    }
+
+    #[test]
+    #[should_panic(expected = "a kernel task panicked")]
+    fn a_panic_reaches_the_caller() {
+        Pool::new(2).run(4, &|task| assert_ne!(task, 2));
+    }
+}

@@ -1,0 +1,169 @@
+//! Text to token ids and back, and a stream of text from a stream of tokens.
+
+use crate::{Error, Result};
+use std::path::Path;
+
+/// The tokenizer of a checkpoint (`tokenizer.json`).
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no tokenizer.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|e| Error::malformed(path, format!("not a tokenizer: {e}")))?;
+        Ok(Self { inner })
+    }
+
+    /// Wraps a tokenizer that was just trained.
+    pub fn from_inner(inner: tokenizers::Tokenizer) -> Self {
+        Self { inner }
+    }
+
+    /// Writes a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = self.inner.to_string(true).map_err(|e| Error::malformed(path, e.to_string()))?;
+        std::fs::write(path, text).map_err(|e| Error::io("write", path, e))
+    }
+
+    /// Tokens of the vocabulary, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The id of one token, special tokens included.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The tokens of `text`, with what the tokenizer itself adds around it (a begin-of-text token,
+    /// say).
+    ///
+    /// # Errors
+    /// When the tokenizer refuses the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|e| Error::invalid(format!("cannot encode the text: {e}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `tokens`, special tokens left out.
+    ///
+    /// # Errors
+    /// When the tokenizer's decoder fails.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String> {
+        self.inner
+            .decode(tokens, true)
+            .map_err(|e| Error::invalid(format!("cannot decode the tokens: {e}")))
+    }
+
+    /// A decoder for tokens that arrive one after another.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream { tokenizer: self, tokens: Vec::new(), prefix: 0, read: 0 }
+    }
+}
+
+/// Turns tokens into text as they come. Text is held back while it may still change: a character
+/// of several bytes can be spread over several tokens.
+#[derive(Debug, Clone)]
+pub struct TextStream<'t> {
+    tokenizer: &'t Tokenizer,
+    tokens: Vec<u32>,
+    /// First token of the window that is decoded again; gives decoders their left context.
+    prefix: usize,
+    /// First token whose text was not handed out yet.
+    read: usize,
+}
+
+impl TextStream<'_> {
+    /// Adds `tokens` and returns the text they complete (empty when a character is still open).
+    ///
+    /// # Errors
+    /// When the tokenizer's decoder fails.
+    pub fn push(&mut self, tokens: &[u32]) -> Result<String> {
+        self.tokens.extend_from_slice(tokens);
+        let text = self.fresh()?;
+        if text.is_empty() || text.ends_with('\u{fffd}') {
+            return Ok(String::new());
+        }
+        self.prefix = self.read;
+        self.read = self.tokens.len();
+        Ok(text)
+    }
+
+    /// The text still held back, with a replacement character where a character never ended.
+    ///
+    /// # Errors
+    /// When the tokenizer's decoder fails.
+    pub fn finish(mut self) -> Result<String> {
+        let text = self.fresh()?;
+        self.read = self.tokens.len();
+        Ok(text)
+    }
+
+    /// What the tokens from `read` on add to the text of those from `prefix` on.
+    fn fresh(&self) -> Result<String> {
+        let before = self.tokenizer.decode(&self.tokens[self.prefix..self.read])?;
+        let mut now = self.tokenizer.decode(&self.tokens[self.prefix..])?;
+        Ok(if now.is_char_boundary(before.len()) { now.split_off(before.len()) } else { now })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A byte-level tokenizer of 256 tokens, one per byte, so that characters span tokens.
+    fn bytes() -> Tokenizer {
+        use tokenizers::decoders::byte_level::ByteLevel;
+        use tokenizers::models::bpe::BPE;
+        let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+        alphabet.sort_unstable();
+        let vocab = alphabet.iter().enumerate().map(|(id, c)| (c.to_string(), id as u32));
+        let model = BPE::builder()
+            .vocab_and_merges(vocab.collect::<tokenizers::models::bpe::Vocab>(), vec![])
+            .build()
+            .unwrap();
+        let mut inner = tokenizers::Tokenizer::new(model);
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, false, false)));
+        inner.with_decoder(Some(ByteLevel::new(false, false, false)));
+        Tokenizer::from_inner(inner)
+    }
+
+    #[test]
+    fn a_stream_of_single_tokens_spells_the_text() {
+        let tokenizer = bytes();
+        let text = "Grüße, 世界! 🦀 ok";
+        let tokens = tokenizer.encode(text).unwrap();
+        assert_eq!(tokens.len(), text.len());
+        let mut stream = tokenizer.stream();
+        let mut spelled = String::new();
+        for token in tokens {
+            let piece = stream.push(&[token]).unwrap();
+            assert!(!piece.contains('\u{fffd}'));
+            spelled += &piece;
+        }
+        spelled += &stream.finish().unwrap();
+        assert_eq!(spelled, text);
+    }
+
+    #[test]
+    fn a_missing_file_and_a_broken_file_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokenizer.json");
+        assert!(Tokenizer::load(&path).unwrap_err().to_string().contains("tokenizer.json"));
+        std::fs::write(&path, "{}").unwrap();
+        assert!(Tokenizer::load(&path).unwrap_err().to_string().contains("not a tokenizer"));
+    }
+}
