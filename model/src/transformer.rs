@@ -6,7 +6,7 @@
 use crate::embedding::Row;
 use crate::kernels::attention::Block;
 use crate::model::{Layer, Model};
-use crate::observe::{Mark, Observer};
+use crate::observe::{Mark, Observer, Silent};
 use crate::ops::{Append, Attend, Half, RmsNorm, Rotate, for_each_row};
 use crate::{Error, KvCache, Result};
 use candle_core::Tensor;
@@ -90,6 +90,12 @@ impl Model {
             std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
         let x = self.pass(&rows, Some(skip), cache, observer)?;
         self.head_pass(&x, observer)
+    }
+
+    /// A full-depth pass over `tokens` for the sake of the cache alone.
+    pub(crate) fn fill_cache(&self, tokens: &[u32], cache: &mut KvCache) -> Result<()> {
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        self.pass(&rows, None, cache, &mut Silent).map(drop)
     }
 
     /// Embedding and layers; the residual stream `[rows, hidden]` afterwards.
