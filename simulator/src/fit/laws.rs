@@ -102,7 +102,9 @@ fn full_pass_laws(
         fits.extend(roofline_law(cells, roofline, seed));
     }
     let best = fits.iter().filter_map(|fit| fit.held_out_error).fold(f64::INFINITY, f64::min);
-    if let Some(winner) = fits.iter_mut().find(|fit| fit.held_out_error == Some(best)) {
+    // Laws stand in order of their freedom: the simplest within a fifth of the best is taken.
+    let near = |fit: &&mut LawFit| fit.held_out_error.is_some_and(|error| error <= 1.2 * best);
+    if let Some(winner) = fits.iter_mut().find(near) {
         winner.chosen = true;
     }
     Ok(fits)
