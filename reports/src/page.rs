@@ -141,20 +141,7 @@ fn verdict(input: &ReportInput) -> String {
     for warning in &input.header.warnings {
         out += &format!("<p class=\"warning\">{}</p>\n", escape(warning));
     }
-    out + &html::table(&shortened(tables::plans(&input.recommendation)))
-}
-
-/// At most twelve rows under the verdict; all of them stand in the tables below.
-fn shortened(mut table: Table) -> Table {
-    let baseline =
-        |row: &[crate::table::Cell]| row.get(1) == Some(&crate::table::Cell::text("baseline"));
-    let kept = table.rows.iter().filter(|row| baseline(row)).cloned().collect::<Vec<_>>();
-    if table.rows.len() > 12 {
-        table.rows.retain(|row| !baseline(row));
-        table.rows.truncate(12 - kept.len());
-        table.rows.extend(kept);
-    }
-    table
+    out + &html::table(&tables::shortened(tables::plans(&input.recommendation)))
 }
 
 fn table_list(tables: &[Table]) -> String {
