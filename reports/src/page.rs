@@ -15,6 +15,9 @@ use crate::{Result, baseline, chart, figures, made, scene, tables, what_if};
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       img-src data:; base-uri 'none'; form-action 'none'";
 
+/// Rows of a table on the page; a search can compare thousands of plans.
+const ROWS_SHOWN: usize = 200;
+
 /// The report of one run as an HTML document.
 ///
 /// # Errors
@@ -146,11 +149,18 @@ fn verdict(input: &ReportInput) -> String {
 
 fn table_list(tables: &[Table]) -> String {
     let folded = |table: &Table| {
+        let mut shown = table.clone();
+        shown.rows.truncate(ROWS_SHOWN);
+        if shown.rows.len() < table.rows.len() {
+            let file =
+                format!(" The first {ROWS_SHOWN} rows; all stand in tables/{}.csv.", table.name);
+            shown.note += &file;
+        }
         format!(
             "<details><summary>{} ({} rows)</summary>\n{}</details>\n",
             escape(&table.title),
             table.rows.len(),
-            html::table(table)
+            html::table(&shown)
         )
     };
     tables.iter().map(folded).collect()
