@@ -4,9 +4,7 @@ use crate::args::CurveArgs;
 use crate::usage::{or_usage, usage};
 use anyhow::Context;
 use s3d_data::{Drafting, Predictors, SkipRatio, store};
-use s3d_simulator::{
-    AcceptanceCurve, AcceptanceRate, CostCell, CostModel, CostsFile, Family,
-};
+use s3d_simulator::{AcceptanceCurve, AcceptanceRate, CostCell, CostModel, CostsFile, Family};
 use std::path::Path;
 
 /// The skip ratio of `--layers` and `--skip`; `None` when neither is given.
@@ -92,9 +90,7 @@ fn parameters(args: &CurveArgs, family: Family) -> anyhow::Result<Vec<f64>> {
     family
         .parameters()
         .iter()
-        .map(|name| {
-            given(name).ok_or_else(|| usage(format!("--curve {family} needs --{name}")))
-        })
+        .map(|name| given(name).ok_or_else(|| usage(format!("--curve {family} needs --{name}"))))
         .collect()
 }
 
@@ -131,5 +127,6 @@ fn costs_file(path: &Path) -> anyhow::Result<CostsFile> {
     let bytes = store::read(path)?;
     let text = String::from_utf8(bytes)
         .with_context(|| format!("{}: expected UTF-8 text", path.display()))?;
-    toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim()))
+    toml::from_str(&text)
+        .map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim()))
 }

@@ -20,6 +20,7 @@ pub mod journal;
 pub mod plan;
 pub mod profile;
 pub mod prompt;
+pub mod published;
 pub mod recommendation;
 pub mod run;
 pub mod store;

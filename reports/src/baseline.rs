@@ -92,7 +92,7 @@ fn width(input: &ReportInput) -> Option<String> {
         .collect();
     (!words.is_empty()).then(|| {
         format!(
-            "A full pass over several tokens costs little more than over one: {}.",
+            "What a full pass over several tokens costs, in passes over one: {}.",
             words.join(", ")
         )
     })

@@ -55,7 +55,7 @@ for (const head of document.querySelectorAll("thead th")) {
     box.hidden = false;
     const inputs = [...box.querySelectorAll("input")];
     const rows = [...document.querySelectorAll("#what-if-table tbody tr")];
-    const show = () => {
+    const show = moved => {
       const wanted = inputs.map(input => {
         const name = input.dataset.names.split("|")[Number(input.value)];
         input.parentNode.querySelector("output").textContent = name;
@@ -65,12 +65,12 @@ for (const head of document.querySelectorAll("thead th")) {
       box.querySelector("#what-if-choice").textContent = row ? row.children[3].textContent : "not computed";
       const plan = row ? row.dataset.plan : "";
       for (const spot of document.querySelectorAll("svg .spot")) {
-        const here = plan && spot.dataset.text.split(";")[0] === plan && spot.closest("figure").id.startsWith("figure-map");
+        const here = moved && plan && spot.dataset.text.split(";")[0] === plan && spot.closest("figure").id.startsWith("figure-map");
         spot.style.stroke = here ? "#D55E00" : "";
         spot.style.strokeWidth = here ? "7" : "";
       }
     };
-    for (const input of inputs) input.addEventListener("input", show);
-    show();
+    for (const input of inputs) input.addEventListener("input", () => show(true));
+    show(false);
   }
 }

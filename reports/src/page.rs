@@ -15,6 +15,9 @@ use crate::{Result, baseline, chart, figures, made, scene, tables, what_if};
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       img-src data:; base-uri 'none'; form-action 'none'";
 
+/// Rows of a table on the page; a search can compare thousands of plans.
+const ROWS_SHOWN: usize = 200;
+
 /// The report of one run as an HTML document.
 ///
 /// # Errors
@@ -141,29 +144,23 @@ fn verdict(input: &ReportInput) -> String {
     for warning in &input.header.warnings {
         out += &format!("<p class=\"warning\">{}</p>\n", escape(warning));
     }
-    out + &html::table(&shortened(tables::plans(&input.recommendation)))
-}
-
-/// At most twelve rows under the verdict; all of them stand in the tables below.
-fn shortened(mut table: Table) -> Table {
-    let baseline =
-        |row: &[crate::table::Cell]| row.get(1) == Some(&crate::table::Cell::text("baseline"));
-    let kept = table.rows.iter().filter(|row| baseline(row)).cloned().collect::<Vec<_>>();
-    if table.rows.len() > 12 {
-        table.rows.retain(|row| !baseline(row));
-        table.rows.truncate(12 - kept.len());
-        table.rows.extend(kept);
-    }
-    table
+    out + &html::table(&tables::shortened(tables::plans(&input.recommendation)))
 }
 
 fn table_list(tables: &[Table]) -> String {
     let folded = |table: &Table| {
+        let mut shown = table.clone();
+        shown.rows.truncate(ROWS_SHOWN);
+        if shown.rows.len() < table.rows.len() {
+            let file =
+                format!(" The first {ROWS_SHOWN} rows; all stand in tables/{}.csv.", table.name);
+            shown.note += &file;
+        }
         format!(
             "<details><summary>{} ({} rows)</summary>\n{}</details>\n",
             escape(&table.title),
             table.rows.len(),
-            html::table(table)
+            html::table(&shown)
         )
     };
     tables.iter().map(folded).collect()

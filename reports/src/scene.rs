@@ -156,7 +156,7 @@ pub fn scene(figure: &Figure) -> Scene {
 
 /// An estimate of a text's width, on the wide side for the fonts named in `chart::FONT_STACK`.
 pub fn text_width(text: &str, size: f64) -> f64 {
-    text.chars().map(|c| if c.is_ascii() { 0.6 } else { 0.75 }).sum::<f64>() * size
+    text.chars().map(|c| if c.is_ascii() { 0.64 } else { 0.8 }).sum::<f64>() * size
 }
 
 /// Breaks `text` at spaces into lines of at most `width` pixels (a longer word stays whole).

@@ -51,13 +51,18 @@ impl Table {
     pub fn without_empty_columns(mut self) -> Self {
         let known = |i: usize| self.rows.iter().any(|row| row[i] != Cell::Unknown);
         let kept: Vec<bool> = (0..self.columns.len()).map(known).collect();
+        self.keep_columns(&kept);
+        self
+    }
+
+    /// Keeps the columns whose place in `kept` is true.
+    pub fn keep_columns(&mut self, kept: &[bool]) {
         let mut index = kept.iter();
         self.columns.retain(|_| *index.next().unwrap_or(&true));
         for row in &mut self.rows {
             let mut index = kept.iter();
             row.retain(|_| *index.next().unwrap_or(&true));
         }
-        self
     }
 }
 
@@ -170,7 +175,11 @@ impl Cell {
     }
 }
 
+/// An interval of no width is not written: the value is exact.
 fn with_interval(e: &Estimate, text: impl Fn(f64) -> String) -> (String, Option<String>) {
+    if e.low == e.high {
+        return (text(e.value), None);
+    }
     let interval = format!("[{}, {}]", text(e.low), text(e.high));
     (text(e.value), Some(interval))
 }

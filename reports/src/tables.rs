@@ -2,7 +2,7 @@
 
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
-use s3d_data::{AcceptancePoint, CurveFit, Origin, PlanResult, Recommendation};
+use s3d_data::{AcceptancePoint, CurveFit, Estimate, Origin, PlanResult, Recommendation};
 
 /// All tables that `input` has data for, in the order of the page.
 pub fn all(input: &ReportInput) -> Vec<Table> {
@@ -23,7 +23,7 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
 fn plan_columns() -> Vec<Column> {
     vec![
         Column::new("plan"),
-        Column::new(""),
+        Column::new("role"),
         Column::unit("predicted speedup", "times"),
         Column::unit("measured speedup", "times"),
         Column::unit("speed", "tokens/s"),
@@ -52,6 +52,29 @@ pub fn plans(recommendation: &Recommendation) -> Table {
         )
         .rows(choice.chain(ties).chain(plain))
         .without_empty_columns()
+}
+
+/// At most twelve rows, the baselines kept: what stands under a verdict.
+pub fn shortened(mut table: Table) -> Table {
+    let baseline = |row: &[Cell]| row.get(1) == Some(&Cell::text("baseline"));
+    let kept = table.rows.iter().filter(|row| baseline(row)).cloned().collect::<Vec<_>>();
+    if table.rows.len() > 12 {
+        table.rows.retain(|row| !baseline(row));
+        table.rows.truncate(12 - kept.len());
+        table.rows.extend(kept);
+    }
+    table
+}
+
+/// The columns that fit a terminal of 80 characters; the others stand in the verdict.
+pub fn brief(mut table: Table) -> Table {
+    let kept: Vec<bool> = table
+        .columns
+        .iter()
+        .map(|column| !["tokens per iteration", "peak memory"].contains(&column.name.as_str()))
+        .collect();
+    table.keep_columns(&kept);
+    table
 }
 
 fn plan_row(plan: &PlanResult, role: &str) -> Vec<Cell> {
@@ -197,8 +220,8 @@ fn passes(input: &ReportInput) -> Table {
         Column::new("limit of the machine"),
     ];
     let rows = input.passes.iter().map(|pass| {
-        let limit = pass.limit_seconds.map(|limit| s3d_data::Seconds(limit).to_string());
-        let limit = limit.map_or(Cell::Unknown, Cell::Text);
+        let limit = pass.limit_seconds.map(|limit| Cell::Seconds(Estimate::exact(limit)));
+        let limit = limit.unwrap_or(Cell::Unknown);
         vec![Cell::Count(pass.width as u64), Cell::Seconds(pass.seconds), limit]
     });
     Table::new("pass_time", "Time of a full pass by width", columns)

@@ -1,6 +1,7 @@
 //! The verdict in words, the same on the page and in the terminal.
 
-use crate::format::text;
+use crate::format::{markdown, text};
+use crate::tables;
 use s3d_data::{
     Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation, RunHeader,
     Share, Skip,
@@ -39,23 +40,24 @@ impl Verdict {
             (true, false) => ("\x1b[1m", "\x1b[33m", "\x1b[0m"),
         };
         let mut out = String::new();
-        for line in text::wrap(&self.headline, width) {
+        for line in text::wrap(&text::clean(&self.headline), width) {
             out += &format!("{bold}{hue}{line}{reset}\n");
         }
         for detail in &self.details {
-            for (i, line) in text::wrap(detail, width.saturating_sub(2)).iter().enumerate() {
+            let detail = text::clean(detail);
+            for (i, line) in text::wrap(&detail, width.saturating_sub(2)).iter().enumerate() {
                 out += &format!("{}{line}\n", if i == 0 { "- " } else { "  " });
             }
         }
         if let Some(command) = &self.command {
-            out += &format!("Try it: {bold}{command}{reset}\n");
+            out += &format!("Try it: {bold}{}{reset}\n", text::clean(command));
         }
         out
     }
 
     /// The verdict as Markdown.
     pub fn markdown(&self) -> String {
-        let escape = crate::format::markdown::escape;
+        let escape = markdown::escape;
         let mut out = format!("**{}**\n\n", escape(&self.headline));
         for detail in &self.details {
             out += &format!("- {}\n", escape(detail));
@@ -65,6 +67,24 @@ impl Verdict {
         }
         out
     }
+}
+
+/// Verdict and plans for a terminal: what `run` and `optimize` print.
+pub fn summary(
+    recommendation: &Recommendation,
+    header: &RunHeader,
+    width: usize,
+    colour: bool,
+) -> String {
+    let verdict = Verdict::new(recommendation, header).text(width, colour);
+    let plans = tables::brief(tables::shortened(tables::plans(recommendation)));
+    format!("{verdict}\n{}\n{}", plans.title, text::table(&plans, width))
+}
+
+/// Verdict and plans as Markdown, for pasting into an issue.
+pub fn summary_markdown(recommendation: &Recommendation, header: &RunHeader) -> String {
+    let verdict = Verdict::new(recommendation, header).markdown();
+    format!("{verdict}\n{}", markdown::table(&tables::shortened(tables::plans(recommendation))))
 }
 
 fn headline(recommendation: &Recommendation) -> String {

@@ -15,15 +15,19 @@ pub fn section(input: &ReportInput) -> String {
     let predictors: BTreeSet<_> = input.what_if.iter().map(|row| row.gamma_max as u64).collect();
     let budget =
         |bytes: u64| if bytes == u64::MAX { "no limit".into() } else { Bytes(bytes).to_string() };
+    let header = &input.header;
+    let limit = header.memory_budget_bytes.unwrap_or(u64::MAX);
+    let (context, most) = (header.context as u64, header.gamma_max as u64);
+    let count = |count: u64| count.to_string();
     let sliders = [
-        slider("context", "Context (tokens)", &contexts, |tokens| tokens.to_string()),
-        slider("budget", "Memory budget", &budgets, budget),
-        slider("predictors", "Drafted tokens at most", &predictors, |count| count.to_string()),
+        slider("context", "Context (tokens)", &contexts, context, count),
+        slider("budget", "Memory budget", &budgets, limit, budget),
+        slider("predictors", "Drafted tokens at most", &predictors, most, count),
     ];
     let rows: String = input.what_if.iter().map(row).collect();
-    crate::page::section(
-        "What if",
-        &format!(
+    format!(
+        "<section class=\"what-if-section\">\n<h2>What if</h2>\n{}</section>\n",
+        format_args!(
             "<div class=\"what-if\" hidden>\n{}<p>Choice: <output id=\"what-if-choice\"></output></p>\n</div>\n\
              <details id=\"what-if-table\"><summary>All {} conditions</summary><div class=\"wide\"><table>\
              <thead><tr><th class=\"number\">context (tokens)</th><th class=\"number\">memory budget</th>\
@@ -34,15 +38,21 @@ pub fn section(input: &ReportInput) -> String {
     )
 }
 
-/// A slider over the places of `values`.
-fn slider(id: &str, label: &str, values: &BTreeSet<u64>, words: impl Fn(u64) -> String) -> String {
+/// A slider over the places of `values`, standing at `start`.
+fn slider(
+    id: &str,
+    label: &str,
+    values: &BTreeSet<u64>,
+    start: u64,
+    words: impl Fn(u64) -> String,
+) -> String {
+    let last = values.len().saturating_sub(1);
+    let at = values.iter().position(|value| *value >= start).unwrap_or(last);
     let names: Vec<_> = values.iter().map(|value| words(*value)).collect();
     format!(
-        "<label>{} <input type=\"range\" id=\"what-if-{id}\" min=\"0\" max=\"{}\" value=\"{}\" data-names=\"{}\"> \
+        "<label>{} <input type=\"range\" id=\"what-if-{id}\" min=\"0\" max=\"{last}\" value=\"{at}\" data-names=\"{}\"> \
          <output></output></label>\n",
         escape(label),
-        names.len().saturating_sub(1),
-        names.len().saturating_sub(1),
         escape(&names.join("|"))
     )
 }

@@ -32,6 +32,17 @@ fn a_report_below_a_regular_file_names_it() {
 }
 
 #[test]
+fn a_large_search_gives_a_page_of_at_most_three_megabytes() {
+    let input = fixture::large_input();
+    assert_eq!(input.grid.len(), 2 * 528 * 8);
+    let page = page::page(&input).unwrap();
+    assert!(page.len() <= 3_000_000, "{} bytes", page.len());
+    assert!(page.contains("figure-windows_simultaneous"));
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large");
+    write_report(&RunDir::new(&root), &input).unwrap();
+}
+
+#[test]
 fn what_users_name_is_text_and_never_markup() {
     let page = page::page(&fixture::input()).unwrap();
     assert!(!page.contains(fixture::EVIL_NAME), "the model's name runs as a script");

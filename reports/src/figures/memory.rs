@@ -10,15 +10,18 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     let x = Axis::new("peak memory", Quantity::Bytes);
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("speed_memory", "Speed against peak memory", x, y).caption(
-        "Every plan that was compared. The line joins the plans that no other beats on both; \
-         the ring is the choice.",
+        "Plans that skip the middle of the model, that were measured, or that no other beats on \
+         both speed and memory (joined by the line). The ring is the choice.",
     );
     let front = front(&input.grid);
+    let shown = |cell: &&GridCell| {
+        cell.is_symmetric(input.layers()) || cell.measured.is_some() || on_front(cell, &front)
+    };
     let line = front.iter().map(|(_, x, y)| (*x, *y)).collect();
     let mark = Mark::Line { points: line, stroke: Stroke::Dashed };
     figure.series.push(Series::new("best for its memory", Hue::Muted, mark));
     for (index, drafting) in Drafting::ALL.into_iter().enumerate() {
-        let mine = input.grid.iter().filter(|cell| cell.drafting == drafting);
+        let mine = input.grid.iter().filter(shown).filter(|cell| cell.drafting == drafting);
         let points = mine.filter_map(|cell| point(cell, &front)).collect();
         let mark = Mark::Points { points, symbol: Symbol::of_index(index) };
         figure.series.push(Series::new(drafting.name(), Hue::of_drafting(drafting), mark));
@@ -35,6 +38,10 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     figure
 }
 
+fn on_front(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> bool {
+    front.iter().any(|(other, ..)| std::ptr::eq(*other, cell))
+}
+
 /// Memory and speed of a plan, where both are known.
 fn place(cell: &GridCell) -> Option<(f64, f64)> {
     Some((cell.peak_memory_bytes? as f64, cell.tokens_per_s?.value))
@@ -44,7 +51,7 @@ fn point(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> Option<Point> {
     let (x, _) = place(cell)?;
     let speed = cell.tokens_per_s?;
     let words = format!("{}: {speed:.1} tokens/s, {}", cell.plan, Bytes(x as u64));
-    let on_front = front.iter().any(|(other, ..)| std::ptr::eq(*other, cell));
+    let on_front = on_front(cell, front);
     let point = Point::new(x, speed, if on_front { cell.plan.to_string() } else { words });
     Some(if on_front { point.labelled() } else { point })
 }

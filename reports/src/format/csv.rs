@@ -1,6 +1,6 @@
 //! CSV for programs: SI units, full precision, an interval in two columns of its own.
 
-use crate::figure::{Axis, Figure, Mark, Quantity};
+use crate::figure::{self, Axis, Bar, Figure, Mark, Point, Quantity};
 use crate::table::{Cell, Column, Table};
 use s3d_data::Estimate;
 
@@ -64,10 +64,11 @@ fn numbers(estimate: &Estimate) -> [String; 3] {
     [estimate.value, estimate.low, estimate.high].map(|value| value.to_string())
 }
 
-/// The data of a figure as CSV: one row per point, whatever is drawn.
+/// The data of a figure as CSV: one row per point, whatever is drawn. Bars and cells stand at (x, y)
+/// and have a value; bars start at x.
 pub fn figure(figure: &Figure) -> Vec<u8> {
     let y = axis_header(&figure.y);
-    let header = ["series", "kind", &axis_header(&figure.x), &y, "low", "high", "text"];
+    let header = ["series", "kind", &axis_header(&figure.x), &y, "value", "low", "high", "text"];
     let mut records = vec![header.map(String::from).to_vec()];
     for (index, series) in figure.series.iter().enumerate() {
         let label = series.label.clone().unwrap_or_else(|| format!("series {}", index + 1));
@@ -86,52 +87,38 @@ fn axis_header(axis: &Axis) -> String {
     }
 }
 
-fn mark_rows(mark: &Mark) -> Vec<[String; 6]> {
-    let row = |kind: &str, x: f64, y: String, low: String, high: String, text: &str| {
-        [kind.into(), x.to_string(), y, low, high, text.into()]
+fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
+    let row = |kind: &str, x: f64, y: String, value: [String; 3], text: &str| {
+        let [value, low, high] = value;
+        [kind.into(), x.to_string(), y, value, low, high, text.into()]
     };
-    let none = String::new;
+    let none = || [const { String::new() }; 3];
     match mark {
         Mark::Line { points, .. } => {
-            let corner = |&(x, y): &(f64, f64)| row("line", x, y.to_string(), none(), none(), "");
+            let corner = |&(x, y): &(f64, f64)| row("line", x, y.to_string(), none(), "");
             points.iter().map(corner).collect()
         }
         Mark::Band { points } => {
             let corner = |&(x, low, high): &(f64, f64, f64)| {
-                row("band", x, none(), low.to_string(), high.to_string(), "")
+                let ends = [String::new(), low.to_string(), high.to_string()];
+                row("band", x, String::new(), ends, "")
             };
             points.iter().map(corner).collect()
         }
         Mark::Points { points, .. } => {
-            let place = |p: &crate::figure::Point| {
+            let place = |p: &Point| {
                 let [y, low, high] = numbers(&p.y);
-                row("point", p.x, y, low, high, &p.text)
+                row("point", p.x, y, [String::new(), low, high], &p.text)
             };
             points.iter().map(place).collect()
         }
         Mark::Bars { bars } => {
-            let bar = |b: &crate::figure::Bar| {
-                row(
-                    "bar",
-                    b.to.value,
-                    b.at.to_string(),
-                    b.to.low.to_string(),
-                    b.to.high.to_string(),
-                    &b.text,
-                )
-            };
+            let bar = |b: &Bar| row("bar", b.from, b.at.to_string(), numbers(&b.to), &b.text);
             bars.iter().map(bar).collect()
         }
         Mark::Heat { cells } => {
-            let cell = |c: &crate::figure::Cell| {
-                row(
-                    "cell",
-                    c.x as f64,
-                    c.y.to_string(),
-                    none(),
-                    none(),
-                    &format!("{} {}", c.value, c.text),
-                )
+            let cell = |c: &figure::Cell| {
+                row("cell", c.x as f64, c.y.to_string(), numbers(&c.value), &c.text)
             };
             cells.iter().map(cell).collect()
         }

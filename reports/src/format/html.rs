@@ -34,7 +34,7 @@ pub fn table(table: &Table) -> String {
         note => format!("<p class=\"note\">{}</p>\n", escape(note)),
     };
     format!(
-        "<div class=\"wide\"><table data-name=\"{}\"><caption>{}</caption>\n<thead><tr>{head}</tr></thead>\n\
+        "<div class=\"wide\"><table data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
          <tbody>\n{body}</tbody></table></div>\n{note}",
         escape(&table.name),
         escape(&table.title),

@@ -91,7 +91,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Without control characters, which could move a terminal's cursor.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
