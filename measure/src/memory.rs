@@ -6,7 +6,7 @@ use crate::run::Bench;
 use crate::warning::Warning;
 use crate::{Error, Result};
 use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
-use s3d_model::{Model, Silent};
+use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
@@ -20,7 +20,7 @@ const CACHE_STEP: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peak {
-    /// Resident before the model was loaded.
+    /// Resident before the model was loaded: the program, once it has run a model of no size.
     pub program_bytes: u64,
     /// Resident at most while decoding.
     pub peak_bytes: u64,
@@ -107,15 +107,37 @@ pub fn peak_of_this_process(
     context: usize,
     width: usize,
 ) -> Result<Peak> {
+    run(&smallest()?, 2, 2)?;
     let program_bytes = resident("VmRSS")?;
     let model = load()?;
     // proc(5): writing 5 to clear_refs resets the peak of the resident set. Not a record: no store.
     let _ = fs::write("/proc/self/clear_refs", "5");
+    run(&model, context, width)?;
+    Ok(Peak { program_bytes, peak_bytes: resident("VmHWM")? })
+}
+
+/// A prompt pass up to `context` tokens and a pass of `width` tokens.
+fn run(model: &Model, context: usize, width: usize) -> Result<()> {
     let mut cache = model.new_cache(context + width)?;
     let prompt = vec![0; context.saturating_sub(1).max(1)];
     model.prompt_pass(&prompt, &mut cache, &mut Silent)?;
     model.full_pass(&vec![0; width], &mut cache, &mut Silent)?;
-    Ok(Peak { program_bytes, peak_bytes: resident("VmHWM")? })
+    Ok(())
+}
+
+/// A model of next to no size: running it brings the program's code and threads into memory.
+fn smallest() -> Result<Model> {
+    let config = ModelConfig {
+        hidden_size: 32,
+        intermediate_size: 32,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        num_key_value_heads: None,
+        vocab_size: 8,
+        s3d: None,
+        ..ModelConfig::story()
+    };
+    Ok(Model::random(&config, 0, &LoadOptions::default())?)
 }
 
 /// A size of this process (proc(5), `status`), in bytes.
@@ -134,7 +156,11 @@ pub fn peak_of_child(command: &[String]) -> Result<Peak> {
     let [program, arguments @ ..] = command else {
         return Err(fail("expected a program to start, found nothing".into()));
     };
-    let output = Command::new(program).args(arguments).output().map_err(|e| fail(e.to_string()))?;
+    // mallopt(3): a fixed threshold, so that what loading frees goes back to the system and is not
+    // counted as needed. Other allocators pass over it.
+    let mut child = Command::new(program);
+    child.args(arguments).env("MALLOC_MMAP_THRESHOLD_", "131072");
+    let output = child.output().map_err(|e| fail(e.to_string()))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(fail(format!("{}: {}", output.status, text.trim())));
