@@ -2,11 +2,17 @@
 
 mod doctor;
 mod export;
+mod fit;
 mod generate;
 mod inspect;
+mod measure;
 mod memory_child;
+mod optimize;
+mod report;
+mod run;
 mod simulate;
 mod train;
+mod validate;
 
 use crate::args::Command;
 
@@ -23,6 +29,11 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::MemoryChild(args) => memory_child::memory_child(&args),
-        _ => anyhow::bail!("not yet"),
+        Command::Run(args) => run::run(&args),
+        Command::Measure(args) => measure::measure(&args),
+        Command::Fit(args) => fit::fit(&args),
+        Command::Optimize(args) => optimize::optimize(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::Report(args) => report::report(&args),
     }
 }

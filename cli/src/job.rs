@@ -120,7 +120,8 @@ fn memory_child(
     loaded: &Loaded,
     request: &Request,
 ) -> anyhow::Result<Vec<String>> {
-    let program: PathBuf = std::env::current_exe().context("cannot find this program's own file")?;
+    let program: PathBuf =
+        std::env::current_exe().context("cannot find this program's own file")?;
     let folder = loaded.folder.to_string_lossy().into_owned();
     let words = [
         program.to_string_lossy().into_owned(),

@@ -2,10 +2,14 @@
 
 mod args;
 mod commands;
+mod conclude;
+mod job;
+mod judge;
 mod load;
 mod locate;
 mod progress;
 mod resolve;
+mod show;
 mod terminal;
 mod usage;
 mod what_if;

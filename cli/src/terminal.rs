@@ -43,6 +43,11 @@ pub fn is_interactive() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Whether results may be coloured: a terminal, and `NO_COLOR` not set (no-color.org).
+pub fn has_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
 /// The exit code, after saying what went wrong: 0 done, 2 wrong usage, 1 everything else.
 /// A reader that has gone away (a closed pipe) is no failure.
 pub fn exit(outcome: anyhow::Result<()>) -> ExitCode {

@@ -2,22 +2,14 @@
 
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
-use s3d_data::{AcceptancePoint, CurveFit, Estimate, Origin, PlanResult, Recommendation};
+use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
 
 /// All tables that `input` has data for, in the order of the page.
 pub fn all(input: &ReportInput) -> Vec<Table> {
-    let all = [
-        plans(&input.recommendation),
-        grid(input),
-        held_out(input),
-        acceptance(input),
-        curves(input),
-        laws(input),
-        passes(input),
-        components(input),
-        memory(input),
-    ];
-    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+    let judged = [plans(&input.recommendation), grid(input), held_out(input), acceptance(input)];
+    let fitted = input.fit.iter().flat_map(|fit| [curves(fit), laws(fit)]);
+    let timed = [passes(input), components(input), memory(input)];
+    judged.into_iter().chain(fitted).chain(timed).filter(|table| !table.rows.is_empty()).collect()
 }
 
 fn plan_columns() -> Vec<Column> {
@@ -115,7 +107,8 @@ pub fn grid(input: &ReportInput) -> Table {
         .without_empty_columns()
 }
 
-fn held_out(input: &ReportInput) -> Table {
+/// Plans that were predicted unseen.
+pub fn held_out(input: &ReportInput) -> Table {
     let columns = vec![
         Column::new("plan"),
         Column::unit("predicted speedup", "times"),
@@ -158,7 +151,8 @@ fn acceptance(input: &ReportInput) -> Table {
         .rows(points.map(row))
 }
 
-fn curves(input: &ReportInput) -> Table {
+/// The fitted acceptance curves.
+pub fn curves(fit: &Fit) -> Table {
     let columns = vec![
         Column::new("drafting"),
         Column::new("draft"),
@@ -181,11 +175,11 @@ fn curves(input: &ReportInput) -> Table {
             Cell::Number(curve.dispersion, 2),
         ]
     };
-    let curves = input.fit.iter().flat_map(|fit| &fit.curves);
-    Table::new("curves", "Fitted acceptance curves", columns).rows(curves.map(row))
+    Table::new("curves", "Fitted acceptance curves", columns).rows(fit.curves.iter().map(row))
 }
 
-fn laws(input: &ReportInput) -> Table {
+/// The cost laws that were compared.
+pub fn laws(fit: &Fit) -> Table {
     let columns = vec![
         Column::new("time of"),
         Column::new("law"),
@@ -193,7 +187,7 @@ fn laws(input: &ReportInput) -> Table {
         Column::new("median held-out error"),
         Column::new("used"),
     ];
-    let rows = input.fit.iter().flat_map(|fit| &fit.laws).map(|law| {
+    let rows = fit.laws.iter().map(|law| {
         let parameter = |p: &s3d_data::Parameter| {
             format!(
                 "{} {:.3e} [{:.3e}, {:.3e}]",

@@ -15,6 +15,7 @@ pub mod optimize;
 pub mod passes;
 pub mod replay;
 pub mod statistics;
+pub mod summary;
 pub mod validate;
 pub mod what_if;
 

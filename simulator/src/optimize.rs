@@ -15,13 +15,15 @@ use crate::error::{Error, Result};
 use crate::fit::check_machine;
 use crate::improvement::{IterationCost, break_even_acceptance};
 use crate::memory::{Load, Memory, Method, WeightFormat, memory};
-use crate::observed::TraceTable;
+use crate::observed::{TraceTable, skipped_layers};
 use crate::statistics::Resamples;
 use costs::Costs;
 use measured::Blocks;
 use predict::{Pool, Prediction, WayTable, predict};
 use rayon::prelude::*;
-use s3d_data::{Bytes, DraftPlan, Drafting, Estimate, Plan, Recommendation, Run, RunHeader};
+use s3d_data::{
+    Bytes, DraftPlan, Drafting, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
+};
 use serde::Serialize;
 
 /// What is asked of a run.
@@ -78,6 +80,8 @@ impl Request {
 pub struct PlanEvaluation {
     /// The plan.
     pub plan: Plan,
+    /// Speedup in the paper's ideal case at the same tokens per iteration.
+    pub ideal_speedup: Option<f64>,
     /// Predicted speedup over plain decoding.
     pub predicted_speedup: Estimate,
     /// Speedup measured end to end over all its blocks.
@@ -176,6 +180,15 @@ pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Resu
     };
     let load = Load { context, width: predictors + 1, batch: 1 };
     Ok(memory(&header.model.shape, format, load, &method))
+}
+
+/// Speedup of a prediction in the ideal case: its tokens per iteration at the paper's costs.
+pub(crate) fn ideal_speedup(run: &Run, prediction: &Prediction) -> Option<f64> {
+    let layers = run.header.model.shape.layers as f64;
+    let ratio = SkipRatio::new(skipped_layers(&prediction.plan.skip) / layers).ok()?;
+    let plan = &prediction.plan;
+    let cost = IterationCost::ideal(plan.drafting, ratio, plan.predictors.get());
+    Some(cost.improvement(prediction.tokens_per_iteration.value))
 }
 
 /// In which share of the draws each plan is the fastest of those that fit.

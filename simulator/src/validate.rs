@@ -10,6 +10,7 @@ use crate::optimize::Request;
 use crate::optimize::costs::Costs;
 use crate::optimize::measured::Blocks;
 use crate::optimize::predict::{Pool, speedup_draws};
+use crate::replay::walk;
 use crate::statistics::{Resamples, interval, median, quantile};
 use neighbours::Neighbours;
 use s3d_data::{DraftPlan, Drafting, Estimate, Plan, PredictionError, Run};
@@ -203,4 +204,46 @@ pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret>
     let resamples = Resamples::new(second.len(), 1000, run.header.seed);
     let draws = resamples.draws().filter_map(lost).collect();
     Some(Regret { estimate: interval(value, draws, second.len()), basis: "sweep" })
+}
+
+/// Whether generations took exactly the iterations that their traces replay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ReplayCheck {
+    /// Speculative generations whose plan and prompt were traced.
+    pub compared: usize,
+    /// Those with equal iterations.
+    pub equal: usize,
+    /// The first that differs, in words.
+    pub first_difference: Option<String>,
+}
+
+/// Compares every generation with the replay of its trace, cut to the tokens that were generated.
+///
+/// # Errors
+/// A trace that contradicts itself.
+pub fn replayed_iterations(run: &Run) -> Result<ReplayCheck> {
+    let table = TraceTable::new(&run.observations.traces)?;
+    let place: BTreeMap<&str, usize> =
+        table.prompts.iter().enumerate().map(|(place, prompt)| (*prompt, place)).collect();
+    let mut check = ReplayCheck::default();
+    for sample in &run.observations.throughput {
+        let Some(draft) = sample.plan.draft() else { continue };
+        let way: Way = (draft.drafting, draft.skip.clone());
+        let row = table.ways.get(&way).zip(place.get(sample.id.as_str()));
+        let Some(trace) = row.and_then(|(row, &place)| row[place]) else { continue };
+        if trace.tokens() < sample.tokens {
+            continue;
+        }
+        let replayed = walk(&trace.accepted[..sample.tokens], draft.predictors.get()).iterations;
+        check.compared += 1;
+        if replayed == sample.iterations as u64 {
+            check.equal += 1;
+        } else if check.first_difference.is_none() {
+            check.first_difference = Some(format!(
+                "plan {}, prompt '{}': {} iterations generated, {replayed} replayed",
+                sample.plan, sample.id, sample.iterations
+            ));
+        }
+    }
+    Ok(check)
 }

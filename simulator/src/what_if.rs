@@ -110,23 +110,24 @@ pub struct Cell {
 ///
 /// # Errors
 /// No layers; what `rates` or `costs` refuse.
-pub fn map(
+pub fn map<E: From<Error>>(
     layers: usize,
     gamma_max: Predictors,
     drafting: Drafting,
     rates: &Rates,
     context: usize,
-    costs: impl Fn(SkipRatio) -> Result<CostModel>,
-) -> Result<Vec<Cell>> {
+    costs: impl Fn(SkipRatio) -> std::result::Result<CostModel, E>,
+) -> std::result::Result<Vec<Cell>, E> {
     if layers == 0 {
-        return Err(Error::domain("layers", "at least 1", 0));
+        return Err(Error::domain("layers", "at least 1", 0).into());
     }
     let mut cells = Vec::with_capacity(layers * gamma_max.get());
     for skipped in 0..layers {
-        let ratio = SkipRatio::new(skipped as f64 / layers as f64)?;
+        let ratio = SkipRatio::new(skipped as f64 / layers as f64).map_err(Error::from)?;
         let costs = costs(ratio)?;
         for predictors in 1..=gamma_max.get() {
-            let rates = rates.at(ratio, Predictors::new(predictors)?)?;
+            let count = Predictors::new(predictors).map_err(Error::from)?;
+            let rates = rates.at(ratio, count)?;
             let cost = iteration_cost(&costs, drafting, predictors, context)?;
             let need = break_even_acceptance(&cost, predictors);
             cells.push(Cell {
@@ -171,11 +172,12 @@ mod tests {
         let curve = AcceptanceCurve::new(Family::Power, &[3.0], 0.7).unwrap();
         let rates = Rates::Curves(vec![curve]);
         let most = Predictors::new(8).unwrap();
-        let costs = |ratio: SkipRatio| {
+        let costs = |ratio: SkipRatio| -> Result<CostModel> {
             let full = PassLaw::Affine(Affine::new(1.0, 0.2, 0.0)?);
             Ok(CostModel { full, ..CostModel::ideal(1.0 - ratio.get()) })
         };
-        let flat = |ratio: SkipRatio| Ok(CostModel::ideal(1.0 - ratio.get()));
+        let flat =
+            |ratio: SkipRatio| -> Result<CostModel> { Ok(CostModel::ideal(1.0 - ratio.get())) };
         let cells = map(32, most, Drafting::Simultaneous, &rates, 0, costs).unwrap();
         assert_eq!(cells.len(), 32 * 8);
         assert!((2..8).contains(&cells[0].predictors), "{:?}", cells[0]);

@@ -22,13 +22,12 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     // the model as it runs, not on the one before widening.
     job.narrow = None;
     let mut bar = Bar::new(args.budget.quiet);
-    let mut judge = SimulatorJudge::new(&job.request);
     let outcome = s3d_measure::measure(
         job.subject(),
         &job.request,
         &job.out,
         &job.clock,
-        &mut judge,
+        &mut SimulatorJudge,
         &mut bar,
     );
     bar.clear();

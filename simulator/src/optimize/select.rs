@@ -5,13 +5,13 @@ use crate::error::Result;
 use crate::memory::WeightFormat;
 use crate::optimize::measured::{Blocks, tokens_per_iteration};
 use crate::optimize::predict::Prediction;
-use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even};
+use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup};
 use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
     Baseline, Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip,
-    SkipRatio,
+    SkipRatio, ThroughputSample,
 };
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     };
     let cheapest_tie = cheapest.map(|index| plan(all, index));
     let extrapolated = all.costs.extrapolated();
-    Ok(Choice { recommendation, grid: grid(all), cheapest_tie, extrapolated })
+    Ok(Choice { recommendation, grid: grid(run, all), cheapest_tie, extrapolated })
 }
 
 fn plan(all: &Evaluated, index: usize) -> Plan {
@@ -77,28 +77,38 @@ fn choose_index(all: &Evaluated) -> Option<Chosen> {
     let fitting = || (0..all.predictions.len()).filter(|&index| all.fits[index]);
     let value = |index: usize| all.predictions[index].speedup.value;
     let predicted = fitting().max_by(|&a, &b| value(a).total_cmp(&value(b)))?;
-    let blocks_of = |index: usize| all.blocks.with(&plan(all, index));
+    let blocks_of = |index: usize| split_off_confirmation(all.blocks.with(&plan(all, index))).0;
     let measured: Vec<usize> =
         fitting().filter(|&index| blocks_of(index).len() >= ENOUGH_BLOCKS).collect();
     let contends = |&index: &usize| index == predicted || may_be_as_good(all, index, predicted);
     if !measured.iter().any(contends) {
-        return Some(Chosen { index: predicted, report: blocks_of(predicted) });
+        let report = report_blocks(&all.blocks, &plan(all, predicted));
+        return Some(Chosen { index: predicted, report });
     }
     let score = |index: usize| combined(&all.predictions[index], all, index);
     let index = measured.into_iter().max_by(|&a, &b| score(a).total_cmp(&score(b)))?;
     Some(Chosen { index, report: report_blocks(&all.blocks, &plan(all, index)) })
 }
 
-/// Blocks that choosing did not see: the second half, where there are enough; else all.
+/// Blocks that lead to the choice, and those that were measured after it to confirm it.
+fn split_off_confirmation(blocks: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+    blocks.into_iter().partition(|block| *block < ThroughputSample::CONFIRMATION_FROM)
+}
+
+/// Blocks that choosing did not see: those that confirm the choice, else the second half, where there
+/// are enough; else all.
 fn report_blocks(blocks: &Blocks, plan: &Plan) -> Vec<usize> {
-    let all = blocks.with(plan);
+    let (all, confirming) = split_off_confirmation(blocks.with(plan));
+    if confirming.len() >= ENOUGH_BLOCKS {
+        return confirming;
+    }
     if all.len() >= ENOUGH_BLOCKS { all[all.len() / 2..].to_vec() } else { all }
 }
 
 /// Prediction and first-half measurement, weighted by their precision.
 fn combined(prediction: &Prediction, all: &Evaluated, index: usize) -> f64 {
     let plan = plan(all, index);
-    let blocks = all.blocks.with(&plan);
+    let (blocks, _) = split_off_confirmation(all.blocks.with(&plan));
     let precision = |e: &Estimate| ((e.high - e.low) / 3.92).max(1e-6 * e.value).powi(-2);
     let predicted = prediction.speedup;
     match all.blocks.speedup(&plan, &blocks[..blocks.len() / 2]) {
@@ -257,7 +267,7 @@ fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
 }
 
 /// Every plan, the fastest prediction first, the Pareto front of speed and memory marked.
-fn grid(all: &Evaluated) -> Vec<PlanEvaluation> {
+fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
     let measured: BTreeMap<&Plan, usize> = all.blocks.plans();
     let mut order: Vec<usize> = (0..all.predictions.len()).collect();
     let value = |index: usize| all.predictions[index].speedup.value;
@@ -271,6 +281,7 @@ fn grid(all: &Evaluated) -> Vec<PlanEvaluation> {
         smallest = if pareto { peak } else { smallest };
         let known = measured.contains_key(&name);
         PlanEvaluation {
+            ideal_speedup: ideal_speedup(run, prediction),
             predicted_speedup: prediction.speedup,
             measured_speedup: known
                 .then(|| all.blocks.speedup(&name, &all.blocks.with(&name)))

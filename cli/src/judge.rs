@@ -1,0 +1,67 @@
+//! Conclusions while measuring goes on: the simulator's answers to the questions of `measure`.
+
+use s3d_data::{Plan, Run};
+use s3d_measure::{Judge, Standing, Verdict};
+use s3d_simulator::{Choice, Request, choose};
+
+/// Draws of the bootstrap while measuring: enough to rank plans, cheap enough to ask often.
+const DRAWS: usize = 200;
+/// The leading plans are told apart well enough when the speedup of the best is known this closely.
+const NARROW: f64 = 0.01;
+
+/// Judges by the cost model.
+#[derive(Debug, Default)]
+pub struct SimulatorJudge;
+
+impl SimulatorJudge {
+    fn choice(&self, run: &Run) -> Verdict<Choice> {
+        let request = Request { draws: DRAWS, ..Request::of(&run.header) };
+        Ok(choose(run, &request)?)
+    }
+}
+
+impl Judge for SimulatorJudge {
+    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+        let choice = self.choice(run)?;
+        let ranked: Vec<&Plan> =
+            choice.grid.iter().filter(|row| row.fits).map(|row| &row.plan).collect();
+        Ok(leading_and_spread(&ranked, wanted))
+    }
+
+    fn standing(&mut self, run: &Run) -> Verdict<Standing> {
+        let Some(best) = self.choice(run)?.recommendation.choice else {
+            return Ok(Standing::default());
+        };
+        let speedup = best.measured_speedup.or(best.predicted_speedup);
+        let settled =
+            best.measured_speedup.is_some_and(|s| s.high - s.low < 2.0 * NARROW * s.value);
+        Ok(Standing { best: Some(best.plan), speedup, settled })
+    }
+}
+
+/// Half of the plans from the top of the ranking, the others evenly from the rest, so that the
+/// prediction is also checked where it did not look.
+fn leading_and_spread(ranked: &[&Plan], wanted: usize) -> Vec<Plan> {
+    let leading = wanted.div_ceil(2).min(ranked.len());
+    let (top, rest) = ranked.split_at(leading);
+    let spread = (wanted - leading).min(rest.len());
+    let evenly = (0..spread).map(|i| rest[rest.len() * (2 * i + 1) / (2 * spread)]);
+    top.iter().copied().chain(evenly).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_lead_and_spread() {
+        let plans: Vec<Plan> = (1..=20).map(|g| format!("3..9:{g}").parse().unwrap()).collect();
+        let ranked: Vec<&Plan> = plans.iter().collect();
+        let names: Vec<String> =
+            leading_and_spread(&ranked, 5).iter().map(ToString::to_string).collect();
+        // source: 3 from the top, then the middles of the two halves of the 17 others
+        assert_eq!(names, ["3..9:1", "3..9:2", "3..9:3", "3..9:8", "3..9:16"]);
+        assert_eq!(leading_and_spread(&ranked[..2], 5).len(), 2);
+        assert!(leading_and_spread(&[], 5).is_empty());
+    }
+}
