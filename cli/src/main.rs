@@ -2,7 +2,9 @@
 
 mod args;
 mod commands;
+mod load;
 mod locate;
+mod progress;
 mod resolve;
 mod terminal;
 mod usage;

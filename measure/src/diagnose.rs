@@ -3,7 +3,10 @@
 
 use crate::machine::Ticks;
 use crate::warning::Warning;
-use s3d_data::{BytesPerSecond, Machine, Plan, Seconds, ThroughputSample};
+use s3d_data::{
+    Bytes, BytesPerSecond, Component, LatencySample, Machine, MemoryRecord, NearTie, Origin, Plan,
+    Seconds, ThroughputSample,
+};
 use std::collections::BTreeMap;
 
 /// Blocks below which no statement about copies or drift is made.
@@ -60,6 +63,56 @@ pub fn bandwidth_share(
     let judged = weight_bytes >= 4 * machine.last_level_cache_bytes();
     let impossible = streamed.0 > 1.05 * best.0;
     (judged && impossible).then_some(Warning::BandwidthShare { streamed, best })
+}
+
+/// What the latencies of plain passes say about themselves, and whether the clock was fine enough.
+pub fn latency(samples: &[LatencySample], resolution: Seconds) -> Vec<Warning> {
+    let longest = samples.iter().map(|sample| sample.context).max().unwrap_or(0);
+    let passes = |copy| -> BTreeMap<usize, f64> {
+        let of_copy = samples.iter().filter(|s| {
+            s.component == Component::FullPass && s.copy == copy && s.context == longest
+        });
+        of_copy.map(|s| (s.block, s.seconds)).collect()
+    };
+    let (first, second) = (passes(0), passes(1));
+    let ratios: Vec<f64> =
+        first.iter().filter_map(|(block, a)| second.get(block).map(|b| b / a)).collect();
+    let series: Vec<f64> = first.into_values().collect();
+    let what = "full passes of width 1";
+    let timed = |s: &&LatencySample| s.component != Component::Rest && s.seconds > 0.0;
+    let shortest = samples.iter().filter(timed).map(|s| s.seconds).fold(f64::INFINITY, f64::min);
+    let checks = [
+        control(what, &ratios),
+        slow_first_runs(what, &series),
+        drift(what, &series),
+        outliers(what, &series),
+        coarse_clock(resolution, Seconds(shortest)),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+/// How many near-ties were met, and the widest.
+pub fn near_ties(ties: &[NearTie]) -> Option<Warning> {
+    let widest_gap = ties.iter().map(|tie| tie.logit_gap).fold(0.0, f64::max);
+    (!ties.is_empty()).then_some(Warning::NearTies { count: ties.len(), widest_gap })
+}
+
+/// Whether computed and measured peak memory agree within 5 %.
+pub fn memory(records: &[MemoryRecord]) -> Option<Warning> {
+    let peak = |origin| {
+        let found = records.iter().find(|r| r.item == "peak" && r.origin == origin)?;
+        Some(Bytes(found.bytes))
+    };
+    let (computed, measured) = (peak(Origin::Computed)?, peak(Origin::Measured)?);
+    let apart = (computed.0 as f64 / measured.0 as f64 - 1.0).abs() > 0.05;
+    apart.then_some(Warning::MemoryDisagrees { computed, measured })
+}
+
+/// Median speed of plain decoding after the prompt pass; none where nothing was generated.
+pub fn plain_tokens_per_second(samples: &[ThroughputSample]) -> Option<f64> {
+    let plain = samples.iter().filter(|s| s.plan == Plan::Plain && s.tokens > 1);
+    let speeds: Vec<f64> = plain.map(|s| 1.0 / seconds_per_token(s)).collect();
+    (!speeds.is_empty()).then(|| median(&speeds))
 }
 
 /// All that the end-to-end blocks say about themselves: control, first block, drift, outliers.

@@ -105,7 +105,8 @@ pub struct Bounds {
     pub deadline: Seconds,
 }
 
-/// Measures block after block until `bounds` or `settled` say stop; a block is never cut short.
+/// Measures block after block until `bounds` say stop or `measure`, which returns whether enough is
+/// known, does; a block is never cut short, and "enough" counts after whole pairs of blocks only.
 /// No block starts that would, at the pace of the last one, end more than half its length late.
 ///
 /// # Errors
@@ -114,8 +115,7 @@ pub fn run_blocks<E>(
     schedule: &Schedule,
     clock: &dyn Clock,
     bounds: Bounds,
-    mut measure: impl FnMut(&[Turn]) -> Result<(), E>,
-    mut settled: impl FnMut() -> bool,
+    mut measure: impl FnMut(&[Turn]) -> Result<bool, E>,
 ) -> Result<Stop, E> {
     let mut length = 0.0;
     for block in bounds.first_block..bounds.at_most {
@@ -123,9 +123,9 @@ pub fn run_blocks<E>(
         if block >= bounds.at_least && start + length / 2.0 >= bounds.deadline.0 {
             return Ok(Stop::Budget);
         }
-        measure(&schedule.block(block))?;
+        let enough = measure(&schedule.block(block))?;
         length = clock.now().0 - start;
-        if block + 1 >= bounds.at_least && block % 2 == 1 && settled() {
+        if enough && block + 1 >= bounds.at_least && block % 2 == 1 {
             return Ok(Stop::Narrow);
         }
     }

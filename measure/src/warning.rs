@@ -106,6 +106,11 @@ pub enum Warning {
         /// From the system.
         measured: Bytes,
     },
+    /// The child process that measures peak memory failed.
+    MemoryNotMeasured {
+        /// What it said.
+        message: String,
+    },
     /// The weights are random.
     RandomWeights,
 }
@@ -133,6 +138,7 @@ impl fmt::Display for Warning {
             | Self::FewBlocks { .. }
             | Self::NearTies { .. }
             | Self::MemoryDisagrees { .. }
+            | Self::MemoryNotMeasured { .. }
             | Self::RandomWeights => self.about_the_run(f),
             _ => self.about_the_times(f),
         }
@@ -232,6 +238,11 @@ impl Warning {
                 "peak memory was computed as {computed} but measured as {measured}: trust the \
                  measured value, and leave that much room in --memory-budget"
             ),
+            Self::MemoryNotMeasured { message } => write!(
+                f,
+                "peak memory is computed only ({message}): see whether a second copy of the model \
+                 fits the free memory, then measure again with 's3d measure memory'"
+            ),
             Self::RandomWeights => f.write_str(
                 "the weights are random: times are real, but acceptance says nothing; give a \
                  trained checkpoint with --model",
@@ -264,6 +275,7 @@ mod tests {
             FewBlocks { found: 3, wanted: 8 },
             NearTies { count: 2, widest_gap: 3.1e-5 },
             MemoryDisagrees { computed: Bytes(200 << 20), measured: Bytes(260 << 20) },
+            MemoryNotMeasured { message: "killed".into() },
             RandomWeights,
         ];
         for warning in &all {
@@ -272,7 +284,8 @@ mod tests {
                 SlowFirstRuns { .. } | Drift { .. } | CoarseClock { .. } => {}
                 ChangingClock { .. } | Outliers { .. } | ControlDisagrees { .. } => {}
                 BandwidthShare { .. } | FewPositions { .. } | FewBlocks { .. } => {}
-                NearTies { .. } | MemoryDisagrees { .. } | RandomWeights => {}
+                NearTies { .. } | MemoryDisagrees { .. } | MemoryNotMeasured { .. } => {}
+                RandomWeights => {}
             }
         }
         all

@@ -41,17 +41,14 @@ fn stops_when_told_when_spent_and_when_done() {
         let clock = FakeClock::new(Faults::default(), 1);
         let bounds = Bounds { first_block: 0, at_least: 2, at_most, deadline: Seconds(deadline) };
         let mut blocks = 0;
-        let measured = std::cell::Cell::new(0);
-        let measure = |turns: &[Turn]| -> Result<(), Infallible> {
+        let measure = |turns: &[Turn]| -> Result<bool, Infallible> {
             for _ in turns {
                 clock.spend(0.5);
             }
             blocks += 1;
-            measured.set(blocks);
-            Ok(())
+            Ok(blocks >= settle_after)
         };
-        let Ok(stop) =
-            run_blocks(&schedule, &clock, bounds, measure, || measured.get() >= settle_after);
+        let Ok(stop) = run_blocks(&schedule, &clock, bounds, measure);
         (stop, blocks)
     };
     assert_eq!(run(100.0, 7, 99), (Stop::Blocks, 7));
@@ -90,7 +87,7 @@ fn median(values: &mut [f64]) -> f64 {
 
 /// 95 % percentile interval of the median, by resampling blocks.
 fn bootstrap(ratios: &[f64], seed: u64) -> (f64, f64) {
-    const RESAMPLES: usize = 1_000;
+    const RESAMPLES: usize = 500;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |_| {
         let mut sample: Vec<f64> =

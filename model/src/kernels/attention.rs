@@ -7,7 +7,7 @@
 
 use super::Kernels;
 use super::elementwise::{rotate, softmax_numerators};
-use super::matmul::Shared;
+use super::matmul::{Shared, share_rows};
 use super::panels::{LANES, panel_count};
 use super::tile::{Operands, multiply};
 use std::cell::RefCell;
@@ -134,22 +134,15 @@ pub fn rotate_rows(
     qkv: &mut [f32],
     positions: &[usize],
 ) {
-    const ROWS_PER_TASK: usize = 16;
-    let (width, rows) = (shape.qkv_width(), positions.len());
-    assert_eq!(qkv.len(), width * rows, "queries, keys and values");
+    assert_eq!(qkv.len(), shape.qkv_width() * positions.len(), "queries, keys and values");
     let scale = 1.0 / (shape.head_dim as f32).sqrt();
-    let shared = Shared(qkv.as_mut_ptr());
-    kernels.run(rows.div_ceil(ROWS_PER_TASK), &|task| {
-        for r in task * ROWS_PER_TASK..rows.min((task + 1) * ROWS_PER_TASK) {
-            // SAFETY: row `r` lies inside and belongs to this task.
-            let row = unsafe { shared.slice(r * width, width) };
-            let angles = positions[r] * rotary.half..(positions[r] + 1) * rotary.half;
-            let (cosines, sines) = (&rotary.cosines[angles.clone()], &rotary.sines[angles]);
-            let turning = (shape.heads + shape.kv_heads) * shape.head_dim;
-            for (h, head) in row[..turning].chunks_exact_mut(shape.head_dim).enumerate() {
-                let scale = if h < shape.heads { scale } else { 1.0 };
-                rotate(kernels.isa(), head, cosines, sines, scale);
-            }
+    let turning = (shape.heads + shape.kv_heads) * shape.head_dim;
+    share_rows(kernels, qkv, shape.qkv_width(), &|r, row| {
+        let angles = positions[r] * rotary.half..(positions[r] + 1) * rotary.half;
+        let (cosines, sines) = (&rotary.cosines[angles.clone()], &rotary.sines[angles]);
+        for (h, head) in row[..turning].chunks_exact_mut(shape.head_dim).enumerate() {
+            let scale = if h < shape.heads { scale } else { 1.0 };
+            rotate(kernels.isa(), head, cosines, sines, scale);
         }
     });
 }
@@ -329,19 +322,20 @@ impl HeadTask<'_> {
             };
             // SAFETY: as in `scores`; the queries `first..first + count` fit into `scratch.out`.
             unsafe { multiply(isa, count, panels, cached) };
-            for q in 0..count {
+            for (q, &sum) in sums[..count].iter().enumerate() {
+                let weighted = &mut scratch.out[q * channels..][..channels];
                 let own = Operands {
                     x: scratch.scores[(first + q) * score_row + position..].as_ptr(),
                     w: scratch.values.as_ptr(),
                     w_panel: self.block.rows * LANES,
                     depth: (first + q) / self.group() + 1,
-                    out: scratch.out[q * channels..].as_mut_ptr(),
+                    out: weighted.as_mut_ptr(),
                     resume: true,
                     ..cached
                 };
                 // SAFETY: as above, one query, the own keys it sees.
                 unsafe { multiply(isa, 1, panels, own) };
-                self.store(first + q, &scratch.out[q * channels..], sums[q], out);
+                self.store(first + q, weighted, sum, out);
             }
         }
     }

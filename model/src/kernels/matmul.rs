@@ -73,6 +73,24 @@ impl Shared {
     }
 }
 
+/// Computes `rows[r]` of `[rows, width]` numbers with `row(r, numbers)`, the threads sharing many rows.
+pub fn share_rows(
+    kernels: &Kernels,
+    rows: &mut [f32],
+    width: usize,
+    row: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
+    const ROWS_PER_TASK: usize = 16;
+    let count = rows.len() / width.max(1);
+    let shared = Shared(rows.as_mut_ptr());
+    kernels.run(count.div_ceil(ROWS_PER_TASK), &|task| {
+        for r in task * ROWS_PER_TASK..count.min((task + 1) * ROWS_PER_TASK) {
+            // SAFETY: row `r` lies inside and belongs to this task alone.
+            row(r, unsafe { shared.slice(r * width, width) });
+        }
+    });
+}
+
 impl Product<'_> {
     /// Numbers in one row of the result.
     pub fn width(&self) -> usize {

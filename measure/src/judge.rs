@@ -1,0 +1,72 @@
+//! Who draws the conclusions while measuring goes on, and who watches.
+//!
+//! This crate only observes. When to stop, which plans to time and which is best so far are answered
+//! by a [`Judge`] (the commands implement it with `simulator`).
+
+use crate::Stage;
+use s3d_data::{Estimate, Plan, Run, Seconds};
+use std::error::Error;
+use std::ops::ControlFlow;
+
+/// An answer, or why there is none.
+pub type Verdict<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Where the choice stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Standing {
+    /// The best speculative plan so far.
+    pub best: Option<Plan>,
+    /// Its speedup over plain decoding.
+    pub speedup: Option<Estimate>,
+    /// Whether the ratio between the leading plans is known narrowly enough to stop.
+    pub settled: bool,
+}
+
+/// Draws conclusions from what was observed so far.
+pub trait Judge {
+    /// At most `wanted` speculative plans to measure end to end: the leading ones by prediction,
+    /// and some spread over the rest, so that the prediction can be checked where it did not look.
+    /// Asked once, after traces and latencies; the answer must depend on `run` alone, since an
+    /// interrupted run asks again.
+    ///
+    /// # Errors
+    /// When nothing can be said.
+    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
+
+    /// Where the choice stands, asked after every second block.
+    ///
+    /// # Errors
+    /// When nothing can be said.
+    fn standing(&mut self, run: &Run) -> Verdict<Standing>;
+}
+
+/// What is going on.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// The stage.
+    pub stage: Stage,
+    /// What is being measured, in a few words.
+    pub what: &'a str,
+    /// Share of the whole run that is done, in `[0, 1]`.
+    pub fraction: f64,
+    /// Time left of the budget.
+    pub left: Seconds,
+    /// Where the choice stands.
+    pub standing: Option<&'a Standing>,
+}
+
+/// Watches a run.
+pub trait Progress {
+    /// Called often, between measurements. `Break` stops the run: everything finished is kept.
+    fn update(&mut self, update: Update<'_>) -> ControlFlow<()>;
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn update(&mut self, _: Update<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,377 @@
+//! Times of components and whole passes, in situ.
+//!
+//! What one pass leaves in the processor's cache the next one finds, so nothing is timed alone: a
+//! turn of the schedule is one iteration of decoding (draft, then verify; or plain steps), at a given
+//! number of predictors and context. An observer reads the clock at the end of every component, which
+//! makes the components of a pass, with the rest, add up to the pass exactly.
+
+use crate::Result;
+use crate::clock::Clock;
+use crate::run::Bench;
+use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
+use s3d_data::{
+    Component, DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip,
+};
+use s3d_model::{KvCache, Mark, Model, Observer, Silent, argmax_rows};
+use std::collections::HashSet;
+
+/// Blocks wanted whatever the time: every cell is then seen in both orders.
+const AT_LEAST: usize = 2;
+/// Blocks after which medians no longer get much better.
+const AT_MOST: usize = 200;
+/// Windows that take turns, from nearly nothing skipped to nearly everything.
+const WINDOWS: usize = 5;
+
+/// One iteration of decoding to time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    /// A plain step after a plain step.
+    Plain { context: usize },
+    /// Draft passes, then the verify pass.
+    Iteration { drafting: Drafting, predictors: usize, context: usize },
+}
+
+impl Cell {
+    fn context(self) -> usize {
+        match self {
+            Self::Plain { context } | Self::Iteration { context, .. } => context,
+        }
+    }
+
+    /// Sampled once in so many pairs of blocks: wide iterations cost more and matter less.
+    fn period(self) -> usize {
+        match self {
+            Self::Iteration { predictors, .. } if predictors > 6 => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Stage: times iterations block by block until the stage's time is spent.
+pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
+    let mut timing = Timing::new(bench)?;
+    timing.warm_up(bench)?;
+    let mut schedule = Schedule::new(timing.cells.len(), Some(0), bench.request.seed);
+    for (cell, what) in timing.cells.iter().enumerate() {
+        schedule = schedule.sample_every(cell, what.period());
+    }
+    let first_block = timing.done.iter().map(|&(block, _)| block).max().unwrap_or(0);
+    let (at_least, at_most, deadline) = (AT_LEAST, AT_MOST, bench.deadline);
+    let bounds = Bounds { first_block, at_least, at_most, deadline };
+    run_blocks(&schedule, bench.clock, bounds, |turns| {
+        bench.tell(&format!("passes of every width and context, block {}", turns[0].block + 1))?;
+        for turn in turns {
+            timing.take(bench, *turn)?;
+        }
+        Ok(false)
+    })
+    .map(drop)
+}
+
+/// Contexts on a logarithmic grid: the longest, then a quarter of it each time, down to about 16.
+fn contexts(longest: usize) -> Vec<usize> {
+    let mut grid: Vec<usize> =
+        std::iter::successors(Some(longest), |c| Some(c / 4)).take_while(|&c| c >= 16).collect();
+    if grid.is_empty() {
+        grid.push(longest);
+    }
+    grid.reverse();
+    grid
+}
+
+/// What is timed, and the texts it continues.
+struct Timing {
+    cells: Vec<Cell>,
+    skips: Vec<Skip>,
+    /// One cache per context, holding one token less.
+    caches: Vec<(usize, KvCache)>,
+    /// Turns that were timed before an interruption.
+    done: HashSet<(usize, usize)>,
+    token: u32,
+}
+
+impl Timing {
+    fn new(bench: &Bench<'_>) -> Result<Self> {
+        let (model, request) = (bench.subject.model, bench.request);
+        let longest = request.context.min(model.config().max_position_embeddings);
+        let contexts = contexts(longest);
+        let text: Vec<u32> =
+            request.prompts.iter().flat_map(|p| &p.tokens).copied().cycle().take(longest).collect();
+        let cache = |&context: &usize| -> Result<(usize, KvCache)> {
+            let mut cache = model.new_cache(context + Predictors::MAX + 1)?;
+            model.prompt_pass(&text[..context - 1], &mut cache, &mut Silent)?;
+            Ok((context, cache))
+        };
+        let done = bench.recorder.run.observations.latency.iter().map(|s| (s.block, s.order));
+        Ok(Self {
+            caches: contexts.iter().map(cache).collect::<Result<_>>()?,
+            cells: cells(&contexts, request.gamma_max, model.shape().masks),
+            skips: spread(&request.skips, WINDOWS),
+            done: done.collect(),
+            token: text[longest - 1],
+        })
+    }
+
+    /// Every cell once, untimed, before any is timed.
+    fn warm_up(&mut self, bench: &mut Bench<'_>) -> Result<()> {
+        bench.tell("warming up every width and context")?;
+        for cell in 0..self.cells.len() {
+            let turn = Turn { cell, copy: 0, block: 0, order: 0 };
+            self.iterate(bench.subject.model, bench.clock, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Times one turn and keeps its samples, unless that was done before.
+    fn take(&mut self, bench: &mut Bench<'_>, turn: Turn) -> Result<()> {
+        if self.done.contains(&(turn.block, turn.order)) {
+            return Ok(());
+        }
+        let samples = self.iterate(bench.subject.model, bench.clock, turn)?;
+        bench.recorder.append(samples.into_iter().map(Observation::Latency).collect())
+    }
+
+    fn iterate(
+        &mut self,
+        model: &Model,
+        clock: &dyn Clock,
+        turn: Turn,
+    ) -> Result<Vec<LatencySample>> {
+        let cell = self.cells[turn.cell];
+        let plan = self.plan(cell, turn)?;
+        let token = self.token;
+        let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context());
+        let Some((context, cache)) = place else { return Ok(Vec::new()) };
+        let mut watch = Watch { clock, marks: Vec::new(), turn, plan: plan.clone() };
+        match &plan {
+            Plan::Speculate(draft) => speculate(model, token, *context, draft, cache, &mut watch),
+            _ => step_twice(model, token, *context, cache, &mut watch),
+        }
+    }
+
+    /// The plan of a cell; the windows take turns from one pair of blocks to the next.
+    fn plan(&self, cell: Cell, turn: Turn) -> Result<Plan> {
+        let Cell::Iteration { drafting, predictors, .. } = cell else { return Ok(Plan::Plain) };
+        let skip = self.skips[(turn.cell + turn.block / 2) % self.skips.len()].clone();
+        let predictors = Predictors::new(predictors)?;
+        Ok(Plan::Speculate(DraftPlan { drafting, skip, predictors }))
+    }
+}
+
+/// A plain step at every context (the first one is the control); simultaneous iterations of every
+/// number of predictors at every context; sequential ones of a few.
+fn cells(contexts: &[usize], gamma_max: usize, masks: usize) -> Vec<Cell> {
+    let longest_first = contexts.iter().rev();
+    let mut cells: Vec<Cell> =
+        longest_first.clone().map(|&context| Cell::Plain { context }).collect();
+    for &context in longest_first {
+        let iteration =
+            |drafting| move |predictors| Cell::Iteration { drafting, predictors, context };
+        // A model without masks can only draft in turn; the verify widths are needed all the same.
+        let at_once = gamma_max.min(masks + 1);
+        cells.extend((1..=at_once).map(iteration(Drafting::Simultaneous)));
+        let in_turn = (1..=gamma_max).filter(|&g| g > at_once || g == 4.min(gamma_max));
+        cells.extend(in_turn.map(iteration(Drafting::Sequential)));
+    }
+    cells
+}
+
+/// Up to `count` skips, evenly spread over the list but for its ends.
+fn spread(skips: &[Skip], count: usize) -> Vec<Skip> {
+    if skips.len() <= count {
+        return skips.to_vec();
+    }
+    (1..=count).map(|i| skips[i * skips.len() / (count + 1)].clone()).collect()
+}
+
+/// Draft passes, then the verify pass, all timed; the cache is left as it was found.
+fn speculate(
+    model: &Model,
+    token: u32,
+    context: usize,
+    plan: &DraftPlan,
+    cache: &mut KvCache,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<LatencySample>> {
+    let predictors = plan.predictors.get();
+    let (passes, masks) = match plan.drafting {
+        Drafting::Simultaneous => (1, predictors - 1),
+        Drafting::Sequential => (predictors, 0),
+    };
+    let mut samples = Vec::new();
+    for pass in 0..passes {
+        let place =
+            Place { component: Component::DraftPass, width: masks + 1, context: context + pass };
+        let drafted = watch.pass(place, &mut samples, |watch| {
+            argmax_rows(&model.draft_pass(token, masks, &plan.skip, cache, watch)?)
+        })?;
+        debug_assert_eq!(drafted.len(), masks + 1);
+    }
+    cache.truncate(context - 1);
+    let fed = vec![token; predictors + 1];
+    let place = Place { component: Component::VerifyPass, width: predictors + 1, context };
+    watch.pass(place, &mut samples, |watch| argmax_rows(&model.full_pass(&fed, cache, watch)?))?;
+    cache.truncate(context - 1);
+    Ok(samples)
+}
+
+/// Two plain steps; the second is kept, since it finds the cache as a plain step leaves it.
+fn step_twice(
+    model: &Model,
+    token: u32,
+    context: usize,
+    cache: &mut KvCache,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<LatencySample>> {
+    let mut samples = Vec::new();
+    for _ in 0..2 {
+        samples.clear();
+        let place = Place { component: Component::FullPass, width: 1, context };
+        watch.pass(place, &mut samples, |watch| {
+            argmax_rows(&model.full_pass(&[token], cache, watch)?)
+        })?;
+        cache.truncate(context - 1);
+    }
+    Ok(samples)
+}
+
+/// What a pass is, for its samples.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    component: Component,
+    width: usize,
+    context: usize,
+}
+
+/// Reads the clock at the end of every component.
+struct Watch<'a> {
+    clock: &'a dyn Clock,
+    marks: Vec<(Mark, f64)>,
+    turn: Turn,
+    plan: Plan,
+}
+
+impl Observer for Watch<'_> {
+    fn mark(&mut self, mark: Mark) {
+        self.marks.push((mark, self.clock.now().0));
+    }
+}
+
+impl Watch<'_> {
+    /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the whole.
+    fn pass<T>(
+        &mut self,
+        place: Place,
+        samples: &mut Vec<LatencySample>,
+        pass: impl FnOnce(&mut Self) -> s3d_model::Result<T>,
+    ) -> Result<T> {
+        self.marks.clear();
+        let begin = self.clock.now().0;
+        let result = pass(self)?;
+        let whole = self.clock.now().0 - begin;
+        let mut components = 0.0;
+        for pair in self.marks.windows(2) {
+            let ((_, from), (mark, to)) = (pair[0], pair[1]);
+            let (component, layer) = match mark {
+                Mark::PassStart => continue,
+                Mark::Embed => (Component::Embed, None),
+                Mark::Attention(layer) => (Component::Attention, Some(layer)),
+                Mark::Mlp(layer) => (Component::Mlp, Some(layer)),
+                Mark::Head => (Component::Head, None),
+            };
+            components += to - from;
+            samples.push(self.sample(Place { component, ..place }, layer, to - from));
+        }
+        let rest = Place { component: Component::Rest, ..place };
+        samples.push(self.sample(rest, None, whole - components));
+        samples.push(self.sample(place, None, whole));
+        Ok(result)
+    }
+
+    fn sample(&self, place: Place, layer: Option<usize>, seconds: f64) -> LatencySample {
+        LatencySample {
+            machine: 0,
+            component: place.component,
+            layer,
+            plan: Some(self.plan.clone()),
+            width: place.width,
+            context: place.context,
+            block: self.turn.block,
+            order: self.turn.order,
+            copy: self.turn.copy,
+            seconds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeClock, Faults};
+
+    #[test]
+    fn contexts_are_on_a_logarithmic_grid() {
+        assert_eq!(contexts(256), [16, 64, 256]);
+        assert_eq!(contexts(4096), [16, 64, 256, 1024, 4096]);
+        assert_eq!(contexts(10), [10]);
+    }
+
+    #[test]
+    fn all_widths_are_covered_with_and_without_masks() {
+        for masks in [7, 0] {
+            let cells = cells(&[16, 64], 8, masks);
+            for context in [16, 64] {
+                let mut widths: Vec<usize> = cells
+                    .iter()
+                    .filter(|cell| cell.context() == context)
+                    .map(|cell| match cell {
+                        Cell::Plain { .. } => 1,
+                        Cell::Iteration { predictors, .. } => predictors + 1,
+                    })
+                    .collect();
+                widths.sort_unstable();
+                widths.dedup();
+                assert_eq!(widths, (1..=9).collect::<Vec<_>>(), "{masks} masks");
+            }
+        }
+    }
+
+    #[test]
+    fn components_and_rest_add_up_to_the_pass() {
+        let clock = FakeClock::new(Faults::default(), 0);
+        let turn = Turn { cell: 0, copy: 0, block: 3, order: 5 };
+        let mut watch = Watch { clock: &clock, marks: Vec::new(), turn, plan: Plan::Plain };
+        let place = Place { component: Component::FullPass, width: 2, context: 9 };
+        let mut samples = Vec::new();
+        watch
+            .pass(place, &mut samples, |watch| {
+                clock.spend(0.5); // before the pass starts
+                watch.mark(Mark::PassStart);
+                for (mark, seconds) in [
+                    (Mark::Embed, 1.0),
+                    (Mark::Attention(0), 2.0),
+                    (Mark::Mlp(0), 4.0),
+                    (Mark::Head, 8.0),
+                ] {
+                    clock.spend(seconds);
+                    watch.mark(mark);
+                }
+                clock.spend(0.25); // arg max
+                Ok(())
+            })
+            .unwrap();
+        let found: Vec<_> = samples.iter().map(|s| (s.component, s.layer, s.seconds)).collect();
+        assert_eq!(
+            found,
+            [
+                (Component::Embed, None, 1.0),
+                (Component::Attention, Some(0), 2.0),
+                (Component::Mlp, Some(0), 4.0),
+                (Component::Head, None, 8.0),
+                (Component::Rest, None, 0.75),
+                (Component::FullPass, None, 15.75),
+            ]
+        );
+        assert!(samples.iter().all(|s| (s.width, s.context, s.block, s.order) == (2, 9, 3, 5)));
+    }
+}

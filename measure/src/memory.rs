@@ -1,0 +1,219 @@
+//! Memory: computed from the shape, and measured as the peak resident set of a child process that
+//! loads the model and decodes. Both are written down, and they must agree.
+
+use crate::machine::kilobytes;
+use crate::run::Bench;
+use crate::warning::Warning;
+use crate::{Error, Result};
+use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
+use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::process::Command;
+
+/// Bytes of one number of the cache and of activations: they are held in f32 whatever the weights.
+const NUMBER: u64 = 4;
+/// The cache's positions are rounded up to whole vectors of the kernels.
+const CACHE_STEP: usize = 16;
+
+/// What a process that only loads and decodes needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peak {
+    /// Resident before the model was loaded: the program, once it has run a model of no size.
+    pub program_bytes: u64,
+    /// Resident at most while decoding.
+    pub peak_bytes: u64,
+}
+
+/// Stage: computed records, then measured ones if there is a child to ask.
+pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
+    let (model, request) = (bench.subject.model, bench.request);
+    let records = &bench.recorder.run.observations.memory;
+    if !records.is_empty() {
+        return Ok(());
+    }
+    bench.tell("peak memory in a child process")?;
+    let (context, width) = (request.context, request.gamma_max + 1);
+    let mut records = computed(&model.shape(), model.weight_bytes(), context, width);
+    let needed: u64 = records.iter().map(|record| record.bytes).sum();
+    let mut program = 0;
+    if let Some(command) = &request.memory_child {
+        match peak_of_child(command) {
+            Ok(peak) => {
+                program = peak.program_bytes;
+                let measured = [("program", peak.program_bytes), ("peak", peak.peak_bytes)];
+                records.extend(
+                    measured
+                        .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured)),
+                );
+            }
+            // Times and texts are worth having without this: said, not fatal.
+            Err(error) => {
+                bench.warnings.push(Warning::MemoryNotMeasured { message: error.to_string() });
+            }
+        }
+    }
+    records.push(row("peak", context, width, needed + program, Origin::Computed));
+    bench.recorder.append(records.into_iter().map(Observation::Memory).collect())
+}
+
+/// What a model of `shape` needs to decode up to `context` tokens with passes up to `width` tokens,
+/// beside the program itself.
+pub fn computed(
+    shape: &ModelShape,
+    weight_bytes: u64,
+    context: usize,
+    width: usize,
+) -> Vec<MemoryRecord> {
+    let masks = (shape.masks * shape.hidden) as u64 * NUMBER;
+    let positions = (context + width).next_multiple_of(CACHE_STEP) as u64;
+    // The prompt pass is the widest of all.
+    let widest = context.max(width);
+    [
+        ("weights", weight_bytes.saturating_sub(masks)),
+        ("kv_cache", shape.kv_elements_per_token() * positions * NUMBER),
+        ("activations", activation_bytes(shape, widest, width)),
+        ("masks", masks),
+    ]
+    .map(|(item, bytes)| row(item, context, width, bytes, Origin::Computed))
+    .to_vec()
+}
+
+/// The most that a pass of `rows` rows holds at once: the residual stream, the input and the output
+/// of one matrix; or, at the end, logits of the `width` rows that a verify pass asks for.
+fn activation_bytes(shape: &ModelShape, rows: usize, width: usize) -> u64 {
+    let projected = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+    let attended = shape.heads * shape.head_dim;
+    let attention = shape.hidden + projected + attended.max(shape.hidden);
+    let mlp = 2 * shape.hidden + shape.intermediate;
+    let inside = rows * attention.max(mlp);
+    let head = 2 * width * shape.hidden + width * shape.vocab;
+    inside.max(head) as u64 * NUMBER
+}
+
+fn row(item: &str, context: usize, width: usize, bytes: u64, origin: Origin) -> MemoryRecord {
+    MemoryRecord { item: item.to_string(), context, width, bytes, origin }
+}
+
+/// For the child process: loads a model by `load`, fills a cache up to `context` tokens, makes a pass
+/// of `width` tokens, and says what was resident at most. Loading itself, which reads and converts,
+/// is not counted where the system lets the mark be reset (Linux 4.0 and later).
+///
+/// # Errors
+/// When the model cannot be loaded or run, or the system does not tell.
+pub fn peak_of_this_process(
+    load: impl FnOnce() -> s3d_model::Result<Model>,
+    context: usize,
+    width: usize,
+) -> Result<Peak> {
+    run(&smallest()?, 2, 2)?;
+    let program_bytes = resident("VmRSS")?;
+    let model = load()?;
+    // proc(5): writing 5 to clear_refs resets the peak of the resident set. Not a record: no store.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    run(&model, context, width)?;
+    Ok(Peak { program_bytes, peak_bytes: resident("VmHWM")? })
+}
+
+/// A prompt pass up to `context` tokens and a pass of `width` tokens.
+fn run(model: &Model, context: usize, width: usize) -> Result<()> {
+    let mut cache = model.new_cache(context + width)?;
+    let prompt = vec![0; context.saturating_sub(1).max(1)];
+    model.prompt_pass(&prompt, &mut cache, &mut Silent)?;
+    model.full_pass(&vec![0; width], &mut cache, &mut Silent)?;
+    Ok(())
+}
+
+/// A model of next to no size: running it brings the program's code and threads into memory.
+fn smallest() -> Result<Model> {
+    let config = ModelConfig {
+        hidden_size: 32,
+        intermediate_size: 32,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        num_key_value_heads: None,
+        vocab_size: 8,
+        s3d: None,
+        ..ModelConfig::story()
+    };
+    Ok(Model::random(&config, 0, &LoadOptions::default())?)
+}
+
+/// A size of this process (proc(5), `status`), in bytes.
+fn resident(field: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kilobytes(&text, field)
+        .ok_or_else(|| Error::invalid(format!("this system does not tell {field} of a process")))
+}
+
+/// Starts `command`, which prints a [`Peak`] as JSON in its last line.
+///
+/// # Errors
+/// When it cannot be started, fails, or prints something else.
+pub fn peak_of_child(command: &[String]) -> Result<Peak> {
+    let fail = |message: String| Error::Child { command: command.join(" "), message };
+    let [program, arguments @ ..] = command else {
+        return Err(fail("expected a program to start, found nothing".into()));
+    };
+    // mallopt(3): a fixed threshold, so that what loading frees goes back to the system and is not
+    // counted as needed. Other allocators pass over it.
+    let mut child = Command::new(program);
+    child.args(arguments).env("MALLOC_MMAP_THRESHOLD_", "131072");
+    let output = child.output().map_err(|e| fail(e.to_string()))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(fail(format!("{}: {}", output.status, text.trim())));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    serde_json::from_str(line)
+        .map_err(|e| fail(format!("expected the peak as JSON, found '{line}': {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TinyLlama 1.1B (Zhang et al., arXiv 2401.02385).
+    fn tiny_llama() -> ModelShape {
+        ModelShape {
+            layers: 22,
+            hidden: 2048,
+            intermediate: 5632,
+            heads: 32,
+            kv_heads: 4,
+            head_dim: 64,
+            vocab: 32_000,
+            tied: false,
+            masks: 7,
+        }
+    }
+
+    #[test]
+    fn a_known_shape_needs_what_its_arithmetic_says() {
+        let shape = tiny_llama();
+        let weights = shape.parameters() * 4;
+        let records = computed(&shape, weights, 2048, 9);
+        let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
+        // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
+        assert_eq!(bytes("kv_cache"), 2 * 22 * 4 * 64 * 2064 * 4);
+        // source: 2048 prompt rows x (2 x 2048 + 5632) numbers x 4 bytes
+        assert_eq!(bytes("activations"), 2048 * (2 * 2048 + 5632) * 4);
+        assert_eq!(bytes("masks"), 7 * 2048 * 4);
+        assert_eq!(bytes("weights") + bytes("masks"), weights);
+    }
+
+    #[test]
+    fn a_child_that_fails_or_babbles_is_reported() {
+        let ask = |words: &[&str]| {
+            let command: Vec<String> = words.iter().map(ToString::to_string).collect();
+            peak_of_child(&command).map_err(|e| e.to_string())
+        };
+        let line = r#"{"program_bytes":5,"peak_bytes":9}"#;
+        assert_eq!(ask(&["echo", line]), Ok(Peak { program_bytes: 5, peak_bytes: 9 }));
+        assert!(ask(&["echo", "hello"]).unwrap_err().contains("found 'hello'"));
+        assert!(ask(&["false"]).unwrap_err().contains("'false'"));
+        assert!(ask(&["/no/such/program"]).is_err() && ask(&[]).is_err());
+    }
+}

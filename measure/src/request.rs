@@ -1,0 +1,255 @@
+//! What to measure, on which model, and for how long.
+
+use crate::{Error, Result};
+use s3d_data::{Drafting, Plan, Seconds, Skip, SkipWindow};
+use s3d_model::{Model, Tokenizer};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A kind of observation; the stages of a run, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Bandwidth and multiply-add rate of the machine.
+    Probe,
+    /// Traces of accepted drafts.
+    Acceptance,
+    /// Times of components and passes.
+    Latency,
+    /// Computed and measured memory.
+    Memory,
+    /// End-to-end generations.
+    Throughput,
+    /// The choice against plain decoding, once more.
+    Confirmation,
+}
+
+impl Stage {
+    /// All stages: the whole job.
+    pub const ALL: [Self; 6] = [
+        Self::Probe,
+        Self::Acceptance,
+        Self::Latency,
+        Self::Memory,
+        Self::Throughput,
+        Self::Confirmation,
+    ];
+
+    /// Its word in commands and journals.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Acceptance => "acceptance",
+            Self::Latency => "latency",
+            Self::Memory => "memory",
+            Self::Throughput => "throughput",
+            Self::Confirmation => "confirmation",
+        }
+    }
+
+    /// Its part of the time budget; only the proportions count.
+    pub(crate) fn weight(self) -> f64 {
+        match self {
+            Self::Probe => 5.0,
+            Self::Acceptance => 34.0,
+            Self::Latency => 17.0,
+            Self::Memory => 3.0,
+            Self::Throughput => 31.0,
+            Self::Confirmation => 10.0,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Stage {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|stage| stage.name() == text);
+        found.ok_or_else(|| Error::invalid(format!("expected one of {names}; found '{text}'")))
+    }
+}
+
+/// A prompt as files hold it: one JSON object a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptText {
+    /// The text to continue.
+    pub text: String,
+    /// The workload it belongs to.
+    #[serde(default)]
+    pub task: Option<String>,
+    /// Its name; `p0`, `p1`, ... by line where it is left out.
+    #[serde(default)]
+    pub id: Option<String>,
+}
+
+/// A prompt in tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Its name.
+    pub id: String,
+    /// The workload it belongs to.
+    pub task: Option<String>,
+    /// Its tokens, at least one.
+    pub tokens: Vec<u32>,
+}
+
+impl Prompt {
+    /// Encodes prompts; those without a name are named by their place.
+    ///
+    /// # Errors
+    /// When there is none, one is empty, or the tokenizer fails.
+    pub fn encode_all(texts: &[PromptText], tokenizer: &Tokenizer) -> Result<Vec<Self>> {
+        if texts.is_empty() {
+            return Err(Error::invalid("no prompts: expected at least one line with \"text\""));
+        }
+        texts.iter().enumerate().map(|(place, text)| Self::encode(place, text, tokenizer)).collect()
+    }
+
+    fn encode(place: usize, text: &PromptText, tokenizer: &Tokenizer) -> Result<Self> {
+        let tokens = tokenizer.encode(&text.text)?;
+        let id = text.id.clone().unwrap_or_else(|| format!("p{place}"));
+        if tokens.is_empty() {
+            return Err(Error::invalid(format!("prompt '{id}' is empty; expected some text")));
+        }
+        Ok(Self { id, task: text.task.clone(), tokens })
+    }
+}
+
+/// The model that is measured, twice: as it runs, and before widening.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The model as it runs: times, memory and throughput are its own.
+    pub model: &'a Model,
+    /// The same model before widening: the same text in a fraction of the time, for traces. The
+    /// same reference as `model` where nothing was widened.
+    pub before_widening: &'a Model,
+}
+
+/// Which plans to measure end to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plans {
+    /// Plain decoding, stock, and up to this many plans that the judge asks for.
+    Judged(usize),
+    /// Exactly these, plain decoding added where it is missing.
+    Exactly(Vec<Plan>),
+}
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The stages wanted, in any order.
+    pub stages: Vec<Stage>,
+    /// The plans to measure end to end.
+    pub plans: Plans,
+    /// What draft passes leave out: every one is traced, some are timed.
+    pub skips: Vec<Skip>,
+    /// The draftings to trace.
+    pub draftings: Vec<Drafting>,
+    /// Prompts, in the order in which they are used; tasks should take turns.
+    pub prompts: Vec<Prompt>,
+    /// Output tokens per prompt, at most.
+    pub tokens: usize,
+    /// Positions to trace for every window and drafting.
+    pub positions: usize,
+    /// Largest number of predictors looked at.
+    pub gamma_max: usize,
+    /// The context that choices are made for, in tokens.
+    pub context: usize,
+    /// Whether traces keep the draft's confidence.
+    pub confidence: bool,
+    /// Threads used.
+    pub threads: usize,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Time for everything.
+    pub time_budget: Seconds,
+    /// Program and arguments of a child process that prints [`crate::memory::peak_of_this_process`]
+    /// of the same model as JSON; none: memory is only computed.
+    pub memory_child: Option<Vec<String>>,
+    /// What `run.json` says about how the run was made.
+    pub provenance: Provenance,
+}
+
+/// How a run came about, for its header.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Provenance {
+    /// The command line.
+    pub command: Vec<String>,
+    /// Program version.
+    pub program_version: String,
+    /// Program commit, where it is known.
+    pub program_commit: Option<String>,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// Driver version, on a GPU.
+    pub driver: Option<String>,
+    /// Precision of the weights as they run.
+    pub dtype: String,
+    /// Widening of the model: 1 = none.
+    pub widen: usize,
+    /// The memory that choices must fit, in bytes.
+    pub memory_budget_bytes: Option<u64>,
+}
+
+impl Request {
+    /// The whole job (`s3d run`) with its defaults: every symmetric window, both draftings, 1,500
+    /// positions, 8 predictors, a context of 256, 120 seconds, the judge's nine plans.
+    pub fn whole_job(layers: usize, prompts: Vec<Prompt>, provenance: Provenance) -> Self {
+        Self {
+            stages: Stage::ALL.to_vec(),
+            plans: Plans::Judged(9),
+            skips: SkipWindow::all_symmetric(layers).into_iter().map(Skip::Window).collect(),
+            draftings: Drafting::ALL.to_vec(),
+            prompts,
+            tokens: 128,
+            positions: 1_500,
+            gamma_max: 8,
+            context: 256,
+            confidence: false,
+            threads: crate::machine::cores(),
+            seed: 0,
+            time_budget: Seconds(120.0),
+            memory_child: None,
+            provenance,
+        }
+    }
+
+    /// Whether `stage` is wanted.
+    pub fn wants(&self, stage: Stage) -> bool {
+        self.stages.contains(&stage)
+    }
+
+    /// Checks the request against `model`.
+    ///
+    /// # Errors
+    /// An empty list, a zero, or a text longer than the model's positions; each names the flag.
+    pub fn validate(&self, model: &Model) -> Result<()> {
+        let fail = |message: String| Err(Error::invalid(message));
+        let layers = model.shape().layers;
+        if self.prompts.is_empty() {
+            return fail("no prompts; give some with --prompts".into());
+        }
+        if self.tokens < 2 || self.gamma_max == 0 || self.context < 2 {
+            return fail(format!(
+                "expected --tokens >= 2, --gamma-max >= 1 and --context >= 2; found {}, {} and {}",
+                self.tokens, self.gamma_max, self.context
+            ));
+        }
+        if let Some(window) =
+            self.skips.iter().filter_map(Skip::window).find(|window| window.end() > layers)
+        {
+            return fail(format!("window {window} does not fit a model of {layers} layers"));
+        }
+        if !(self.time_budget.0.is_finite() && self.time_budget.0 > 0.0) {
+            return fail(format!("expected a --time-budget above 0 s, found {}", self.time_budget));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! A whole run: stage after stage into a run directory, from wherever it was interrupted.
+
+use crate::clock::{Clock, resolution};
+use crate::judge::{Judge, Progress, Standing, Update};
+use crate::machine::{self, Ticks};
+use crate::record::{Recorder, new_header, stage_name};
+use crate::request::{Request, Stage, Subject};
+use crate::schedule::Stop;
+use crate::warning::Warning;
+use crate::{Error, Result, diagnose};
+use s3d_data::{Observation, Run, RunDir, Seconds};
+
+/// What a run left behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Header and observations, as written.
+    pub run: Run,
+    /// Advice; its texts are in the header.
+    pub warnings: Vec<Warning>,
+    /// Why the end-to-end blocks stopped, if they were measured now.
+    pub stop: Option<Stop>,
+}
+
+/// Everything that a stage needs.
+pub(crate) struct Bench<'a> {
+    pub subject: Subject<'a>,
+    pub request: &'a Request,
+    pub clock: &'a dyn Clock,
+    pub recorder: Recorder<'a>,
+    pub judge: &'a mut dyn Judge,
+    pub progress: &'a mut dyn Progress,
+    pub standing: Option<Standing>,
+    pub warnings: Vec<Warning>,
+    pub stage: Stage,
+    pub deadline: Seconds,
+    hertz: Vec<f64>,
+}
+
+/// Measures what `request` asks for into `out` and returns it.
+///
+/// Every finished observation is in the journal at once; a run that was killed goes on where it
+/// stood when it is asked for again, and what is there is not measured a second time. Stages share
+/// the time budget: each gets a share of what is left. The tables are written at the end, also when
+/// `progress` asks to stop.
+///
+/// # Errors
+/// A request that does not fit the model ([`Error::Invalid`]); a directory of another run
+/// ([`Error::OtherRun`]); a text that differs from plain decoding ([`Error::Mismatch`]); a disk, an
+/// engine or a judge that fails. What was measured before stays in the journal.
+pub fn measure(
+    subject: Subject<'_>,
+    request: &Request,
+    out: &RunDir,
+    clock: &dyn Clock,
+    judge: &mut dyn Judge,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    request.validate(subject.model)?;
+    let header = new_header(request, subject.model.identity(), machine::describe());
+    let recorder = Recorder::open(out, header, clock)?;
+    let mut bench = Bench::new(subject, request, clock, recorder, judge, progress);
+    let before = (Ticks::now(), clock.now(), clock.cpu());
+    let stages = bench.run_stages();
+    match stages {
+        Ok(stop) => {
+            bench.look_back(before);
+            bench.close(stop)
+        }
+        Err(Error::Interrupted) => {
+            bench.recorder.save(false)?;
+            Err(Error::Interrupted)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        subject: Subject<'a>,
+        request: &'a Request,
+        clock: &'a dyn Clock,
+        recorder: Recorder<'a>,
+        judge: &'a mut dyn Judge,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        let mut warnings = Vec::new();
+        warnings.extend(recorder.run.header.machines.first().and_then(diagnose::busy_machine));
+        if recorder.run.header.model.random_weights {
+            warnings.push(Warning::RandomWeights);
+        }
+        Self {
+            subject,
+            request,
+            clock,
+            recorder,
+            judge,
+            progress,
+            standing: None,
+            warnings,
+            stage: Stage::Probe,
+            deadline: Seconds(0.0),
+            hertz: Vec::new(),
+        }
+    }
+
+    fn run_stages(&mut self) -> Result<Option<Stop>> {
+        let mut stop = None;
+        for stage in Stage::ALL {
+            let name = stage_name(stage, self.request);
+            if !self.request.wants(stage) || self.recorder.is_finished(&name) {
+                continue;
+            }
+            self.begin(stage);
+            match stage {
+                Stage::Probe => self.probe()?,
+                Stage::Acceptance => crate::acceptance::trace_prompts(self)?,
+                Stage::Latency => crate::latency::time_passes(self)?,
+                Stage::Memory => crate::memory::record(self)?,
+                Stage::Throughput => stop = Some(crate::throughput::generate_blocks(self)?),
+                Stage::Confirmation => crate::throughput::confirm(self)?,
+            }
+            self.recorder.finish(&name)?;
+        }
+        Ok(stop)
+    }
+
+    /// Gives `stage` its share of the time that is left.
+    fn begin(&mut self, stage: Stage) {
+        let left = (self.request.time_budget.0 - self.recorder.spent()).max(0.0);
+        let ahead = Stage::ALL.into_iter().filter(|&other| {
+            let name = stage_name(other, self.request);
+            other >= stage && self.request.wants(other) && !self.recorder.is_finished(&name)
+        });
+        let share = stage.weight() / ahead.map(Stage::weight).sum::<f64>();
+        self.stage = stage;
+        self.deadline = Seconds(self.clock.now().0 + left * share);
+    }
+
+    /// Says what is being measured now; an error when the watcher wants to stop.
+    pub fn tell(&mut self, what: &str) -> Result<()> {
+        let (spent, budget) = (self.recorder.spent(), self.request.time_budget.0);
+        self.hertz.extend(machine::clock_hertz());
+        let update = Update {
+            stage: self.stage,
+            what,
+            fraction: (spent / budget).min(1.0),
+            left: Seconds((budget - spent).max(0.0)),
+            standing: self.standing.as_ref(),
+        };
+        match self.progress.update(update).is_break() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    /// Keeps one finished observation.
+    pub fn keep(&mut self, observation: Observation) -> Result<()> {
+        self.recorder.append(vec![observation])
+    }
+
+    fn probe(&mut self) -> Result<()> {
+        self.tell("memory bandwidth and multiply-add rate")?;
+        let budget = Seconds((self.deadline.0 - self.clock.now().0).max(0.2));
+        let threads = self.request.threads;
+        if let Some(machine) = self.recorder.run.header.machines.first_mut() {
+            crate::probe::measure_rates(machine, threads, self.clock, budget);
+        }
+        self.recorder.save_header()
+    }
+
+    /// Everything that can only be said when the run is over.
+    fn look_back(&mut self, (ticks, wall, cpu): (Option<Ticks>, Seconds, Seconds)) {
+        let header = &self.recorder.run.header;
+        let machine = header.machines.first();
+        let mut found = Vec::new();
+        if let (Some(before), Some(after), Some(machine)) = (ticks, Ticks::now(), machine) {
+            let wall = Seconds(self.clock.now().0 - wall.0);
+            let own = Seconds(self.clock.cpu().0 - cpu.0);
+            found.extend(diagnose::others(before, after, own, wall, machine.cores));
+        }
+        let governor = machine.and_then(|machine| machine.governor.as_deref());
+        found.extend(diagnose::changing_clock(&self.hertz, governor));
+        found.extend(self.about_observations());
+        self.warnings.extend(found);
+    }
+
+    fn about_observations(&self) -> Vec<Warning> {
+        let seen = &self.recorder.run.observations;
+        let mut found = diagnose::throughput(&seen.throughput);
+        found.extend(diagnose::latency(&seen.latency, resolution(self.clock)));
+        found.extend(diagnose::near_ties(&seen.near_ties));
+        found.extend(diagnose::memory(&seen.memory));
+        if let (Some(machine), Some(rate)) = (
+            self.recorder.run.header.machines.first(),
+            diagnose::plain_tokens_per_second(&seen.throughput),
+        ) {
+            let streamed = self.subject.model.streamed_bytes();
+            let rate = s3d_data::BytesPerSecond(rate * streamed as f64);
+            found.extend(diagnose::bandwidth_share(machine, streamed, rate));
+        }
+        found
+    }
+
+    fn close(mut self, stop: Option<Stop>) -> Result<Outcome> {
+        let header = &mut self.recorder.run.header;
+        for warning in self.warnings.iter().map(ToString::to_string) {
+            if !header.warnings.contains(&warning) {
+                header.warnings.push(warning);
+            }
+        }
+        self.recorder.save(true)?;
+        Ok(Outcome { run: self.recorder.run, warnings: self.warnings, stop })
+    }
+}

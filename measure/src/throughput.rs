@@ -1,0 +1,415 @@
+//! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random order,
+//! plain decoding twice. A speculative text is kept only when it equals the plain one.
+
+use crate::clock::Clock;
+use crate::reference::{References, first_difference, near_tie};
+use crate::run::Bench;
+use crate::schedule::{Bounds, Schedule, Stop, Turn, run_blocks};
+use crate::warning::Warning;
+use crate::{Error, Plans, Prompt, Result, Stage};
+use s3d_data::{Observation, Plan, Seconds, ThroughputSample};
+use s3d_model::{Event, Generation, Limits, Model, Observer, Step};
+use std::collections::HashSet;
+
+/// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
+const WANTED_BLOCKS: usize = 8;
+/// The control: plain decoding.
+const CONTROL: usize = 0;
+/// Stock decoding is slow and only shown beside ours: in one of so many pairs of blocks.
+const STOCK_PERIOD: usize = 4;
+/// Output tokens below which a generation is mostly its start.
+const SHORTEST_TEXT: usize = 24;
+/// Tokens of a warm-up generation.
+const WARM_UP_TOKENS: usize = 12;
+
+/// Stage: blocks of all plans, until the judge is content or the time is spent.
+pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
+    let plans = plans(bench)?;
+    let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
+    let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
+    let stop = blocks.run(bench, ThroughputSample::CONFIRMATION_FROM)?;
+    let found = blocks.count;
+    if found < WANTED_BLOCKS && stop == Stop::Budget {
+        bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
+    }
+    Ok(stop)
+}
+
+/// Stage: plain decoding and the choice alone, in fresh blocks that were not used to choose, on
+/// prompts that no trace was taken from where there are such.
+pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
+    let standing = bench.judge.standing(&before_confirmation(bench)).map_err(Error::Judge)?;
+    let Some(choice) = standing.best.clone() else { return Ok(()) };
+    bench.standing = Some(standing);
+    let prompts = fresh_prompts(bench);
+    let plans = vec![Plan::Plain, choice];
+    let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
+    blocks.run(bench, usize::MAX)?;
+    Ok(())
+}
+
+/// Places of the prompts, those without traces first.
+fn fresh_prompts(bench: &Bench<'_>) -> Vec<usize> {
+    let traces = &bench.recorder.run.observations.traces;
+    let traced: HashSet<&str> = traces.iter().map(|trace| trace.id.as_str()).collect();
+    let prompts = &bench.request.prompts;
+    let (used, fresh): (Vec<_>, Vec<_>) =
+        (0..prompts.len()).partition(|&place| traced.contains(prompts[place].id.as_str()));
+    fresh.into_iter().chain(used).collect()
+}
+
+/// The run without what confirms the choice: an interrupted confirmation must find the same choice.
+fn before_confirmation(bench: &Bench<'_>) -> s3d_data::Run {
+    let mut run = bench.recorder.run.clone();
+    run.observations.throughput.retain(|sample| !sample.confirms());
+    run
+}
+
+/// Plain decoding first, then what is to be compared with it.
+fn plans(bench: &mut Bench<'_>) -> Result<Vec<Plan>> {
+    let mut plans = vec![Plan::Plain];
+    match &bench.request.plans {
+        Plans::Exactly(asked) => plans.extend(asked.iter().filter(|p| **p != Plan::Plain).cloned()),
+        Plans::Judged(wanted) => {
+            // Asked without end-to-end samples, so that an interrupted run gets the same answer.
+            let mut run = bench.recorder.run.clone();
+            run.observations.throughput.clear();
+            plans.push(Plan::Stock);
+            plans.extend(bench.judge.candidates(&run, *wanted).map_err(Error::Judge)?);
+        }
+    }
+    let mut seen = HashSet::new();
+    plans.retain(|plan| seen.insert(plan.clone()));
+    for draft in plans.iter().filter_map(Plan::draft) {
+        bench.subject.model.check_plan(draft)?;
+    }
+    Ok(plans)
+}
+
+/// The blocks of one stage.
+struct Blocks {
+    plans: Vec<Plan>,
+    /// Places of the prompts, in the order of use.
+    prompts: Vec<usize>,
+    references: References,
+    /// Added to the block numbers of the schedule.
+    offset: usize,
+    /// Turns measured before an interruption: (block, order).
+    done: HashSet<(usize, usize)>,
+    /// Output tokens per generation, at most.
+    tokens: usize,
+    /// Blocks measured, those before an interruption included.
+    count: usize,
+}
+
+impl Blocks {
+    fn new(
+        bench: &mut Bench<'_>,
+        plans: Vec<Plan>,
+        prompts: Vec<usize>,
+        first: usize,
+    ) -> Result<Self> {
+        let offset = first + blocks_of_other_plans(bench, &plans, first);
+        let of_stage = |s: &&ThroughputSample| s.block >= offset && s.confirms() == (first > 0);
+        let samples = bench.recorder.run.observations.throughput.iter().filter(of_stage);
+        let done: HashSet<(usize, usize)> = samples.map(|s| (s.block, s.order)).collect();
+        let count = 0;
+        let references = References::default();
+        let mut blocks = Self { plans, prompts, references, offset, done, tokens: 0, count };
+        blocks.tokens = blocks.warm_up(bench)?;
+        Ok(blocks)
+    }
+
+    /// Every plan once, untimed; says how long texts may be so that enough blocks fit.
+    fn warm_up(&self, bench: &mut Bench<'_>) -> Result<usize> {
+        let (model, clock) = (bench.subject.model, bench.clock);
+        let prompt = &bench.request.prompts[self.prompts[0]];
+        let mut seconds_per_token = 0.0;
+        for plan in &self.plans {
+            bench.tell(&format!("warming up {plan}"))?;
+            let one = generate(model, plan, prompt, WARM_UP_TOKENS, clock)?;
+            // The control is measured twice; stock decoding once in a few blocks.
+            let times = match plan {
+                Plan::Plain => 2.0,
+                Plan::Stock => 1.0 / STOCK_PERIOD as f64,
+                Plan::Speculate(_) => 1.0,
+            };
+            let tokens = one.tokens.len().saturating_sub(1).max(1);
+            seconds_per_token += times * (one.seconds - one.prompt_seconds) / tokens as f64;
+        }
+        let left = (bench.deadline.0 - clock.now().0).max(0.0);
+        let fitting = left / WANTED_BLOCKS as f64 / seconds_per_token.max(1e-9);
+        let shortest = SHORTEST_TEXT.min(bench.request.tokens);
+        Ok((fitting as usize).clamp(shortest, bench.request.tokens))
+    }
+
+    fn run(&mut self, bench: &mut Bench<'_>, at_most: usize) -> Result<Stop> {
+        let seed = bench.request.seed.wrapping_add(self.offset as u64);
+        let mut schedule = Schedule::new(self.plans.len(), Some(CONTROL), seed);
+        if let Some(stock) = self.plans.iter().position(|plan| *plan == Plan::Stock) {
+            schedule = schedule.sample_every(stock, STOCK_PERIOD);
+        }
+        let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
+        let bounds = Bounds {
+            first_block: last.unwrap_or(0),
+            at_least: 2,
+            at_most,
+            deadline: bench.deadline,
+        };
+        self.count = bounds.first_block;
+        run_blocks(&schedule, bench.clock, bounds, |turns| {
+            self.block(bench, turns)?;
+            self.count += 1;
+            self.settled(bench, turns[0].block)
+        })
+    }
+
+    /// Whether the judge has seen enough; asked after pairs of blocks.
+    fn settled(&self, bench: &mut Bench<'_>, block: usize) -> Result<bool> {
+        if block.is_multiple_of(2) || bench.stage == Stage::Confirmation {
+            return Ok(false);
+        }
+        let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
+        let settled = standing.settled && self.count >= WANTED_BLOCKS;
+        bench.standing = Some(standing);
+        Ok(settled)
+    }
+
+    /// One prompt, every plan. Texts wait until plain decoding has given its own.
+    fn block(&mut self, bench: &mut Bench<'_>, turns: &[Turn]) -> Result<()> {
+        let prompt = &bench.request.prompts[self.prompts[turns[0].block % self.prompts.len()]];
+        let reference = self.references.of(bench.subject.before_widening, prompt, bench.request)?;
+        let tokens = self.tokens.min(reference.len());
+        let mut plain: Option<Vec<u32>> = None;
+        let mut waiting = Vec::new();
+        for turn in turns {
+            let place = (turn.block + self.offset, turn.order);
+            if self.done.contains(&place) {
+                continue;
+            }
+            let plan = &self.plans[turn.cell];
+            bench.tell(&format!("{plan} on prompt {}, block {}", prompt.id, turn.block + 1))?;
+            let one = generate(bench.subject.model, plan, prompt, tokens, bench.clock)?;
+            if *plan == Plan::Plain && plain.is_none() {
+                self.compare_across_widening(bench, prompt, &reference, &one.tokens)?;
+                plain = Some(one.tokens.clone());
+            }
+            waiting.push((one.sample(plan, prompt, *turn, self.offset), one.tokens));
+            if let Some(plain) = &plain {
+                keep_equal(bench, prompt, plain, &mut waiting)?;
+            }
+        }
+        if !waiting.is_empty() {
+            // Plain decoding was measured before an interruption: its text is made again, untimed.
+            let one = generate(bench.subject.model, &Plan::Plain, prompt, tokens, bench.clock)?;
+            keep_equal(bench, prompt, &one.tokens, &mut waiting)?;
+        }
+        Ok(())
+    }
+
+    /// Notes where widening turned a near-tie around: there, and only there, the texts may differ.
+    fn compare_across_widening(
+        &self,
+        bench: &mut Bench<'_>,
+        prompt: &Prompt,
+        reference: &[u32],
+        plain: &[u32],
+    ) -> Result<()> {
+        let reference = &reference[..plain.len().min(reference.len())];
+        let Some(position) = first_difference(reference, plain) else { return Ok(()) };
+        let model = bench.subject.before_widening;
+        let names = ["before widening", "as it runs"];
+        let Some(tie) = near_tie(model, prompt, reference, plain, position, names)? else {
+            return Ok(());
+        };
+        let known = &bench.recorder.run.observations.near_ties;
+        if known.iter().any(|old| old.id == tie.id && old.position == tie.position) {
+            return Ok(());
+        }
+        bench.keep(Observation::NearTie(tie))
+    }
+}
+
+/// Blocks below the next stage that hold other plans than these: those of an earlier command in the
+/// same directory. A whole number of pairs.
+fn blocks_of_other_plans(bench: &Bench<'_>, plans: &[Plan], first: usize) -> usize {
+    let samples = &bench.recorder.run.observations.throughput;
+    let of_stage = |s: &&ThroughputSample| s.confirms() == (first > 0);
+    let other = samples.iter().filter(of_stage).filter(|s| !plans.contains(&s.plan));
+    other.map(|s| s.block - first + 1).max().unwrap_or(0).next_multiple_of(2)
+}
+
+/// Keeps the samples whose text equals the plain one; `waiting` is empty afterwards.
+fn keep_equal(
+    bench: &mut Bench<'_>,
+    prompt: &Prompt,
+    plain: &[u32],
+    waiting: &mut Vec<(ThroughputSample, Vec<u32>)>,
+) -> Result<()> {
+    for (sample, tokens) in waiting.drain(..) {
+        if let Some(position) = allowed_difference(&sample.plan, prompt, plain, &tokens)? {
+            let names = ["own kernel", "stock"];
+            let model = bench.subject.model;
+            if let Some(tie) = near_tie(model, prompt, plain, &tokens, position, names)? {
+                bench.keep(Observation::NearTie(tie))?;
+            }
+        }
+        bench.keep(Observation::Throughput(sample))?;
+    }
+    Ok(())
+}
+
+/// Where a text differs from the plain one though it may: stock decoding adds in another order. Of
+/// any other plan a difference is an error.
+fn allowed_difference(
+    plan: &Plan,
+    prompt: &Prompt,
+    plain: &[u32],
+    found: &[u32],
+) -> Result<Option<usize>> {
+    let token = |tokens: &[u32], position: usize| match tokens.get(position) {
+        Some(token) => token.to_string(),
+        None => "the end of the text".to_string(),
+    };
+    match first_difference(plain, found) {
+        Some(position) if *plan != Plan::Stock => Err(Error::Mismatch {
+            plan: Box::new(plan.clone()),
+            prompt: prompt.id.clone(),
+            position,
+            expected: token(plain, position),
+            found: token(found, position),
+        }),
+        difference => Ok(difference),
+    }
+}
+
+/// One timed generation.
+#[derive(Debug, Clone, PartialEq)]
+struct Generated {
+    tokens: Vec<u32>,
+    iterations: usize,
+    prompt_seconds: f64,
+    draft_seconds: f64,
+    verify_seconds: f64,
+    seconds: f64,
+}
+
+impl Generated {
+    fn sample(&self, plan: &Plan, prompt: &Prompt, turn: Turn, offset: usize) -> ThroughputSample {
+        ThroughputSample {
+            machine: 0,
+            block: turn.block + offset,
+            order: turn.order,
+            copy: turn.copy,
+            plan: plan.clone(),
+            id: prompt.id.clone(),
+            tokens: self.tokens.len(),
+            iterations: self.iterations,
+            prompt_seconds: self.prompt_seconds,
+            draft_seconds: self.draft_seconds,
+            verify_seconds: self.verify_seconds,
+            seconds: self.seconds,
+        }
+    }
+}
+
+/// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
+/// holds everything up to its first token, making the cache included.
+fn generate(
+    model: &Model,
+    plan: &Plan,
+    prompt: &Prompt,
+    tokens: usize,
+    clock: &dyn Clock,
+) -> Result<Generated> {
+    let mut watch = Stopwatch::new(clock);
+    let limits = Limits::tokens(tokens);
+    let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
+    let steps = generation.collect::<s3d_model::Result<Vec<Step>>>()?;
+    let seconds = clock.now().0 - watch.begin;
+    Ok(Generated {
+        iterations: steps.len().saturating_sub(1),
+        tokens: steps.into_iter().flat_map(|step| step.tokens).collect(),
+        prompt_seconds: watch.prompt,
+        draft_seconds: watch.draft,
+        verify_seconds: watch.verify,
+        seconds,
+    })
+}
+
+/// Adds up the parts of the steps of one generation, in seconds.
+struct Stopwatch<'a> {
+    clock: &'a dyn Clock,
+    begin: f64,
+    last: f64,
+    prompt: f64,
+    draft: f64,
+    verify: f64,
+}
+
+impl<'a> Stopwatch<'a> {
+    fn new(clock: &'a dyn Clock) -> Self {
+        let Seconds(begin) = clock.now();
+        Self { clock, begin, last: begin, prompt: 0.0, draft: 0.0, verify: 0.0 }
+    }
+}
+
+impl Observer for Stopwatch<'_> {
+    fn event(&mut self, event: Event) {
+        let now = self.clock.now().0;
+        let part = now - self.last;
+        self.last = now;
+        match event {
+            Event::PromptDone => self.prompt += part,
+            Event::DraftDone => self.draft += part,
+            Event::VerifyDone => self.verify += part,
+            // Bookkeeping: in `seconds`, and in no part.
+            Event::StepDone => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeClock, Faults};
+
+    #[test]
+    fn the_parts_of_a_generation_are_added_up() {
+        let clock = FakeClock::new(Faults::default(), 0);
+        clock.spend(3.0);
+        let mut watch = Stopwatch::new(&clock);
+        let steps = [
+            (1.0, Event::PromptDone),
+            (0.5, Event::StepDone),
+            (2.0, Event::DraftDone),
+            (4.0, Event::VerifyDone),
+            (0.5, Event::StepDone),
+            (2.0, Event::DraftDone),
+            (4.0, Event::VerifyDone),
+        ];
+        for (seconds, event) in steps {
+            clock.spend(seconds);
+            watch.event(event);
+        }
+        assert_eq!((watch.prompt, watch.draft, watch.verify), (1.0, 4.0, 8.0));
+        assert_eq!(clock.now().0 - watch.begin, 14.0);
+    }
+
+    #[test]
+    fn a_mismatch_names_plan_prompt_position_and_tokens() {
+        let prompt = Prompt { id: "story-3".into(), task: None, tokens: vec![1] };
+        let plan: Plan = "3..9:4".parse().unwrap();
+        let plain = [5, 6, 7];
+        let text = |found: &[u32]| {
+            allowed_difference(&plan, &prompt, &plain, found).unwrap_err().to_string()
+        };
+        let changed = text(&[5, 9, 7]);
+        assert!(changed.contains("plan 3..9:4") && changed.contains("'story-3'"), "{changed}");
+        assert!(changed.contains("position 1: expected token 6, found 9"), "{changed}");
+        assert!(text(&[5, 6]).contains("found the end of the text"));
+        assert_eq!(allowed_difference(&plan, &prompt, &plain, &plain).unwrap(), None);
+        let stock = allowed_difference(&Plan::Stock, &prompt, &plain, &[5, 9, 7]);
+        assert_eq!(stock.unwrap(), Some(1), "a stock text may differ, and is written down");
+    }
+}

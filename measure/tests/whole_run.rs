@@ -1,0 +1,287 @@
+//! A whole run on a tiny random model: everything is there, and an interrupted run goes on where it
+//! stood without measuring anything twice.
+
+use s3d_data::{
+    Component, Drafting, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip, SkipWindow,
+};
+use s3d_measure::{
+    Error, Judge, Plans, Progress, Prompt, Provenance, Quiet, Request, Stage, Standing, Subject,
+    SystemClock, Update, Verdict, measure,
+};
+use s3d_model::{LoadOptions, Model, ModelConfig};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+/// Two plans, one of them the best; never content.
+struct Fixed;
+
+impl Judge for Fixed {
+    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+        assert!(!run.observations.traces.is_empty() && run.observations.throughput.is_empty());
+        let plans = ["1..3:3", "seq:1..3:2"].map(str::parse);
+        Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
+    }
+
+    fn standing(&mut self, run: &Run) -> Verdict<Standing> {
+        assert!(run.observations.throughput.iter().all(|sample| !sample.confirms()));
+        Ok(Standing { best: Some("1..3:3".parse()?), ..Standing::default() })
+    }
+}
+
+/// Stops after so many updates.
+struct StopAfter(usize);
+
+impl Progress for StopAfter {
+    fn update(&mut self, update: Update<'_>) -> ControlFlow<()> {
+        assert!((0.0..=1.0).contains(&update.fraction) && !update.what.is_empty());
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_hidden_layers: 4,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        head_dim: Some(8),
+        vocab_size: 24,
+        max_position_embeddings: 128,
+        tie_word_embeddings: false, // a tied head makes random models repeat one token
+        ..ModelConfig::story()
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn load(seed: u64, widen: usize) -> Model {
+    let options = LoadOptions { widen, threads: 1, ..LoadOptions::default() };
+    Model::random(&config(), seed, &options).unwrap()
+}
+
+fn request() -> Request {
+    let prompt = |n: u32| Prompt {
+        id: format!("p{n}"),
+        task: Some(["story", "sum"][n as usize % 2].into()),
+        tokens: (0..5 + n).map(|t| (7 * t + n) % 24).collect(),
+    };
+    let provenance = Provenance {
+        command: vec!["s3d".into(), "run".into()],
+        device: "cpu".into(),
+        dtype: "f32".into(),
+        widen: 2,
+        ..Provenance::default()
+    };
+    Request {
+        stages: Stage::ALL.into_iter().filter(|&stage| stage != Stage::Probe).collect(),
+        plans: Plans::Judged(2),
+        tokens: 20,
+        positions: 60,
+        gamma_max: 4,
+        context: 64,
+        threads: 1,
+        seed: 11,
+        time_budget: Seconds(1.0),
+        ..Request::whole_job(4, (0..8).map(prompt).collect(), provenance)
+    }
+}
+
+struct Models {
+    wide: Model,
+    narrow: Model,
+}
+
+impl Models {
+    fn new() -> Self {
+        Self { wide: load(3, 2), narrow: load(3, 1) }
+    }
+
+    fn measure(
+        &self,
+        request: &Request,
+        out: &RunDir,
+        progress: &mut dyn Progress,
+    ) -> Result<Run, Error> {
+        let subject = Subject { model: &self.wide, before_widening: &self.narrow };
+        let clock = SystemClock::default();
+        measure(subject, request, out, &clock, &mut Fixed, progress).map(|outcome| outcome.run)
+    }
+}
+
+/// What makes a latency sample one of its kind.
+fn key(s: &LatencySample) -> impl Eq + std::hash::Hash + std::fmt::Debug + use<> {
+    let plan = s.plan.as_ref().map(ToString::to_string);
+    (s.component, s.layer, plan, s.width, s.context, s.block, s.order)
+}
+
+fn assert_no_observation_twice(run: &Run) {
+    let seen = &run.observations;
+    let latency: HashSet<_> = seen.latency.iter().map(key).collect();
+    assert_eq!(latency.len(), seen.latency.len(), "a latency sample was measured twice");
+    let throughput: HashSet<_> = seen.throughput.iter().map(|s| (s.block, s.order)).collect();
+    assert_eq!(throughput.len(), seen.throughput.len(), "a generation was measured twice");
+    let traces: HashSet<_> =
+        seen.traces.iter().map(|t| (t.drafting, t.skip_start, t.skip_end, t.id.clone())).collect();
+    assert_eq!(traces.len(), seen.traces.len(), "a text was traced twice");
+}
+
+#[test]
+fn a_run_holds_every_kind_of_observation() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = RunDir::new(dir.path().join("out"));
+    let request = request();
+    let run = Models::new().measure(&request, &out, &mut Quiet).unwrap();
+    assert_no_observation_twice(&run);
+    assert_eq!(out.load().unwrap(), run, "the tables hold what was returned");
+    assert!(run.header.ended.is_some() && run.header.seconds_measuring > 0.0);
+
+    let seen = &run.observations;
+    for drafting in Drafting::ALL {
+        for skip in SkipWindow::all_symmetric(4) {
+            let of = |t: &&s3d_data::Trace| {
+                t.drafting == Some(drafting) && t.skip() == Some(Skip::Window(skip))
+            };
+            let positions: usize = seen.traces.iter().filter(of).map(|t| t.tokens()).sum();
+            assert!(positions >= 60, "{drafting} {skip}: {positions} positions");
+        }
+    }
+    let widths: HashSet<_> = seen
+        .latency
+        .iter()
+        .filter(|s| matches!(s.component, Component::FullPass | Component::VerifyPass))
+        .map(|s| (s.width, s.context))
+        .collect();
+    assert_eq!(widths.len(), 5 * 2, "widths 1..=5 at contexts 16 and 64");
+    for plan in ["plain", "stock", "1..3:3", "seq:1..3:2"] {
+        let plan: Plan = plan.parse().unwrap();
+        assert!(seen.throughput.iter().any(|s| s.plan == plan && !s.confirms()), "{plan}");
+    }
+    assert!(seen.throughput.iter().filter(|s| s.confirms()).count() >= 6);
+    assert!(seen.memory.iter().any(|record| record.item == "peak"));
+}
+
+#[test]
+fn samples_add_up_and_name_what_ran() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = RunDir::new(dir.path());
+    let run = Models::new().measure(&request(), &out, &mut Quiet).unwrap();
+    for s in &run.observations.throughput {
+        let parts = s.prompt_seconds + s.draft_seconds + s.verify_seconds;
+        assert!(s.seconds >= parts && s.prompt_seconds > 0.0, "{s:?}");
+        assert_eq!(s.draft_seconds > 0.0, s.plan.draft().is_some(), "{s:?}");
+        let predictors = s.plan.draft().map_or(0, |plan| plan.predictors.get());
+        assert!(s.tokens - 1 <= s.iterations * (predictors + 1) && s.iterations < s.tokens);
+        if predictors == 0 {
+            assert_eq!(s.iterations, s.tokens - 1, "a plain step commits one token");
+        }
+    }
+    let seen = &run.observations.latency;
+    for pass in seen.iter().filter(|s| s.component == Component::VerifyPass) {
+        let same = |s: &&LatencySample| {
+            (s.block, s.order, s.width) == (pass.block, pass.order, pass.width)
+        };
+        let parts: Vec<_> =
+            seen.iter().filter(same).filter(|s| s.component != pass.component).collect();
+        assert_eq!(parts.len(), 3 + 2 * 4, "embed, head, rest, and four layers of two");
+        let sum: f64 = parts.iter().map(|s| s.seconds).sum();
+        assert!((sum - pass.seconds).abs() < 1e-9, "{sum} against {}", pass.seconds);
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_without_measuring_twice() {
+    let models = Models::new();
+    let request = request();
+    for updates in [0, 1, 3, 6, 8, 12, 20, 40] {
+        let dir = tempfile::tempdir().unwrap();
+        let out = RunDir::new(dir.path());
+        match models.measure(&request, &out, &mut StopAfter(updates)) {
+            Err(Error::Interrupted) => {}
+            other => panic!("stopped after {updates} updates, but got {other:?}"),
+        }
+        tear_last_line(&out);
+        let kept = out.load_journal().unwrap();
+        let run = models.measure(&request, &out, &mut Quiet).unwrap();
+        assert_no_observation_twice(&run);
+        let journal = out.load_journal().unwrap();
+        assert_eq!(journal[..kept.len()], kept, "what was finished stays as it was");
+        let finished = |stage: &str| Observation::Finished { stage: stage.into() };
+        for stage in ["acceptance", "latency", "memory", "throughput", "confirmation"] {
+            assert_eq!(journal.iter().filter(|o| **o == finished(stage)).count(), 1, "{stage}");
+        }
+        let again = models.measure(&request, &out, &mut Quiet).unwrap();
+        assert_eq!(again.observations, run.observations, "a finished run measures nothing");
+    }
+}
+
+/// Cuts the journal in the middle of its last line, as a kill would.
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn tear_last_line(out: &RunDir) {
+    let text = std::fs::read(out.journal()).unwrap();
+    let keep = text.len().saturating_sub(7);
+    std::fs::write(out.journal(), &text[..keep]).unwrap();
+}
+
+#[test]
+fn another_model_or_another_flag_is_refused_with_both_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = RunDir::new(dir.path());
+    let only_memory = Request { stages: vec![Stage::Memory], ..request() };
+    Models::new().measure(&only_memory, &out, &mut Quiet).unwrap();
+    let other = Models { wide: load(4, 2), narrow: load(4, 1) };
+    let message = other.measure(&only_memory, &out, &mut Quiet).unwrap_err().to_string();
+    assert!(message.contains("made with model random (") && message.contains("run.json"));
+    let asked = Request {
+        provenance: Provenance { dtype: "f16".into(), ..only_memory.provenance.clone() },
+        ..only_memory
+    };
+    let message = Models::new().measure(&asked, &out, &mut Quiet).unwrap_err().to_string();
+    assert!(message.contains("--dtype f32, but f16 was asked for"), "{message}");
+}
+
+#[test]
+fn exactly_the_plans_asked_for_are_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = RunDir::new(dir.path());
+    let plans = |texts: &[&str]| Plans::Exactly(texts.iter().map(|t| t.parse().unwrap()).collect());
+    let asked = |texts: &[&str]| Request {
+        stages: vec![Stage::Throughput],
+        plans: plans(texts),
+        time_budget: Seconds(0.3),
+        ..request()
+    };
+    let models = Models::new();
+    let first = models.measure(&asked(&["plain", "1..3:2"]), &out, &mut Quiet).unwrap();
+    let found: HashSet<_> =
+        first.observations.throughput.iter().map(|s| s.plan.to_string()).collect();
+    assert_eq!(found, HashSet::from(["plain".to_string(), "1..3:2".to_string()]));
+    let second = models.measure(&asked(&["seq:0..4:1"]), &out, &mut Quiet);
+    assert!(second.unwrap_err().to_string().contains("skips all of the 4 layers"));
+    let third = models.measure(&asked(&["seq:1..2:1"]), &out, &mut Quiet).unwrap();
+    assert_no_observation_twice(&third);
+    assert!(third.observations.throughput.len() > first.observations.throughput.len());
+}
+
+#[test]
+fn a_request_that_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = RunDir::new(dir.path());
+    let models = Models::new();
+    let window = SkipWindow::new(2, 6).unwrap();
+    for (bad, words) in [
+        (Request { prompts: Vec::new(), ..request() }, "--prompts"),
+        (Request { gamma_max: 0, ..request() }, "--gamma-max"),
+        (Request { time_budget: Seconds(f64::NAN), ..request() }, "--time-budget"),
+        (Request { skips: vec![window.into()], ..request() }, "window 2..6"),
+    ] {
+        let message = models.measure(&bad, &out, &mut Quiet).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(!out.header().exists(), "nothing is written for a bad request");
+}

@@ -1,0 +1,66 @@
+//! The rows a pass starts from: tokens, and masks that stand for tokens not yet drafted.
+
+use crate::linear::Linear;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+
+/// What one row of a pass stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// A token of the vocabulary.
+    Token(u32),
+    /// Mask `i` (from 0) predicts the token `i + 2` places after the last real token.
+    Mask(usize),
+}
+
+/// Embeddings of tokens and masks.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// `[vocab, hidden]` row by row; nothing where the head's matrix serves.
+    pub(crate) tokens: Option<Linear>,
+    /// `[masks, hidden]`.
+    pub(crate) masks: Vec<f32>,
+    pub(crate) vocab: usize,
+    pub(crate) hidden: usize,
+}
+
+impl Embedding {
+    /// Trained masks.
+    pub fn mask_count(&self) -> usize {
+        self.masks.len() / self.hidden
+    }
+
+    /// The embeddings of `rows`, `[rows, hidden]`; `head` is the matrix of a tied model.
+    ///
+    /// # Errors
+    /// When a token or mask does not exist.
+    pub fn look_up(&self, rows: &[Row], head: &Linear, device: &Device) -> Result<Tensor> {
+        let matrix = self.tokens.as_ref().unwrap_or(head);
+        let mut found = vec![0.0; rows.len() * self.hidden];
+        for (row, into) in rows.iter().zip(found.chunks_exact_mut(self.hidden)) {
+            match *row {
+                Row::Token(token) if (token as usize) < self.vocab => {
+                    matrix.read_rows(&[token], into)?;
+                }
+                Row::Mask(mask) if mask < self.mask_count() => {
+                    into.copy_from_slice(&self.masks[mask * self.hidden..][..self.hidden]);
+                }
+                Row::Token(token) => return Err(self.no_token(token)),
+                Row::Mask(mask) => return Err(self.no_mask(mask)),
+            }
+        }
+        Ok(Tensor::from_vec(found, (rows.len(), self.hidden), device)?)
+    }
+
+    fn no_token(&self, token: u32) -> Error {
+        Error::invalid(format!("token {token} is outside the vocabulary of {}", self.vocab))
+    }
+
+    fn no_mask(&self, mask: usize) -> Error {
+        Error::invalid(format!(
+            "mask {} was asked for, the model has {}; draft fewer tokens, or sequentially",
+            mask + 1,
+            self.mask_count()
+        ))
+    }
+}

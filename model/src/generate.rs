@@ -1,0 +1,234 @@
+//! Decoding as an iterator of steps: plainly, which is the reference, or speculatively, which must
+//! give the same tokens.
+
+use crate::draft::draft;
+use crate::model::Model;
+use crate::observe::{Event, Observer};
+use crate::tokenizer::TextStream;
+use crate::transformer::argmax_rows;
+use crate::verify::verify_greedy;
+use crate::{Error, KvCache, Result};
+use s3d_data::Plan;
+
+/// When a text ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most output tokens.
+    pub max_tokens: usize,
+    /// Whether an end-of-text token ends the text (it is still part of the output).
+    pub stop_at_end: bool,
+    /// Texts that end the output; the tokens that complete one are part of the output.
+    pub stop_strings: Vec<String>,
+}
+
+impl Limits {
+    /// `max_tokens` tokens, or the end of the text.
+    pub fn tokens(max_tokens: usize) -> Self {
+        Self { max_tokens, stop_at_end: true, stop_strings: Vec::new() }
+    }
+}
+
+/// Why a text ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// An end-of-text token.
+    End,
+    /// A stop string.
+    Stop,
+    /// As many tokens as were asked for.
+    Length,
+    /// As many positions as the model has.
+    Context,
+}
+
+/// What one step gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Tokens committed by this step, cut at the end of the text.
+    pub tokens: Vec<u32>,
+    /// Tokens drafted.
+    pub drafted: usize,
+    /// Drafts accepted, counted up to the end of the text.
+    pub accepted: usize,
+    /// Why the text ends with this step, if it does.
+    pub finish: Option<Finish>,
+}
+
+/// Decodes a prompt step by step. The first step is the prompt pass, at full depth; it commits one token.
+pub struct Generation<'m> {
+    model: &'m Model,
+    plan: Plan,
+    limits: Limits,
+    observer: &'m mut dyn Observer,
+    /// Keys and values of all committed tokens but the last.
+    cache: KvCache,
+    /// Prompt and output.
+    committed: Vec<u32>,
+    prompt: usize,
+    stops: Option<StopStrings<'m>>,
+    finished: bool,
+}
+
+impl<'m> Generation<'m> {
+    /// Prepares to decode `prompt` by `plan`.
+    ///
+    /// # Errors
+    /// When the prompt is empty or too long, the plan does not fit the model, or stop strings are
+    /// given for a model without a tokenizer.
+    pub fn new(
+        model: &'m Model,
+        prompt: &[u32],
+        plan: &Plan,
+        limits: Limits,
+        observer: &'m mut dyn Observer,
+    ) -> Result<Self> {
+        let model = if *plan == Plan::Stock { model.stock()? } else { model };
+        let drafts = match plan {
+            Plan::Plain | Plan::Stock => 0,
+            Plan::Speculate(draft) => {
+                model.check_plan(draft)?;
+                draft.predictors.get()
+            }
+        };
+        let positions = model.config.max_position_embeddings;
+        if prompt.is_empty() || prompt.len() >= positions {
+            return Err(Error::invalid(format!(
+                "a prompt has 1 to {} tokens for this model; found {}",
+                positions - 1,
+                prompt.len()
+            )));
+        }
+        let text = positions.min(prompt.len().saturating_add(limits.max_tokens));
+        let stops = StopStrings::new(model, &limits)?;
+        Ok(Self {
+            model,
+            plan: plan.clone(),
+            observer,
+            cache: model.new_cache(text + drafts + 1)?,
+            committed: prompt.to_vec(),
+            prompt: prompt.len(),
+            stops,
+            finished: limits.max_tokens == 0,
+            limits,
+        })
+    }
+
+    /// The output so far.
+    pub fn output(&self) -> &[u32] {
+        &self.committed[self.prompt..]
+    }
+
+    /// Executes all steps that remain and returns the whole output.
+    ///
+    /// # Errors
+    /// When a pass fails.
+    pub fn finish(mut self) -> Result<Vec<u32>> {
+        for step in self.by_ref() {
+            step?;
+        }
+        Ok(self.committed.split_off(self.prompt))
+    }
+
+    fn step(&mut self) -> Result<Step> {
+        if self.committed.len() == self.prompt {
+            let prompt = &self.committed[..self.prompt];
+            let logits = self.model.prompt_pass(prompt, &mut self.cache, self.observer)?;
+            let token = argmax_rows(&logits)?;
+            self.observer.event(Event::PromptDone);
+            return self.commit(&[], &token);
+        }
+        let last = self.committed[self.committed.len() - 1];
+        let drafts = match &self.plan {
+            Plan::Plain | Plan::Stock => Vec::new(),
+            Plan::Speculate(plan) => {
+                let drafts = draft(self.model, last, plan, &mut self.cache, self.observer)?;
+                self.observer.event(Event::DraftDone);
+                drafts
+            }
+        };
+        let fed: Vec<u32> = std::iter::once(last).chain(drafts.iter().copied()).collect();
+        let choices = argmax_rows(&self.model.full_pass(&fed, &mut self.cache, self.observer)?)?;
+        self.observer.event(Event::VerifyDone);
+        self.commit(&drafts, &choices)
+    }
+
+    /// Commits the accepted drafts and the full model's choice after them, up to the end of the text.
+    fn commit(&mut self, drafts: &[u32], choices: &[u32]) -> Result<Step> {
+        let accepted = verify_greedy(drafts, choices);
+        let mut tokens = Vec::with_capacity(accepted + 1);
+        let mut finish = None;
+        // Accepted drafts are equal to the choices, so all that is committed are choices.
+        for &token in &choices[..=accepted] {
+            tokens.push(token);
+            self.committed.push(token);
+            finish = self.finish_at(token)?;
+            if finish.is_some() {
+                break;
+            }
+        }
+        self.cache.truncate(self.committed.len() - 1);
+        self.finished = finish.is_some();
+        let accepted = accepted.min(tokens.len());
+        self.observer.event(Event::StepDone);
+        Ok(Step { tokens, drafted: drafts.len(), accepted, finish })
+    }
+
+    /// Why the text ends with the token just committed, if it does.
+    fn finish_at(&mut self, token: u32) -> Result<Option<Finish>> {
+        let stop = match &mut self.stops {
+            Some(stops) => stops.complete(token)?,
+            None => false,
+        };
+        Ok(if self.limits.stop_at_end && self.model.config.is_end(token) {
+            Some(Finish::End)
+        } else if stop {
+            Some(Finish::Stop)
+        } else if self.output().len() >= self.limits.max_tokens {
+            Some(Finish::Length)
+        } else if self.committed.len() >= self.model.config.max_position_embeddings {
+            Some(Finish::Context)
+        } else {
+            None
+        })
+    }
+}
+
+impl Iterator for Generation<'_> {
+    type Item = Result<Step>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let step = self.step();
+        self.finished |= step.is_err();
+        Some(step)
+    }
+}
+
+/// Watches the output for texts that end it.
+struct StopStrings<'m> {
+    strings: Vec<String>,
+    stream: TextStream<'m>,
+    text: String,
+}
+
+impl<'m> StopStrings<'m> {
+    fn new(model: &'m Model, limits: &Limits) -> Result<Option<Self>> {
+        let strings: Vec<String> =
+            limits.stop_strings.iter().filter(|s| !s.is_empty()).cloned().collect();
+        if strings.is_empty() {
+            return Ok(None);
+        }
+        let tokenizer = model
+            .tokenizer()
+            .ok_or_else(|| Error::invalid("stop strings need a tokenizer; the model has none"))?;
+        Ok(Some(Self { strings, stream: tokenizer.stream(), text: String::new() }))
+    }
+
+    /// Whether `token` completes a stop string.
+    fn complete(&mut self, token: u32) -> Result<bool> {
+        self.text += &self.stream.push(&[token])?;
+        Ok(self.strings.iter().any(|stop| self.text.contains(stop.as_str())))
+    }
+}

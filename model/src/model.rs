@@ -1,0 +1,288 @@
+//! A loaded model: weights, sizes, identity. What it does stands in [`crate::transformer`].
+
+use crate::embedding::Embedding;
+use crate::kernels::attention::{HeadShape, Rotary};
+use crate::kernels::{Isa, Kernels};
+use crate::linear::Linear;
+use crate::load::Builder;
+use crate::weights::{Checkpoint, Seeded, WeightSource};
+use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
+use candle_core::{Device, Tensor};
+use s3d_data::{ModelIdentity, ModelShape, Predictors};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+/// The number type that weights are held and multiplied in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32-bit floating point.
+    #[default]
+    F32,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("f32")
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Self::F32),
+            _ => Err(Error::invalid(format!("expected a number type of: f32; found '{text}'"))),
+        }
+    }
+}
+
+/// How a model is to run.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Where it runs.
+    pub device: Device,
+    /// In which number type.
+    pub precision: Precision,
+    /// How often each channel, head and neuron is repeated: 1, 2 or 4.
+    pub widen: usize,
+    /// Threads of the kernels; 0 takes all cores.
+    pub threads: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { device: Device::Cpu, precision: Precision::F32, widen: 1, threads: 0 }
+    }
+}
+
+/// One decoder layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    /// `[hidden]`.
+    pub attention_norm: Tensor,
+    /// `[hidden]` to `[(heads + 2 kv_heads) * head_dim]`.
+    pub qkv: Linear,
+    /// `[heads * head_dim]` to `[hidden]`.
+    pub attention_out: Linear,
+    /// `[hidden]`.
+    pub mlp_norm: Tensor,
+    /// `[hidden]` to `[intermediate]`, SwiGLU included.
+    pub gate_up: Linear,
+    /// `[intermediate]` to `[hidden]`.
+    pub down: Linear,
+}
+
+impl Layer {
+    /// The linear layers, in the order of use.
+    pub fn linears(&self) -> [&Linear; 4] {
+        [&self.qkv, &self.attention_out, &self.gate_up, &self.down]
+    }
+}
+
+/// A decoder that can leave out any of its layers. Immutable; share it freely between threads.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) config: ModelConfig,
+    pub(crate) device: Device,
+    pub(crate) kernels: Arc<Kernels>,
+    pub(crate) embedding: Embedding,
+    pub(crate) layers: Vec<Layer>,
+    /// `[hidden]`.
+    pub(crate) norm: Tensor,
+    /// `[hidden]` to `[vocab]`.
+    pub(crate) head: Linear,
+    pub(crate) rotary: Arc<Rotary>,
+    pub(crate) tokenizer: Option<Tokenizer>,
+    identity: ModelIdentity,
+    stock: OnceLock<Box<Model>>,
+}
+
+impl Model {
+    /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (or shards with an index), and
+    /// `tokenizer.json` where there is one.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, or does not fit the others.
+    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
+        let config = ModelConfig::load(dir)?;
+        let tokenizer = load_tokenizer(dir, &config)?;
+        let source = Checkpoint::open(dir)?;
+        let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        let name = full.file_name().map_or("model".into(), |name| name.to_string_lossy());
+        let mut model = Self::build(&source, &config, options, Isa::detect(), &name)?;
+        model.tokenizer = tokenizer;
+        Ok(model)
+    }
+
+    /// A model of random weights: for tests and timing. It has no tokenizer.
+    ///
+    /// # Errors
+    /// When the configuration cannot be run.
+    pub fn random(config: &ModelConfig, seed: u64, options: &LoadOptions) -> Result<Self> {
+        let mut model = Self::build(&Seeded::new(seed), config, options, Isa::detect(), "random")?;
+        model.identity.random_weights = true;
+        Ok(model)
+    }
+
+    /// A model from any source of weights, on given instructions.
+    pub(crate) fn build(
+        source: &dyn WeightSource,
+        config: &ModelConfig,
+        options: &LoadOptions,
+        isa: Isa,
+        name: &str,
+    ) -> Result<Self> {
+        let builder = Builder::new(source, config, options)?;
+        let wide = builder.wide_config();
+        let content_hash = content_hash(config, source)?;
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let positions = config.max_position_embeddings + Predictors::MAX + 1;
+        Ok(Self {
+            embedding: builder.embedding()?,
+            layers: (0..config.num_hidden_layers)
+                .map(|n| builder.layer(n))
+                .collect::<Result<_>>()?,
+            norm: builder.final_norm()?,
+            head: builder.head()?,
+            rotary: Arc::new(Rotary::new(config.head_dim(), config.rope_theta, positions)),
+            kernels: Arc::new(Kernels::new(threads, isa)),
+            device: options.device.clone(),
+            tokenizer: None,
+            identity: ModelIdentity {
+                name: name.into(),
+                shape: wide.shape(),
+                content_hash,
+                random_weights: false,
+            },
+            config: wide,
+            stock: OnceLock::new(),
+        })
+    }
+
+    /// Name, shape as it runs, and a hash of what was loaded.
+    pub fn identity(&self) -> ModelIdentity {
+        self.identity.clone()
+    }
+
+    /// The configuration as it runs: widened.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The sizes as they run: widened.
+    pub fn shape(&self) -> ModelShape {
+        self.config.shape()
+    }
+
+    /// The tokenizer that came with the checkpoint.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    /// Threads of the kernels.
+    pub fn threads(&self) -> usize {
+        self.kernels.threads()
+    }
+
+    /// Weight bytes that one full pass of width 1 reads.
+    pub fn streamed_bytes(&self) -> u64 {
+        let layers = self.layers.iter().flat_map(Layer::linears);
+        layers.chain([&self.head]).map(Linear::bytes).sum()
+    }
+
+    /// Weight bytes held in memory, without the copy that `stock` keeps for candle's matmul.
+    pub fn weight_bytes(&self) -> u64 {
+        let norms = (2 * self.layers.len() + 1) * self.config.hidden_size;
+        let small = (norms + self.embedding.masks.len()) * size_of::<f32>();
+        let table = self.embedding.tokens.as_ref().map_or(0, Linear::bytes);
+        self.streamed_bytes() + table + small as u64
+    }
+
+    /// A cache for `capacity` positions.
+    ///
+    /// # Errors
+    /// When the memory is refused.
+    pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
+        KvCache::new(self.layers.len(), self.heads(), capacity, &self.device)
+    }
+
+    /// The same model on candle's own matmul. Made at the first call (a second copy of the weights)
+    /// and kept.
+    ///
+    /// # Errors
+    /// When the memory is refused.
+    pub fn stock(&self) -> Result<&Self> {
+        if self.stock.get().is_none() {
+            let stock = Box::new(self.to_stock()?);
+            // A copy that another thread made meanwhile is as good.
+            let _ = self.stock.set(stock);
+        }
+        self.stock.get().map(Box::as_ref).ok_or_else(|| Error::invalid("no stock model"))
+    }
+
+    fn to_stock(&self) -> Result<Self> {
+        let plain = |layer: &Layer| -> Result<Layer> {
+            Ok(Layer {
+                qkv: layer.qkv.to_plain()?,
+                attention_out: layer.attention_out.to_plain()?,
+                gate_up: layer.gate_up.to_plain()?,
+                down: layer.down.to_plain()?,
+                ..layer.clone()
+            })
+        };
+        Ok(Self {
+            config: self.config.clone(),
+            device: self.device.clone(),
+            kernels: Arc::clone(&self.kernels),
+            embedding: self.embedding.clone(),
+            layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
+            norm: self.norm.clone(),
+            head: self.head.to_plain()?,
+            rotary: Arc::clone(&self.rotary),
+            tokenizer: self.tokenizer.clone(),
+            identity: self.identity.clone(),
+            stock: OnceLock::new(),
+        })
+    }
+
+    /// Sizes of an attention sub-layer.
+    pub(crate) fn heads(&self) -> HeadShape {
+        HeadShape {
+            heads: self.config.num_attention_heads,
+            kv_heads: self.config.kv_heads(),
+            head_dim: self.config.head_dim(),
+        }
+    }
+}
+
+/// The tokenizer of the folder, if it has one; its tokens must have embeddings.
+fn load_tokenizer(dir: &Path, config: &ModelConfig) -> Result<Option<Tokenizer>> {
+    let path = dir.join("tokenizer.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let tokenizer = Tokenizer::load(&path)?;
+    if tokenizer.vocab_size() > config.vocab_size {
+        let message = format!(
+            "the tokenizer has {} tokens, config.json says vocab_size = {}",
+            tokenizer.vocab_size(),
+            config.vocab_size
+        );
+        return Err(Error::malformed(&path, message));
+    }
+    Ok(Some(tokenizer))
+}
+
+/// SHA-256 over the configuration and the weights, before widening.
+fn content_hash(config: &ModelConfig, source: &dyn WeightSource) -> Result<String> {
+    let config = serde_json::to_string(config).map_err(|e| Error::invalid(e.to_string()))?;
+    let digest = Sha256::digest(config + &source.content_hash()?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}

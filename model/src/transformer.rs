@@ -1,0 +1,206 @@
+//! The forward pass: rows in, logits out, over any chosen set of sub-layers.
+//!
+//! Prompt, decode, draft, verify and trace passes all run this code; they differ in the rows they
+//! bring, the layers they leave out, and whether they write to the cache.
+
+use crate::embedding::Row;
+use crate::kernels::attention::Block;
+use crate::model::{Layer, Model};
+use crate::observe::{Mark, Observer, Silent};
+use crate::ops::{Append, Attend, Half, RmsNorm, Rotate, for_each_row};
+use crate::{Error, KvCache, Result};
+use candle_core::Tensor;
+use s3d_data::Skip;
+use std::ops::Range;
+
+/// Rows of one block of attention: they share one reading of the cached keys.
+const BLOCK_ROWS: usize = 8;
+
+/// Where the rows of a pass are.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Position of each row.
+    pub positions: Vec<usize>,
+    /// Consecutive rows that see each other and the cache before them.
+    pub blocks: Vec<Block>,
+    /// Whether the rows' keys and values are written to the cache, at their positions.
+    pub append: bool,
+}
+
+impl Places {
+    /// `rows` rows that continue a text of `position` tokens.
+    pub fn next(position: usize, rows: usize) -> Self {
+        let block =
+            |row: usize| Block { row, rows: BLOCK_ROWS.min(rows - row), position: position + row };
+        Self {
+            positions: (position..position + rows).collect(),
+            blocks: (0..rows).step_by(BLOCK_ROWS).map(block).collect(),
+            append: true,
+        }
+    }
+}
+
+impl Model {
+    /// One full-depth pass over `tokens`, which continue the text in `cache`. Returns the logits
+    /// `[tokens, vocab]`; the cache then holds the tokens too.
+    ///
+    /// # Errors
+    /// When a token does not exist, or the cache or the model's positions are exhausted.
+    pub fn full_pass(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        let x = self.pass(&rows, None, cache, observer)?;
+        self.head_pass(&x, observer)
+    }
+
+    /// [`Self::full_pass`] that computes the logits of the last token alone, `[1, vocab]`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prompt_pass(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        let x = self.pass(&rows, None, cache, observer)?;
+        self.head_pass(&x.narrow(0, tokens.len() - 1, 1)?, observer)
+    }
+
+    /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
+    /// logits `[1 + masks, vocab]`. The cache grows by the rows of this pass: cut it back before the
+    /// next full pass.
+    ///
+    /// # Errors
+    /// As [`Self::full_pass`], or when the model has fewer masks.
+    pub fn draft_pass(
+        &self,
+        token: u32,
+        masks: usize,
+        skip: &Skip,
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let rows: Vec<Row> =
+            std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
+        let x = self.pass(&rows, Some(skip), cache, observer)?;
+        self.head_pass(&x, observer)
+    }
+
+    /// A full-depth pass over `tokens` for the sake of the cache alone.
+    pub(crate) fn fill_cache(&self, tokens: &[u32], cache: &mut KvCache) -> Result<()> {
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        self.pass(&rows, None, cache, &mut Silent).map(drop)
+    }
+
+    /// Embedding and layers; the residual stream `[rows, hidden]` afterwards.
+    fn pass(
+        &self,
+        rows: &[Row],
+        skip: Option<&Skip>,
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        if rows.is_empty() {
+            return Err(Error::invalid("a pass needs at least one token"));
+        }
+        cache.reserve(rows.len())?;
+        let places = Places::next(cache.len(), rows.len());
+        observer.mark(Mark::PassStart);
+        let x = self.embedding.look_up(rows, &self.head, &self.device)?;
+        observer.mark(Mark::Embed);
+        let x = self.run_layers(x, 0..self.layers.len(), skip, &places, cache, observer)?;
+        cache.advance(rows.len());
+        Ok(x)
+    }
+
+    /// Takes the residual stream `x[rows, hidden]` through the layers `layers`, less what `skip` leaves out.
+    pub(crate) fn run_layers(
+        &self,
+        mut x: Tensor,
+        layers: Range<usize>,
+        skip: Option<&Skip>,
+        places: &Places,
+        cache: &KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        self.check_positions(places)?;
+        for (number, layer) in self.layers.iter().enumerate().take(layers.end).skip(layers.start) {
+            if skip.is_none_or(|skip| !skip.skips_attention(number)) {
+                x = self.attention(number, layer, &x, places, cache)?;
+                observer.mark(Mark::Attention(number));
+            }
+            if skip.is_none_or(|skip| !skip.skips_mlp(number)) {
+                x = self.mlp(layer, &x)?;
+                observer.mark(Mark::Mlp(number));
+            }
+        }
+        Ok(x)
+    }
+
+    /// `x + attention(norm(x))` for `x[rows, hidden]`.
+    fn attention(
+        &self,
+        number: usize,
+        layer: &Layer,
+        x: &Tensor,
+        places: &Places,
+        cache: &KvCache,
+    ) -> Result<Tensor> {
+        let (kernels, shape, capacity) = (&*self.kernels, self.heads(), cache.capacity());
+        let qkv = layer.qkv.forward(kernels, &self.normed(x, &layer.attention_norm)?)?;
+        let (rotary, positions) = (&*self.rotary, &*places.positions);
+        qkv.inplace_op1(&Rotate { kernels, shape, rotary, positions })?;
+        let (keys, values) = (&cache.keys[number], &cache.values[number]);
+        if let (true, Some(&position)) = (places.append, positions.first()) {
+            keys.inplace_op2(&qkv, &Append { half: Half::Keys, shape, capacity, position })?;
+            values.inplace_op2(&qkv, &Append { half: Half::Values, shape, capacity, position })?;
+        }
+        let op = Attend { kernels, shape, capacity, blocks: &places.blocks };
+        let attended = qkv.apply_op3_no_bwd(keys, values, &op)?;
+        layer.attention_out.forward_add(kernels, &attended, x)
+    }
+
+    /// `x + mlp(norm(x))` for `x[rows, hidden]`.
+    fn mlp(&self, layer: &Layer, x: &Tensor) -> Result<Tensor> {
+        let neurons = layer.gate_up.forward(&self.kernels, &self.normed(x, &layer.mlp_norm)?)?;
+        layer.down.forward_add(&self.kernels, &neurons, x)
+    }
+
+    /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
+    pub(crate) fn head_pass(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let logits = self.head.forward(&self.kernels, &self.normed(x, &self.norm)?)?;
+        observer.mark(Mark::Head);
+        Ok(logits)
+    }
+
+    fn normed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let epsilon = self.config.rms_norm_eps as f32;
+        Ok(x.apply_op2_no_bwd(weight, &RmsNorm { kernels: &self.kernels, epsilon })?)
+    }
+
+    fn check_positions(&self, places: &Places) -> Result<()> {
+        match places.positions.iter().max() {
+            Some(&last) if last >= self.rotary.positions() => Err(Error::invalid(format!(
+                "position {last} lies beyond the {} positions of this model; shorten prompt or output",
+                self.config.max_position_embeddings
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The most likely token of each row of logits; the first of equals.
+///
+/// # Errors
+/// When the tensor is no `[rows, vocab]` of `f32`.
+pub fn argmax_rows(logits: &Tensor) -> Result<Vec<u32>> {
+    let mut tokens = Vec::new();
+    for_each_row(logits, |row| tokens.push(crate::kernels::elementwise::argmax(row)))?;
+    Ok(tokens)
+}
