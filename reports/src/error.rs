@@ -6,6 +6,9 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     Data(#[from] s3d_data::Error),
+    /// The cost model refused its input.
+    #[error(transparent)]
+    Simulator(#[from] s3d_simulator::Error),
     /// The drawing library refused a shape.
     #[error("cannot draw a figure: {0}; the tables of the report hold the same numbers")]
     Drawing(String),

@@ -26,6 +26,7 @@ pub mod made;
 mod marks;
 pub mod page;
 pub mod palette;
+pub mod paper;
 pub mod report;
 mod scale;
 pub mod scene;

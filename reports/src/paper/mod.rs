@@ -1,0 +1,97 @@
+//! The shape of the S3D paper's evidence (arXiv 2405.20314), beside ours: hyper-parameters, systems,
+//! speed against memory. Published rows carry their citation; ours are marked as measured or modelled;
+//! what was not to be had stays empty and says so.
+
+mod hyper;
+mod memory;
+mod systems;
+
+pub use memory::{computed_gib, published_checks};
+
+use crate::figure::Figure;
+use crate::format::{csv, html, markdown};
+use crate::input::ReportInput;
+use crate::table::Table;
+use crate::{Result, chart, page, scene};
+use s3d_data::published::System;
+use s3d_data::{RunDir, store};
+use s3d_simulator::Family;
+
+/// What the comparison is made from.
+#[derive(Debug, Clone)]
+pub struct PaperInput {
+    /// Our runs; may be empty.
+    pub runs: Vec<ReportInput>,
+    /// A user's own rows, with the columns of the published systems.
+    pub figures: Vec<System>,
+    /// The family of acceptance curves in part (a).
+    pub family: Family,
+    /// Context that memory is computed for, in tokens.
+    pub context: usize,
+}
+
+impl Default for PaperInput {
+    fn default() -> Self {
+        Self { runs: Vec::new(), figures: Vec::new(), family: Family::Superellipse, context: 2048 }
+    }
+}
+
+/// One part of the comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its heading.
+    pub title: String,
+    /// What a reader must know before looking.
+    pub words: String,
+    /// Its figures.
+    pub figures: Vec<Figure>,
+    /// Its tables.
+    pub tables: Vec<Table>,
+}
+
+/// The three parts: hyper-parameters, systems, memory.
+///
+/// # Errors
+/// Published tables that do not parse; a family that needs measured points.
+pub fn parts(input: &PaperInput) -> Result<Vec<Part>> {
+    Ok(vec![hyper::part(input)?, systems::part(input)?, memory::part(input)?])
+}
+
+/// The comparison as one self-contained HTML document.
+///
+/// # Errors
+/// As [`parts`]; a figure that cannot be drawn.
+pub fn document(input: &PaperInput) -> Result<String> {
+    let mut body = String::from("<h1>Published results beside ours</h1>\n");
+    for part in parts(input)? {
+        let names: Vec<_> = part.figures.iter().map(|figure| figure.name.as_str()).collect();
+        let mut content = format!("<p>{}</p>\n", html::escape(&part.words));
+        content += &page::draw(&part.figures, &names)?;
+        content += &part.tables.iter().map(html::table).collect::<String>();
+        body += &page::section(&part.title, &content);
+    }
+    Ok(page::document("S3D: published results beside ours", &body))
+}
+
+/// Writes `paper.html`, figures and tables into a folder.
+///
+/// # Errors
+/// As [`document`]; a file that cannot be written.
+pub fn write_paper(dir: &RunDir, input: &PaperInput) -> Result<()> {
+    for part in parts(input)? {
+        for figure in &part.figures {
+            let scene = scene::scene(figure);
+            let file = |extension: &str| dir.file(&format!("figures/{}.{extension}", figure.name));
+            store::save_atomically(&file("svg"), chart::svg(&scene)?.as_bytes())?;
+            store::save_atomically(&file("png"), &chart::png(&scene)?)?;
+            store::save_atomically(&file("csv"), &csv::figure(figure))?;
+        }
+        for table in &part.tables {
+            let file = |extension: &str| dir.file(&format!("tables/{}.{extension}", table.name));
+            store::save_atomically(&file("csv"), &csv::table(table))?;
+            store::save_atomically(&file("md"), markdown::table(table).as_bytes())?;
+        }
+    }
+    store::save_atomically(&dir.file("paper.html"), document(input)?.as_bytes())?;
+    Ok(())
+}
