@@ -12,10 +12,7 @@ pub(super) struct Dice {
 impl Dice {
     /// Independent dice for document `index` of `stream` under `seed`.
     pub fn new(seed: u64, stream: u64, index: u64) -> Self {
-        let mut dice = Self {
-            state: seed,
-            nats: 0.0,
-        };
+        let mut dice = Self { state: seed, nats: 0.0 };
         for part in [stream, index] {
             dice.state = dice.next() ^ part;
         }
@@ -62,11 +59,7 @@ impl Dice {
         let free = self.draw(100) >= percent;
         let index = if free { self.draw(n) } else { usual % n };
         let tail = (100 - percent) as f64 / (100 * n) as f64;
-        let favourite = if index == usual % n {
-            percent as f64 / 100.0
-        } else {
-            0.0
-        };
+        let favourite = if index == usual % n { percent as f64 / 100.0 } else { 0.0 };
         self.nats -= (tail + favourite).ln();
         index
     }

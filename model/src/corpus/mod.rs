@@ -77,11 +77,7 @@ pub fn document(seed: u64, split: Split, index: u64) -> Document {
         Task::Arithmetic => arithmetic::write(&mut dice),
         Task::Records => records::write(&mut dice),
     };
-    Document {
-        task,
-        text,
-        nats: dice.nats(),
-    }
+    Document { task, text, nats: dice.nats() }
 }
 
 /// The beginning of a held-out document.

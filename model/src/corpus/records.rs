@@ -4,13 +4,8 @@ use super::dice::Dice;
 use super::words::{JOBS, KINDS, NAMES, PLACES, THINGS};
 
 /// A field: its key and the values it takes.
-const FIELDS: [(&str, &[&str]); 5] = [
-    ("name", &NAMES),
-    ("place", &PLACES),
-    ("item", &THINGS),
-    ("kind", &KINDS),
-    ("job", &JOBS),
-];
+const FIELDS: [(&str, &[&str]); 5] =
+    [("name", &NAMES), ("place", &PLACES), ("item", &THINGS), ("kind", &KINDS), ("job", &JOBS)];
 
 /// One list of 10 to 15 records.
 pub(super) fn write(dice: &mut Dice) -> String {

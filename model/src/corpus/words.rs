@@ -1,10 +1,10 @@
 //! The lexicon: short common words, so that most become one token.
 
 pub(super) const NAMES: [&str; 40] = [
-    "Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo", "Ida", "Jon", "Karl", "Lena",
-    "Max", "Nora", "Otto", "Paul", "Rosa", "Sam", "Tina", "Udo", "Vera", "Will", "Yara", "Zoe",
-    "Alma", "Bert", "Cora", "Dora", "Eric", "Fred", "Gina", "Hans", "Ines", "Jack", "Kate", "Lars",
-    "Mia", "Nils", "Olga", "Rita",
+    "Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo", "Ida", "Jon", "Karl",
+    "Lena", "Max", "Nora", "Otto", "Paul", "Rosa", "Sam", "Tina", "Udo", "Vera", "Will", "Yara",
+    "Zoe", "Alma", "Bert", "Cora", "Dora", "Eric", "Fred", "Gina", "Hans", "Ines", "Jack", "Kate",
+    "Lars", "Mia", "Nils", "Olga", "Rita",
 ];
 pub(super) const PLACES: [&str; 32] = [
     "river", "mill", "forest", "market", "bridge", "garden", "tower", "harbor", "meadow", "castle",
@@ -33,7 +33,15 @@ pub(super) const JOBS: [&str; 20] = [
     "monk",
 ];
 pub(super) const OPENERS: [&str; 10] = [
-    "Today", "At noon", "Later", "At night", "Then", "Soon", "At dawn", "Once", "After lunch",
+    "Today",
+    "At noon",
+    "Later",
+    "At night",
+    "Then",
+    "Soon",
+    "At dawn",
+    "Once",
+    "After lunch",
     "Next",
 ];
 pub(super) const MOODS: [&str; 20] = [

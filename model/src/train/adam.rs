@@ -41,7 +41,13 @@ impl Adam {
 
     /// Sums the lanes' gradients in their order into the first, and updates `weights`; `step` counts
     /// from 1. Returns the norm of the gradient before clipping.
-    pub fn update(&mut self, weights: &mut [f32], lanes: &mut [&mut [f32]], step: u64, rule: Rule) -> f32 {
+    pub fn update(
+        &mut self,
+        weights: &mut [f32],
+        lanes: &mut [&mut [f32]],
+        step: u64,
+        rule: Rule,
+    ) -> f32 {
         let Some((gradient, others)) = lanes.split_first_mut() else { return 0.0 };
         let others: Vec<&[f32]> = others.iter().map(|lane| &**lane).collect();
         let squares: Vec<f64> = gradient

@@ -125,7 +125,14 @@ pub(super) fn attend(
             let (start, count) = (r.start, r.len());
             let queries = geometry.head(qkv, start, count, q);
             let seen = geometry.head(qkv, 0, keys, k).t();
-            multiply(&mut p[start * reach..], reach, Write::Replace, geometry.scale(), queries, seen);
+            multiply(
+                &mut p[start * reach..],
+                reach,
+                Write::Replace,
+                geometry.scale(),
+                queries,
+                seen,
+            );
             Arch::new().dispatch(|| {
                 for row in r.clone() {
                     normalise(&mut p[row * reach..][..reach], qkv, geometry, row, keys, (q, k));

@@ -70,8 +70,10 @@ impl Trainer {
         let path = dir.join(STATE_FILE);
         let config = serde_json::to_string(&self.config)
             .map_err(|e| Error::malformed(&path, e.to_string()))?;
-        let about =
-            HashMap::from([("config".to_owned(), config), ("step".to_owned(), self.step.to_string())]);
+        let about = HashMap::from([
+            ("config".to_owned(), config),
+            ("step".to_owned(), self.step.to_string()),
+        ]);
         let parts = [
             ("weights", bytes_of(&self.weights)),
             ("first", bytes_of(&self.adam.first)),

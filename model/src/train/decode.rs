@@ -67,7 +67,13 @@ impl Network {
         let mut neurons = vec![0.0; width];
         let mut inverse = [0.0];
         for (ranges, cache) in layout.layers.iter().zip(caches) {
-            norm(&mut normed, &mut inverse, &state, &weights[ranges.norm_attention.clone()], epsilon);
+            norm(
+                &mut normed,
+                &mut inverse,
+                &state,
+                &weights[ranges.norm_attention.clone()],
+                epsilon,
+            );
             let attended = self.attend_one(&weights[ranges.qkv.clone()], &normed, position, cache);
             let output = &weights[ranges.output.clone()];
             linear(&mut state, &attended, output, attended.len(), Write::Add);

@@ -71,7 +71,10 @@ impl Trainer {
     /// Loss on the first `documents` held-out documents, by workload.
     pub fn held_out(&self, documents: u64) -> Result<Vec<(Task, HeldOut)>> {
         let losses: Vec<HeldOut> = self.pool.install(|| {
-            (0..documents).into_par_iter().map(|index| self.document_loss(index)).collect::<Result<_>>()
+            (0..documents)
+                .into_par_iter()
+                .map(|index| self.document_loss(index))
+                .collect::<Result<_>>()
         })?;
         let of_task = |place: usize| losses.iter().skip(place).step_by(Task::ALL.len()).copied();
         let sum = |place| of_task(place).fold(HeldOut::default(), HeldOut::and);
@@ -121,7 +124,13 @@ impl Trainer {
         let text = network.continue_text(weights, &tokens, count, self.data.end, &mut tape);
         let trace = |window: &SkipWindow| GreedyTrace {
             task: prompt.task.clone(),
-            accepted: network.accepted(weights, &text, tokens.len(), window.start()..window.end(), &mut tape),
+            accepted: network.accepted(
+                weights,
+                &text,
+                tokens.len(),
+                window.start()..window.end(),
+                &mut tape,
+            ),
         };
         Ok(windows.iter().map(trace).collect())
     }

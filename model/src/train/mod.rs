@@ -176,7 +176,8 @@ impl Trainer {
     fn with_tokenizer(config: TrainConfig, tokenizer: Tokenizer, threads: usize) -> Result<Self> {
         config.check()?;
         let end = tokenizer.token_to_id(END_OF_TEXT);
-        let end = end.ok_or_else(|| Error::invalid("the tokenizer has no end-of-text token </s>"))?;
+        let end =
+            end.ok_or_else(|| Error::invalid("the tokenizer has no end-of-text token </s>"))?;
         let network = Network::new(&config.model, config.context, config.group());
         let data = Data {
             tokenizer,
@@ -195,7 +196,8 @@ impl Trainer {
             adam: Adam::new(&network.layout),
             lanes: (0..LANES.min(config.batch)).map(|_| lane()).collect(),
             step: 0,
-            pool: pool.map_err(|e| Error::invalid(format!("cannot start {threads} threads: {e}")))?,
+            pool: pool
+                .map_err(|e| Error::invalid(format!("cannot start {threads} threads: {e}")))?,
             config,
             network,
             data,
@@ -224,7 +226,15 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport> {
         self.pool.install(|| {
             self.lanes.par_iter_mut().enumerate().try_for_each(|(lane, room)| {
-                run_lane(&self.config, &self.network, &self.data, &self.weights, self.step, lane, room)
+                run_lane(
+                    &self.config,
+                    &self.network,
+                    &self.data,
+                    &self.weights,
+                    self.step,
+                    lane,
+                    room,
+                )
             })
         })?;
         self.step += 1;

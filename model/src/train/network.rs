@@ -226,7 +226,13 @@ impl Network {
     }
 
     /// Adds the gradient of all variables to `gradient`, after [`Network::losses`].
-    pub fn backward(&self, weights: &[f32], sample: &Sample, tape: &mut Tape, gradient: &mut [f32]) {
+    pub fn backward(
+        &self,
+        weights: &[f32],
+        sample: &Sample,
+        tape: &mut Tape,
+        gradient: &mut [f32],
+    ) {
         let geometry = self.geometry(sample);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
         let head = self.layout.embedding.clone();

@@ -51,7 +51,8 @@ fn gradients_are_derivatives() {
     network.backward(&weights, &sample, &mut tape, &mut gradient);
     for variable in &network.layout.variables {
         let range = variable.range.clone();
-        let norm = gradient[range.clone()].iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        let norm =
+            gradient[range.clone()].iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         assert!(norm > 1e-4, "{} receives no gradient", variable.name);
         let along = |step: f64| {
             let mut moved = weights.clone();
