@@ -135,9 +135,11 @@ pub struct Subject<'a> {
 /// Which plans to measure end to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plans {
-    /// Plain decoding, stock, and up to this many plans that the judge asks for.
+    /// Plain decoding, stock (now and then), and up to this many plans that the judge asks for, as
+    /// long as the time lasts; texts are shortened where that gives more blocks.
     Judged(usize),
-    /// Exactly these, plain decoding added where it is missing.
+    /// Exactly these, plain decoding added where it is missing, on every prompt once and at full
+    /// length, whatever the time budget.
     Exactly(Vec<Plan>),
 }
 

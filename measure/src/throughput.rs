@@ -22,12 +22,17 @@ const SHORTEST_TEXT: usize = 24;
 /// Tokens of a warm-up generation.
 const WARM_UP_TOKENS: usize = 12;
 
-/// Stage: blocks of all plans, until the judge is content or the time is spent.
+/// Stage: blocks of all plans. Plans that the judge asked for: until it is content or the time is
+/// spent. Plans that were asked for by name: every prompt once, however long that takes.
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
+    let (at_least, at_most) = match bench.request.plans {
+        Plans::Judged(_) => (2, ThroughputSample::CONFIRMATION_FROM),
+        Plans::Exactly(_) => (prompts.len(), prompts.len()),
+    };
     let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
-    let stop = blocks.run(bench, ThroughputSample::CONFIRMATION_FROM)?;
+    let stop = blocks.run(bench, at_least, at_most)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
         bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
@@ -44,7 +49,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
     let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
-    blocks.run(bench, usize::MAX)?;
+    blocks.run(bench, 2, usize::MAX)?;
     Ok(())
 }
 
@@ -137,25 +142,25 @@ impl Blocks {
             let tokens = one.tokens.len().saturating_sub(1).max(1);
             seconds_per_token += times * (one.seconds - one.prompt_seconds) / tokens as f64;
         }
+        if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &bench.request.plans) {
+            return Ok(bench.request.tokens);
+        }
         let left = (bench.deadline.0 - clock.now().0).max(0.0);
         let fitting = left / WANTED_BLOCKS as f64 / seconds_per_token.max(1e-9);
         let shortest = SHORTEST_TEXT.min(bench.request.tokens);
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    fn run(&mut self, bench: &mut Bench<'_>, at_most: usize) -> Result<Stop> {
+    fn run(&mut self, bench: &mut Bench<'_>, at_least: usize, at_most: usize) -> Result<Stop> {
         let seed = bench.request.seed.wrapping_add(self.offset as u64);
         let mut schedule = Schedule::new(self.plans.len(), Some(CONTROL), seed);
-        if let Some(stock) = self.plans.iter().position(|plan| *plan == Plan::Stock) {
+        let stock = self.plans.iter().position(|plan| *plan == Plan::Stock);
+        if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
             schedule = schedule.sample_every(stock, STOCK_PERIOD);
         }
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
-        let bounds = Bounds {
-            first_block: last.unwrap_or(0),
-            at_least: 2,
-            at_most,
-            deadline: bench.deadline,
-        };
+        let bounds =
+            Bounds { first_block: last.unwrap_or(0), at_least, at_most, deadline: bench.deadline };
         self.count = bounds.first_block;
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
