@@ -32,6 +32,7 @@ mod run;
 pub mod schedule;
 mod throughput;
 pub mod warning;
+mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
