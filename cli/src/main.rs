@@ -1,2 +1,20 @@
-//! The `s3d` command.
-fn main() {}
+//! The `s3d` command: parse, run, exit.
+
+mod args;
+mod commands;
+mod load;
+mod locate;
+mod progress;
+mod resolve;
+mod terminal;
+mod usage;
+mod what_if;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse() {
+        Ok(cli) => terminal::exit(commands::dispatch(cli.command)),
+        Err(code) => code,
+    }
+}

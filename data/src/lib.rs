@@ -19,6 +19,8 @@ mod error;
 pub mod journal;
 pub mod plan;
 pub mod profile;
+pub mod prompt;
+pub mod published;
 pub mod recommendation;
 pub mod run;
 pub mod store;
@@ -31,6 +33,7 @@ pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio,
 pub use profile::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
 };
+pub use prompt::{Prompt, load_prompts};
 pub use recommendation::{
     AcceptancePoint, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,
@@ -38,4 +41,4 @@ pub use recommendation::{
 pub use run::{
     Cache, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
 };
-pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Seconds};
+pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Seconds, Share};

@@ -71,6 +71,18 @@ impl fmt::Display for FlopsPerSecond {
     }
 }
 
+/// A fraction of 1, written in percent: `Share(0.0132)` is `1.3 %`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Share(pub f64);
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = f.precision().unwrap_or(if self.0.abs() < 0.0995 { 1 } else { 0 });
+        write!(f, "{:.decimals$} %", self.0 * 100.0)
+    }
+}
+
 /// A value with about three significant digits, never in exponent form.
 fn three_digits(value: f64) -> String {
     let magnitude = value.abs();
@@ -212,6 +224,8 @@ mod tests {
     fn display_scales() {
         assert_eq!(Seconds(0.00234).to_string(), "2.34 ms");
         assert_eq!(Seconds(3.1e-5).to_string(), "31.0 us");
+        assert_eq!(Share(0.0132).to_string(), "1.3 %");
+        assert_eq!(Share(0.83).to_string(), "83 %");
         assert_eq!(Bytes(150 * 1024 * 1024).to_string(), "150 MiB");
         assert_eq!(BytesPerSecond(25.3e9).to_string(), "25.3 GB/s");
         assert_eq!(Estimate::new(1.834, 1.75, 1.91).to_string(), "1.83 [1.75, 1.91]");

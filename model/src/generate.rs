@@ -123,7 +123,7 @@ impl<'m> Generation<'m> {
     /// # Errors
     /// When a pass fails.
     pub fn finish(mut self) -> Result<Vec<u32>> {
-        while let Some(step) = self.next() {
+        for step in self.by_ref() {
             step?;
         }
         Ok(self.committed.split_off(self.prompt))

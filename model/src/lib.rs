@@ -24,6 +24,7 @@
 //! ```
 
 pub mod config;
+pub mod corpus;
 pub mod draft;
 mod embedding;
 mod error;
@@ -38,6 +39,7 @@ mod observe;
 pub mod ops;
 pub mod shadow;
 pub mod tokenizer;
+pub mod train;
 pub mod transformer;
 pub mod verify;
 pub mod weights;

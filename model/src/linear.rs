@@ -38,7 +38,7 @@ impl Linear {
         let zeros = vec![0.0; inputs];
         let packed = pack(outputs, inputs, |o| {
             let neuron = o / (2 * LANES) * LANES + o % LANES;
-            let half = if o / LANES % 2 == 0 { gate } else { up };
+            let half = if (o / LANES).is_multiple_of(2) { gate } else { up };
             half.get(neuron * inputs..(neuron + 1) * inputs).unwrap_or(&zeros)
         });
         Self::from_packed(packed, inputs, outputs, LinearKind::SwiGlu, device)

@@ -1,1 +1,45 @@
 //! Results to figures, tables and one page.
+//!
+//! A [`ReportInput`] goes in: records as they are, and numbers that `simulator` computed. Out come
+//! figures and tables as data ([`figures::all`], [`tables::all`]), the verdict in words ([`Verdict`]),
+//! and files ([`write_report`]). Nothing is computed here that is not needed to place ink, nothing is
+//! printed, and nothing here knows an engine: a run made on another machine is reported on any.
+//!
+//! ```
+//! use s3d_reports::format::text;
+//! use s3d_reports::table::{Cell, Column, Table};
+//! let table = Table::new("t", "Speed", vec![Column::new("plan"), Column::unit("speed", "tokens/s")])
+//!     .rows([vec![Cell::text("3..9:4"), Cell::Number(56.1, 1)]]);
+//! assert_eq!(text::table(&table, 80), "plan    speed (tokens/s)\n------  ----------------\n3..9:4              56.1\n");
+//! ```
+
+pub mod baseline;
+pub mod chart;
+mod error;
+pub mod figure;
+pub mod figures;
+pub mod format;
+mod frame;
+pub mod input;
+mod legend;
+pub mod made;
+mod marks;
+pub mod page;
+pub mod palette;
+pub mod report;
+mod scale;
+pub mod scene;
+pub mod table;
+pub mod tables;
+pub mod verdict;
+mod what_if;
+
+pub use error::{Error, Result};
+pub use figure::Figure;
+pub use input::{
+    AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, Sample,
+    TrainingPoint, WaterfallStep, WhatIf,
+};
+pub use report::write_report;
+pub use table::Table;
+pub use verdict::Verdict;

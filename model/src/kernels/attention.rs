@@ -322,19 +322,20 @@ impl HeadTask<'_> {
             };
             // SAFETY: as in `scores`; the queries `first..first + count` fit into `scratch.out`.
             unsafe { multiply(isa, count, panels, cached) };
-            for q in 0..count {
+            for (q, &sum) in sums[..count].iter().enumerate() {
+                let weighted = &mut scratch.out[q * channels..][..channels];
                 let own = Operands {
                     x: scratch.scores[(first + q) * score_row + position..].as_ptr(),
                     w: scratch.values.as_ptr(),
                     w_panel: self.block.rows * LANES,
                     depth: (first + q) / self.group() + 1,
-                    out: scratch.out[q * channels..].as_mut_ptr(),
+                    out: weighted.as_mut_ptr(),
                     resume: true,
                     ..cached
                 };
                 // SAFETY: as above, one query, the own keys it sees.
                 unsafe { multiply(isa, 1, panels, own) };
-                self.store(first + q, &scratch.out[q * channels..], sums[q], out);
+                self.store(first + q, weighted, sum, out);
             }
         }
     }

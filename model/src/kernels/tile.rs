@@ -187,6 +187,7 @@ unsafe fn portable(rows: usize, panels: usize, op: &Operands) {
 use x86::{avx2, avx512};
 
 #[cfg(target_arch = "x86_64")]
+#[expect(clippy::needless_range_loop, reason = "loops of constant length over registers")]
 mod x86 {
     //! The tile with vector instructions. Arrays of constant size stay in registers.
 
@@ -216,12 +217,14 @@ mod x86 {
     /// As for [`super::multiply`], with AVX-512F.
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn avx512<const R: usize, const P: usize>(op: &Operands) {
-        match (op.interleaved && op.x_row == R, op.prefetch) {
-            // SAFETY: the caller's promise, passed on.
-            (true, _) => unsafe { avx512_rows::<R, P, true, false>(op) },
-            (false, false) if !op.interleaved => unsafe { avx512_rows::<R, P, false, false>(op) },
-            (false, true) if !op.interleaved => unsafe { avx512_rows::<R, P, false, true>(op) },
-            _ => unsafe { super::portable(R, P, op) },
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match (op.interleaved, op.prefetch) {
+                (true, _) if op.x_row == R => avx512_rows::<R, P, true, false>(op),
+                (true, _) => super::portable(R, P, op),
+                (false, false) => avx512_rows::<R, P, false, false>(op),
+                (false, true) => avx512_rows::<R, P, false, true>(op),
+            }
         }
     }
 
@@ -269,12 +272,14 @@ mod x86 {
     /// As for [`super::multiply`], with AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn avx2<const R: usize, const P: usize>(op: &Operands) {
-        match (op.interleaved && op.x_row == R, op.prefetch) {
-            // SAFETY: the caller's promise, passed on.
-            (true, _) => unsafe { avx2_rows::<R, P, true, false>(op) },
-            (false, false) if !op.interleaved => unsafe { avx2_rows::<R, P, false, false>(op) },
-            (false, true) if !op.interleaved => unsafe { avx2_rows::<R, P, false, true>(op) },
-            _ => unsafe { super::portable(R, P, op) },
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match (op.interleaved, op.prefetch) {
+                (true, _) if op.x_row == R => avx2_rows::<R, P, true, false>(op),
+                (true, _) => super::portable(R, P, op),
+                (false, false) => avx2_rows::<R, P, false, false>(op),
+                (false, true) => avx2_rows::<R, P, false, true>(op),
+            }
         }
     }
 

@@ -1,0 +1,414 @@
+//! What was typed: the command line as clap reads it. What it means is resolved in `resolve.rs`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use s3d_data::{Bytes, Drafting, Seconds};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measure self-speculative decoding (S3D) of a model on this machine, choose which layers to skip
+/// and how many tokens to draft, and say how sure that is.
+#[derive(Debug, Parser)]
+#[command(name = "s3d", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Reads the command line; help, version and complaints are printed here, with their exit code.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| match error.print() {
+        Ok(()) => ExitCode::from(error.exit_code() as u8),
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The whole job: measure, fit, choose, check the choice, report
+    Run(RunArgs),
+    /// Measure some kinds of observation into a run directory
+    Measure(MeasureArgs),
+    /// Fit acceptance curves and cost laws to a run directory
+    Fit(FitArgs),
+    /// Choose skip window and predictors, from a run directory or from numbers
+    Optimize(OptimizeArgs),
+    /// Judge the predictions of a run directory: error, coverage, regret, waterfall
+    Validate(ValidateArgs),
+    /// What if: expected tokens and speedup from numbers on the command line
+    Simulate(SimulateArgs),
+    /// Write page, figures and tables of a run directory
+    Report(ReportArgs),
+    /// The published tables beside what the model says
+    Paper(PaperArgs),
+    /// The choice of a run directory in the forms other engines read
+    Export(ExportArgs),
+    /// Decode with S3D, stream the text, print speed and speedup
+    Generate(GenerateArgs),
+    /// Train a model for simultaneous drafting
+    Train(TrainArgs),
+    /// Shape and memory of a model, its logits, or what a run directory holds
+    Inspect(InspectArgs),
+    /// The machine: bandwidth, multiply-add rate, and what would make measuring better
+    Doctor(DoctorArgs),
+    /// Measures peak memory of a child process
+    #[command(hide = true)]
+    MemoryChild(MemoryChildArgs),
+}
+
+/// Which model, and how it runs.
+#[derive(Debug, Args, Clone)]
+pub struct ModelArgs {
+    /// A Hugging Face checkpoint folder, or the name of a shipped model
+    #[arg(long, value_name = "DIR|NAME", default_value = "story")]
+    pub model: String,
+    /// Where to run: cpu
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Precision of the weights as they run
+    #[arg(long, default_value = "f32")]
+    pub dtype: String,
+    /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped model, else 1]
+    #[arg(long, value_name = "N")]
+    pub widen: Option<usize>,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// What is measured and for how long.
+#[derive(Debug, Args, Clone)]
+pub struct BudgetArgs {
+    /// Folder of the run directory
+    #[arg(long, value_name = "DIR", default_value = "s3d-out")]
+    pub out: PathBuf,
+    /// Time for measuring, such as 120s or 5m
+    #[arg(long, value_name = "TIME", default_value = "120s")]
+    pub time_budget: Seconds,
+    /// Context that the choice is made for, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+    /// Largest number of predictors looked at
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub gamma_max: usize,
+    /// Prompts, one JSON object with "text" (and "task", "id") a line [default: the model's own]
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub prompts: Option<PathBuf>,
+    /// Use the first N prompts
+    #[arg(long, value_name = "N")]
+    pub prompt_count: Option<usize>,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// How a result is printed.
+#[derive(Debug, Args, Clone)]
+pub struct OutputArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the result as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+}
+
+/// `s3d run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Memory that the choice must fit, such as 8GiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory_budget: Option<Bytes>,
+    /// Start over where the folder holds a run
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A kind of observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Latency,
+    Acceptance,
+    Memory,
+    Throughput,
+}
+
+/// `s3d measure`
+#[derive(Debug, Args)]
+pub struct MeasureArgs {
+    /// What to measure
+    #[arg(required = true, value_enum)]
+    pub kinds: Vec<Kind>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Plans, separated by commas: plain, stock, 4..8:3, seq:4..8:3, set=FILE:3; or all, or @FILE
+    #[arg(long, value_name = "PLANS")]
+    pub plans: Option<String>,
+    /// Output tokens per prompt
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+    /// Keep the draft's confidence at every position
+    #[arg(long)]
+    pub confidence: bool,
+    /// Start over where the folder holds a run
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `s3d fit`
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    /// Run directory
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// An acceptance curve in words and numbers.
+#[derive(Debug, Args, Clone)]
+pub struct CurveArgs {
+    /// Family: power, superellipse, exponential, decay or logistic
+    #[arg(long, value_name = "FAMILY")]
+    pub curve: Option<String>,
+    /// Shape parameter U of power, superellipse, exponential and decay
+    #[arg(long, value_name = "U")]
+    pub u: Option<f64>,
+    /// Centre of logistic
+    #[arg(long)]
+    pub centre: Option<f64>,
+    /// Slope of logistic
+    #[arg(long)]
+    pub slope: Option<f64>,
+    /// Ceiling: one for all predictors, or one per predictor
+    #[arg(long, value_delimiter = ',', value_name = "A0")]
+    pub ceiling: Vec<f64>,
+}
+
+/// `s3d optimize`
+#[derive(Debug, Args)]
+pub struct OptimizeArgs {
+    /// Run directory
+    pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Memory that the choice must fit, such as 8GiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory_budget: Option<Bytes>,
+    /// Context that the choice is made for, in tokens [default: the run's]
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+    /// Largest number of predictors
+    #[arg(long, value_name = "N")]
+    pub gamma_max: Option<usize>,
+    /// Layers of a model that was not measured
+    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    pub layers: Option<usize>,
+    #[command(flatten)]
+    pub curve: CurveArgs,
+    /// Costs of passes (TOML) of a model that was not measured
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dir")]
+    pub costs: Option<PathBuf>,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `s3d validate`
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Run directory
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Whether times hold the prompt pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PromptPass {
+    Include,
+    Exclude,
+}
+
+/// `s3d simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Layers of the model
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Layers skipped while drafting
+    #[arg(long, value_name = "N")]
+    pub skip: Option<usize>,
+    /// Tokens drafted per iteration
+    #[arg(long, value_name = "N")]
+    pub predictors: Option<usize>,
+    /// Acceptance rates: one for all predictors, or one per predictor
+    #[arg(long, value_delimiter = ',', value_name = "RATES", conflicts_with = "curve")]
+    pub alphas: Vec<f64>,
+    #[command(flatten)]
+    pub curve: CurveArgs,
+    /// How drafts are made: simultaneous or sequential [default: the traces', else simultaneous]
+    #[arg(long)]
+    pub drafting: Option<Drafting>,
+    /// Costs of passes (TOML)
+    #[arg(long, value_name = "FILE.toml")]
+    pub costs: Option<PathBuf>,
+    /// Traces (JSONL), replayed instead of acceptance rates
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["alphas", "curve"])]
+    pub traces: Option<PathBuf>,
+    /// Draft exactly as many tokens as will be accepted
+    #[arg(long, requires = "traces")]
+    pub oracle: bool,
+    /// Sequences decoded together
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
+    /// Whether both times hold the prompt pass
+    #[arg(long, value_enum, default_value = "include")]
+    pub prompt_pass: PromptPass,
+    /// Committed tokens at which passes are charged, without traces
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `s3d report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run directories; several are compared
+    #[arg(required = true)]
+    pub dirs: Vec<PathBuf>,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `s3d paper`
+#[derive(Debug, Args)]
+pub struct PaperArgs {
+    /// Run directories whose measured rows stand beside the published ones
+    #[arg(long = "run", value_name = "DIR")]
+    pub runs: Vec<PathBuf>,
+    /// A CSV with further published figures (columns of data/published/beagle_a10g.csv)
+    #[arg(long, value_name = "FILE.csv")]
+    pub figures: Option<PathBuf>,
+    /// Folder for page, figures and tables
+    #[arg(long, value_name = "DIR", default_value = "s3d-paper")]
+    pub out: PathBuf,
+}
+
+/// `s3d export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Run directory
+    pub dir: PathBuf,
+}
+
+/// `s3d generate`
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The text to continue
+    #[arg(long)]
+    pub prompt: String,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model]
+    #[arg(long, conflicts_with = "run")]
+    pub plan: Option<String>,
+    /// Take the plan that this run directory chose
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Output tokens
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+    /// Stop when the text ends with this
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Print the result as JSON instead of streaming the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `s3d train`
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// What to train from nothing: story
+    #[arg(long, value_name = "NAME", default_value = "story")]
+    pub preset: String,
+    /// Folder for the trained model
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Optimizer steps [default: the preset's]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// Save a resumable checkpoint every N steps
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub checkpoint_every: usize,
+    /// Seed of corpus, weights and batches
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `s3d inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A checkpoint folder, the name of a shipped model, or a run directory
+    #[arg(value_name = "MODEL|DIR", default_value = "story")]
+    pub target: String,
+    /// Print the full-depth logits after the last of these token ids
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    pub logits: Vec<u32>,
+    /// Context for the memory table, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `s3d doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The hidden child of the memory measurement.
+#[derive(Debug, Args)]
+pub struct MemoryChildArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Context in tokens
+    #[arg(long)]
+    pub context: usize,
+    /// Widest pass
+    #[arg(long)]
+    pub width: usize,
+}

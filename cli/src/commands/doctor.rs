@@ -1,0 +1,62 @@
+//! `s3d doctor`: the machine, its measured rates, and what would make measuring better.
+
+use crate::args::DoctorArgs;
+use crate::{resolve, terminal};
+use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Machine, Seconds};
+use s3d_measure::{SystemClock, diagnose, machine, probe};
+use s3d_model::LoadOptions;
+use serde_json::json;
+
+/// Time for the two probes together.
+const PROBE_TIME: Seconds = Seconds(6.0);
+
+/// Describes and probes this machine.
+pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
+    let threads = resolve::threads(args.threads)?;
+    let clock = SystemClock::new(&LoadOptions::default().device);
+    let mut machine = machine::describe();
+    probe::measure_rates(&mut machine, threads, &clock, PROBE_TIME);
+    let advice: Vec<String> = diagnose::before_measuring(&machine, threads, &clock)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if args.json {
+        return terminal::json(
+            &json!({ "machine": machine, "threads": threads, "advice": advice }),
+        );
+    }
+    terminal::result(&text(&machine, threads, &advice))
+}
+
+fn text(machine: &Machine, threads: usize, advice: &[String]) -> String {
+    let caches: Vec<String> = machine
+        .caches
+        .iter()
+        .map(|cache| {
+            format!("L{} {} {}", cache.level, cache.kind.to_lowercase(), Bytes(cache.bytes))
+        })
+        .collect();
+    let bandwidth = machine.read_bytes_per_s.map(|rate| BytesPerSecond(rate).to_string());
+    let rate = machine.flops_per_s.map(|rate| FlopsPerSecond(rate).to_string());
+    let unknown = || "unknown".to_string();
+    let rows = [
+        ("processor", machine.model.clone()),
+        ("cores", format!("{} ({threads} used)", machine.cores)),
+        ("instructions", machine.features.clone()),
+        ("memory", Bytes(machine.memory_bytes).to_string()),
+        ("caches", caches.join(", ")),
+        ("system", machine.system.clone()),
+        ("governor", machine.governor.clone().unwrap_or_else(unknown)),
+        ("load", machine.load.map_or_else(unknown, |load| format!("{load:.2}"))),
+        ("read bandwidth", bandwidth.unwrap_or_else(unknown)),
+        ("multiply-add rate", rate.unwrap_or_else(unknown)),
+    ];
+    let mut lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
+    lines.push(String::new());
+    match advice {
+        [] => lines.push("Nothing to improve: this machine is fit for measuring.".into()),
+        advice => lines.extend(advice.iter().map(|a| format!("- {a}"))),
+    }
+    lines.join("\n")
+}

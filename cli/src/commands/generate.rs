@@ -1,0 +1,185 @@
+//! `s3d generate`: decode with S3D, stream the text, print speed and speedup over plain decoding.
+
+use crate::args::GenerateArgs;
+use crate::load::{self, Loaded};
+use crate::usage::{or_usage, usage};
+use crate::{resolve, terminal};
+use anyhow::Context;
+use s3d_data::{Plan, RunDir};
+use s3d_measure::{Clock, SystemClock};
+use s3d_model::{Event, Generation, Limits, Observer, Tokenizer};
+use serde::Serialize;
+
+/// Streams the text by the plan, then decodes the same plainly and compares.
+pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
+    let loaded = load::model(&args.model)?;
+    let tokenizer = loaded.model.tokenizer().with_context(|| {
+        format!("{}: no tokenizer.json, which text needs", loaded.folder.display())
+    })?;
+    let plan = plan(args, &loaded)?;
+    let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };
+    let prompt = tokenizer.encode(&args.prompt)?;
+    if prompt.is_empty() {
+        return Err(usage("--prompt: expected some text, found none"));
+    }
+    let job = Job { loaded: &loaded, tokenizer, prompt, limits };
+    job.warm_up()?;
+    if !args.json {
+        terminal::stream(&args.prompt)?;
+    }
+    let drafted = job.decode(&plan, !args.json)?;
+    let plain = job.decode(&Plan::Plain, false)?;
+    anyhow::ensure!(
+        plan == Plan::Stock || drafted.tokens == plain.tokens,
+        "plan {plan} gave another text than plain decoding; please report the model and the prompt"
+    );
+    show(&Outcome::new(&plan, &drafted, &plain), args.json)
+}
+
+/// The plan of the flags, of a run directory, or the one recorded with the model.
+fn plan(args: &GenerateArgs, loaded: &Loaded) -> anyhow::Result<Plan> {
+    let plan = match (&args.plan, &args.run) {
+        (Some(text), _) => or_usage("--plan", text.parse())?,
+        (None, Some(dir)) => chosen(&RunDir::new(dir))?,
+        (None, None) => recorded(loaded)?,
+    };
+    resolve::fits(&plan, loaded.model.shape().layers)?;
+    Ok(plan)
+}
+
+/// What a run chose: its plan, or plain decoding where it advises not to speculate.
+fn chosen(dir: &RunDir) -> anyhow::Result<Plan> {
+    let recommendation = dir.load_recommendation()?;
+    match recommendation.choice {
+        Some(choice) if recommendation.speculate => Ok(choice.plan),
+        _ => Ok(Plan::Plain),
+    }
+}
+
+fn recorded(loaded: &Loaded) -> anyhow::Result<Plan> {
+    match loaded.model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref()) {
+        Some(text) => Ok(text.parse()?),
+        None => {
+            Err(usage("--plan: expected a plan, since the model records none; try seq:LAYERS:3"))
+        }
+    }
+}
+
+/// One text to decode, however often.
+struct Job<'a> {
+    loaded: &'a Loaded,
+    tokenizer: &'a Tokenizer,
+    prompt: Vec<u32>,
+    limits: Limits,
+}
+
+/// A decoded text and its time.
+struct Decoded {
+    tokens: Vec<u32>,
+    steps: usize,
+    seconds: f64,
+}
+
+/// Notes when the prompt pass ended: speed counts what comes after it.
+struct PromptEnd<'a> {
+    clock: &'a SystemClock,
+    seconds: Option<f64>,
+}
+
+impl Observer for PromptEnd<'_> {
+    fn event(&mut self, event: Event) {
+        if event == Event::PromptDone {
+            self.seconds = Some(self.clock.now().0);
+        }
+    }
+}
+
+impl Job<'_> {
+    /// A few plain steps, so that the first timed pass finds memory mapped and threads awake.
+    fn warm_up(&self) -> anyhow::Result<()> {
+        let mut silent = s3d_model::Silent;
+        let limits = Limits::tokens(8);
+        Generation::new(&self.loaded.model, &self.prompt, &Plan::Plain, limits, &mut silent)?
+            .finish()?;
+        Ok(())
+    }
+
+    fn decode(&self, plan: &Plan, stream: bool) -> anyhow::Result<Decoded> {
+        let clock = SystemClock::new(&self.loaded.options.device);
+        let mut watch = PromptEnd { clock: &clock, seconds: None };
+        let mut text = self.tokenizer.stream();
+        let (mut tokens, mut steps) = (Vec::new(), 0);
+        let generation = Generation::new(
+            &self.loaded.model,
+            &self.prompt,
+            plan,
+            self.limits.clone(),
+            &mut watch,
+        )?;
+        for step in generation {
+            let step = step?;
+            if stream {
+                terminal::stream(&text.push(&step.tokens)?)?;
+            }
+            tokens.extend(step.tokens);
+            steps += 1;
+        }
+        let seconds = clock.now().0 - watch.seconds.unwrap_or(0.0);
+        if stream {
+            terminal::stream(&format!("{}\n", text.finish()?))?;
+        }
+        Ok(Decoded { tokens, steps: steps - 1, seconds })
+    }
+}
+
+/// What is said of a generation. Times leave out the prompt pass and its token.
+#[derive(Serialize)]
+struct Outcome {
+    plan: Plan,
+    tokens: usize,
+    iterations: usize,
+    tokens_per_iteration: Option<f64>,
+    tokens_per_s: Option<f64>,
+    plain_tokens_per_s: Option<f64>,
+    speedup: Option<f64>,
+    token_ids: Vec<u32>,
+}
+
+impl Outcome {
+    fn new(plan: &Plan, drafted: &Decoded, plain: &Decoded) -> Self {
+        let after_prompt = drafted.tokens.len().saturating_sub(1);
+        let per = |count: f64| (after_prompt > 0).then(|| after_prompt as f64 / count);
+        Self {
+            plan: plan.clone(),
+            tokens: drafted.tokens.len(),
+            iterations: drafted.steps,
+            tokens_per_iteration: per(drafted.steps as f64),
+            tokens_per_s: per(drafted.seconds),
+            plain_tokens_per_s: per(plain.seconds),
+            speedup: per(1.0).map(|_| plain.seconds / drafted.seconds),
+            token_ids: drafted.tokens.clone(),
+        }
+    }
+}
+
+fn show(outcome: &Outcome, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return terminal::json(outcome);
+    }
+    let (Some(rate), Some(plain), Some(speedup), Some(tau)) = (
+        outcome.tokens_per_s,
+        outcome.plain_tokens_per_s,
+        outcome.speedup,
+        outcome.tokens_per_iteration,
+    ) else {
+        terminal::note("one token; too short to time");
+        return Ok(());
+    };
+    terminal::note(&format!(
+        "\nplan {}: {} tokens at {rate:.1} tokens/s, {speedup:.2} times plain decoding \
+         ({plain:.1} tokens/s); {tau:.2} tokens per iteration; same text as plain decoding. \
+         One text, timed once: 's3d run' gives intervals.",
+        outcome.plan, outcome.tokens
+    ));
+    Ok(())
+}

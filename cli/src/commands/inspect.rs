@@ -1,0 +1,166 @@
+//! `s3d inspect`: shape and memory of a model, its logits, or what a run directory holds.
+
+use crate::args::InspectArgs;
+use crate::{load, locate, terminal};
+use anyhow::Context;
+use s3d_data::{Drafting, ModelShape, RunDir};
+use s3d_model::{ModelConfig, Silent};
+use s3d_simulator::memory::{Load, Memory, Method, WeightFormat, memory};
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+
+/// Precisions whose memory is shown.
+const FORMATS: [(&str, WeightFormat); 5] = [
+    ("f32", WeightFormat::F32),
+    ("f16", WeightFormat::Half),
+    ("q8_0", WeightFormat::Q8_0),
+    ("q4_k", WeightFormat::Q4K),
+    ("q4_0", WeightFormat::Q4_0),
+];
+
+/// Inspects a run directory, or a model.
+pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+    let path = Path::new(&args.target);
+    if path.join("run.json").is_file() {
+        return inspect_run(path, args.json);
+    }
+    match args.logits.is_empty() {
+        true => inspect_model(args),
+        false => logits(args),
+    }
+}
+
+/// Memory of a model at one precision.
+#[derive(Serialize)]
+struct Row {
+    dtype: &'static str,
+    #[serde(flatten)]
+    memory: Memory,
+}
+
+fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
+    let (folder, _) = locate::model(&args.target)?;
+    let shape = ModelConfig::load(&folder)?.shape();
+    let width = shape.masks + 2;
+    let rows: Vec<Row> = FORMATS
+        .iter()
+        .map(|&(dtype, format)| Row {
+            dtype,
+            memory: memory(
+                &shape,
+                format,
+                Load { context: args.context, width, batch: 1 },
+                &Method::S3d { predictors: shape.masks + 1 },
+            ),
+        })
+        .collect();
+    if args.json {
+        return terminal::json(&json!({
+            "path": folder, "shape": shape, "parameters": shape.parameters(),
+            "context": args.context, "memory": rows,
+        }));
+    }
+    terminal::result(&format!(
+        "{}\n\n{}",
+        shape_text(&folder, &shape),
+        memory_text(&rows, args.context)
+    ))
+}
+
+fn shape_text(folder: &Path, shape: &ModelShape) -> String {
+    let tied = if shape.tied { "tied" } else { "untied" };
+    let masks = match shape.masks {
+        0 => "none: sequential drafting only; simultaneous drafting needs training".to_string(),
+        masks => format!("{masks}: simultaneous drafting of up to {} tokens", masks + 1),
+    };
+    format!(
+        "{}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
+         ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}\n  parameters    {}",
+        folder.display(),
+        shape.layers,
+        shape.hidden,
+        shape.intermediate,
+        shape.heads,
+        shape.head_dim,
+        shape.kv_heads,
+        shape.vocab,
+        shape.parameters(),
+    )
+}
+
+fn memory_text(rows: &[Row], context: usize) -> String {
+    let mut text = format!(
+        "Memory at context {context}, computed from the shape\n  {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
+        "dtype", "weights", "KV cache", "activations", "masks", "peak"
+    );
+    for Row { dtype, memory } in rows {
+        let parts = [
+            memory.weights_bytes,
+            memory.kv_cache_bytes,
+            memory.activations_bytes,
+            memory.method_bytes,
+            memory.peak_bytes,
+        ];
+        text += &format!("\n  {dtype:<6}");
+        for part in parts {
+            text += &format!("{:>12}", part.to_string());
+        }
+    }
+    text
+}
+
+fn logits(args: &InspectArgs) -> anyhow::Result<()> {
+    let model = load::plain(&args.target)?;
+    let vocab = model.shape().vocab;
+    if let Some(id) = args.logits.iter().find(|id| **id as usize >= vocab) {
+        return Err(crate::usage::usage(format!(
+            "--logits: expected token ids below the vocabulary's {vocab}, found {id}"
+        )));
+    }
+    let mut cache = model.new_cache(args.logits.len())?;
+    let logits = model.full_pass(&args.logits, &mut cache, &mut Silent)?;
+    let rows = logits.to_vec2::<f32>()?;
+    let last = rows.last().context("a pass over at least one token has logits")?;
+    if args.json {
+        return terminal::json(&json!({ "logits": last }));
+    }
+    let lines: Vec<String> =
+        last.iter().enumerate().map(|(id, logit)| format!("{id}\t{logit}")).collect();
+    terminal::result(&lines.join("\n"))
+}
+
+fn inspect_run(path: &Path, as_json: bool) -> anyhow::Result<()> {
+    let run = RunDir::new(path).load()?;
+    let seen = &run.observations;
+    let traces = |drafting| seen.traces.iter().filter(move |t| t.drafting == Some(drafting));
+    let positions = |drafting| traces(drafting).map(|t| t.tokens()).sum::<usize>();
+    let counts = json!({
+        "latency_samples": seen.latency.len(),
+        "traces": seen.traces.len(),
+        "positions_simultaneous": positions(Drafting::Simultaneous),
+        "positions_sequential": positions(Drafting::Sequential),
+        "generations": seen.throughput.len(),
+        "memory_records": seen.memory.len(),
+        "near_ties": seen.near_ties.len(),
+    });
+    if as_json {
+        return terminal::json(&json!({ "header": run.header, "counts": counts }));
+    }
+    let header = &run.header;
+    let mut text = format!(
+        "{}\n  model    {} at {}, widened x{}\n  device   {} ({} threads)\n  started  {}\n  ended    {}",
+        path.display(),
+        header.model.name,
+        header.dtype,
+        header.widen,
+        header.device,
+        header.threads,
+        header.started,
+        header.ended.as_deref().unwrap_or("not finished; run again to continue"),
+    );
+    for (name, count) in counts.as_object().into_iter().flatten() {
+        text += &format!("\n  {count:>7} {}", name.replace('_', " "));
+    }
+    terminal::result(&text)
+}

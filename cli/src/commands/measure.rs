@@ -1,0 +1,78 @@
+//! `s3d measure`: some kinds of observation into a run directory.
+
+use crate::args::{Kind, MeasureArgs};
+use crate::job::Job;
+use crate::judge::SimulatorJudge;
+use crate::progress::Bar;
+use crate::{resolve, terminal};
+use s3d_data::{Drafting, Plan, Skip};
+use s3d_measure::{Plans, Request, Stage};
+use std::collections::BTreeSet;
+
+/// Measures the kinds asked for.
+pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
+    let mut job = Job::new(&args.model, &args.budget, None, args.force)?;
+    let layers = job.loaded.model.shape().layers;
+    let plans = match &args.plans {
+        Some(text) => Some(resolve::plans(text, layers, args.budget.gamma_max)?),
+        None => None,
+    };
+    narrow(&mut job.request, args, plans);
+    // Traces must replay what the generations beside them do, to the iteration: so they are taken on
+    // the model as it runs, not on the one before widening.
+    job.narrow = None;
+    let mut bar = Bar::new(args.budget.quiet);
+    let mut judge = SimulatorJudge::new(&job.request);
+    let outcome = s3d_measure::measure(
+        job.subject(),
+        &job.request,
+        &job.out,
+        &job.clock,
+        &mut judge,
+        &mut bar,
+    );
+    bar.clear();
+    let run = outcome?.run;
+    for warning in &run.header.warnings {
+        terminal::note(&format!("warning: {warning}"));
+    }
+    let seen = &run.observations;
+    terminal::result(&format!(
+        "{}: {} latency samples, {} traces, {} generations, {} memory records",
+        job.out.root().display(),
+        seen.latency.len(),
+        seen.traces.len(),
+        seen.throughput.len(),
+        seen.memory.len()
+    ))
+}
+
+/// Leaves of the whole job what was asked for.
+fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
+    request.stages = args
+        .kinds
+        .iter()
+        .map(|kind| match kind {
+            Kind::Latency => Stage::Latency,
+            Kind::Acceptance => Stage::Acceptance,
+            Kind::Memory => Stage::Memory,
+            Kind::Throughput => Stage::Throughput,
+        })
+        .collect();
+    if request.wants(Stage::Latency) {
+        request.stages.insert(0, Stage::Probe);
+    }
+    request.tokens = args.tokens;
+    request.confidence = args.confidence;
+    if args.budget.prompt_count.is_some() {
+        request.positions = usize::MAX; // every prompt asked for
+    }
+    if let Some(plans) = plans {
+        let drafts = || plans.iter().filter_map(Plan::draft);
+        let skips: BTreeSet<Skip> = drafts().map(|plan| plan.skip.clone()).collect();
+        let draftings: BTreeSet<Drafting> = drafts().map(|plan| plan.drafting).collect();
+        request.skips = skips.into_iter().collect();
+        request.draftings = draftings.into_iter().collect();
+        request.plans = Plans::Exactly(plans);
+    }
+}

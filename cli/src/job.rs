@@ -1,0 +1,144 @@
+//! A measuring job: flags into a request, with the prompts and the provenance of its header.
+
+use crate::args::{BudgetArgs, ModelArgs};
+use crate::load::Loaded;
+use crate::usage::usage;
+use crate::{load, resolve};
+use anyhow::Context;
+use s3d_data::{Bytes, Prompt, RunDir, load_prompts};
+use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
+use s3d_model::Model;
+use std::path::{Path, PathBuf};
+
+/// All that measuring needs, loaded and checked.
+pub struct Job {
+    /// The model as it runs.
+    pub loaded: Loaded,
+    /// The model before widening, where it was widened.
+    pub narrow: Option<Model>,
+    /// What to measure.
+    pub request: Request,
+    /// Where to.
+    pub out: RunDir,
+    /// The clock.
+    pub clock: SystemClock,
+}
+
+impl Job {
+    /// Resolves the flags into the whole job's request; commands narrow it down.
+    ///
+    /// # Errors
+    /// Wrong flags, a model or prompts that do not load, an output folder that cannot be made.
+    pub fn new(
+        model: &ModelArgs,
+        budget: &BudgetArgs,
+        memory_budget: Option<Bytes>,
+        force: bool,
+    ) -> anyhow::Result<Self> {
+        resolve::budget(budget)?;
+        let loaded = load::model(model)?;
+        let out = RunDir::new(&budget.out);
+        prepare(&out, force)?;
+        let narrow = load::before_widening(&loaded)?;
+        let prompts = prompts(&loaded, budget)?;
+        let provenance = provenance(model, &loaded, memory_budget);
+        let layers = loaded.model.shape().layers;
+        let mut request = Request::whole_job(layers, prompts, provenance);
+        request.gamma_max = budget.gamma_max;
+        request.context = budget.context;
+        request.threads = loaded.options.threads;
+        request.seed = budget.seed;
+        request.time_budget = budget.time_budget;
+        request.memory_child = Some(memory_child(model, &loaded, &request)?);
+        let clock = SystemClock::new(&loaded.options.device);
+        Ok(Self { loaded, narrow, request, out, clock })
+    }
+
+    /// The model, as it runs and before widening.
+    pub fn subject(&self) -> Subject<'_> {
+        let model = &self.loaded.model;
+        Subject { model, before_widening: self.narrow.as_ref().unwrap_or(model) }
+    }
+}
+
+/// Makes the output folder; with `force`, takes away what a run left there.
+fn prepare(out: &RunDir, force: bool) -> anyhow::Result<()> {
+    let make = || std::fs::create_dir_all(out.root());
+    make().with_context(|| {
+        format!("--out {}: cannot create this folder; choose another", out.root().display())
+    })?;
+    if force {
+        for file in [out.header(), out.journal(), out.fit(), out.recommendation()] {
+            match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(e).with_context(|| format!("cannot remove {}", file.display()));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The prompts of `--prompts`, or the model's own.
+fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
+    let own = loaded.folder.join("prompts.jsonl");
+    let file: &Path = match &budget.prompts {
+        Some(file) => file,
+        None if own.is_file() => &own,
+        None => {
+            return Err(usage(format!(
+                "--prompts: {} has no prompts.jsonl of its own; give a file with \
+                 {{\"text\": ...}} on each line",
+                loaded.folder.display()
+            )));
+        }
+    };
+    let tokenizer = loaded.model.tokenizer().with_context(|| {
+        format!("{}: no tokenizer.json, which prompts need", loaded.folder.display())
+    })?;
+    let texts: Vec<Prompt> = load_prompts(file, budget.prompt_count)?;
+    Ok(EncodedPrompt::encode_all(&texts, tokenizer)?)
+}
+
+fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {
+    Provenance {
+        command: std::env::args().collect(),
+        program_version: env!("CARGO_PKG_VERSION").to_string(),
+        program_commit: option_env!("S3D_COMMIT").map(str::to_string),
+        device: model.device.clone(),
+        driver: None,
+        dtype: loaded.options.precision.to_string(),
+        widen: loaded.options.widen,
+        memory_budget_bytes: memory_budget.map(|bytes| bytes.0),
+    }
+}
+
+/// The command of the child process whose peak memory is measured.
+fn memory_child(
+    model: &ModelArgs,
+    loaded: &Loaded,
+    request: &Request,
+) -> anyhow::Result<Vec<String>> {
+    let program: PathBuf = std::env::current_exe().context("cannot find this program's own file")?;
+    let folder = loaded.folder.to_string_lossy().into_owned();
+    let words = [
+        program.to_string_lossy().into_owned(),
+        "memory-child".into(),
+        "--model".into(),
+        folder,
+        "--device".into(),
+        model.device.clone(),
+        "--dtype".into(),
+        model.dtype.clone(),
+        "--widen".into(),
+        loaded.options.widen.to_string(),
+        "--threads".into(),
+        loaded.options.threads.to_string(),
+        "--context".into(),
+        request.context.to_string(),
+        "--width".into(),
+        (request.gamma_max + 1).to_string(),
+    ];
+    Ok(words.to_vec())
+}

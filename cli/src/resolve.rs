@@ -1,0 +1,136 @@
+//! What the command line means: plans, devices and limits, checked, with the flag in every error.
+
+use crate::args::{BudgetArgs, ModelArgs};
+use crate::usage::usage;
+use s3d_data::{Drafting, Plan, Predictors, SkipWindow};
+use std::path::Path;
+
+/// The largest context that a run may ask for; far above any model's.
+const CONTEXT_MAX: usize = 1 << 22;
+
+/// The plans of `--plans`: a list, `all` (symmetric windows x predictors, both draftings), or
+/// `@FILE` with a plan a line.
+///
+/// # Errors
+/// A plan that does not read, or does not fit a model of `layers` layers.
+pub fn plans(text: &str, layers: usize, gamma_max: usize) -> anyhow::Result<Vec<Plan>> {
+    let plans = match text.strip_prefix('@') {
+        Some(file) => list(&plan_file(Path::new(file))?),
+        None if text == "all" => all_plans(layers, gamma_max),
+        None => list(text),
+    }?;
+    for plan in &plans {
+        fits(plan, layers)?;
+    }
+    if plans.is_empty() {
+        return Err(usage(format!("--plans {text}: expected at least one plan, found none")));
+    }
+    Ok(plans)
+}
+
+fn plan_file(path: &Path) -> anyhow::Result<String> {
+    let bytes = s3d_data::store::read(path)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    Ok(lines.join(","))
+}
+
+fn list(text: &str) -> anyhow::Result<Vec<Plan>> {
+    text.split(',')
+        .map(|plan| plan.trim().parse::<Plan>().map_err(|e| usage(format!("--plans: {e}"))))
+        .collect()
+}
+
+fn all_plans(layers: usize, gamma_max: usize) -> anyhow::Result<Vec<Plan>> {
+    let mut plans = vec![Plan::Plain];
+    for drafting in Drafting::ALL {
+        for window in SkipWindow::all_symmetric(layers) {
+            for predictors in 1..=gamma_max {
+                plans.push(Plan::window(drafting, window, Predictors::new(predictors)?));
+            }
+        }
+    }
+    Ok(plans)
+}
+
+/// Whether a plan can run on a model of `layers` layers.
+///
+/// # Errors
+/// A window beyond the last layer, or one that leaves none.
+pub fn fits(plan: &Plan, layers: usize) -> anyhow::Result<()> {
+    let Some(window) = plan.draft().and_then(|draft| draft.skip.window()) else { return Ok(()) };
+    match window.skip_ratio(layers) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(usage(format!("plan {plan}: {e}"))),
+    }
+}
+
+/// Number of threads: the flag's, or all cores.
+///
+/// # Errors
+/// Zero, or an absurd number.
+pub fn threads(flag: Option<usize>) -> anyhow::Result<usize> {
+    match flag {
+        Some(n) if (1..=1024).contains(&n) => Ok(n),
+        Some(n) => Err(usage(format!("--threads: expected 1 to 1024, found {n}"))),
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// The widening factor: the flag's, or 2 for a shipped model (so that its weights exceed the
+/// caches) and 1 for any other.
+///
+/// # Errors
+/// Anything but 1, 2 or 4.
+pub fn widen(args: &ModelArgs, shipped: bool) -> anyhow::Result<usize> {
+    match args.widen {
+        Some(n @ (1 | 2 | 4)) => Ok(n),
+        Some(n) => Err(usage(format!("--widen: expected 1, 2 or 4, found {n}"))),
+        None => Ok(if shipped { 2 } else { 1 }),
+    }
+}
+
+/// Checks the flags that bound a run.
+///
+/// # Errors
+/// A value outside its range; the flag is named.
+pub fn budget(args: &BudgetArgs) -> anyhow::Result<()> {
+    if !(1.0..=86_400.0).contains(&args.time_budget.0) {
+        return Err(usage(format!(
+            "--time-budget: expected 1s to 24h, found {}",
+            args.time_budget
+        )));
+    }
+    if !(16..=CONTEXT_MAX).contains(&args.context) {
+        return Err(usage(format!(
+            "--context: expected 16 to {CONTEXT_MAX} tokens, found {}",
+            args.context
+        )));
+    }
+    if !(1..=16).contains(&args.gamma_max) {
+        return Err(usage(format!("--gamma-max: expected 1 to 16, found {}", args.gamma_max)));
+    }
+    if args.prompt_count == Some(0) {
+        return Err(usage("--prompt-count: expected at least 1, found 0"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_means_symmetric_windows_times_predictors_both_draftings() {
+        let plans = plans("all", 12, 8).unwrap();
+        assert_eq!(plans.len(), 1 + 2 * 12 * 8);
+    }
+
+    #[test]
+    fn a_plan_beyond_the_model_is_refused() {
+        for bad in ["10..13:2", "0..12:2", "", "plain,,4..8:3", "4..8"] {
+            let error = plans(bad, 12, 8).unwrap_err();
+            assert!(error.downcast_ref::<crate::usage::Usage>().is_some(), "{bad}: {error}");
+        }
+    }
+}

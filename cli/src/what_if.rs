@@ -1,0 +1,132 @@
+//! Numbers typed on the command line, resolved into curves, rates and costs of the simulator.
+
+use crate::args::CurveArgs;
+use crate::usage::{or_usage, usage};
+use anyhow::Context;
+use s3d_data::{Drafting, Predictors, SkipRatio, store};
+use s3d_simulator::{AcceptanceCurve, AcceptanceRate, CostCell, CostModel, CostsFile, Family};
+use std::path::Path;
+
+/// The skip ratio of `--layers` and `--skip`; `None` when neither is given.
+///
+/// # Errors
+/// One without the other, no layers, or all of them skipped.
+pub fn skip_ratio(layers: Option<usize>, skip: Option<usize>) -> anyhow::Result<Option<SkipRatio>> {
+    match (layers, skip) {
+        (None, None) => Ok(None),
+        (Some(layers), Some(skip)) if skip < layers => {
+            Ok(Some(SkipRatio::new(skip as f64 / layers as f64)?))
+        }
+        (Some(layers), Some(skip)) => Err(usage(format!(
+            "--skip: expected fewer than the {layers} --layers (a draft pass needs one), found {skip}"
+        ))),
+        (Some(_), None) => Err(usage("--layers needs --skip beside it")),
+        (None, Some(_)) => Err(usage("--skip needs --layers beside it")),
+    }
+}
+
+/// `--predictors`, checked.
+///
+/// # Errors
+/// Outside 1..=64.
+pub fn predictors(value: usize) -> anyhow::Result<Predictors> {
+    or_usage("--predictors", Predictors::new(value))
+}
+
+/// One acceptance rate per predictor from `--alphas`.
+///
+/// # Errors
+/// A rate outside [0, 1]; a list whose length is not `--predictors`.
+pub fn rates(alphas: &[f64], predictors: Option<usize>) -> anyhow::Result<Vec<AcceptanceRate>> {
+    let rates = or_usage("--alphas", AcceptanceRate::all(alphas))?;
+    match (rates.as_slice(), predictors) {
+        (&[one], Some(count)) => Ok(vec![one; self::predictors(count)?.get()]),
+        (list, Some(count)) if list.len() != count => Err(usage(format!(
+            "--alphas: expected one rate or {count} (--predictors), found {}",
+            list.len()
+        ))),
+        (list, _) => {
+            self::predictors(list.len())?;
+            Ok(rates)
+        }
+    }
+}
+
+/// One curve per predictor from `--curve`, its parameters and `--ceiling`.
+///
+/// # Errors
+/// An unknown family, a missing or foreign parameter, ceilings that are neither one nor
+/// `predictors` many.
+pub fn curves(args: &CurveArgs, predictors: usize) -> anyhow::Result<Vec<AcceptanceCurve>> {
+    let name = args.curve.as_deref().unwrap_or_default();
+    let family: Family = or_usage("--curve", name.parse())?;
+    let ceilings = match args.ceiling.as_slice() {
+        [] => vec![1.0; predictors],
+        &[one] => vec![one; predictors],
+        list if list.len() == predictors => list.to_vec(),
+        list => {
+            return Err(usage(format!(
+                "--ceiling: expected one value or {predictors} (one per predictor), found {}",
+                list.len()
+            )));
+        }
+    };
+    let parameters = parameters(args, family)?;
+    ceilings
+        .into_iter()
+        .map(|ceiling| or_usage("--curve", AcceptanceCurve::new(family, &parameters, ceiling)))
+        .collect()
+}
+
+/// The shape parameters of `family`, in its order; a flag of another family is refused.
+fn parameters(args: &CurveArgs, family: Family) -> anyhow::Result<Vec<f64>> {
+    let flags = [("u", args.u), ("centre", args.centre), ("slope", args.slope)];
+    for (name, value) in flags {
+        if value.is_some() && !family.parameters().contains(&name) {
+            return Err(usage(format!("--{name} does not belong to --curve {family}")));
+        }
+    }
+    let given = |name: &str| flags.iter().find(|f| f.0 == name).and_then(|f| f.1);
+    family
+        .parameters()
+        .iter()
+        .map(|name| given(name).ok_or_else(|| usage(format!("--curve {family} needs --{name}"))))
+        .collect()
+}
+
+/// The costs of `--costs`, or the ideal case.
+///
+/// # Errors
+/// A file that does not read; no `[draft]` (or no file) without `--layers` and `--skip`.
+pub fn costs(
+    path: Option<&Path>,
+    drafting: Drafting,
+    skip_ratio: Option<SkipRatio>,
+) -> anyhow::Result<CostModel> {
+    let kept = skip_ratio.map(|ratio| 1.0 - ratio.get());
+    let Some(path) = path else {
+        let kept = kept.ok_or_else(|| {
+            usage("expected --layers and --skip (or --costs with a [draft] section), found neither")
+        })?;
+        return Ok(CostModel::ideal(kept));
+    };
+    let file = costs_file(path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    file.model(drafting, kept, |name| {
+        let cells: Vec<CostCell> = store::load_csv(&folder.join(name))?;
+        Ok(cells)
+    })
+    .with_context(|| path.display().to_string())
+}
+
+/// Reads a costs file.
+///
+/// # Errors
+/// A file that cannot be read or is not such TOML; path and line are named.
+fn costs_file(path: &Path) -> anyhow::Result<CostsFile> {
+    let bytes = store::read(path)?;
+    let text = String::from_utf8(bytes)
+        .with_context(|| format!("{}: expected UTF-8 text", path.display()))?;
+    toml::from_str(&text)
+        .map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim()))
+}

@@ -1,0 +1,108 @@
+//! The command line as a stranger meets it: wrong flags, missing files, full disks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn s3d(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_s3d"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Runs, expects this exit code, and returns what was said on standard error.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = s3d(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    said
+}
+
+/// A copy of the shipped model that a test may damage.
+fn damaged(dir: &Path) -> PathBuf {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("data/models/story");
+    let copy = dir.join("model");
+    fs::create_dir(&copy).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(model.join(name), copy.join(name)).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn wrong_flags_end_with_2_and_are_named() {
+    for (arguments, word) in [
+        (&["run", "--widen", "3"][..], "--widen"),
+        (&["run", "--context", "1"], "--context"),
+        (&["run", "--gamma-max", "0"], "--gamma-max"),
+        (&["run", "--time-budget", "soon"], "--time-budget"),
+        (&["run", "--device", "tpu"], "--device"),
+        (&["run", "--dtype", "f12"], "--dtype"),
+        (&["run", "--model", "no-such-model"], "--model"),
+        (&["generate", "--prompt", "x", "--plan", "9..4:2"], "plan"),
+        (&["generate", "--prompt", "x", "--plan", "3..99:2"], "plan"),
+        (&["measure", "throughput", "--plans", "4..8"], "--plans"),
+        (&["simulate"], "--layers"),
+        (&["frobnicate"], "frobnicate"),
+    ] {
+        let said = fails(2, arguments);
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn missing_and_damaged_models_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = fails(1, &["inspect", "/no/such/model"]);
+    assert!(said.contains("/no/such/model"), "{said}");
+
+    let copy = damaged(dir.path());
+    let weights = copy.join("model.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let name = copy.to_str().unwrap();
+    let said = fails(1, &["generate", "--prompt", "x", "--model", name]);
+    assert!(said.contains("model.safetensors"), "{said}");
+
+    fs::write(&weights, &bytes).unwrap();
+    let config = fs::read_to_string(copy.join("config.json")).unwrap();
+    let wrong = config.replace("\"intermediate_size\": 768", "\"intermediate_size\": 704");
+    assert_ne!(config, wrong);
+    fs::write(copy.join("config.json"), wrong).unwrap();
+    let said = fails(1, &["generate", "--prompt", "x", "--model", name]);
+    assert!(said.contains("mlp") && said.contains("768"), "{said}");
+}
+
+#[test]
+fn an_output_below_a_regular_file_is_refused_before_measuring() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let out = file.path().join("out");
+    let said = fails(1, &["run", "--out", out.to_str().unwrap(), "--time-budget", "1s"]);
+    assert!(said.contains(out.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_s3d"))
+        .args(["simulate", "--layers", "32", "--skip", "16", "--alphas", "0.9,0.8", "--json"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("standard output"), "{said}");
+}
+
+#[test]
+fn a_folder_that_is_no_run_directory_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["fit", "optimize", "report", "validate", "export"] {
+        let said = fails(1, &[command, dir.path().to_str().unwrap()]);
+        assert!(said.contains(".json"), "{command}: {said}");
+    }
+}

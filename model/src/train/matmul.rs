@@ -1,0 +1,110 @@
+//! Matrix products of the trainer, single-threaded: one window on the `gemm` crate.
+//!
+//! Training multiplies hundreds of rows at a time, the regime that `gemm` is made for (decoding, with
+//! its one to eight rows, has kernels of its own).
+
+/// A matrix to read: element (r, c) is `data[r * row_stride + c * col_stride]`.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// `rows` rows of `cols` neighbouring elements, `stride` apart.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "matrix leaves its slice");
+        Self { data, rows, cols, row_stride: stride, col_stride: 1 }
+    }
+
+    /// `data` as rows of `cols` elements without gaps.
+    pub fn dense(data: &'a [f32], cols: usize) -> Self {
+        Self::new(data, data.len() / cols, cols, cols)
+    }
+
+    /// The transpose.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// What becomes of the values that were in the output.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Write {
+    /// They are overwritten.
+    Replace,
+    /// The product is added to them.
+    Add,
+}
+
+/// `out = scale * a * b` or `out += scale * a * b`; rows of `out` are `stride` apart.
+pub(super) fn multiply(
+    out: &mut [f32],
+    stride: usize,
+    mode: Write,
+    scale: f32,
+    a: Matrix,
+    b: Matrix,
+) {
+    assert_eq!(a.cols, b.rows, "inner sizes differ");
+    let (m, n) = (a.rows, b.cols);
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!((m - 1) * stride + n <= out.len() && n <= stride, "output leaves its slice");
+    // SAFETY: `Matrix` and the assertions above keep every element that gemm reads or writes inside
+    // its slice, and `out` is borrowed exclusively, so it overlaps neither input.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            a.cols,
+            out.as_mut_ptr(),
+            1,
+            stride as isize,
+            mode == Write::Add,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// `out = x * weight^T` with `weight` of shape [out_cols, in_cols], as linear layers store it.
+pub(super) fn linear(out: &mut [f32], x: &[f32], weight: &[f32], inputs: usize, mode: Write) {
+    let outputs = weight.len() / inputs;
+    multiply(out, outputs, mode, 1.0, Matrix::dense(x, inputs), Matrix::dense(weight, inputs).t());
+}
+
+/// Gradients of [`linear`]: `d_x = d_out * weight` and `d_weight += d_out^T * x`.
+pub(super) fn linear_back(
+    d_x: &mut [f32],
+    d_weight: &mut [f32],
+    d_out: &[f32],
+    x: &[f32],
+    weight: &[f32],
+    inputs: usize,
+) {
+    let outputs = weight.len() / inputs;
+    let d_out = Matrix::dense(d_out, outputs);
+    multiply(d_x, inputs, Write::Replace, 1.0, d_out, Matrix::dense(weight, inputs));
+    multiply(d_weight, inputs, Write::Add, 1.0, d_out.t(), Matrix::dense(x, inputs));
+}

@@ -1,0 +1,200 @@
+//! The element-wise parts of the network, forward and backward, on plain slices.
+//!
+//! `pulp` picks the widest instruction set at run time; the loops below are written so that the
+//! compiler can use it.
+
+use pulp::Arch;
+
+/// e^x, relative error below 2e-7 (Cephes' `expf` polynomial).
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + MAGIC;
+    let n = shifted - MAGIC;
+    let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_2e-4;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p * r + c;
+    }
+    let power = (shifted.to_bits().wrapping_sub(MAGIC.to_bits()) << 23).wrapping_add(0x3F80_0000);
+    (p * r * r + r + 1.0) * f32::from_bits(power)
+}
+
+/// Inner product with eight running sums, so that it can be vectorised.
+#[inline(always)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a8.zip(b8) {
+        for i in 0..8 {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
+}
+
+/// `y += factor * x`.
+#[inline(always)]
+pub(super) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += factor * x;
+    }
+}
+
+/// RMSNorm (Zhang, Sennrich 2019) of every row: `y = x * r * gain`, `r = (mean(x^2) + eps)^-1/2`.
+/// `inverse` keeps r of each row.
+pub(super) fn norm(y: &mut [f32], inverse: &mut [f32], x: &[f32], gain: &[f32], epsilon: f32) {
+    let width = gain.len();
+    Arch::new().dispatch(|| {
+        for ((y, r), x) in
+            y.chunks_exact_mut(width).zip(inverse.iter_mut()).zip(x.chunks_exact(width))
+        {
+            *r = 1.0 / (dot(x, x) / width as f32 + epsilon).sqrt();
+            for ((y, x), g) in y.iter_mut().zip(x).zip(gain) {
+                *y = x * *r * g;
+            }
+        }
+    });
+}
+
+/// Gradients of [`norm`], added to `d_x` and `d_gain`.
+pub(super) fn norm_back(
+    d_x: &mut [f32],
+    d_gain: &mut [f32],
+    d_y: &[f32],
+    x: &[f32],
+    inverse: &[f32],
+    gain: &[f32],
+) {
+    let width = gain.len();
+    let mut pulled = vec![0.0; width];
+    Arch::new().dispatch(|| {
+        let rows = d_y.chunks_exact(width).zip(x.chunks_exact(width)).zip(inverse);
+        for (d_x, ((d_y, x), r)) in d_x.chunks_exact_mut(width).zip(rows) {
+            for (((p, d), g), (x, d_g)) in
+                pulled.iter_mut().zip(d_y).zip(gain).zip(x.iter().zip(d_gain.iter_mut()))
+            {
+                *p = d * g;
+                *d_g += d * x * r;
+            }
+            let pull = dot(&pulled, x) * r * r * r / width as f32;
+            for ((d_x, p), x) in d_x.iter_mut().zip(&pulled).zip(x) {
+                *d_x += p * r - x * pull;
+            }
+        }
+    });
+}
+
+/// SwiGLU (Shazeer 2020): rows of `gate_up` hold gate and up side by side; `y = silu(gate) * up`.
+pub(super) fn swiglu(y: &mut [f32], gate_up: &[f32], width: usize) {
+    Arch::new().dispatch(|| {
+        for (y, row) in y.chunks_exact_mut(width).zip(gate_up.chunks_exact(2 * width)) {
+            let (gate, up) = row.split_at(width);
+            for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
+                *y = g / (1.0 + exp(-g)) * u;
+            }
+        }
+    });
+}
+
+/// Gradient of [`swiglu`] into `d_gate_up`.
+pub(super) fn swiglu_back(d_gate_up: &mut [f32], d_y: &[f32], gate_up: &[f32], width: usize) {
+    Arch::new().dispatch(|| {
+        let rows = d_y.chunks_exact(width).zip(gate_up.chunks_exact(2 * width));
+        for (d_row, (d_y, row)) in d_gate_up.chunks_exact_mut(2 * width).zip(rows) {
+            let (d_gate, d_up) = d_row.split_at_mut(width);
+            let (gate, up) = row.split_at(width);
+            let outputs = d_gate.iter_mut().zip(d_up.iter_mut());
+            for ((d_g, d_u), ((d, g), u)) in outputs.zip(d_y.iter().zip(gate).zip(up)) {
+                let sigmoid = 1.0 / (1.0 + exp(-g));
+                *d_u = d * g * sigmoid;
+                *d_g = d * u * sigmoid * (1.0 + g * (1.0 - sigmoid));
+            }
+        }
+    });
+}
+
+/// Softmax over two pieces together, in place (the keys of the text and those of the own group).
+#[inline(always)]
+pub(super) fn softmax(a: &mut [f32], b: &mut [f32]) {
+    let top = largest(a).max(largest(b));
+    let sum = exponentials(a, top) + exponentials(b, top);
+    for v in a.iter_mut().chain(b) {
+        *v /= sum;
+    }
+}
+
+#[inline(always)]
+fn largest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::MIN; 8];
+    let eights = values.chunks_exact(8);
+    let rest = eights.remainder().iter().copied().fold(f32::MIN, f32::max);
+    for eight in eights {
+        for (lane, v) in lanes.iter_mut().zip(eight) {
+            *lane = if *v > *lane { *v } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(rest, f32::max)
+}
+
+/// Replaces every value by `exp(value - top)`; returns their sum.
+#[inline(always)]
+fn exponentials(values: &mut [f32], top: f32) -> f32 {
+    let mut lanes = [0f32; 8];
+    for eight in values.chunks_mut(8) {
+        for (v, lane) in eight.iter_mut().zip(&mut lanes) {
+            *v = exp(*v - top);
+            *lane += *v;
+        }
+    }
+    lanes.iter().sum()
+}
+
+/// Turns a row of logits into `weight` times the gradient of its cross-entropy with `target`;
+/// returns the cross-entropy in nats.
+pub(super) fn cross_entropy(logits: &mut [f32], target: u32, weight: f32) -> f32 {
+    let wanted = logits[target as usize];
+    let (top, sum) = Arch::new().dispatch(|| {
+        let top = largest(logits);
+        let sum = exponentials(logits, top);
+        for v in logits.iter_mut() {
+            *v *= weight / sum;
+        }
+        (top, sum)
+    });
+    logits[target as usize] -= weight;
+    sum.ln() + top - wanted
+}
+
+/// Rotary embedding (Su et al. 2021) in the half-split form of Hugging Face.
+pub(super) struct Rotary {
+    half: usize,
+    /// (cos, sin) of position p and pair j at `p * half + j`.
+    table: Vec<(f32, f32)>,
+}
+
+impl Rotary {
+    /// Angles for positions below `positions`.
+    pub fn new(head_width: usize, theta: f64, positions: usize) -> Self {
+        let half = head_width / 2;
+        let angle = |p: usize, j: usize| p as f64 * theta.powf(-(j as f64) / half as f64);
+        let table = (0..positions)
+            .flat_map(|p| (0..half).map(move |j| angle(p, j)))
+            .map(|a| (a.cos() as f32, a.sin() as f32))
+            .collect();
+        Self { half, table }
+    }
+
+    /// Rotates every head of one row to `position`; `sign` -1 turns back (which is the gradient).
+    pub fn rotate(&self, heads: &mut [f32], position: usize, sign: f32) {
+        let angles = &self.table[position * self.half..][..self.half];
+        for head in heads.chunks_exact_mut(2 * self.half) {
+            let (left, right) = head.split_at_mut(self.half);
+            for ((l, r), (cos, sin)) in left.iter_mut().zip(right).zip(angles) {
+                (*l, *r) = (*l * cos - *r * sin * sign, *r * cos + *l * sin * sign);
+            }
+        }
+    }
+}

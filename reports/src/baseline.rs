@@ -1,0 +1,99 @@
+//! Whether plain decoding, the measure of every speedup, was a fair opponent.
+
+use crate::format::html::escape;
+use crate::input::ReportInput;
+use s3d_data::{Bytes, BytesPerSecond, Share};
+
+/// Weights this many times the last-level cache are streamed from memory, and the share of the
+/// bandwidth can be judged.
+const JUDGED_ABOVE_CACHES: u64 = 4;
+
+/// A share of the bandwidth that no honest measurement exceeds.
+const IMPOSSIBLE: f64 = 1.05;
+
+/// Below this share, plain decoding leaves speed on the table.
+const SLOW: f64 = 0.70;
+
+/// What a reader must know of plain decoding, one sentence each.
+pub fn sentences(input: &ReportInput) -> Vec<String> {
+    let baseline = &input.recommendation.baseline;
+    let mut sentences = Vec::new();
+    sentences.extend(bandwidth(input));
+    sentences.extend(baseline.stock_tokens_per_s.zip(baseline.tokens_per_s).map(|(stock, plain)| {
+        format!(
+            "Plain decoding with candle's stock matmul: {stock:.1} tokens/s; with ours, which every \
+             speedup is measured against: {plain:.1} tokens/s."
+        )
+    }));
+    sentences.extend(width(input));
+    if input.header.widen > 1 {
+        sentences.push(format!(
+            "The model ran widened x{} (Net2Net: the same function, more weights), so that its \
+             weights are streamed from memory as those of a larger model are.",
+            input.header.widen
+        ));
+    }
+    if input.header.model.random_weights {
+        sentences.push("The weights are random: times are real, acceptance means nothing.".into());
+    }
+    sentences
+}
+
+/// The section of the page.
+pub fn section(input: &ReportInput) -> String {
+    let items = sentences(input);
+    if items.is_empty() {
+        return String::new();
+    }
+    let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escape(item))).collect();
+    format!("<ul>\n{items}</ul>\n")
+}
+
+fn bandwidth(input: &ReportInput) -> Option<String> {
+    let share = input.recommendation.baseline.bandwidth_share?;
+    let machine = input.header.machines.first()?;
+    let rate = machine
+        .read_bytes_per_s
+        .map(|rate| format!(" ({})", BytesPerSecond(rate)))
+        .unwrap_or_default();
+    let shares = format!("{} [{}, {}]", Share(share.value), Share(share.low), Share(share.high));
+    let cache = machine.last_level_cache_bytes();
+    let weights = input.memory.iter().find(|row| row.item == "weights").map(|row| row.bytes);
+    let judgement = match weights {
+        Some(weights) if weights < JUDGED_ABOVE_CACHES * cache => format!(
+            "; the weights ({}) are partly in the last-level cache ({}), so the share is not judged",
+            Bytes(weights),
+            Bytes(cache)
+        ),
+        _ if share.value > IMPOSSIBLE => {
+            "; above 105 %, so the bandwidth was measured too low: measure again on an idle machine"
+                .into()
+        }
+        _ if share.value < SLOW => {
+            "; below 70 %: a faster plain path exists, and speedups over it would be smaller".into()
+        }
+        _ => String::new(),
+    };
+    Some(format!(
+        "Plain decoding streams its weights at {shares} of the machine's measured read \
+         bandwidth{rate}{judgement}."
+    ))
+}
+
+fn width(input: &ReportInput) -> Option<String> {
+    let ratios = &input.fit.as_ref()?.width_ratio;
+    let choice = input.recommendation.choice.as_ref().map(|choice| choice.predictors + 1);
+    let mut widths = vec![5];
+    widths.extend(choice.filter(|width| *width != 5));
+    let words: Vec<_> = widths
+        .into_iter()
+        .filter_map(|width| ratios.iter().find(|(w, _)| *w == width))
+        .map(|(width, ratio)| format!("t({width})/t(1) = {ratio}"))
+        .collect();
+    (!words.is_empty()).then(|| {
+        format!(
+            "What a full pass over several tokens costs, in passes over one: {}.",
+            words.join(", ")
+        )
+    })
+}

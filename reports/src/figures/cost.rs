@@ -1,0 +1,117 @@
+//! What an iteration costs: pass time by width, time by component, from ideal to measured.
+
+use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
+use crate::input::{ComponentTime, ReportInput, WaterfallStep};
+use crate::palette::Hue;
+use s3d_data::{Component, Seconds};
+use std::collections::BTreeSet;
+
+/// Time of a full pass against its width, beside the least time that the machine allows.
+pub fn pass_time(input: &ReportInput) -> Figure {
+    let x = Axis::new("tokens fed to the pass (width)", Quantity::Count);
+    let y = Axis::new("time of a full pass", Quantity::Seconds).reach(0.0);
+    let point = |pass: &crate::input::PassTime| {
+        let seconds = pass.seconds;
+        let interval = (Seconds(seconds.value), Seconds(seconds.low), Seconds(seconds.high));
+        let words =
+            format!("width {}: {} [{}, {}]", pass.width, interval.0, interval.1, interval.2);
+        Point::new(pass.width as f64, seconds, words)
+    };
+    let points = input.passes.iter().map(point).collect();
+    let limit =
+        input.passes.iter().filter_map(|pass| Some((pass.width as f64, pass.limit_seconds?)));
+    let limit = Mark::Line { points: limit.collect(), stroke: Stroke::Dashed };
+    let measured = Mark::Points { points, symbol: Symbol::Circle };
+    Figure::new("pass_time", "What width costs", x, y)
+        .caption(
+            "Speculation needs a wide pass to cost little more than one token. Dashed: the least \
+             time that the measured read bandwidth and multiply-add rate allow.",
+        )
+        .with(Series::new("limit of the machine", Hue::Muted, limit))
+        .with(Series::new("measured", Hue::Blue, measured))
+}
+
+/// Time by component, one bar per width.
+pub fn components(input: &ReportInput) -> Figure {
+    let x = Axis::new("time in one pass, all layers", Quantity::Seconds).reach(0.0);
+    let kinds: Vec<_> = kinds(&input.components);
+    let names = kinds.iter().map(|kind| name(*kind).into()).collect();
+    let mut figure =
+        Figure::new("components", "Where a pass spends its time", x, Axis::categories("", names))
+            .caption("Measured, with 95 % intervals; attention and MLP are sums over all layers.");
+    let widths: BTreeSet<_> = input.components.iter().map(|time| time.width).collect();
+    let thickness = 0.8 / widths.len().max(1) as f64;
+    for (index, width) in widths.iter().enumerate() {
+        let shift = (index as f64 - (widths.len() as f64 - 1.0) / 2.0) * thickness;
+        let bar = |time: &ComponentTime| {
+            let place = kinds.iter().position(|kind| *kind == time.component)?;
+            Some(Bar {
+                // Places count upwards; the first width stands on top.
+                at: place as f64 - shift,
+                thickness,
+                from: 0.0,
+                to: time.seconds,
+                text: format!(
+                    "{}, width {width}: {}",
+                    name(time.component),
+                    Seconds(time.seconds.value)
+                ),
+            })
+        };
+        let mine = input.components.iter().filter(|time| time.width == *width);
+        let mark = Mark::Bars { bars: mine.filter_map(bar).collect() };
+        figure.series.push(Series::new(format!("width {width}"), Hue::of_index(index), mark));
+    }
+    figure
+}
+
+/// The components that occur, the last of a pass first (places count upwards).
+fn kinds(times: &[ComponentTime]) -> Vec<Component> {
+    let all: BTreeSet<_> = times.iter().map(|time| time.component).collect();
+    all.into_iter().rev().collect()
+}
+
+fn name(component: Component) -> &'static str {
+    match component {
+        Component::Embed => "embedding",
+        Component::Attention => "attention",
+        Component::Mlp => "MLP",
+        Component::Head => "head",
+        Component::Rest => "rest",
+        Component::FullPass => "full pass",
+        Component::DraftPass => "draft pass",
+        Component::VerifyPass => "verify pass",
+    }
+}
+
+/// From the ideal speedup of the choice to the measured one, step by step.
+pub fn waterfall(input: &ReportInput) -> Figure {
+    let steps: Vec<_> = input.waterfall.iter().rev().collect();
+    let names = steps.iter().map(|step| step.label.clone()).collect();
+    let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
+    let mut figure = Figure::new("waterfall", "Why it is not more", x, Axis::categories("", names))
+        .caption(
+            "From tokens per iteration, if passes were free but one, to the measured speedup.",
+        );
+    for (label, hue) in [("total", Hue::Blue), ("costs", Hue::Orange), ("gains", Hue::Green)] {
+        let bar = |(place, step): (usize, &&WaterfallStep)| Bar {
+            at: place as f64,
+            thickness: 0.7,
+            from: step.from.unwrap_or(0.0),
+            to: step.to,
+            text: format!("{}: {}", step.label, step.to),
+        };
+        let mine = steps.iter().enumerate().filter(|(_, step)| step_kind(step) == label);
+        let mark = Mark::Bars { bars: mine.map(bar).collect() };
+        figure.series.push(Series::new(label, hue, mark));
+    }
+    figure
+}
+
+fn step_kind(step: &WaterfallStep) -> &'static str {
+    match step.from {
+        None => "total",
+        Some(from) if step.to.value < from => "costs",
+        Some(_) => "gains",
+    }
+}

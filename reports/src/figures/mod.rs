@@ -1,0 +1,49 @@
+//! The figures of a report: one small function each, from the report's input to data.
+
+mod acceptance;
+mod cost;
+mod maps;
+mod memory;
+mod prediction;
+mod speedup;
+
+pub use acceptance::{acceptance, acceptance_by_task, accepted, training};
+pub use cost::{components, pass_time, waterfall};
+pub use maps::{plan_map, window_map};
+pub use memory::speed_memory;
+pub use prediction::prediction;
+pub use speedup::speedup;
+
+use crate::figure::Figure;
+use crate::input::ReportInput;
+use s3d_data::Drafting;
+
+/// All figures that `input` has data for, in the order of the page.
+pub fn all(input: &ReportInput) -> Vec<Figure> {
+    let mut figures: Vec<Figure> = Vec::new();
+    for draw in [speedup, plan_map, acceptance, window_map] {
+        figures.extend(draftings(input).into_iter().map(|drafting| draw(input, drafting)));
+    }
+    for draw in [
+        waterfall,
+        pass_time,
+        components,
+        prediction,
+        acceptance_by_task,
+        accepted,
+        speed_memory,
+        training,
+    ] {
+        figures.push(draw(input));
+    }
+    figures.retain(|figure| !figure.is_empty());
+    figures
+}
+
+/// Both draftings, the chosen one first.
+fn draftings(input: &ReportInput) -> [Drafting; 2] {
+    match input.recommendation.choice.as_ref().map(|choice| choice.drafting) {
+        Some(Drafting::Sequential) => [Drafting::Sequential, Drafting::Simultaneous],
+        _ => Drafting::ALL,
+    }
+}

@@ -1,0 +1,138 @@
+//! CSV for programs: SI units, full precision, an interval in two columns of its own.
+
+use crate::figure::{self, Axis, Bar, Figure, Mark, Point, Quantity};
+use crate::table::{Cell, Column, Table};
+use s3d_data::Estimate;
+
+/// The table as CSV.
+pub fn table(table: &Table) -> Vec<u8> {
+    let kinds: Vec<Kind> = (0..table.columns.len()).map(|i| kind(table, i)).collect();
+    let headers =
+        table.columns.iter().zip(&kinds).flat_map(|(column, kind)| headers(column, *kind));
+    let mut records = vec![headers.collect::<Vec<_>>()];
+    for row in &table.rows {
+        records.push(row.iter().zip(&kinds).flat_map(|(cell, kind)| fields(cell, *kind)).collect());
+    }
+    write(&records)
+}
+
+/// What a column's cells need.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    interval: bool,
+    unit: Option<&'static str>,
+}
+
+fn kind(table: &Table, column: usize) -> Kind {
+    let cells = || table.rows.iter().map(|row| &row[column]);
+    let interval =
+        cells().any(|c| matches!(c, Cell::Estimate(..) | Cell::Seconds(_) | Cell::Share(_)));
+    let unit = cells().find_map(|cell| match cell {
+        Cell::Seconds(_) => Some("seconds"),
+        Cell::Bytes(_) => Some("bytes"),
+        Cell::Share(_) => Some("fraction"),
+        _ => None,
+    });
+    Kind { interval, unit }
+}
+
+fn headers(column: &Column, kind: Kind) -> Vec<String> {
+    let header = match kind.unit {
+        Some(unit) => format!("{} ({unit})", column.name),
+        None => column.header(),
+    };
+    if !kind.interval {
+        return vec![header];
+    }
+    vec![header, format!("{} low", column.name), format!("{} high", column.name)]
+}
+
+fn fields(cell: &Cell, kind: Kind) -> Vec<String> {
+    let mut fields = match cell {
+        Cell::Unknown => vec![String::new()],
+        Cell::Bytes(bytes) => vec![bytes.to_string()],
+        Cell::Number(value, _) => vec![value.to_string()],
+        Cell::Estimate(e, _) | Cell::Seconds(e) | Cell::Share(e) => numbers(e).to_vec(),
+        Cell::Link { text, url } => vec![format!("{text} <{url}>")],
+        Cell::Text(_) | Cell::Count(_) => vec![cell.words()],
+    };
+    fields.resize(if kind.interval { 3 } else { 1 }, String::new());
+    fields
+}
+
+fn numbers(estimate: &Estimate) -> [String; 3] {
+    [estimate.value, estimate.low, estimate.high].map(|value| value.to_string())
+}
+
+/// The data of a figure as CSV: one row per point, whatever is drawn. Bars and cells stand at (x, y)
+/// and have a value; bars start at x.
+pub fn figure(figure: &Figure) -> Vec<u8> {
+    let y = axis_header(&figure.y);
+    let header = ["series", "kind", &axis_header(&figure.x), &y, "value", "low", "high", "text"];
+    let mut records = vec![header.map(String::from).to_vec()];
+    for (index, series) in figure.series.iter().enumerate() {
+        let label = series.label.clone().unwrap_or_else(|| format!("series {}", index + 1));
+        for row in mark_rows(&series.mark) {
+            records.push(std::iter::once(label.clone()).chain(row).collect());
+        }
+    }
+    write(&records)
+}
+
+fn axis_header(axis: &Axis) -> String {
+    match axis.quantity {
+        Quantity::Seconds => format!("{} (seconds)", axis.label),
+        Quantity::Bytes => format!("{} (bytes)", axis.label),
+        Quantity::Number | Quantity::Count => axis.label.clone(),
+    }
+}
+
+fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
+    let row = |kind: &str, x: f64, y: String, value: [String; 3], text: &str| {
+        let [value, low, high] = value;
+        [kind.into(), x.to_string(), y, value, low, high, text.into()]
+    };
+    let none = || [const { String::new() }; 3];
+    match mark {
+        Mark::Line { points, .. } => {
+            let corner = |&(x, y): &(f64, f64)| row("line", x, y.to_string(), none(), "");
+            points.iter().map(corner).collect()
+        }
+        Mark::Band { points } => {
+            let corner = |&(x, low, high): &(f64, f64, f64)| {
+                let ends = [String::new(), low.to_string(), high.to_string()];
+                row("band", x, String::new(), ends, "")
+            };
+            points.iter().map(corner).collect()
+        }
+        Mark::Points { points, .. } => {
+            let place = |p: &Point| {
+                let [y, low, high] = numbers(&p.y);
+                row("point", p.x, y, [String::new(), low, high], &p.text)
+            };
+            points.iter().map(place).collect()
+        }
+        Mark::Bars { bars } => {
+            let bar = |b: &Bar| row("bar", b.from, b.at.to_string(), numbers(&b.to), &b.text);
+            bars.iter().map(bar).collect()
+        }
+        Mark::Heat { cells } => {
+            let cell = |c: &figure::Cell| {
+                row("cell", c.x as f64, c.y.to_string(), numbers(&c.value), &c.text)
+            };
+            cells.iter().map(cell).collect()
+        }
+    }
+}
+
+/// Writes records; a record never fails to be written to memory, and an error would leave a gap that
+/// the reader sees.
+fn write(records: &[Vec<String>]) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    for record in records {
+        if writer.write_record(record).is_err() {
+            break;
+        }
+    }
+    writer.into_inner().unwrap_or_default()
+}

@@ -1,0 +1,100 @@
+//! Plain text for a terminal: columns aligned, cells wrapped so that a line never exceeds the width.
+
+use crate::table::Table;
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// The table in at most `width` characters a line.
+pub fn table(table: &Table, width: usize) -> String {
+    let header: Vec<String> = table.columns.iter().map(|column| column.header()).collect();
+    let rows: Vec<Vec<String>> = table
+        .rows
+        .iter()
+        .map(|row| row.iter().map(|cell| clean(&cell.words())).collect())
+        .collect();
+    let numbers: Vec<bool> = (0..header.len())
+        .map(|i| table.rows.first().is_some_and(|row| row[i].is_number()))
+        .collect();
+    let widths = widths(&header, &rows, width);
+    let mut text = block(&header, &widths, &numbers);
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    text += &(rule.join(&" ".repeat(GAP)) + "\n");
+    for row in &rows {
+        text += &block(row, &widths, &numbers);
+    }
+    text
+}
+
+/// Column widths: natural where all fits, else the widest give way first, down to their longest word.
+fn widths(header: &[String], rows: &[Vec<String>], limit: usize) -> Vec<usize> {
+    let column = |i: usize| std::iter::once(&header[i]).chain(rows.iter().map(move |row| &row[i]));
+    let natural = |i: usize| column(i).map(|cell| count(cell)).max().unwrap_or(0);
+    let least =
+        |i: usize| column(i).flat_map(|cell| cell.split(' ')).map(count).max().unwrap_or(0).max(1);
+    let mut widths: Vec<usize> = (0..header.len()).map(natural).collect();
+    let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * (widths.len().max(1) - 1);
+    while total(&widths) > limit {
+        let shrinkable = (0..widths.len()).filter(|&i| widths[i] > least(i));
+        match shrinkable.max_by_key(|&i| widths[i]) {
+            Some(widest) => widths[widest] -= 1,
+            None => break,
+        }
+    }
+    while total(&widths) > limit && widths.iter().any(|width| *width > 6) {
+        if let Some(widest) = widths.iter_mut().max() {
+            *widest -= 1;
+        }
+    }
+    widths
+}
+
+/// One row, on as many lines as its longest cell needs.
+fn block(cells: &[String], widths: &[usize], numbers: &[bool]) -> String {
+    let wrapped: Vec<Vec<String>> =
+        cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
+    let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for line in 0..height {
+        let padded = wrapped.iter().zip(widths).zip(numbers).map(|((lines, width), number)| {
+            pad(lines.get(line).map_or("", String::as_str), *width, *number)
+        });
+        let joined = padded.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        text += &(joined.trim_end().to_string() + "\n");
+    }
+    text
+}
+
+fn pad(text: &str, width: usize, right: bool) -> String {
+    let space = " ".repeat(width.saturating_sub(count(text)));
+    if right { space + text } else { text.to_string() + &space }
+}
+
+/// Breaks `text` at spaces into lines of at most `width` characters; longer words are cut.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        if let Some(line) = lines.last_mut()
+            && count(line) + 1 + rest.len() <= width
+        {
+            line.push(' ');
+            line.extend(rest);
+            continue;
+        }
+        while rest.len() > width.max(1) {
+            lines.push(rest.drain(..width.max(1)).collect());
+        }
+        lines.push(rest.into_iter().collect());
+    }
+    lines
+}
+
+/// Without control characters, which could move a terminal's cursor.
+pub fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn count(text: &str) -> usize {
+    text.chars().count()
+}

@@ -1,0 +1,230 @@
+//! What a report is made from: records as they are, and numbers that `simulator` computed.
+//!
+//! Plain data; every list may be empty, and what depends on it is then left out of the page.
+
+use s3d_data::{
+    Component, Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip,
+    SkipWindow,
+};
+
+/// All that a report shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportInput {
+    /// How the run was made.
+    pub header: RunHeader,
+    /// The choice.
+    pub recommendation: Recommendation,
+    /// Curves and cost laws.
+    pub fit: Option<Fit>,
+    /// Every plan that was compared.
+    pub grid: Vec<GridCell>,
+    /// Plans measured but not used to fit.
+    pub held_out: Vec<HeldOutPlan>,
+    /// Time of a full pass by width, at the run's context.
+    pub passes: Vec<PassTime>,
+    /// Time of each component, over all layers, at the run's context.
+    pub components: Vec<ComponentTime>,
+    /// From ideal to measured speedup of the choice.
+    pub waterfall: Vec<WaterfallStep>,
+    /// Share of the choice's iterations by number of accepted drafts.
+    pub accepted: Vec<AcceptedShare>,
+    /// Rows of `memory.csv`.
+    pub memory: Vec<MemoryRecord>,
+    /// The training parameter by training step, where checkpoints were compared.
+    pub training: Vec<TrainingPoint>,
+    /// The choice under other conditions, for the sliders of the page.
+    pub what_if: Vec<WhatIf>,
+    /// A sample of what was decoded: prompt and continuation.
+    pub sample: Option<Sample>,
+}
+
+impl ReportInput {
+    /// A report of nothing but the choice.
+    pub fn new(header: RunHeader, recommendation: Recommendation) -> Self {
+        Self {
+            header,
+            recommendation,
+            fit: None,
+            grid: Vec::new(),
+            held_out: Vec::new(),
+            passes: Vec::new(),
+            components: Vec::new(),
+            waterfall: Vec::new(),
+            accepted: Vec::new(),
+            memory: Vec::new(),
+            training: Vec::new(),
+            what_if: Vec::new(),
+            sample: None,
+        }
+    }
+
+    /// Layers of the model.
+    pub fn layers(&self) -> usize {
+        self.header.model.shape.layers
+    }
+
+    /// The chosen plan, where there is one.
+    pub fn chosen(&self) -> Option<&Plan> {
+        self.recommendation.choice.as_ref().map(|choice| &choice.plan)
+    }
+}
+
+/// One plan of the search, with what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GridCell {
+    /// The plan; never plain or stock.
+    pub plan: Plan,
+    /// How drafts are made.
+    pub drafting: Drafting,
+    /// Layers skipped (a free set: whole layers' worth, rounded).
+    pub skipped: usize,
+    /// Tokens drafted per iteration.
+    pub predictors: usize,
+    /// Speedup over plain decoding by the paper's ideal cost, at the same acceptance.
+    pub ideal: Option<f64>,
+    /// Speedup by the measured cost.
+    pub predicted: Option<Estimate>,
+    /// Speedup measured end to end.
+    pub measured: Option<Estimate>,
+    /// Tokens per second, measured where measured.
+    pub tokens_per_s: Option<Estimate>,
+    /// Accepted drafts + 1 per iteration.
+    pub tokens_per_iteration: Option<Estimate>,
+    /// Weights, KV cache, activations and masks, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Whether it cannot be told apart from the choice.
+    pub tie: bool,
+}
+
+impl GridCell {
+    /// A plan of which nothing is known yet; null for plain and stock.
+    pub fn new(plan: Plan) -> Option<Self> {
+        let draft = plan.draft()?;
+        let skipped = match &draft.skip {
+            Skip::Window(window) => window.len(),
+            Skip::Set { layers, .. } => (layers.attention.len() + layers.mlp.len()) / 2,
+        };
+        Some(Self {
+            drafting: draft.drafting,
+            skipped,
+            predictors: draft.predictors.get(),
+            plan,
+            ideal: None,
+            predicted: None,
+            measured: None,
+            tokens_per_s: None,
+            tokens_per_iteration: None,
+            peak_memory_bytes: None,
+            tie: false,
+        })
+    }
+
+    /// The skipped window, where it is one.
+    pub fn window(&self) -> Option<SkipWindow> {
+        self.plan.draft()?.skip.window()
+    }
+
+    /// Whether it skips the window in the middle of `layers`.
+    pub fn is_symmetric(&self, layers: usize) -> bool {
+        self.window().is_some() && self.window() == SkipWindow::symmetric(layers, self.skipped).ok()
+    }
+
+    /// The plan and what is known of its speedup, in words.
+    pub fn words(&self) -> String {
+        let mut words = self.plan.to_string();
+        for (name, speedup) in [("predicted", self.predicted), ("measured", self.measured)] {
+            if let Some(speedup) = speedup {
+                words.push_str(&format!("; {name} {speedup}"));
+            }
+        }
+        words
+    }
+}
+
+/// A plan that was predicted without having been seen, and then measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldOutPlan {
+    /// The plan.
+    pub plan: Plan,
+    /// Predicted speedup.
+    pub predicted: Estimate,
+    /// Measured speedup.
+    pub measured: Estimate,
+}
+
+/// Time of a full pass at one width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PassTime {
+    /// Tokens fed.
+    pub width: usize,
+    /// Measured seconds.
+    pub seconds: Estimate,
+    /// The least time that the machine's bandwidth and multiply-add rate allow, in seconds.
+    pub limit_seconds: Option<f64>,
+}
+
+/// Time of one component over all layers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentTime {
+    /// What was timed.
+    pub component: Component,
+    /// Tokens fed.
+    pub width: usize,
+    /// Measured seconds.
+    pub seconds: Estimate,
+}
+
+/// One step from the ideal speedup to the measured one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaterfallStep {
+    /// What is taken away (or added), in words.
+    pub label: String,
+    /// Speedup before the step; null for a total.
+    pub from: Option<f64>,
+    /// Speedup after the step.
+    pub to: Estimate,
+}
+
+/// How often an iteration accepted a number of drafts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedShare {
+    /// Accepted drafts.
+    pub accepted: usize,
+    /// Share of iterations.
+    pub share: Estimate,
+}
+
+/// How well trained a checkpoint is for skipping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingPoint {
+    /// Optimizer steps.
+    pub steps: usize,
+    /// How drafts were made.
+    pub drafting: Drafting,
+    /// The training parameter (`U` in the paper).
+    pub training: Estimate,
+}
+
+/// The choice under other conditions than the run's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WhatIf {
+    /// Context, in tokens.
+    pub context: usize,
+    /// Memory that the plan must fit, in bytes; `u64::MAX` = no limit.
+    pub memory_budget_bytes: u64,
+    /// Most tokens drafted.
+    pub gamma_max: usize,
+    /// The choice; null where no plan fits.
+    pub plan: Option<Plan>,
+    /// Its predicted speedup over plain decoding at that context.
+    pub predicted: Option<Estimate>,
+}
+
+/// A text that was decoded, shown on the page as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The prompt.
+    pub prompt: String,
+    /// What followed.
+    pub continuation: String,
+}

@@ -1,0 +1,177 @@
+//! The page: one self-contained file that needs no network and no script to be read.
+//!
+//! The order is that of a reader's questions: should I speculate, with which plan, how sure is that,
+//! why is it not more, is the comparison fair, what does it cost, how was it made.
+
+use crate::figure::Figure;
+use crate::format::html::{self, escape};
+use crate::input::ReportInput;
+use crate::palette::Hue;
+use crate::table::Table;
+use crate::verdict::Verdict;
+use crate::{Result, baseline, chart, figures, made, scene, tables, what_if};
+
+/// Forbids every request: what the page shows is in the page.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      img-src data:; base-uri 'none'; form-action 'none'";
+
+/// Rows of a table on the page; a search can compare thousands of plans.
+const ROWS_SHOWN: usize = 200;
+
+/// The report of one run as an HTML document.
+///
+/// # Errors
+/// When a figure cannot be drawn.
+pub fn page(input: &ReportInput) -> Result<String> {
+    let figures = figures::all(input);
+    let tables = tables::all(input);
+    let mut body = verdict(input);
+    body +=
+        &section("Why this plan", &draw(&figures, &["speedup", "map", "acceptance", "windows"])?);
+    body += &what_if::section(input);
+    body +=
+        &section("Why it is not more", &draw(&figures, &["waterfall", "pass_time", "components"])?);
+    body += &section("Is plain decoding a fair opponent", &baseline::section(input));
+    body += &section("How far the predictions can be trusted", &draw(&figures, &["prediction"])?);
+    body += &section(
+        "Text, workloads, memory",
+        &(draw(&figures, &["accepted", "acceptance_by_task", "training", "speed_memory"])?
+            + &sample(input)),
+    );
+    body += &section("Tables", &table_list(&tables));
+    body += &section("How this was made", &made::section(&input.header));
+    Ok(document(&format!("S3D report: {}", input.header.model.name), &body))
+}
+
+/// A whole document around `body`; `title` is escaped, `body` is HTML.
+pub fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <title>{}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n<main>\n{body}</main>\n\
+         <script>\n{}</script>\n</body>\n</html>\n",
+        escape(title),
+        include_str!("page.css"),
+        figure_styles(),
+        include_str!("page.js"),
+    )
+}
+
+/// On a dark page (never on paper), each hue of a figure is replaced by its dark twin.
+fn figure_styles() -> String {
+    let rule = |hue: &Hue| {
+        let (light, dark) = (hue.hex(), hue.dark_hex());
+        format!(
+            "svg [fill=\"{light}\"] {{ fill: {dark}; }} svg [stroke=\"{light}\"] {{ stroke: {dark}; }}\n"
+        )
+    };
+    let rules: String = Hue::ALL.iter().map(rule).collect();
+    format!("@media screen and (prefers-color-scheme: dark) {{\n{rules}}}\n")
+}
+
+/// A section with a heading; nothing where it has no content.
+pub fn section(title: &str, content: &str) -> String {
+    if content.is_empty() {
+        return String::new();
+    }
+    format!("<section>\n<h2>{}</h2>\n{content}</section>\n", escape(title))
+}
+
+/// The figures whose name starts with one of `names`, in the order of `names`.
+pub fn draw(figures: &[Figure], names: &[&str]) -> Result<String> {
+    let mut drawn = String::new();
+    for name in names {
+        for figure in figures.iter().filter(|figure| belongs(&figure.name, name)) {
+            drawn += &inline(figure)?;
+        }
+    }
+    if drawn.is_empty() {
+        return Ok(drawn);
+    }
+    Ok(format!("<div class=\"figures\">\n{drawn}</div>\n"))
+}
+
+/// Whether a figure is `name` itself or that of one drafting.
+fn belongs(figure: &str, name: &str) -> bool {
+    figure == name
+        || figure
+            .strip_prefix(name)
+            .is_some_and(|rest| ["_simultaneous", "_sequential"].contains(&rest))
+}
+
+/// A figure as inline SVG that says more when a reader points at a value.
+fn inline(figure: &Figure) -> Result<String> {
+    let scene = scene::scene(figure);
+    let svg = chart::svg(&scene)?;
+    let zoom = chart::ZOOM;
+    let spots = scene.hotspots.iter().map(|spot| {
+        format!(
+            "<rect class=\"spot\" x=\"{:.0}\" y=\"{:.0}\" width=\"{:.0}\" height=\"{:.0}\"><title>{}</title></rect>\n",
+            (spot.centre.0 - spot.half.0) * zoom,
+            (spot.centre.1 - spot.half.1) * zoom,
+            spot.half.0 * 2.0 * zoom,
+            spot.half.1 * 2.0 * zoom,
+            escape(&spot.text)
+        )
+    });
+    let spots: String = spots.collect();
+    let label = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(&figure.title));
+    let svg = svg.replacen("<svg ", &label, 1).replace("</svg>", &format!("{spots}</svg>"));
+    Ok(format!(
+        "<figure id=\"figure-{}\">{svg}<figcaption>{}</figcaption></figure>\n",
+        escape(&figure.name),
+        escape(&figure.caption)
+    ))
+}
+
+fn verdict(input: &ReportInput) -> String {
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    let class = if verdict.speculate { "verdict" } else { "verdict no" };
+    let details: String =
+        verdict.details.iter().map(|detail| format!("<li>{}</li>\n", escape(detail))).collect();
+    let command = verdict.command.iter().map(|command| {
+        format!("<pre class=\"copy\" id=\"command\"><code>{}</code></pre>\n", escape(command))
+    });
+    let mut out = format!(
+        "<h1>{} on {}</h1>\n<div class=\"{class}\" id=\"verdict\">\n<p class=\"headline\">{}</p>\n<ul>\n{details}</ul>\n</div>\n{}",
+        escape(&input.header.model.name),
+        escape(&made::machine_name(&input.header)),
+        escape(&verdict.headline),
+        command.collect::<String>()
+    );
+    for warning in &input.header.warnings {
+        out += &format!("<p class=\"warning\">{}</p>\n", escape(warning));
+    }
+    out + &html::table(&tables::shortened(tables::plans(&input.recommendation)))
+}
+
+fn table_list(tables: &[Table]) -> String {
+    let folded = |table: &Table| {
+        let mut shown = table.clone();
+        shown.rows.truncate(ROWS_SHOWN);
+        if shown.rows.len() < table.rows.len() {
+            let file =
+                format!(" The first {ROWS_SHOWN} rows; all stand in tables/{}.csv.", table.name);
+            shown.note += &file;
+        }
+        format!(
+            "<details><summary>{} ({} rows)</summary>\n{}</details>\n",
+            escape(&table.title),
+            table.rows.len(),
+            html::table(&shown)
+        )
+    };
+    tables.iter().map(folded).collect()
+}
+
+fn sample(input: &ReportInput) -> String {
+    let Some(sample) = &input.sample else { return String::new() };
+    format!(
+        "<p>A prompt and what followed; the text is the same with and without speculation.</p>\n\
+         <blockquote><strong>{}</strong>{}</blockquote>\n",
+        escape(&sample.prompt),
+        escape(&sample.continuation)
+    )
+}

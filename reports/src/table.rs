@@ -1,0 +1,185 @@
+//! A table is data: columns with units, cells that keep value and interval apart. One small file per
+//! format writes it (`format`).
+
+use s3d_data::{Bytes, Estimate, Seconds, Share};
+use serde::Serialize;
+
+/// A table with a name, a title and what to know when reading it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Table {
+    /// File stem, such as `plans`.
+    pub name: String,
+    /// What it shows, in one line.
+    pub title: String,
+    /// How to read it; may be empty.
+    pub note: String,
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// The rows, each as long as `columns`.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(name: &str, title: impl Into<String>, columns: Vec<Column>) -> Self {
+        Self {
+            name: name.into(),
+            title: title.into(),
+            note: String::new(),
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// The same table with words on how to read it.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    /// The same table with `rows` added; a row that is too short is filled with unknowns.
+    pub fn rows(mut self, rows: impl IntoIterator<Item = Vec<Cell>>) -> Self {
+        let width = self.columns.len();
+        self.rows.extend(rows.into_iter().map(|mut row| {
+            row.resize(width, Cell::Unknown);
+            row
+        }));
+        self
+    }
+
+    /// The same table without columns in which nothing is known.
+    pub fn without_empty_columns(mut self) -> Self {
+        let known = |i: usize| self.rows.iter().any(|row| row[i] != Cell::Unknown);
+        let kept: Vec<bool> = (0..self.columns.len()).map(known).collect();
+        self.keep_columns(&kept);
+        self
+    }
+
+    /// Keeps the columns whose place in `kept` is true.
+    pub fn keep_columns(&mut self, kept: &[bool]) {
+        let mut index = kept.iter();
+        self.columns.retain(|_| *index.next().unwrap_or(&true));
+        for row in &mut self.rows {
+            let mut index = kept.iter();
+            row.retain(|_| *index.next().unwrap_or(&true));
+        }
+    }
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Column {
+    /// What it holds.
+    pub name: String,
+    /// The unit of its numbers.
+    pub unit: Option<String>,
+}
+
+impl Column {
+    /// A column without unit.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), unit: None }
+    }
+
+    /// A column of numbers in `unit`.
+    pub fn unit(name: &str, unit: &str) -> Self {
+        Self { name: name.into(), unit: Some(unit.into()) }
+    }
+
+    /// Name and unit, such as `speed (tokens/s)`.
+    pub fn header(&self) -> String {
+        match &self.unit {
+            Some(unit) => format!("{} ({unit})", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// A cell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// Not known, or not to be had.
+    Unknown,
+    /// Words.
+    Text(String),
+    /// A whole number.
+    Count(u64),
+    /// A number as somebody else stated it, with its decimals.
+    Number(f64, usize),
+    /// A value with its interval, with its decimals.
+    Estimate(Estimate, usize),
+    /// Seconds with their interval; scaled for reading, in seconds for programs.
+    Seconds(Estimate),
+    /// Bytes; scaled for reading, in bytes for programs.
+    Bytes(u64),
+    /// A fraction with its interval; in percent for reading, a fraction for programs.
+    Share(Estimate),
+    /// Words that lead to a source.
+    Link {
+        /// The words.
+        text: String,
+        /// The address.
+        url: String,
+    },
+}
+
+impl Cell {
+    /// Words.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A value with its interval, or unknown.
+    pub fn estimate(estimate: Option<Estimate>, decimals: usize) -> Self {
+        estimate.map_or(Self::Unknown, |estimate| Self::Estimate(estimate, decimals))
+    }
+
+    /// Whether it stands at the right of its column.
+    pub fn is_number(&self) -> bool {
+        !matches!(self, Self::Text(_) | Self::Link { .. })
+    }
+
+    /// The value that rows are sorted by.
+    pub fn sort_value(&self) -> Option<f64> {
+        match self {
+            Self::Unknown | Self::Text(_) | Self::Link { .. } => None,
+            Self::Count(count) | Self::Bytes(count) => Some(*count as f64),
+            Self::Number(value, _) => Some(*value),
+            Self::Estimate(estimate, _) | Self::Seconds(estimate) | Self::Share(estimate) => {
+                Some(estimate.value)
+            }
+        }
+    }
+
+    /// The value for people, its interval apart.
+    pub fn parts(&self) -> (String, Option<String>) {
+        match self {
+            Self::Unknown => ("-".into(), None),
+            Self::Text(text) | Self::Link { text, .. } => (text.clone(), None),
+            Self::Count(count) => (count.to_string(), None),
+            Self::Number(value, decimals) => (format!("{value:.decimals$}"), None),
+            Self::Bytes(bytes) => (Bytes(*bytes).to_string(), None),
+            Self::Estimate(e, decimals) => with_interval(e, |v| format!("{v:.decimals$}")),
+            Self::Seconds(e) => with_interval(e, |v| Seconds(v).to_string()),
+            Self::Share(e) => with_interval(e, |v| Share(v).to_string()),
+        }
+    }
+
+    /// The cell for people: `1.83 [1.75, 1.91]`.
+    pub fn words(&self) -> String {
+        match self.parts() {
+            (value, Some(interval)) => format!("{value} {interval}"),
+            (value, None) => value,
+        }
+    }
+}
+
+/// An interval of no width is not written: the value is exact.
+fn with_interval(e: &Estimate, text: impl Fn(f64) -> String) -> (String, Option<String>) {
+    if e.low == e.high {
+        return (text(e.value), None);
+    }
+    let interval = format!("[{}, {}]", text(e.low), text(e.high));
+    (text(e.value), Some(interval))
+}

@@ -1,0 +1,270 @@
+//! The tables of a report.
+
+use crate::input::{GridCell, ReportInput};
+use crate::table::{Cell, Column, Table};
+use s3d_data::{AcceptancePoint, CurveFit, Estimate, Origin, PlanResult, Recommendation};
+
+/// All tables that `input` has data for, in the order of the page.
+pub fn all(input: &ReportInput) -> Vec<Table> {
+    let all = [
+        plans(&input.recommendation),
+        grid(input),
+        held_out(input),
+        acceptance(input),
+        curves(input),
+        laws(input),
+        passes(input),
+        components(input),
+        memory(input),
+    ];
+    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn plan_columns() -> Vec<Column> {
+    vec![
+        Column::new("plan"),
+        Column::new("role"),
+        Column::unit("predicted speedup", "times"),
+        Column::unit("measured speedup", "times"),
+        Column::unit("speed", "tokens/s"),
+        Column::new("tokens per iteration"),
+        Column::new("peak memory"),
+    ]
+}
+
+/// The choice, its ties, and plain decoding.
+pub fn plans(recommendation: &Recommendation) -> Table {
+    let choice = recommendation.choice.iter().map(|choice| plan_row(choice, "choice"));
+    let ties = recommendation.ties.iter().map(|tie| plan_row(tie, "tied"));
+    let baseline = &recommendation.baseline;
+    let plain = [("plain", baseline.tokens_per_s), ("stock", baseline.stock_tokens_per_s)];
+    let plain = plain.into_iter().filter(|(_, speed)| speed.is_some()).map(|(name, speed)| {
+        let mut row = vec![Cell::Unknown; 5];
+        row[0] = Cell::text(name);
+        row[1] = Cell::text("baseline");
+        row[4] = Cell::estimate(speed, 1);
+        row
+    });
+    Table::new("plans", "The choice and what cannot be told apart from it", plan_columns())
+        .note(
+            "Speedup over plain decoding; intervals are 95 %. Speed and tokens per iteration are \
+             measured where the speedup is, else predicted.",
+        )
+        .rows(choice.chain(ties).chain(plain))
+        .without_empty_columns()
+}
+
+/// At most twelve rows, the baselines kept: what stands under a verdict.
+pub fn shortened(mut table: Table) -> Table {
+    let baseline = |row: &[Cell]| row.get(1) == Some(&Cell::text("baseline"));
+    let kept = table.rows.iter().filter(|row| baseline(row)).cloned().collect::<Vec<_>>();
+    if table.rows.len() > 12 {
+        table.rows.retain(|row| !baseline(row));
+        table.rows.truncate(12 - kept.len());
+        table.rows.extend(kept);
+    }
+    table
+}
+
+/// The columns that fit a terminal of 80 characters; the others stand in the verdict.
+pub fn brief(mut table: Table) -> Table {
+    let kept: Vec<bool> = table
+        .columns
+        .iter()
+        .map(|column| !["tokens per iteration", "peak memory"].contains(&column.name.as_str()))
+        .collect();
+    table.keep_columns(&kept);
+    table
+}
+
+fn plan_row(plan: &PlanResult, role: &str) -> Vec<Cell> {
+    vec![
+        Cell::text(plan.plan.to_string()),
+        Cell::text(role),
+        Cell::estimate(plan.predicted_speedup, 2),
+        Cell::estimate(plan.measured_speedup, 2),
+        Cell::estimate(plan.tokens_per_s, 1),
+        Cell::estimate(plan.tokens_per_iteration, 2),
+        plan.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+    ]
+}
+
+/// Every plan that was compared, the fastest first.
+pub fn grid(input: &ReportInput) -> Table {
+    let mut cells: Vec<&GridCell> = input.grid.iter().collect();
+    let speedup = |cell: &GridCell| cell.predicted.map_or(f64::NEG_INFINITY, |p| p.value);
+    cells.sort_by(|a, b| speedup(b).total_cmp(&speedup(a)));
+    let row = |cell: &GridCell| {
+        let role = match (Some(&cell.plan) == input.chosen(), cell.tie) {
+            (true, _) => "choice",
+            (false, true) => "tied",
+            (false, false) => "",
+        };
+        vec![
+            Cell::text(cell.plan.to_string()),
+            Cell::text(role),
+            Cell::estimate(cell.predicted, 2),
+            Cell::estimate(cell.measured, 2),
+            Cell::estimate(cell.tokens_per_s, 1),
+            Cell::estimate(cell.tokens_per_iteration, 2),
+            cell.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+        ]
+    };
+    Table::new("grid", "All plans that were compared, the fastest first", plan_columns())
+        .rows(cells.into_iter().map(row))
+        .without_empty_columns()
+}
+
+fn held_out(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::new("plan"),
+        Column::unit("predicted speedup", "times"),
+        Column::unit("measured speedup", "times"),
+    ];
+    let rows = input.held_out.iter().map(|plan| {
+        vec![
+            Cell::text(plan.plan.to_string()),
+            Cell::Estimate(plan.predicted, 2),
+            Cell::Estimate(plan.measured, 2),
+        ]
+    });
+    Table::new("held_out", "Plans that were predicted unseen, then measured", columns).rows(rows)
+}
+
+fn acceptance(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::new("drafting"),
+        Column::new("skip"),
+        Column::new("draft"),
+        Column::new("workload"),
+        Column::new("accepted"),
+        Column::new("attempted"),
+        Column::new("acceptance"),
+    ];
+    let row = |point: &AcceptancePoint| {
+        vec![
+            Cell::text(point.drafting.name()),
+            Cell::text(&point.skip),
+            Cell::Count(point.predictor as u64),
+            Cell::text(point.task.as_deref().unwrap_or("all")),
+            Cell::Count(point.accepted),
+            Cell::Count(point.attempted),
+            Cell::Estimate(point.rate, 3),
+        ]
+    };
+    let points = input.fit.iter().flat_map(|fit| &fit.acceptance);
+    Table::new("acceptance", "Acceptance of each draft, given those before it", columns)
+        .note("Intervals resample prompts: tokens of one prompt are not independent.")
+        .rows(points.map(row))
+}
+
+fn curves(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::new("drafting"),
+        Column::new("draft"),
+        Column::new("family"),
+        Column::new("parameters"),
+        Column::new("AIC"),
+        Column::new("held-out RMSE"),
+        Column::new("dispersion"),
+    ];
+    let row = |curve: &CurveFit| {
+        let parameters = curve.parameters.iter().map(|p| format!("{} {:.3}", p.name, p.estimate));
+        let best = if curve.best { " (best)" } else { "" };
+        vec![
+            Cell::text(curve.drafting.name()),
+            Cell::Count(curve.predictor as u64),
+            Cell::text(format!("{}{best}", curve.family)),
+            Cell::text(parameters.collect::<Vec<_>>().join("; ")),
+            Cell::Number(curve.aic, 1),
+            curve.held_out_rmse.map_or(Cell::Unknown, |rmse| Cell::Number(rmse, 4)),
+            Cell::Number(curve.dispersion, 2),
+        ]
+    };
+    let curves = input.fit.iter().flat_map(|fit| &fit.curves);
+    Table::new("curves", "Fitted acceptance curves", columns).rows(curves.map(row))
+}
+
+fn laws(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::new("time of"),
+        Column::new("law"),
+        Column::unit("parameters", "seconds per unit"),
+        Column::new("median held-out error"),
+        Column::new("used"),
+    ];
+    let rows = input.fit.iter().flat_map(|fit| &fit.laws).map(|law| {
+        let parameter = |p: &s3d_data::Parameter| {
+            format!(
+                "{} {:.3e} [{:.3e}, {:.3e}]",
+                p.name, p.estimate.value, p.estimate.low, p.estimate.high
+            )
+        };
+        let parameters: Vec<_> = law.parameters.iter().map(parameter).collect();
+        let error = law.held_out_error.map(|error| s3d_data::Share(error).to_string());
+        vec![
+            Cell::text(&law.what),
+            Cell::text(&law.law),
+            Cell::text(parameters.join("; ")),
+            error.map_or(Cell::Unknown, Cell::Text),
+            Cell::text(if law.chosen { "yes" } else { "" }),
+        ]
+    });
+    Table::new("laws", "Cost laws", columns).rows(rows)
+}
+
+fn passes(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::unit("width", "tokens"),
+        Column::new("full pass"),
+        Column::new("limit of the machine"),
+    ];
+    let rows = input.passes.iter().map(|pass| {
+        let limit = pass.limit_seconds.map(|limit| Cell::Seconds(Estimate::exact(limit)));
+        let limit = limit.unwrap_or(Cell::Unknown);
+        vec![Cell::Count(pass.width as u64), Cell::Seconds(pass.seconds), limit]
+    });
+    Table::new("pass_time", "Time of a full pass by width", columns)
+        .rows(rows)
+        .without_empty_columns()
+}
+
+fn components(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::new("component"),
+        Column::unit("width", "tokens"),
+        Column::new("time in one pass"),
+    ];
+    let rows = input.components.iter().map(|time| {
+        vec![
+            Cell::text(format!("{:?}", time.component).to_lowercase()),
+            Cell::Count(time.width as u64),
+            Cell::Seconds(time.seconds),
+        ]
+    });
+    Table::new("components", "Time by component, over all layers", columns).rows(rows)
+}
+
+fn memory(input: &ReportInput) -> Table {
+    let columns = vec![
+        Column::new("item"),
+        Column::unit("context", "tokens"),
+        Column::unit("width", "tokens"),
+        Column::new("memory"),
+        Column::new("how known"),
+    ];
+    let rows = input.memory.iter().map(|record| {
+        let origin = match record.origin {
+            Origin::Measured => "measured",
+            Origin::Computed => "computed",
+        };
+        vec![
+            Cell::text(&record.item),
+            Cell::Count(record.context as u64),
+            Cell::Count(record.width as u64),
+            Cell::Bytes(record.bytes),
+            Cell::text(origin),
+        ]
+    });
+    Table::new("memory", "Memory", columns).rows(rows)
+}

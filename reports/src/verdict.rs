@@ -1,0 +1,272 @@
+//! The verdict in words, the same on the page and in the terminal.
+
+use crate::format::{markdown, text};
+use crate::tables;
+use s3d_data::{
+    Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation, RunHeader,
+    Share, Skip,
+};
+use serde::Serialize;
+
+/// Should one speculate here, how, and how sure is that.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Whether the choice beats plain decoding with 95 % confidence.
+    pub speculate: bool,
+    /// The answer in one sentence.
+    pub headline: String,
+    /// What else to know, one sentence each, most important first.
+    pub details: Vec<String>,
+    /// The plan as a command to copy; null where there is no plan.
+    pub command: Option<String>,
+}
+
+impl Verdict {
+    /// The verdict of a recommendation.
+    pub fn new(recommendation: &Recommendation, header: &RunHeader) -> Self {
+        Self {
+            speculate: recommendation.speculate,
+            headline: headline(recommendation),
+            details: details(recommendation),
+            command: recommendation.choice.as_ref().map(|choice| command(&choice.plan, header)),
+        }
+    }
+
+    /// The verdict for a terminal of `width` characters, with or without colour.
+    pub fn text(&self, width: usize, colour: bool) -> String {
+        let (bold, hue, reset) = match (colour, self.speculate) {
+            (false, _) => ("", "", ""),
+            (true, true) => ("\x1b[1m", "\x1b[32m", "\x1b[0m"),
+            (true, false) => ("\x1b[1m", "\x1b[33m", "\x1b[0m"),
+        };
+        let mut out = String::new();
+        for line in text::wrap(&text::clean(&self.headline), width) {
+            out += &format!("{bold}{hue}{line}{reset}\n");
+        }
+        for detail in &self.details {
+            let detail = text::clean(detail);
+            for (i, line) in text::wrap(&detail, width.saturating_sub(2)).iter().enumerate() {
+                out += &format!("{}{line}\n", if i == 0 { "- " } else { "  " });
+            }
+        }
+        if let Some(command) = &self.command {
+            out += &format!("Try it: {bold}{}{reset}\n", text::clean(command));
+        }
+        out
+    }
+
+    /// The verdict as Markdown.
+    pub fn markdown(&self) -> String {
+        let escape = markdown::escape;
+        let mut out = format!("**{}**\n\n", escape(&self.headline));
+        for detail in &self.details {
+            out += &format!("- {}\n", escape(detail));
+        }
+        if let Some(command) = &self.command {
+            out += &format!("\n```sh\n{command}\n```\n");
+        }
+        out
+    }
+}
+
+/// Verdict and plans for a terminal: what `run` and `optimize` print.
+pub fn summary(
+    recommendation: &Recommendation,
+    header: &RunHeader,
+    width: usize,
+    colour: bool,
+) -> String {
+    let verdict = Verdict::new(recommendation, header).text(width, colour);
+    let plans = tables::brief(tables::shortened(tables::plans(recommendation)));
+    format!("{verdict}\n{}\n{}", plans.title, text::table(&plans, width))
+}
+
+/// Verdict and plans as Markdown, for pasting into an issue.
+pub fn summary_markdown(recommendation: &Recommendation, header: &RunHeader) -> String {
+    let verdict = Verdict::new(recommendation, header).markdown();
+    format!("{verdict}\n{}", markdown::table(&tables::shortened(tables::plans(recommendation))))
+}
+
+fn headline(recommendation: &Recommendation) -> String {
+    let Some(choice) = &recommendation.choice else {
+        return match &recommendation.reason {
+            Some(reason) => format!("Do not speculate here: {reason}"),
+            None => "Do not speculate here: no plan could be compared.".into(),
+        };
+    };
+    let gain = gain(choice);
+    if recommendation.speculate {
+        return format!("Speculate: {}; {gain}", plan_in_words(choice));
+    }
+    let reason = recommendation
+        .reason
+        .clone()
+        .unwrap_or_else(|| "no plan beats plain decoding with 95 % confidence".into());
+    let reason = reason.trim_end_matches('.');
+    format!(
+        "Do not speculate here: {reason}. The best speculative plan, {}, reaches {gain}",
+        choice.plan
+    )
+}
+
+/// `1.83 times plain decoding [1.75, 1.91], measured`.
+fn gain(choice: &PlanResult) -> String {
+    let words = |speedup: Estimate, basis: &str| {
+        format!(
+            "{:.2} times plain decoding [{:.2}, {:.2}], {basis}",
+            speedup.value, speedup.low, speedup.high
+        )
+    };
+    match (choice.measured_speedup, choice.predicted_speedup) {
+        (Some(measured), _) => words(measured, "measured"),
+        (None, Some(predicted)) => words(predicted, "predicted"),
+        (None, None) => "speedup not known".into(),
+    }
+}
+
+/// `skip layers 3 to 8 of 12 (3..9), draft 4 tokens at once`.
+pub fn plan_in_words(result: &PlanResult) -> String {
+    match result.plan.draft() {
+        Some(draft) => {
+            format!("{}, {}", skip_in_words(draft, result.layers), draft_in_words(draft))
+        }
+        None => result.plan.to_string(),
+    }
+}
+
+fn skip_in_words(draft: &DraftPlan, layers: usize) -> String {
+    match &draft.skip {
+        Skip::Window(window) => match window.len() {
+            0 => format!("skip no layer of {layers} ({window})"),
+            1 => format!("skip layer {} of {layers} ({window})", window.start()),
+            _ => format!(
+                "skip layers {} to {} of {layers} ({window})",
+                window.start(),
+                window.end() - 1
+            ),
+        },
+        Skip::Set { layers: set, .. } => format!(
+            "skip the attention of {} and the MLP of {} of {layers} layers",
+            set.attention.len(),
+            set.mlp.len()
+        ),
+    }
+}
+
+fn draft_in_words(draft: &DraftPlan) -> String {
+    let count = draft.predictors.get();
+    match (draft.drafting, count) {
+        (_, 1) => "draft 1 token".into(),
+        (Drafting::Simultaneous, _) => format!("draft {count} tokens at once"),
+        (Drafting::Sequential, _) => format!("draft {count} tokens one after the other"),
+    }
+}
+
+fn details(recommendation: &Recommendation) -> Vec<String> {
+    let choice = recommendation.choice.as_ref();
+    let mut details = Vec::new();
+    details.extend(choice.and_then(|choice| speed(choice, recommendation)));
+    details.extend(choice.and_then(|choice| choice.peak_memory_bytes).map(|bytes| {
+        format!("Peak memory {} at {} tokens of context.", Bytes(bytes), recommendation.context)
+    }));
+    details.extend(ties(recommendation));
+    details.extend(regret(recommendation));
+    details.extend(error(recommendation));
+    details.push(conditions(recommendation));
+    details
+}
+
+fn speed(choice: &PlanResult, recommendation: &Recommendation) -> Option<String> {
+    let speed = choice.tokens_per_s?;
+    let basis = match choice.basis {
+        Basis::Measured => "measured",
+        Basis::Predicted => "predicted",
+    };
+    let plain = recommendation
+        .baseline
+        .tokens_per_s
+        .map(|plain| format!(" against {plain:.1} of plain decoding"))
+        .unwrap_or_default();
+    let iteration = choice
+        .tokens_per_iteration
+        .map(|tokens| format!("; {tokens} tokens per iteration"))
+        .unwrap_or_default();
+    Some(format!("{speed:.1} tokens/s{plain}{iteration} ({basis})."))
+}
+
+fn ties(recommendation: &Recommendation) -> Option<String> {
+    let plans: Vec<_> = recommendation.ties.iter().map(|tie| tie.plan.to_string()).collect();
+    let more = plans.len().saturating_sub(6);
+    let shown = plans[..plans.len() - more].join(", ");
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let is = if plans.len() == 1 { "plan is" } else { "plans are" };
+    (!plans.is_empty()).then(|| format!("{} {is} tied with it: {shown}{rest}.", plans.len()))
+}
+
+fn regret(recommendation: &Recommendation) -> Option<String> {
+    let regret = recommendation.regret_bound?;
+    let how = match recommendation.regret_basis.as_deref() {
+        Some("sweep") => ", from measuring every plan",
+        Some("bootstrap") => ", a bootstrap bound over predicted plans",
+        _ => "",
+    };
+    Some(format!(
+        "The best of {} plans is at most {} faster{how} (point estimate {}).",
+        recommendation.evaluated,
+        Share(regret.high.max(0.0)),
+        Share(regret.value.max(0.0))
+    ))
+}
+
+fn error(recommendation: &Recommendation) -> Option<String> {
+    let error = recommendation.prediction_error.as_ref()?;
+    Some(format!(
+        "Predictions of {} plans that were not used to predict: median error {}, 95th percentile {}; \
+         {} of the measured values lie inside their predicted 95 % intervals.",
+        error.held_out,
+        Share(error.median),
+        Share(error.p95),
+        Share(error.coverage_95)
+    ))
+}
+
+fn conditions(recommendation: &Recommendation) -> String {
+    let widen = match recommendation.widen {
+        1 => String::new(),
+        times => format!(", widened x{times}"),
+    };
+    format!(
+        "Holds for {} on {}, {}{widen}, at {} tokens of context.",
+        recommendation.model, recommendation.device, recommendation.dtype, recommendation.context
+    )
+}
+
+/// Flags of the run that `s3d generate` needs too.
+const KEPT_FLAGS: [&str; 4] = ["--model", "--device", "--dtype", "--widen"];
+
+/// The command that decodes with `plan` as the run did.
+fn command(plan: &Plan, header: &RunHeader) -> String {
+    let mut words =
+        vec!["s3d".to_string(), "generate".into(), "--plan".into(), quoted(&plan.to_string())];
+    let mut arguments = header.command.iter().peekable();
+    while let Some(argument) = arguments.next() {
+        let name = argument.split('=').next().unwrap_or_default();
+        if KEPT_FLAGS.contains(&name) {
+            words.push(quoted(argument));
+            if !argument.contains('=') {
+                words.extend(arguments.next().map(|value| quoted(value)));
+            }
+        }
+    }
+    words.push("--prompt 'Once upon a time'".into());
+    words.join(" ")
+}
+
+/// An argument as a shell reads it back.
+pub fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.into();
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
+}

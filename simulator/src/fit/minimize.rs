@@ -1,0 +1,58 @@
+//! The optimizer: argmin's Nelder and Mead simplex (The Computer Journal 7, 1965), which needs no
+//! derivatives and shrugs off the flat ridges of a shape that the data hardly bend.
+
+use crate::error::{Error, Result};
+use argmin::core::{CostFunction, Executor, State};
+use argmin::solver::neldermead::NelderMead;
+
+struct Objective<F>(F);
+
+impl<F: Fn(&[f64]) -> f64> CostFunction for Objective<F> {
+    type Param = Vec<f64>;
+    type Output = f64;
+    fn cost(&self, parameters: &Vec<f64>) -> std::result::Result<f64, argmin::core::Error> {
+        let value = self.0(parameters);
+        Ok(if value.is_finite() { value } else { f64::MAX })
+    }
+}
+
+/// The parameters of smallest `objective` near `start`, searched with first steps of `step`, and
+/// the objective there.
+///
+/// # Errors
+/// Whatever argmin refuses.
+pub fn minimize(
+    what: &str,
+    start: &[f64],
+    step: f64,
+    objective: impl Fn(&[f64]) -> f64,
+) -> Result<(Vec<f64>, f64)> {
+    let failed = |message: String| Error::Optimizer { what: what.into(), message };
+    let mut simplex = vec![start.to_vec(); start.len() + 1];
+    for (index, corner) in simplex.iter_mut().skip(1).enumerate() {
+        corner[index] += step;
+    }
+    let solver =
+        NelderMead::new(simplex).with_sd_tolerance(1e-9).map_err(|e| failed(e.to_string()))?;
+    let result = Executor::new(Objective(objective), solver)
+        .configure(|state| state.max_iters(400))
+        .timer(false)
+        .run()
+        .map_err(|e| failed(e.to_string()))?;
+    let best = result.state.get_best_param().cloned();
+    let parameters = best.ok_or_else(|| failed("no best point".into()))?;
+    Ok((parameters, result.state.get_best_cost()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_valley_of_rosenbrock() {
+        // source: Rosenbrock, The Computer Journal 3 (1960): minimum 0 at (1, 1)
+        let rosenbrock = |p: &[f64]| (1.0 - p[0]).powi(2) + 100.0 * (p[1] - p[0] * p[0]).powi(2);
+        let (best, value) = minimize("a test", &[-1.2, 1.0], 0.5, rosenbrock).unwrap();
+        assert!((best[0] - 1.0).abs() < 1e-3 && (best[1] - 1.0).abs() < 1e-3 && value < 1e-6);
+    }
+}

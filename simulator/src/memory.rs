@@ -1,0 +1,243 @@
+//! Peak memory of a plan: weights, KV cache, activations of the widest pass, and what a method adds.
+//!
+//! Computed from the model's shape (cost model, section 5). Methods: S3D adds `gamma - 1` mask
+//! embeddings; EAGLE about one decoder layer, its cache and a projection (arXiv 2401.15077); Medusa
+//! one residual block and one vocabulary-sized head per predictor (arXiv 2401.10774); a separate
+//! draft model all of itself.
+
+use crate::error::{Error, Result};
+use s3d_data::{Bytes, ModelShape};
+use serde::Serialize;
+use std::str::FromStr;
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WeightFormat {
+    /// 4 bytes.
+    F32,
+    /// 2 bytes (f16 or bf16).
+    Half,
+    /// GGUF q8_0: 34 bytes for 32 weights.
+    Q8_0,
+    /// GGUF q6_k: 210 bytes for 256 weights.
+    Q6K,
+    /// GGUF q5_k: 176 bytes for 256 weights.
+    Q5K,
+    /// GGUF q4_k: 144 bytes for 256 weights.
+    Q4K,
+    /// GGUF q4_0: 18 bytes for 32 weights.
+    Q4_0,
+    /// NF4 with blocks of 64 and double quantization (QLoRA, arXiv 2305.14314): 4.127 bits.
+    Nf4,
+}
+
+impl WeightFormat {
+    /// Bytes and the number of weights that they hold.
+    fn block(self) -> (f64, f64) {
+        match self {
+            Self::F32 => (4.0, 1.0),
+            Self::Half => (2.0, 1.0),
+            Self::Q8_0 => (34.0, 32.0),
+            Self::Q6K => (210.0, 256.0),
+            Self::Q5K => (176.0, 256.0),
+            Self::Q4K => (144.0, 256.0),
+            Self::Q4_0 => (18.0, 32.0),
+            Self::Nf4 => (0.5 + 1.0 / 64.0 + 4.0 / (64.0 * 256.0), 1.0),
+        }
+    }
+
+    /// Bytes of `weights` weights in matrices.
+    pub fn bytes(self, weights: u64) -> f64 {
+        let (bytes, per) = self.block();
+        weights as f64 * bytes / per
+    }
+
+    /// Bytes of a number that is not in a quantized matrix: cache, activations, embeddings, norms.
+    pub fn plain_bytes(self) -> f64 {
+        if self == Self::F32 { 4.0 } else { 2.0 }
+    }
+}
+
+impl FromStr for WeightFormat {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "f32" => Self::F32,
+            "f16" | "bf16" | "half" => Self::Half,
+            "q8_0" | "int8" => Self::Q8_0,
+            "q6_k" | "q6k" => Self::Q6K,
+            "q5_k" | "q5k" => Self::Q5K,
+            "q4_k" | "q4k" | "q4_k_m" => Self::Q4K,
+            "q4_0" => Self::Q4_0,
+            "nf4" | "int4" => Self::Nf4,
+            _ => {
+                let expected = "one of f32, f16, bf16, q8_0, q6_k, q5_k, q4_k, q4_0, nf4";
+                return Err(Error::domain("dtype", expected, format!("'{text}'")));
+            }
+        })
+    }
+}
+
+/// What speculation adds to the model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Method {
+    /// Nothing: plain decoding, or sequential self-speculation.
+    Plain,
+    /// Mask embeddings: one fewer than the predictors.
+    S3d {
+        /// Tokens drafted.
+        predictors: usize,
+    },
+    /// One decoder layer with its cache and a projection of two hidden states to one.
+    Eagle,
+    /// A residual block and a vocabulary-sized head for each predictor.
+    Medusa {
+        /// Heads.
+        predictors: usize,
+    },
+    /// A second model with its own cache.
+    DraftModel {
+        /// Its shape.
+        shape: Box<ModelShape>,
+        /// How it is stored.
+        format: WeightFormat,
+    },
+}
+
+/// For what the memory is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Tokens held in the cache.
+    pub context: usize,
+    /// The widest pass of decoding: `gamma + 1`.
+    pub width: usize,
+    /// Texts decoded at once.
+    pub batch: usize,
+}
+
+/// Peak memory by cause, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The target model's weights.
+    pub weights_bytes: Bytes,
+    /// Its KV cache.
+    pub kv_cache_bytes: Bytes,
+    /// Activations of the widest pass: residual, MLP, attention scores, logits.
+    pub activations_bytes: Bytes,
+    /// What the method adds.
+    pub method_bytes: Bytes,
+    /// All of them.
+    pub peak_bytes: Bytes,
+}
+
+/// Peak memory of `shape` stored as `format`, under `load`, with what `method` adds.
+pub fn memory(shape: &ModelShape, format: WeightFormat, load: Load, method: &Method) -> Memory {
+    let parts = [
+        weights(shape, format),
+        cache(shape, format, load),
+        activations(shape, format, load),
+        added(shape, format, load, method),
+    ]
+    .map(|bytes| Bytes(bytes.round() as u64));
+    let [weights_bytes, kv_cache_bytes, activations_bytes, method_bytes] = parts;
+    let peak_bytes = Bytes(parts.iter().map(|part| part.0).sum());
+    Memory { weights_bytes, kv_cache_bytes, activations_bytes, method_bytes, peak_bytes }
+}
+
+/// Matrices in their format; norms at plain precision. Mask embeddings belong to the method.
+fn weights(shape: &ModelShape, format: WeightFormat) -> f64 {
+    let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
+    let masks = (shape.masks * shape.hidden) as u64;
+    format.bytes(shape.parameters() - norms - masks) + format.plain_bytes() * norms as f64
+}
+
+fn cache(shape: &ModelShape, format: WeightFormat, load: Load) -> f64 {
+    let tokens = load.batch * (load.context + load.width);
+    format.plain_bytes() * shape.kv_elements_per_token() as f64 * tokens as f64
+}
+
+/// The largest set alive at once: residual and normed input, beside query, key, value and scores,
+/// or gate, up and product, or logits (always 4 bytes).
+fn activations(shape: &ModelShape, format: WeightFormat, load: Load) -> f64 {
+    let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
+        + shape.heads * (load.context + load.width);
+    let mlp = 3 * shape.intermediate;
+    let logits = shape.vocab as f64 * 4.0;
+    let inner = (format.plain_bytes() * attention.max(mlp) as f64).max(logits);
+    let residual = format.plain_bytes() * (2 * shape.hidden) as f64;
+    (load.batch * load.width) as f64 * (residual + inner)
+}
+
+fn added(shape: &ModelShape, format: WeightFormat, load: Load, method: &Method) -> f64 {
+    let hidden = shape.hidden as u64;
+    match method {
+        Method::Plain => 0.0,
+        Method::S3d { predictors } => {
+            format.plain_bytes() * (predictors.saturating_sub(1) * shape.hidden) as f64
+        }
+        Method::Eagle => {
+            format.bytes(shape.layer_parameters() + 2 * hidden * hidden)
+                + cache(shape, format, load) / shape.layers as f64
+        }
+        Method::Medusa { predictors } => {
+            let head = hidden * hidden + hidden * shape.vocab as u64;
+            *predictors as f64 * format.bytes(head)
+        }
+        Method::DraftModel { shape, format } => {
+            let draft = memory(shape, *format, load, &Method::Plain);
+            draft.peak_bytes.0 as f64
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn llama_7b() -> ModelShape {
+        ModelShape {
+            layers: 32,
+            hidden: 4096,
+            intermediate: 11008,
+            heads: 32,
+            kv_heads: 32,
+            head_dim: 128,
+            vocab: 32000,
+            tied: false,
+            masks: 0,
+        }
+    }
+
+    const LOAD: Load = Load { context: 2043, width: 5, batch: 1 };
+
+    #[test]
+    fn llama_2_7b_at_f16() {
+        // source: 6,738,415,616 parameters x 2; 512 KiB of cache a token (arXiv 2307.09288)
+        let found = memory(&llama_7b(), WeightFormat::Half, LOAD, &Method::Plain);
+        assert_eq!(found.weights_bytes, Bytes(13_476_831_232));
+        assert_eq!(found.kv_cache_bytes, Bytes(2048 * 524_288));
+        assert_eq!(found.method_bytes, Bytes(0));
+        // source: by hand: 5 rows of 2 (2 * 4096) + max(2 * 81,920, 2 * 33,024, 4 * 32,000) bytes
+        assert_eq!(found.activations_bytes, Bytes(5 * (2 * 8192 + 2 * 81_920)));
+    }
+
+    #[test]
+    fn what_methods_add() {
+        let added = |method| memory(&llama_7b(), WeightFormat::Half, LOAD, &method).method_bytes.0;
+        // source: by hand. 3 embeddings of 4096 halves; a layer has 202,383,360 parameters.
+        assert_eq!(added(Method::S3d { predictors: 4 }), 3 * 4096 * 2);
+        assert_eq!(added(Method::Eagle), 2 * (202_383_360 + 2 * 4096 * 4096) + 2048 * 16_384);
+        assert_eq!(added(Method::Medusa { predictors: 4 }), 4 * 2 * 4096 * (4096 + 32_000));
+        let draft = Method::DraftModel { shape: Box::new(llama_7b()), format: WeightFormat::Half };
+        let plain = memory(&llama_7b(), WeightFormat::Half, LOAD, &Method::Plain).peak_bytes.0;
+        assert_eq!(added(draft), plain);
+    }
+
+    #[test]
+    fn formats_read_back() {
+        // source: ggml block layouts: q4_k 144 bytes, q8_0 34 bytes, for 256 and 32 weights
+        assert_eq!("Q4_K".parse::<WeightFormat>().unwrap().bytes(256), 144.0);
+        assert_eq!("q8_0".parse::<WeightFormat>().unwrap().bytes(64), 68.0);
+        assert!("f64".parse::<WeightFormat>().is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The traces of a run, sorted: by drafting and skip, and within them by prompt.
+
+use crate::error::{Error, Result};
+use s3d_data::{Drafting, Skip, Trace};
+use std::collections::BTreeMap;
+
+/// What a set of traces shares: how drafts were made and what they left out.
+pub type Way = (Drafting, Skip);
+
+/// All traces of a run. Prompts are the clusters of every bootstrap: tokens of one prompt are not
+/// independent.
+#[derive(Debug, Clone)]
+pub struct TraceTable<'a> {
+    /// Names of the prompts, sorted.
+    pub prompts: Vec<&'a str>,
+    /// Workload of each prompt, where it has one.
+    pub tasks: Vec<Option<&'a str>>,
+    /// For each way, the trace of each prompt (`None` where it was not traced).
+    pub ways: BTreeMap<Way, Vec<Option<&'a Trace>>>,
+}
+
+impl<'a> TraceTable<'a> {
+    /// Sorts `traces`.
+    ///
+    /// # Errors
+    /// A trace that contradicts itself or does not say what was skipped; one prompt traced twice
+    /// the same way.
+    pub fn new(traces: &'a [Trace]) -> Result<Self> {
+        let tasks: BTreeMap<&str, Option<&str>> =
+            traces.iter().map(|trace| (trace.id.as_str(), trace.task.as_deref())).collect();
+        let index: BTreeMap<&str, usize> = tasks.keys().copied().zip(0..).collect();
+        let mut ways: BTreeMap<Way, Vec<Option<&Trace>>> = BTreeMap::new();
+        for trace in traces {
+            trace.validate()?;
+            let skip = trace.skip().ok_or_else(|| {
+                let what = format!("skipped layers in trace '{}'", trace.id);
+                Error::missing(what, "give skip_start and skip_end, or skip_set")
+            })?;
+            let way = (trace.drafting.unwrap_or(Drafting::Simultaneous), skip);
+            let row = ways.entry(way).or_insert_with(|| vec![None; index.len()]);
+            if row[index[trace.id.as_str()]].replace(trace).is_some() {
+                let what = format!("traces of prompt '{}'", trace.id);
+                return Err(Error::domain(what, "one for each drafting and skip", "two"));
+            }
+        }
+        let (prompts, tasks) = tasks.into_iter().unzip();
+        Ok(Self { prompts, tasks, ways })
+    }
+
+    /// The distinct workloads, sorted.
+    pub fn task_names(&self) -> Vec<&'a str> {
+        let mut names: Vec<&str> = self.tasks.iter().flatten().copied().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// Layers that a skip leaves out, in whole layers (half a layer for one of its two sub-layers).
+pub fn skipped_layers(skip: &Skip) -> f64 {
+    match skip {
+        Skip::Window(window) => window.len() as f64,
+        Skip::Set { layers, .. } => (layers.attention.len() + layers.mlp.len()) as f64 / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(line: &str) -> Trace {
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn traces_are_sorted_by_way_and_prompt() {
+        let traces = [
+            trace(
+                r#"{"id":"b","prompt":1,"accepted":[0],"skip_start":1,"skip_end":2,"task":"sum"}"#,
+            ),
+            trace(r#"{"id":"a","prompt":1,"accepted":[0],"skip_start":1,"skip_end":2}"#),
+            trace(r#"{"id":"a","prompt":1,"accepted":[0],"skip_start":1,"skip_end":3}"#),
+        ];
+        let table = TraceTable::new(&traces).unwrap();
+        assert_eq!(table.prompts, ["a", "b"]);
+        assert_eq!(table.task_names(), ["sum"]);
+        let known: Vec<Vec<bool>> =
+            table.ways.values().map(|row| row.iter().map(Option::is_some).collect()).collect();
+        assert_eq!(known, [vec![true, true], vec![true, false]]);
+        let twice = [traces[0].clone(), traces[0].clone()];
+        assert!(TraceTable::new(&twice).unwrap_err().to_string().contains("'b'"));
+        let nowhere = [trace(r#"{"id":"b","prompt":1,"accepted":[0]}"#)];
+        assert!(TraceTable::new(&nowhere).is_err());
+    }
+}

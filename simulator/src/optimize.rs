@@ -1,0 +1,199 @@
+//! The choice: which window, how many predictors, which drafting.
+//!
+//! Tokens per iteration come from exact replay of traces, costs from passes timed in situ; every
+//! plan is predicted with an interval, the best one that fits the memory is chosen, and what cannot
+//! be told apart from it is listed. Where plans were run end to end, the first half of their blocks
+//! helps to choose among them and only the second half is reported.
+
+pub mod costs;
+pub mod measured;
+pub mod predict;
+mod select;
+
+use crate::acceptance::AcceptanceRate;
+use crate::error::{Error, Result};
+use crate::fit::check_machine;
+use crate::improvement::{IterationCost, break_even_acceptance};
+use crate::memory::{Load, Memory, Method, WeightFormat, memory};
+use crate::observed::TraceTable;
+use crate::statistics::Resamples;
+use costs::Costs;
+use measured::Blocks;
+use predict::{Pool, Prediction, WayTable, predict};
+use rayon::prelude::*;
+use s3d_data::{Bytes, DraftPlan, Drafting, Estimate, Plan, Recommendation, Run, RunHeader};
+use serde::Serialize;
+
+/// What is asked of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Contexts in tokens, with weights: one, or a range.
+    pub contexts: Vec<(usize, f64)>,
+    /// Peak memory that a plan must fit.
+    pub memory_budget: Option<Bytes>,
+    /// Most predictors.
+    pub gamma_max: usize,
+    /// Which machine of a merged run.
+    pub machine: usize,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Bootstrap draws.
+    pub draws: usize,
+}
+
+impl Request {
+    /// The question that the run's own header asks.
+    pub fn of(header: &RunHeader) -> Self {
+        Self {
+            contexts: vec![(header.context, 1.0)],
+            memory_budget: header.memory_budget_bytes.map(Bytes),
+            gamma_max: header.gamma_max,
+            machine: 0,
+            seed: header.seed,
+            draws: 1000,
+        }
+    }
+
+    /// The weighted mean context, in tokens: what records call the context.
+    pub fn context(&self) -> usize {
+        let weights: f64 = self.contexts.iter().map(|c| c.1).sum();
+        let sum: f64 = self.contexts.iter().map(|c| c.0 as f64 * c.1).sum();
+        (sum / weights).round() as usize
+    }
+
+    fn check(&self, run: &Run) -> Result<()> {
+        check_machine(run, self.machine)?;
+        if self.gamma_max == 0 {
+            return Err(Error::domain("gamma_max", "at least 1", 0));
+        }
+        if self.draws < 40 {
+            return Err(Error::domain("bootstrap draws", "at least 40", self.draws));
+        }
+        Ok(())
+    }
+}
+
+/// All that is known of one plan: a row of the evaluated grid.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlanEvaluation {
+    /// The plan.
+    pub plan: Plan,
+    /// Predicted speedup over plain decoding.
+    pub predicted_speedup: Estimate,
+    /// Speedup measured end to end over all its blocks.
+    pub measured_speedup: Option<Estimate>,
+    /// Tokens per iteration by replay.
+    pub tokens_per_iteration: Estimate,
+    /// Tokens per iteration at which the plan breaks even: the cost of an iteration in plain steps.
+    pub break_even_tokens: f64,
+    /// Equal acceptance rate at which it breaks even; null when full acceptance loses.
+    pub break_even_acceptance: Option<f64>,
+    /// Share of draws in which it is the best that fits the memory.
+    pub probability_best: f64,
+    /// Weights, cache, activations, masks.
+    pub peak_memory_bytes: u64,
+    /// Whether that fits the budget.
+    pub fits: bool,
+    /// Whether its draft pass was timed; else it comes from a law.
+    pub timed: bool,
+    /// Whether no plan that fits is both faster and smaller.
+    pub pareto: bool,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// What is recorded and printed.
+    pub recommendation: Recommendation,
+    /// Every plan, the fastest prediction first.
+    pub grid: Vec<PlanEvaluation>,
+    /// Of the choice and its ties, the one with the least memory.
+    pub cheapest_tie: Option<Plan>,
+    /// Whether a context lies outside those that were timed.
+    pub extrapolated: bool,
+}
+
+/// Chooses from what `run` holds.
+///
+/// # Errors
+/// No traces, no timed plain pass, a trace that contradicts itself, nonsense in the request.
+pub fn choose(run: &Run, request: &Request) -> Result<Choice> {
+    request.check(run)?;
+    let evaluated = Evaluated::new(run, request)?;
+    select::select(run, request, &evaluated)
+}
+
+/// All plans predicted, with what choosing needs.
+pub(crate) struct Evaluated<'a> {
+    pub(crate) predictions: Vec<Prediction>,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) fits: Vec<bool>,
+    pub(crate) probability_best: Vec<f64>,
+    pub(crate) costs: Costs,
+    pub(crate) blocks: Blocks<'a>,
+    pub(crate) prompts: usize,
+}
+
+impl<'a> Evaluated<'a> {
+    pub(crate) fn new(run: &'a Run, request: &Request) -> Result<Self> {
+        let table = TraceTable::new(&run.observations.traces)?;
+        if table.ways.is_empty() {
+            let advice = "measure acceptance first: s3d measure acceptance";
+            return Err(Error::missing("acceptance traces in the run", advice));
+        }
+        let costs = Costs::new(run, request.machine, &request.contexts)?;
+        let ways = WayTable::all(&table, request.gamma_max);
+        let resamples = Resamples::new(table.prompts.len(), request.draws, request.seed);
+        let predictions = predict(&ways, &costs, &resamples, &Pool::new(request.seed));
+        if predictions.is_empty() {
+            let advice =
+                "measure latency of draft and verify passes, with texts of two tokens or more";
+            return Err(Error::missing("plan whose cost is known", advice));
+        }
+        let memory: Vec<Memory> = predictions
+            .iter()
+            .map(|p| plan_memory(&run.header, &p.plan, request.context()))
+            .collect::<Result<_>>()?;
+        let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
+        let fits: Vec<bool> = memory.iter().map(|m| m.peak_bytes <= budget).collect();
+        let probability_best = probability_best(&predictions, &fits, request.draws);
+        let blocks = Blocks::new(run, request.machine, request.seed);
+        let prompts = table.prompts.len();
+        Ok(Self { predictions, memory, fits, probability_best, costs, blocks, prompts })
+    }
+}
+
+/// Peak memory of `plan` on the header's model at `context`.
+///
+/// # Errors
+/// A dtype that is not known.
+pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Result<Memory> {
+    let format: WeightFormat = header.dtype.parse()?;
+    let predictors = plan.predictors.get();
+    let method = match plan.drafting {
+        Drafting::Simultaneous => Method::S3d { predictors },
+        Drafting::Sequential => Method::Plain,
+    };
+    let load = Load { context, width: predictors + 1, batch: 1 };
+    Ok(memory(&header.model.shape, format, load, &method))
+}
+
+/// In which share of the draws each plan is the fastest of those that fit.
+fn probability_best(predictions: &[Prediction], fits: &[bool], draws: usize) -> Vec<f64> {
+    let best = |draw: usize| {
+        let fitting = predictions.iter().enumerate().filter(|(index, _)| fits[*index]);
+        fitting.max_by(|a, b| a.1.draws[draw].total_cmp(&b.1.draws[draw])).map(|(index, _)| index)
+    };
+    let winners: Vec<Option<usize>> = (0..draws).into_par_iter().map(best).collect();
+    let mut share = vec![0.0; predictions.len()];
+    winners.into_iter().flatten().for_each(|index| share[index] += (draws as f64).recip());
+    share
+}
+
+/// The equal acceptance rate at which a plan of this cost breaks even.
+pub(crate) fn break_even(prediction: &Prediction) -> Option<f64> {
+    let cost = &prediction.cost;
+    let iteration =
+        IterationCost::new(1.0, cost.draft.value, cost.verify.value, cost.step.value).ok()?;
+    break_even_acceptance(&iteration, prediction.plan.predictors.get()).map(AcceptanceRate::get)
+}

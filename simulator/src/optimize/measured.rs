@@ -1,0 +1,153 @@
+//! Speedups measured end to end: the ratio of decode rates within a block, the median over blocks,
+//! an interval over resampled blocks (cost model, section 6).
+//!
+//! Decode rate = tokens after the first over the time after the prompt pass.
+
+use crate::statistics::{Resamples, interval, median};
+use s3d_data::{Estimate, Plan, Run, ThroughputSample};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Decode tokens and seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Work {
+    tokens: f64,
+    seconds: f64,
+}
+
+impl Work {
+    fn add(&mut self, sample: &ThroughputSample) {
+        self.tokens += sample.tokens.saturating_sub(1) as f64;
+        self.seconds += sample.seconds - sample.prompt_seconds;
+    }
+
+    fn rate(&self) -> f64 {
+        self.tokens / self.seconds
+    }
+}
+
+/// The blocks of one machine: `block -> plan -> prompt -> work`.
+#[derive(Debug, Clone, Default)]
+pub struct Blocks<'a> {
+    blocks: BTreeMap<usize, BTreeMap<&'a Plan, BTreeMap<&'a str, Work>>>,
+    seed: u64,
+}
+
+impl<'a> Blocks<'a> {
+    /// Sorts the throughput samples of machine `machine`; rows without decode time are left out.
+    pub fn new(run: &'a Run, machine: usize, seed: u64) -> Self {
+        let mut blocks: BTreeMap<usize, BTreeMap<&Plan, BTreeMap<&str, Work>>> = BTreeMap::new();
+        for sample in &run.observations.throughput {
+            if sample.machine == machine && sample.seconds > sample.prompt_seconds {
+                let plans = blocks.entry(sample.block).or_default();
+                let works = plans.entry(&sample.plan).or_default();
+                works.entry(sample.id.as_str()).or_default().add(sample);
+            }
+        }
+        Self { blocks, seed }
+    }
+
+    /// The numbers of the blocks that hold `plan` and plain decoding.
+    pub fn with(&self, plan: &Plan) -> Vec<usize> {
+        self.with_both(plan, &Plan::Plain)
+    }
+
+    /// The numbers of the blocks that hold both plans.
+    pub fn with_both(&self, plan: &Plan, other: &Plan) -> Vec<usize> {
+        let both =
+            |plans: &BTreeMap<&Plan, _>| plans.contains_key(plan) && plans.contains_key(other);
+        self.blocks.iter().filter(|(_, plans)| both(plans)).map(|(block, _)| *block).collect()
+    }
+
+    /// All plans, with the number of blocks that hold them beside plain decoding.
+    pub fn plans(&self) -> BTreeMap<&'a Plan, usize> {
+        let all: BTreeSet<&Plan> = self.blocks.values().flat_map(|p| p.keys().copied()).collect();
+        all.into_iter().map(|plan| (plan, self.with(plan).len())).collect()
+    }
+
+    /// Plans in each block.
+    pub fn sizes(&self) -> BTreeMap<usize, usize> {
+        self.blocks.iter().map(|(block, plans)| (*block, plans.len())).collect()
+    }
+
+    /// Decode rate of `plan` over that of `other` in one block, over the prompts that both decoded.
+    pub fn ratio(&self, block: usize, plan: &Plan, other: &Plan) -> Option<f64> {
+        let plans = self.blocks.get(&block)?;
+        let (mine, theirs) = (plans.get(plan)?, plans.get(other)?);
+        let (mut one, mut two) = (Work::default(), Work::default());
+        for (id, work) in mine {
+            if let Some(same) = theirs.get(id) {
+                one =
+                    Work { tokens: one.tokens + work.tokens, seconds: one.seconds + work.seconds };
+                two =
+                    Work { tokens: two.tokens + same.tokens, seconds: two.seconds + same.seconds };
+            }
+        }
+        let ratio = one.rate() / two.rate();
+        (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+    }
+
+    /// Median over `blocks` of the ratio of `plan` to `other`, with its interval; needs two blocks.
+    pub fn compare(&self, plan: &Plan, other: &Plan, blocks: &[usize]) -> Option<Estimate> {
+        let ratios: Vec<f64> =
+            blocks.iter().filter_map(|block| self.ratio(*block, plan, other)).collect();
+        estimate(&ratios, self.seed)
+    }
+
+    /// Speedup of `plan` over plain decoding in `blocks`.
+    pub fn speedup(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
+        self.compare(plan, &Plan::Plain, blocks)
+    }
+
+    /// Decode rate of `plan` in tokens per second over `blocks`.
+    pub fn rate(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
+        let of = |block: &usize| {
+            let works = self.blocks.get(block)?.get(plan)?.values();
+            let all = works.fold(Work::default(), |sum, work| Work {
+                tokens: sum.tokens + work.tokens,
+                seconds: sum.seconds + work.seconds,
+            });
+            Some(all.rate()).filter(|rate| rate.is_finite())
+        };
+        estimate(&blocks.iter().filter_map(of).collect::<Vec<f64>>(), self.seed)
+    }
+
+    /// All block numbers that hold `plan`.
+    pub fn holding(&self, plan: &Plan) -> Vec<usize> {
+        self.with_both(plan, plan)
+    }
+}
+
+/// Median of one value per block, with the interval over resampled blocks. A single block has no
+/// interval, so it is no estimate.
+fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
+    if values.len() < 2 {
+        return None;
+    }
+    let resamples = Resamples::new(values.len(), 1000, seed);
+    let draw = |weights: &[u32]| {
+        let repeated = values.iter().zip(weights).flat_map(|(v, &w)| vec![*v; w as usize]);
+        median(&repeated.collect::<Vec<f64>>()).unwrap_or(f64::NAN)
+    };
+    Some(interval(median(values)?, resamples.draws().map(draw).collect(), values.len()))
+}
+
+/// Measured tokens per iteration of `plan`, with the interval over its generations.
+pub fn tokens_per_iteration(run: &Run, machine: usize, plan: &Plan, seed: u64) -> Option<Estimate> {
+    let rows: Vec<(f64, f64)> = run
+        .observations
+        .throughput
+        .iter()
+        .filter(|s| s.machine == machine && s.plan == *plan)
+        .map(|s| (s.tokens.saturating_sub(1) as f64, s.iterations as f64))
+        .collect();
+    let ratio = |weights: &dyn Fn(usize) -> f64| {
+        let sum = rows.iter().enumerate().fold((0.0, 0.0), |sum, (index, row)| {
+            (sum.0 + weights(index) * row.0, sum.1 + weights(index) * row.1)
+        });
+        sum.0 / sum.1
+    };
+    let value = Some(ratio(&|_| 1.0)).filter(|value| value.is_finite())?;
+    let resamples = Resamples::new(rows.len(), 400, seed);
+    let draws = resamples.draws().map(|w| ratio(&|index| f64::from(w[index]))).collect();
+    Some(interval(value, draws, rows.len()))
+}

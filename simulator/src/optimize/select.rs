@@ -1,0 +1,290 @@
+//! From evaluated plans to the recommendation: which is best, what ties with it, whether to
+//! speculate at all.
+
+use crate::error::Result;
+use crate::memory::WeightFormat;
+use crate::optimize::measured::{Blocks, tokens_per_iteration};
+use crate::optimize::predict::Prediction;
+use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even};
+use crate::statistics::{interval, quantile, tail};
+use crate::validate::{self, Regret};
+use rayon::prelude::*;
+use s3d_data::{
+    Baseline, Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip,
+    SkipRatio,
+};
+use std::collections::BTreeMap;
+
+/// Ties beyond this number are counted but not listed.
+const MOST_TIES: usize = 64;
+/// Blocks that a plan needs before half of them may help to choose.
+const ENOUGH_BLOCKS: usize = 4;
+
+/// A chosen plan: its index, and the blocks left to report it.
+struct Chosen {
+    index: usize,
+    report: Vec<usize>,
+}
+
+pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Choice> {
+    let chosen = choose_index(all);
+    let ties = chosen.as_ref().map_or(Vec::new(), |chosen| ties(all, chosen.index));
+    let choice =
+        chosen.as_ref().map(|c| result(run, request, all, c.index, &c.report)).transpose()?;
+    let listed: Vec<PlanResult> = ties
+        .iter()
+        .take(MOST_TIES)
+        .map(|&tie| {
+            let report = report_blocks(&all.blocks, &plan(all, tie));
+            result(run, request, all, tie, &report)
+        })
+        .collect::<Result<_>>()?;
+    let members = chosen.iter().map(|c| c.index).chain(ties.iter().copied());
+    let cheapest = members.min_by_key(|&index| all.memory[index].peak_bytes);
+    let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
+    let (speculate, reason) = verdict(choice.as_ref(), request);
+    let header = &run.header;
+    let recommendation = Recommendation {
+        schema_version: SCHEMA_VERSION,
+        model: header.model.name.clone(),
+        device: header.device.clone(),
+        dtype: header.dtype.clone(),
+        widen: header.widen,
+        context: request.context(),
+        baseline: baseline(run, request, all),
+        choice,
+        speculate,
+        reason,
+        ties: listed,
+        regret_bound: regret.as_ref().map(|r| r.estimate),
+        regret_basis: regret.map(|r| r.basis.into()),
+        prediction_error: validate::held_out(run, request)?.map(|held_out| held_out.summary),
+        evaluated: all.predictions.len(),
+        seconds_measuring: header.seconds_measuring,
+    };
+    let cheapest_tie = cheapest.map(|index| plan(all, index));
+    let extrapolated = all.costs.extrapolated();
+    Ok(Choice { recommendation, grid: grid(all), cheapest_tie, extrapolated })
+}
+
+fn plan(all: &Evaluated, index: usize) -> Plan {
+    Plan::Speculate(all.predictions[index].plan.clone())
+}
+
+/// The best plan that fits: by prediction; among plans that were run end to end, if one of them may
+/// be the best, by prediction and the first half of their blocks together.
+fn choose_index(all: &Evaluated) -> Option<Chosen> {
+    let fitting = || (0..all.predictions.len()).filter(|&index| all.fits[index]);
+    let value = |index: usize| all.predictions[index].speedup.value;
+    let predicted = fitting().max_by(|&a, &b| value(a).total_cmp(&value(b)))?;
+    let blocks_of = |index: usize| all.blocks.with(&plan(all, index));
+    let measured: Vec<usize> =
+        fitting().filter(|&index| blocks_of(index).len() >= ENOUGH_BLOCKS).collect();
+    let contends = |&index: &usize| index == predicted || may_be_as_good(all, index, predicted);
+    if !measured.iter().any(contends) {
+        return Some(Chosen { index: predicted, report: blocks_of(predicted) });
+    }
+    let score = |index: usize| combined(&all.predictions[index], all, index);
+    let index = measured.into_iter().max_by(|&a, &b| score(a).total_cmp(&score(b)))?;
+    Some(Chosen { index, report: report_blocks(&all.blocks, &plan(all, index)) })
+}
+
+/// Blocks that choosing did not see: the second half, where there are enough; else all.
+fn report_blocks(blocks: &Blocks, plan: &Plan) -> Vec<usize> {
+    let all = blocks.with(plan);
+    if all.len() >= ENOUGH_BLOCKS { all[all.len() / 2..].to_vec() } else { all }
+}
+
+/// Prediction and first-half measurement, weighted by their precision.
+fn combined(prediction: &Prediction, all: &Evaluated, index: usize) -> f64 {
+    let plan = plan(all, index);
+    let blocks = all.blocks.with(&plan);
+    let precision = |e: &Estimate| ((e.high - e.low) / 3.92).max(1e-6 * e.value).powi(-2);
+    let predicted = prediction.speedup;
+    match all.blocks.speedup(&plan, &blocks[..blocks.len() / 2]) {
+        Some(measured) => {
+            let (p, m) = (precision(&predicted), precision(&measured));
+            (p * predicted.value + m * measured.value) / (p + m)
+        }
+        None => predicted.value,
+    }
+}
+
+/// Whether the paired interval of `choice - plan` reaches 0.
+fn may_be_as_good(all: &Evaluated, index: usize, choice: usize) -> bool {
+    let (plan, choice) = (&all.predictions[index].draws, &all.predictions[choice].draws);
+    let at_least = plan.iter().zip(choice).filter(|(plan, choice)| plan >= choice).count();
+    at_least as f64 >= tail(all.prompts) * plan.len() as f64
+}
+
+/// Plans that fit and cannot be told apart from the choice, the fastest first. Where both were run
+/// end to end in the same blocks, that comparison decides; else the predictions.
+fn ties(all: &Evaluated, choice: usize) -> Vec<usize> {
+    let name = plan(all, choice);
+    let tied = |&index: &usize| {
+        if index == choice || !all.fits[index] {
+            return false;
+        }
+        let other = plan(all, index);
+        let common = all.blocks.with_both(&other, &name);
+        match all.blocks.compare(&other, &name, &common) {
+            Some(ratio) if common.len() >= ENOUGH_BLOCKS => ratio.high >= 1.0,
+            _ => may_be_as_good(all, index, choice),
+        }
+    };
+    let mut ties: Vec<usize> = (0..all.predictions.len()).into_par_iter().filter(tied).collect();
+    let value = |index: usize| all.predictions[index].speedup.value;
+    ties.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
+    ties
+}
+
+/// What is recorded of one plan.
+fn result(
+    run: &Run,
+    request: &Request,
+    all: &Evaluated,
+    index: usize,
+    report: &[usize],
+) -> Result<PlanResult> {
+    let prediction = &all.predictions[index];
+    let (draft, layers) = (&prediction.plan, run.header.model.shape.layers);
+    let plan = Plan::Speculate(draft.clone());
+    let window = draft.skip.window();
+    let measured = all.blocks.speedup(&plan, report);
+    let rate = measured.and_then(|_| all.blocks.rate(&plan, report));
+    let tokens = rate.and_then(|_| tokens_per_iteration(run, request.machine, &plan, request.seed));
+    let predicted_rate = plain_rate(all).map(|plain| product(prediction.speedup, plain));
+    Ok(PlanResult {
+        plan,
+        drafting: draft.drafting,
+        skip_start: window.map(|w| w.start()),
+        skip_end: window.map(|w| w.end()),
+        layers,
+        skip_ratio: skip_ratio(&draft.skip, layers)?,
+        skip_set: match &draft.skip {
+            Skip::Set { layers, .. } => Some((**layers).clone()),
+            Skip::Window(_) => None,
+        },
+        predictors: draft.predictors.get(),
+        predicted_speedup: Some(prediction.speedup),
+        measured_speedup: measured,
+        tokens_per_s: rate.or(predicted_rate),
+        tokens_per_iteration: tokens.or(Some(prediction.tokens_per_iteration)),
+        basis: if rate.is_some() { Basis::Measured } else { Basis::Predicted },
+        peak_memory_bytes: Some(all.memory[index].peak_bytes.0),
+        probability_best: Some(all.probability_best[index]),
+    })
+}
+
+fn skip_ratio(skip: &Skip, layers: usize) -> Result<SkipRatio> {
+    let ratio = crate::observed::skipped_layers(skip) / layers.max(1) as f64;
+    Ok(SkipRatio::new(ratio)?)
+}
+
+/// Product of two independent estimates: relative half-widths add in squares.
+fn product(a: Estimate, b: Estimate) -> Estimate {
+    let spread =
+        |end: fn(&Estimate) -> f64| (end(&a) / a.value - 1.0).hypot(end(&b) / b.value - 1.0);
+    let value = a.value * b.value;
+    Estimate::new(value, value * (1.0 - spread(|e| e.low)), value * (1.0 + spread(|e| e.high)))
+}
+
+/// Plain decoding: measured in blocks, else from the timed plain pass.
+fn plain_rate(all: &Evaluated) -> Option<Estimate> {
+    let measured = all.blocks.rate(&Plan::Plain, &all.blocks.holding(&Plan::Plain));
+    let (seconds, error) = all.costs.plain;
+    let value = (seconds * (1.0 + all.costs.step().value)).recip();
+    let half = 1.96 * error / seconds * value;
+    let timed = Estimate::new(value, value - half, value + half);
+    measured.or(Some(timed).filter(|_| value.is_finite()))
+}
+
+fn baseline(run: &Run, request: &Request, all: &Evaluated) -> Baseline {
+    let share = streamed_share(run, request.machine);
+    let stock = all.blocks.holding(&Plan::Stock);
+    Baseline {
+        tokens_per_s: plain_rate(all),
+        stock_tokens_per_s: all.blocks.rate(&Plan::Stock, &stock),
+        bandwidth_share: plain_rate(all).zip(share).map(|(rate, share)| rate.map(|r| r * share)),
+    }
+}
+
+/// Seconds that streaming the weights of one pass takes at the machine's measured bandwidth.
+fn streamed_share(run: &Run, machine: usize) -> Option<f64> {
+    let shape = &run.header.model.shape;
+    let format: WeightFormat = run.header.dtype.parse().ok()?;
+    let head = (shape.vocab * shape.hidden) as u64;
+    let bytes = format.bytes(shape.layers as u64 * shape.layer_parameters() + head);
+    Some(bytes / run.header.machines.get(machine)?.read_bytes_per_s?)
+}
+
+/// Whether to speculate, and why not.
+fn verdict(choice: Option<&PlanResult>, request: &Request) -> (bool, Option<String>) {
+    let Some(choice) = choice else {
+        let budget = request.memory_budget.map_or(String::new(), |budget| budget.to_string());
+        return (false, Some(format!("no plan fits the memory budget of {budget}")));
+    };
+    let (how, speedup) = match (choice.measured_speedup, choice.predicted_speedup) {
+        (Some(measured), _) => ("measured", measured),
+        (None, Some(predicted)) => ("predicted", predicted),
+        (None, None) => return (false, Some("no speedup is known".into())),
+    };
+    if speedup.low > 1.0 {
+        return (true, None);
+    }
+    let reason = format!(
+        "no plan beats plain decoding with 95 % confidence: the best, {}, is {how} at {speedup:.2} \
+         times plain",
+        choice.plan
+    );
+    (false, Some(reason))
+}
+
+/// By a second measurement where a sweep was made, else the bootstrap bound over predictions.
+fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
+    let swept = validate::sweep_regret(run, &all.blocks, &plan(all, choice));
+    swept.or_else(|| {
+        let mine = &all.predictions[choice].draws;
+        let best = |draw: usize| {
+            let fitting = all.predictions.iter().zip(&all.fits).filter(|(_, fits)| **fits);
+            fitting.map(|(p, _)| p.draws[draw]).fold(0.0, f64::max)
+        };
+        let lost: Vec<f64> =
+            (0..mine.len()).into_par_iter().map(|draw| 1.0 - mine[draw] / best(draw)).collect();
+        let middle = quantile(&lost, 0.5)?;
+        Some(Regret { estimate: interval(middle, lost, all.prompts), basis: "bootstrap" })
+    })
+}
+
+/// Every plan, the fastest prediction first, the Pareto front of speed and memory marked.
+fn grid(all: &Evaluated) -> Vec<PlanEvaluation> {
+    let measured: BTreeMap<&Plan, usize> = all.blocks.plans();
+    let mut order: Vec<usize> = (0..all.predictions.len()).collect();
+    let value = |index: usize| all.predictions[index].speedup.value;
+    order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
+    let mut smallest = u64::MAX;
+    let row = |index: usize| {
+        let (prediction, name) = (&all.predictions[index], plan(all, index));
+        let peak = all.memory[index].peak_bytes.0;
+        // Rows come fastest first: on the front is what is smaller than all before it.
+        let pareto = all.fits[index] && peak < smallest;
+        smallest = if pareto { peak } else { smallest };
+        let known = measured.contains_key(&name);
+        PlanEvaluation {
+            predicted_speedup: prediction.speedup,
+            measured_speedup: known
+                .then(|| all.blocks.speedup(&name, &all.blocks.with(&name)))
+                .flatten(),
+            plan: name,
+            tokens_per_iteration: prediction.tokens_per_iteration,
+            break_even_tokens: prediction.cost.in_plain_steps(),
+            break_even_acceptance: break_even(prediction),
+            probability_best: all.probability_best[index],
+            peak_memory_bytes: peak,
+            fits: all.fits[index],
+            timed: prediction.cost.draft.timed,
+            pareto,
+        }
+    };
+    order.into_iter().map(row).collect()
+}

@@ -1,0 +1,237 @@
+//! Medians, quantiles, resampling of clusters, small least squares: the few statistics used here.
+
+use crate::error::{Error, Result};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use s3d_data::Estimate;
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// The quantile `q` of `sorted` values, linear between order statistics (type 7 of Hyndman and Fan,
+/// The American Statistician 50, 1996); `None` without values.
+pub fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let place = q.clamp(0.0, 1.0) * last as f64;
+    let (low, share) = (place.floor() as usize, place.fract());
+    let high = (low + 1).min(last);
+    Some(sorted[low] + (sorted[high] - sorted[low]) * share)
+}
+
+/// The quantile `q` of `values`; `None` without values.
+pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    quantile_of_sorted(&sorted, q)
+}
+
+/// The median; `None` without values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    quantile(values, 0.5)
+}
+
+/// The median and its standard error, from the median absolute deviation: `sigma = 1.4826 MAD` and
+/// `1.2533 sigma / sqrt(n)` for normal values, robust against the bursts of a busy machine.
+pub fn robust_mean(values: &[f64]) -> Option<(f64, f64)> {
+    let middle = median(values)?;
+    let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    let sigma = 1.4826 * median(&deviations)?;
+    Some((middle, 1.2533 * sigma / (values.len() as f64).sqrt()))
+}
+
+/// Tails that make a percentile interval hold 95 % although only `clusters` were resampled: the
+/// bootstrap's spread lacks the factor `sqrt(n / (n - 1))`, its tails those of Student's t
+/// (expanded percentile, Hesterberg, The American Statistician 69, 2015).
+pub fn tail(clusters: usize) -> f64 {
+    const PLAIN: f64 = 0.025;
+    // Beyond a thousand clusters Student's t is the normal law (and its inverse slow to converge).
+    if !(2..1000).contains(&clusters) {
+        return PLAIN;
+    }
+    let n = clusters as f64;
+    let (Ok(student), Ok(normal)) = (StudentsT::new(0.0, 1.0, n - 1.0), Normal::new(0.0, 1.0))
+    else {
+        return PLAIN;
+    };
+    normal.cdf((n / (n - 1.0)).sqrt() * student.inverse_cdf(PLAIN))
+}
+
+/// `value` with the percentile interval of bootstrap `draws` over `clusters` clusters. Draws that
+/// are not finite are left out; without any the interval has no width.
+pub fn interval(value: f64, mut draws: Vec<f64>, clusters: usize) -> Estimate {
+    draws.retain(|draw| draw.is_finite());
+    draws.sort_unstable_by(f64::total_cmp);
+    let tail = tail(clusters);
+    let end = |q| quantile_of_sorted(&draws, q).unwrap_or(value);
+    Estimate::new(value, end(tail), end(1.0 - tail))
+}
+
+/// Bootstrap draws of clusters: how often each of `clusters` occurs in each draw.
+#[derive(Debug, Clone)]
+pub struct Resamples {
+    clusters: usize,
+    counts: Vec<u32>,
+}
+
+impl Resamples {
+    /// `draws` draws with replacement; draw `d` has its own stream of `seed`.
+    pub fn new(clusters: usize, draws: usize, seed: u64) -> Self {
+        let one = |draw: usize| {
+            let mut source = ChaCha8Rng::seed_from_u64(seed);
+            source.set_stream(draw as u64);
+            let mut counts = vec![0u32; clusters];
+            for _ in 0..clusters {
+                counts[source.random_range(0..clusters)] += 1;
+            }
+            counts
+        };
+        let counts = (0..draws).into_par_iter().flat_map_iter(one).collect();
+        Self { clusters, counts }
+    }
+
+    /// Number of clusters.
+    pub fn clusters(&self) -> usize {
+        self.clusters
+    }
+
+    /// Each draw: occurrences by cluster.
+    pub fn draws(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        self.counts.chunks_exact(self.clusters.max(1))
+    }
+}
+
+/// A source of standard normal deviates (Box and Muller, 1958), seeded.
+#[derive(Debug)]
+pub struct Normals(ChaCha8Rng);
+
+impl Normals {
+    /// The deviates of one `stream` of `seed`.
+    pub fn new(seed: u64, stream: u64) -> Self {
+        let mut source = ChaCha8Rng::seed_from_u64(seed);
+        source.set_stream(stream);
+        Self(source)
+    }
+}
+
+impl Iterator for Normals {
+    type Item = f64;
+    fn next(&mut self) -> Option<f64> {
+        let (u, v): (f64, f64) = (self.0.random(), self.0.random());
+        // 1 - u lies in (0, 1]: its logarithm is finite.
+        Some((-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos())
+    }
+}
+
+/// Weighted least squares with coefficients that may not be negative: rows of features, targets,
+/// weights. Negative coefficients are set to 0, the most negative first, and the rest solved again.
+///
+/// # Errors
+/// Fewer rows than features, or features that do not differ.
+pub fn non_negative_least_squares(
+    rows: &[Vec<f64>],
+    targets: &[f64],
+    weights: &[f64],
+) -> Result<Vec<f64>> {
+    let features = rows.first().map_or(0, Vec::len);
+    let mut active: Vec<usize> = (0..features).collect();
+    while !active.is_empty() {
+        let solved = solve(&active, rows, targets, weights)?;
+        let worst = (0..active.len()).min_by(|&a, &b| solved[a].total_cmp(&solved[b]));
+        match worst {
+            Some(index) if solved[index] < 0.0 => active.remove(index),
+            _ => {
+                let mut all = vec![0.0; features];
+                active.iter().zip(solved).for_each(|(&feature, value)| all[feature] = value);
+                return Ok(all);
+            }
+        };
+    }
+    Ok(vec![0.0; features])
+}
+
+/// Normal equations of the active features, by Gaussian elimination with pivoting.
+fn solve(
+    active: &[usize],
+    rows: &[Vec<f64>],
+    targets: &[f64],
+    weights: &[f64],
+) -> Result<Vec<f64>> {
+    let n = active.len();
+    let mut matrix = vec![vec![0.0; n + 1]; n];
+    for ((row, target), weight) in rows.iter().zip(targets).zip(weights) {
+        for (i, &a) in active.iter().enumerate() {
+            for (j, &b) in active.iter().enumerate() {
+                matrix[i][j] += weight * row[a] * row[b];
+            }
+            matrix[i][n] += weight * row[a] * target;
+        }
+    }
+    let largest = matrix.iter().enumerate().map(|(i, row)| row[i]).collect::<Vec<f64>>();
+    for column in 0..n {
+        let pivot = (column..n)
+            .max_by(|&a, &b| matrix[a][column].abs().total_cmp(&matrix[b][column].abs()))
+            .unwrap_or(column);
+        matrix.swap(column, pivot);
+        let head = matrix[column].clone();
+        if head[column].abs() <= 1e-12 * largest[column] || head[column] == 0.0 {
+            return Err(Error::missing("differing cells to fit a law", "measure more cells"));
+        }
+        for (index, row) in matrix.iter_mut().enumerate() {
+            if index != column {
+                let factor = row[column] / head[column];
+                row.iter_mut().zip(&head).for_each(|(x, h)| *x -= factor * h);
+            }
+        }
+    }
+    Ok((0..n).map(|i| matrix[i][n] / matrix[i][i]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_type_seven() {
+        // source: numpy.quantile([1, 2, 4, 8], [0.25, 0.5, 0.9]) = 1.75, 3, 6.8
+        let found = [0.25, 0.5, 0.9].map(|q| quantile(&[8.0, 1.0, 4.0, 2.0], q).unwrap());
+        assert!(found.iter().zip([1.75, 3.0, 6.8]).all(|(a, b)| (a - b).abs() < 1e-12));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn tails_widen_for_few_clusters() {
+        // source: scipy.stats: norm.cdf(sqrt(10 / 9) * t.ppf(0.025, 9)) = 0.008546...
+        assert!((tail(10) - 0.008_55).abs() < 2e-5, "{}", tail(10));
+        assert!((tail(999) - 0.025).abs() < 2e-4 && tail(100_000) == 0.025);
+    }
+
+    #[test]
+    fn normals_have_mean_zero_and_variance_one() {
+        let values: Vec<f64> = Normals::new(5, 0).take(40_000).collect();
+        let mean = values.iter().sum::<f64>() / 40_000.0;
+        let variance = values.iter().map(|v| v * v).sum::<f64>() / 40_000.0;
+        // source: standard errors 1 / 200 and sqrt(2) / 200
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
+    }
+
+    #[test]
+    fn least_squares_finds_a_plane_and_refuses_negatives() {
+        // source: algebra: y = 1 + 2 x; and y = 1 - x has best non-negative slope 0
+        let rows: Vec<Vec<f64>> = (0..5).map(|x| vec![1.0, x as f64]).collect();
+        let fit = |slope: f64| {
+            let targets: Vec<f64> = (0..5).map(|x| 1.0 + slope * x as f64).collect();
+            non_negative_least_squares(&rows, &targets, &[1.0; 5]).unwrap()
+        };
+        assert!((fit(2.0)[0] - 1.0).abs() < 1e-12 && (fit(2.0)[1] - 2.0).abs() < 1e-12);
+        // the mean of 1, 0, -1, -2, -3 is -1: no non-negative constant but 0
+        assert_eq!(fit(-1.0), [0.0, 0.0]);
+        let same = vec![vec![1.0, 1.0]; 4];
+        assert!(non_negative_least_squares(&same, &[1.0; 4], &[1.0; 4]).is_err());
+    }
+
+    #[test]
+    fn resamples_draw_as_many_as_there_are() {
+        let resamples = Resamples::new(7, 50, 3);
+        assert_eq!(resamples.draws().len(), 50);
+        assert!(resamples.draws().all(|draw| draw.iter().sum::<u32>() == 7));
+    }
+}
