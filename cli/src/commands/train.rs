@@ -41,7 +41,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
                 report.draft_loss.last().copied().unwrap_or_default()
             ),
         );
-        if report.step.is_multiple_of(args.checkpoint_every as u64) || report.step == steps {
+        if report.step.is_multiple_of(args.checkpoint_every) || report.step == steps {
             trainer.checkpoint(&state)?;
         }
     }
@@ -58,13 +58,10 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
     if args.checkpoint_every == 0 {
         return Err(usage("--checkpoint-every: expected at least 1, found 0"));
     }
-    let mut config = match args.preset.as_str() {
-        "story" => TrainConfig::story(args.seed),
+    let config = match args.preset.as_str() {
+        "story" => TrainConfig::story(args.seed, args.steps),
         other => return Err(usage(format!("--preset: expected story, found '{other}'"))),
     };
-    if let Some(steps) = args.steps {
-        config.steps = steps as u64;
-    }
     if !state.join("training.safetensors").is_file() {
         return Ok(Trainer::new(config, threads)?);
     }
