@@ -20,6 +20,7 @@ pub mod diagnose;
 mod error;
 #[cfg(test)]
 mod fake;
+pub mod import;
 pub mod judge;
 mod latency;
 pub mod machine;
