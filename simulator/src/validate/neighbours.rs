@@ -3,41 +3,37 @@
 use crate::observed::TraceTable;
 use crate::replay::walk;
 use crate::statistics::robust_mean;
+use crate::validate::Job;
 use s3d_data::{Drafting, Skip, SkipWindow, Trace};
 
-/// Iterations per text of every traced window, at one drafting and number of predictors.
+/// Iterations per generation of every traced window, at one drafting and number of predictors.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
     rows: Vec<(Skip, Vec<f64>)>,
 }
 
 impl Neighbours {
-    /// Walks the first `texts[prompt]` tokens after the first of every prompt (0 = not at all).
-    pub fn new(table: &TraceTable, texts: &[f64], drafting: Drafting, gamma: usize) -> Self {
-        let traced = |row: &Vec<Option<&Trace>>| {
-            let enough = |trace: &Trace| trace.gamma_max.is_none_or(|most| most >= gamma);
-            row.iter().zip(texts).all(|(trace, tokens)| *tokens == 0.0 || trace.is_some_and(enough))
-        };
-        let ways = table.ways.iter().filter(|((d, _), row)| *d == drafting && traced(row));
-        let rows = ways.map(|((_, skip), row)| {
-            let of = |(trace, tokens): (&Option<&Trace>, &f64)| match trace {
-                Some(trace) if *tokens > 0.0 => {
-                    let most = (*tokens as usize + 1).min(trace.accepted.len());
-                    walk(&trace.accepted[..most], gamma).iterations as f64
-                }
-                _ => 0.0,
+    /// Walks the texts of `jobs` with the traces of every window that has them all.
+    pub fn new(table: &TraceTable, jobs: &[Job], drafting: Drafting, gamma: usize) -> Self {
+        let walked = |row: &Vec<Option<&Trace>>| -> Option<Vec<f64>> {
+            let one = |job: &Job| {
+                let trace = row[job.prompt].filter(|t| t.gamma_max.is_none_or(|m| m >= gamma))?;
+                let most = (job.tokens as usize + 1).min(trace.accepted.len());
+                Some(walk(&trace.accepted[..most], gamma).iterations as f64)
             };
-            (skip.clone(), row.iter().zip(texts).map(of).collect())
-        });
+            jobs.iter().map(one).collect()
+        };
+        let ways = table.ways.iter().filter(|((way, _), _)| *way == drafting);
+        let rows = ways.filter_map(|((_, skip), row)| Some((skip.clone(), walked(row)?)));
         Self { rows: rows.collect() }
     }
 
-    /// Iterations per text by the skip's own traces.
+    /// Iterations per generation by the skip's own traces.
     pub fn own(&self, skip: &Skip) -> Option<Vec<f64>> {
         self.rows.iter().find(|(known, _)| known == skip).map(|(_, row)| row.clone())
     }
 
-    /// Iterations per text as if `skip` had not been traced, and the relative error that this way of
+    /// Iterations per generation as if `skip` had not been traced, and the relative error that this way of
     /// guessing shows on the other windows.
     pub fn interpolated(&self, skip: &Skip) -> Option<(Vec<f64>, f64)> {
         let guess = self.guess(skip.window()?, &[])?;
