@@ -8,7 +8,10 @@
 pub mod costs;
 pub mod measured;
 pub mod predict;
+pub mod runs;
 mod select;
+pub mod sublayers;
+pub mod training;
 
 use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result};

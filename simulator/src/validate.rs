@@ -13,6 +13,7 @@ use crate::optimize::predict::{Pool, speedup_draws};
 use crate::replay::walk;
 use crate::statistics::{Resamples, interval, median, quantile};
 use neighbours::Neighbours;
+use rayon::prelude::*;
 use s3d_data::{DraftPlan, Drafting, Estimate, Plan, PredictionError, Run};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -74,9 +75,11 @@ fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>
         return Ok(None);
     }
     let costs = Costs::new(run, request.machine, &[(mean_context(&jobs), 1.0)])?;
-    let context = Context { request, table: &table, costs: &costs, blocks: &blocks };
-    let plans: Vec<HeldOutPlan> =
-        jobs.iter().filter_map(|(plan, jobs)| context.plan(plan, jobs, hold_out)).collect();
+    let layers = run.header.model.shape.layers;
+    let context = Context { request, table: &table, costs: &costs, blocks: &blocks, layers };
+    let jobs: Vec<_> = jobs.into_iter().collect();
+    let one = |(plan, jobs): &(&Plan, Vec<Job>)| context.plan(plan, jobs, hold_out);
+    let plans: Vec<HeldOutPlan> = jobs.par_iter().filter_map(one).collect();
     let summary = summary(&plans);
     Ok(summary.map(|summary| Errors { plans, summary }))
 }
@@ -138,6 +141,7 @@ struct Context<'a> {
     table: &'a TraceTable<'a>,
     costs: &'a Costs,
     blocks: &'a Blocks<'a>,
+    layers: usize,
 }
 
 impl Context<'_> {
@@ -150,11 +154,9 @@ impl Context<'_> {
         blocks.sort_unstable();
         blocks.dedup();
         let measured = self.blocks.speedup(plan, &blocks)?;
-        let neighbours = Neighbours::new(self.table, jobs, draft.drafting, gamma);
+        let neighbours = Neighbours::new(self.table, jobs, self.layers, draft.drafting, gamma);
         let ((iterations, doubt), cost) = match hold_out {
-            true => {
-                (neighbours.interpolated(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?)
-            }
+            true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
             false => ((neighbours.own(&way.1)?, 0.0), self.costs.of(&way, gamma).ok()?),
         };
         let tokens = median(&by_block(&blocks, jobs, &iterations))?;
