@@ -15,6 +15,7 @@
 
 pub mod baseline;
 pub mod chart;
+pub mod compare;
 mod error;
 pub mod figure;
 pub mod figures;
@@ -33,7 +34,7 @@ pub mod scene;
 pub mod table;
 pub mod tables;
 pub mod verdict;
-mod what_if;
+pub mod what_if;
 
 pub use error::{Error, Result};
 pub use figure::Figure;

@@ -98,3 +98,24 @@ fn tables_of_the_paper() {
     insta::assert_snapshot!("optimum", markdown::table(&parts[0].tables[0]));
     insta::assert_snapshot!("memory", markdown::table(&parts[2].tables[0]));
 }
+
+#[test]
+fn runs_are_compared() {
+    use s3d_reports::compare::{NamedRun, quotient, table, write_comparison};
+    let mut other = fixture::input();
+    other.header.dtype = "q8_0".into();
+    other.recommendation.dtype = "q8_0".into();
+    other.recommendation.speculate = false;
+    let runs = [
+        NamedRun { name: "f32 & co".into(), input: fixture::input() },
+        NamedRun { name: "<q8>".into(), input: other },
+    ];
+    insta::assert_snapshot!("comparison", markdown::table(&table(&runs)));
+    let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("comparison");
+    write_comparison(&RunDir::new(&root), &runs).unwrap();
+    let page = std::fs::read_to_string(root.join("comparison.html")).unwrap();
+    assert!(page.contains("&lt;q8&gt;") && !page.contains("<q8>"));
+    // source: delta method by hand: 2 / 1 with 3 % and 4 % half widths is 2 with 5 %
+    let ratio = quotient(fixture::around(2.0, 0.03), fixture::around(1.0, 0.04));
+    assert!((ratio.low - 1.9).abs() < 1e-12 && (ratio.high - 2.1).abs() < 1e-12);
+}

@@ -39,7 +39,7 @@ pub fn components(input: &ReportInput) -> Figure {
     let mut figure =
         Figure::new("components", "Where a pass spends its time", x, Axis::categories("", names))
             .caption("Measured, with 95 % intervals; attention and MLP are sums over all layers.");
-    let widths: BTreeSet<_> = input.components.iter().map(|time| time.width).collect();
+    let widths = shown_widths(input);
     let thickness = 0.8 / widths.len().max(1) as f64;
     for (index, width) in widths.iter().enumerate() {
         let shift = (index as f64 - (widths.len() as f64 - 1.0) / 2.0) * thickness;
@@ -65,6 +65,18 @@ pub fn components(input: &ReportInput) -> Figure {
     figure
 }
 
+/// The widths of a plain pass and of the choice's verify pass; where they were not timed, the
+/// narrowest and the widest.
+fn shown_widths(input: &ReportInput) -> BTreeSet<usize> {
+    let timed: BTreeSet<_> = input.components.iter().map(|time| time.width).collect();
+    let verify = input.recommendation.choice.as_ref().map_or(1, |choice| choice.predictors + 1);
+    let wanted: BTreeSet<_> = timed.intersection(&[1, verify].into()).copied().collect();
+    if wanted.len() == 2 {
+        return wanted;
+    }
+    timed.first().into_iter().chain(timed.last()).copied().collect()
+}
+
 /// The components that occur, the last of a pass first (places count upwards).
 fn kinds(times: &[ComponentTime]) -> Vec<Component> {
     let all: BTreeSet<_> = times.iter().map(|time| time.component).collect();
@@ -86,12 +98,14 @@ fn name(component: Component) -> &'static str {
 
 /// From the ideal speedup of the choice to the measured one, step by step.
 pub fn waterfall(input: &ReportInput) -> Figure {
-    let steps: Vec<_> = input.waterfall.iter().rev().collect();
+    let end = total(input);
+    let steps: Vec<_> = input.waterfall.iter().chain(&end).rev().collect();
     let names = steps.iter().map(|step| step.label.clone()).collect();
     let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("waterfall", "Why it is not more", x, Axis::categories("", names))
         .caption(
-            "From tokens per iteration, if passes were free but one, to the measured speedup.",
+            "From the speedup if every draft were accepted at the paper's ideal cost to the measured \
+             one; the last step is what the model of costs does not explain.",
         );
     for (label, hue) in [("total", Hue::Blue), ("costs", Hue::Orange), ("gains", Hue::Green)] {
         let bar = |(place, step): (usize, &&WaterfallStep)| Bar {
@@ -106,6 +120,17 @@ pub fn waterfall(input: &ReportInput) -> Figure {
         figure.series.push(Series::new(label, hue, mark));
     }
     figure
+}
+
+/// The speedup where the steps lead to, with its interval; nothing where they end in a total already.
+fn total(input: &ReportInput) -> Option<WaterfallStep> {
+    input.waterfall.last()?.from?;
+    let choice = input.recommendation.choice.as_ref()?;
+    let (label, to) = match (choice.measured_speedup, choice.predicted_speedup) {
+        (Some(measured), _) => ("measured speedup", measured),
+        (None, predicted) => ("predicted speedup", predicted?),
+    };
+    Some(WaterfallStep { label: label.into(), from: None, to })
 }
 
 fn step_kind(step: &WaterfallStep) -> &'static str {

@@ -28,16 +28,19 @@ pub fn table(table: &Table) -> String {
         format!("<th scope=\"col\"{class}>{}</th>", escape(&column.header()))
     });
     let head: String = head.collect();
-    let body: String = table.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells(row))).collect();
+    let sources = sources(table);
+    let rows = table.rows.iter();
+    let body: String = rows.map(|row| format!("<tr>{}</tr>\n", cells(row, &sources))).collect();
     let note = match table.note.as_str() {
         "" => String::new(),
         note => format!("<p class=\"note\">{}</p>\n", escape(note)),
     };
     format!(
         "<div class=\"wide\"><table data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
-         <tbody>\n{body}</tbody></table></div>\n{note}",
+         <tbody>\n{body}</tbody></table></div>\n{note}{}",
         escape(&table.name),
         escape(&table.title),
+        source_list(&sources),
     )
 }
 
@@ -45,15 +48,46 @@ fn is_number(table: &Table, column: usize) -> bool {
     table.rows.first().is_some_and(|row| row[column].is_number())
 }
 
-fn cells(row: &[Cell]) -> String {
-    row.iter().map(cell).collect()
+/// The distinct sources of a table, as (words, address), in order of appearance.
+fn sources(table: &Table) -> Vec<(&str, &str)> {
+    let mut sources = Vec::new();
+    for cell in table.rows.iter().flatten() {
+        if let Cell::Link { text, url } = cell
+            && !sources.contains(&(text.as_str(), url.as_str()))
+        {
+            sources.push((text, url));
+        }
+    }
+    sources
 }
 
-fn cell(cell: &Cell) -> String {
+fn source_list(sources: &[(&str, &str)]) -> String {
+    if sources.is_empty() {
+        return String::new();
+    }
+    let items = sources.iter().map(|(text, url)| format!("<li>{}</li>\n", link(url, text)));
+    format!("<ol class=\"sources\">\n{}</ol>\n", items.collect::<String>())
+}
+
+/// A link to a public address; other addresses are left as words.
+fn link(url: &str, words: &str) -> String {
+    if !url.starts_with("https://") {
+        return escape(words);
+    }
+    format!("<a href=\"{}\" rel=\"noreferrer\">{}</a>", escape(url), escape(words))
+}
+
+fn cells(row: &[Cell], sources: &[(&str, &str)]) -> String {
+    row.iter().map(|one| cell(one, sources)).collect()
+}
+
+/// A cell; a source is given by its number in the list below the table.
+fn cell(cell: &Cell, sources: &[(&str, &str)]) -> String {
     let (value, interval) = cell.parts();
     let value = match cell {
-        Cell::Link { url, .. } if url.starts_with("https://") => {
-            format!("<a href=\"{}\" rel=\"noreferrer\">{}</a>", escape(url), escape(&value))
+        Cell::Link { text, url } => {
+            let place = sources.iter().position(|source| *source == (text.as_str(), url.as_str()));
+            place.map_or_else(|| link(url, text), |place| link(url, &format!("[{}]", place + 1)))
         }
         _ => escape(&value),
     };

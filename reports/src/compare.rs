@@ -1,0 +1,172 @@
+//! Several runs side by side: dtypes, devices, checkpoints, models.
+
+use crate::figure::{Axis, Bar, Figure, Mark, Note, Point, Quantity, Series, Symbol};
+use crate::format::{csv, html, markdown};
+use crate::input::ReportInput;
+use crate::palette::Hue;
+use crate::table::{Cell, Column, Table};
+use crate::verdict::Verdict;
+use crate::{Result, chart, made, page, scene};
+use s3d_data::{Bytes, Estimate, RunDir, store};
+
+/// A run with the name it goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedRun {
+    /// Such as its folder.
+    pub name: String,
+    /// The run.
+    pub input: ReportInput,
+}
+
+/// The comparison as one self-contained HTML document.
+///
+/// # Errors
+/// When a figure cannot be drawn.
+pub fn document(runs: &[NamedRun]) -> Result<String> {
+    let figures = figures(runs);
+    let names: Vec<_> = figures.iter().map(|figure| figure.name.as_str()).collect();
+    let mut body = format!("<h1>{} runs compared</h1>\n", runs.len());
+    for run in runs {
+        let verdict = Verdict::new(&run.input.recommendation, &run.input.header);
+        let class = if verdict.speculate { "verdict" } else { "verdict no" };
+        body += &format!(
+            "<div class=\"{class}\"><p><strong>{}</strong>: {}</p></div>\n",
+            html::escape(&run.name),
+            html::escape(&verdict.headline)
+        );
+    }
+    body += &page::section("Side by side", &html::table(&table(runs)));
+    body += &page::section("Speed and memory", &page::draw(&figures, &names)?);
+    for run in runs {
+        let title = format!("How {} was made", run.name);
+        body += &page::section(&title, &made::section(&run.input.header));
+    }
+    Ok(page::document("S3D: runs compared", &body))
+}
+
+/// Writes `comparison.html`, its figures and its table into a folder.
+///
+/// # Errors
+/// As [`document`]; a file that cannot be written.
+pub fn write_comparison(dir: &RunDir, runs: &[NamedRun]) -> Result<()> {
+    for figure in figures(runs) {
+        let scene = scene::scene(&figure);
+        let file = |extension: &str| dir.file(&format!("figures/{}.{extension}", figure.name));
+        store::save_atomically(&file("svg"), chart::svg(&scene)?.as_bytes())?;
+        store::save_atomically(&file("png"), &chart::png(&scene)?)?;
+        store::save_atomically(&file("csv"), &csv::figure(&figure))?;
+    }
+    let table = table(runs);
+    store::save_atomically(&dir.file("tables/comparison.csv"), &csv::table(&table))?;
+    store::save_atomically(&dir.file("tables/comparison.md"), markdown::table(&table).as_bytes())?;
+    store::save_atomically(&dir.file("comparison.html"), document(runs)?.as_bytes())?;
+    Ok(())
+}
+
+/// One row a run: what was compared, the choice, what it gains and costs.
+pub fn table(runs: &[NamedRun]) -> Table {
+    let columns = vec![
+        Column::new("run"),
+        Column::new("model"),
+        Column::new("device"),
+        Column::new("dtype"),
+        Column::new("choice"),
+        Column::unit("plain", "tokens/s"),
+        Column::unit("speed", "tokens/s"),
+        Column::unit("speed over the first run's", "times"),
+        Column::unit("speedup", "times"),
+        Column::new("tokens per iteration"),
+        Column::new("peak memory"),
+        Column::unit("speed per memory", "tokens/s per GiB"),
+    ];
+    let first = runs.first().and_then(speed);
+    Table::new("comparison", "Runs side by side", columns)
+        .note(
+            "Speed is that of the choice, measured where it was measured. Intervals are 95 %; those \
+             of quotients between runs take the runs as independent.",
+        )
+        .rows(runs.iter().map(|run| row(run, first)))
+        .without_empty_columns()
+}
+
+fn speed(run: &NamedRun) -> Option<Estimate> {
+    run.input.recommendation.choice.as_ref()?.tokens_per_s
+}
+
+fn row(run: &NamedRun, first: Option<Estimate>) -> Vec<Cell> {
+    let recommendation = &run.input.recommendation;
+    let widen = match recommendation.widen {
+        1 => String::new(),
+        times => format!(", widened x{times}"),
+    };
+    let mut row = vec![
+        Cell::text(&run.name),
+        Cell::text(&recommendation.model),
+        Cell::text(made::machine_name(&run.input.header)),
+        Cell::text(format!("{}{widen}", recommendation.dtype)),
+    ];
+    let Some(choice) = &recommendation.choice else { return row };
+    let role = if recommendation.speculate { "" } else { " (do not speculate)" };
+    let gib = choice.peak_memory_bytes.map(|bytes| Bytes(bytes).gib());
+    let per_gib = speed(run).zip(gib).map(|(speed, gib)| speed.map(|value| value / gib));
+    row.extend([
+        Cell::text(format!("{}{role}", choice.plan)),
+        Cell::estimate(recommendation.baseline.tokens_per_s, 1),
+        Cell::estimate(choice.tokens_per_s, 1),
+        Cell::estimate(speed(run).zip(first).map(|(speed, first)| quotient(speed, first)), 2),
+        Cell::estimate(choice.measured_speedup.or(choice.predicted_speedup), 2),
+        Cell::estimate(choice.tokens_per_iteration, 2),
+        choice.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+        Cell::estimate(per_gib, 1),
+    ]);
+    row
+}
+
+/// `a / b` of independent estimates: relative half widths add in quadrature (delta method).
+pub fn quotient(a: Estimate, b: Estimate) -> Estimate {
+    let value = a.value / b.value;
+    let half =
+        |a_end: f64, b_end: f64| ((a_end / a.value - 1.0).hypot(b_end / b.value - 1.0)) * value;
+    Estimate::new(value, value - half(a.low, b.high), value + half(a.high, b.low))
+}
+
+fn figures(runs: &[NamedRun]) -> Vec<Figure> {
+    let mut figures = vec![speedups(runs), speed_memory(runs)];
+    figures.retain(|figure| !figure.is_empty());
+    figures
+}
+
+fn speedups(runs: &[NamedRun]) -> Figure {
+    let names = runs.iter().rev().map(|run| run.name.clone()).collect();
+    let x = Axis::new("speedup of the choice over plain decoding (times)", Quantity::Number);
+    let bar = |(place, run): (usize, &NamedRun)| {
+        let choice = run.input.recommendation.choice.as_ref()?;
+        let speedup = choice.measured_speedup.or(choice.predicted_speedup)?;
+        let text = format!("{}: {} {speedup}", run.name, choice.plan);
+        Some(Bar { at: place as f64, thickness: 0.7, from: 0.0, to: speedup, text })
+    };
+    let bars = runs.iter().rev().enumerate().filter_map(bar).collect();
+    Figure::new("comparison_speedup", "Speedup by run", x.reach(0.0), Axis::categories("", names))
+        .caption("Measured where it was measured, else predicted; bars: 95 % intervals.")
+        .note(Note::Limit { x: 1.0, text: "plain decoding".into() })
+        .with(Series::unlisted(Hue::Blue, Mark::Bars { bars }))
+}
+
+fn speed_memory(runs: &[NamedRun]) -> Figure {
+    let x = Axis::new("peak memory", Quantity::Bytes);
+    let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
+    let mut figure = Figure::new("comparison_speed_memory", "Speed against memory by run", x, y)
+        .caption("The choice of each run, with the 95 % interval of its speed.");
+    for (index, run) in runs.iter().enumerate() {
+        let choice = run.input.recommendation.choice.as_ref();
+        let point = choice.and_then(|choice| {
+            let bytes = choice.peak_memory_bytes? as f64;
+            let text = format!("{}: {}", run.name, choice.plan);
+            Some(Point::new(bytes, choice.tokens_per_s?, text))
+        });
+        let mark =
+            Mark::Points { points: point.into_iter().collect(), symbol: Symbol::of_index(index) };
+        figure.series.push(Series::new(&run.name, Hue::of_index(index), mark));
+    }
+    figure
+}
