@@ -134,10 +134,14 @@ fn tiny_run(threads: usize) -> Trainer {
         model: tiny_model(),
         batch: 3,
         context: 48,
-        anchors: 4,
+        stages: vec![
+            Stage { until: 0.5, anchors: 4, draft_weight: 1.0 },
+            Stage { until: 1.0, anchors: 6, draft_weight: 1.5 },
+        ],
+        steps: 8,
         warmup: 2,
         learning_rate: 1e-2,
-        ..TrainConfig::story(3, 8)
+        ..TrainConfig::story(3)
     };
     let tokenizer = learn_tokenizer(3, 300, 20).unwrap();
     Trainer::with_tokenizer(config, tokenizer, threads).unwrap()
@@ -214,19 +218,24 @@ fn walking_counts_visited_positions_only() {
     assert_eq!((mean, rates), (7.0 / 4.0, vec![3.0 / 4.0]));
 }
 
-/// source: the ends and the middle of half a cosine.
+/// source: the ends and the middle of half a cosine; in the second stage, the longer cosine.
 #[test]
 fn the_rate_rises_and_falls() {
-    let config = TrainConfig { warmup: 10, ..TrainConfig::story(1, 110) };
-    let near = |step, share: f32| {
+    let stage = |until| Stage { until, anchors: 1, draft_weight: 1.0 };
+    let config = |stages| TrainConfig { warmup: 10, steps: 210, stages, ..TrainConfig::story(1) };
+    let near = |config: &TrainConfig, step, share: f32| {
         let rate = config.rate(step) / config.learning_rate;
         assert!((rate - share).abs() < 1e-6, "step {step}: {rate}");
     };
-    near(5, 0.5);
-    near(10, 1.0);
-    near(60, 0.525);
-    near(110, 0.05);
-    near(200, 0.05);
+    let whole = config(vec![stage(1.0)]);
+    for (step, share) in [(5, 0.5), (10, 1.0), (110, 0.525), (210, 0.05), (300, 0.05)] {
+        near(&whole, step, share);
+    }
+    let split = config(vec![stage(11.0 / 21.0), stage(1.0)]);
+    for (step, share) in [(10, 1.0), (60, 0.525), (110, 0.05), (210, 0.05)] {
+        near(&split, step, share);
+    }
+    assert_eq!(split.rate(111), whole.rate(111));
 }
 
 /// Any text survives encoding, words and digits come apart as promised, and learning is repeatable.
