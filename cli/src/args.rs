@@ -355,9 +355,9 @@ pub struct TrainArgs {
     /// Folder for the trained model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Optimizer steps; the learning rate falls over them
-    #[arg(long, value_name = "N", default_value_t = 1400)]
-    pub steps: u64,
+    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub checkpoint_every: u64,

@@ -5,10 +5,10 @@ use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{resolve, terminal};
 use anyhow::Context;
-use s3d_data::SkipWindow;
+use s3d_data::{Prompt, SkipWindow, store};
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::LoadOptions;
-use s3d_model::corpus::prompts;
+use s3d_model::corpus::{self, prompts};
 use s3d_model::train::{GreedyTrace, HeldOut, TrainConfig, Trainer, walk};
 use serde::Serialize;
 use std::path::Path;
@@ -17,6 +17,8 @@ use std::path::Path;
 const DOCUMENTS: u64 = 60;
 /// Held-out prompts of the acceptance table.
 const PROMPTS: usize = 60;
+/// Held-out prompts written beside the model.
+const SHIPPED_PROMPTS: usize = 240;
 /// Tokens continued after each prompt.
 const TOKENS: usize = 128;
 /// Predictors of the acceptance table's tokens per iteration.
@@ -47,6 +49,8 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     }
     bar.show(1.0, "judging on held-out text".into());
     trainer.save(&args.out)?;
+    let prompts = prompts(trainer.config().seed, SHIPPED_PROMPTS).into_iter().map(record);
+    store::save_jsonl(&args.out.join("prompts.jsonl"), &prompts.collect::<Vec<_>>())?;
     let summary = judge(&trainer, &clock)?;
     bar.clear();
     terminal::json(&summary)
@@ -58,10 +62,11 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
     if args.checkpoint_every == 0 {
         return Err(usage("--checkpoint-every: expected at least 1, found 0"));
     }
-    let config = match args.preset.as_str() {
-        "story" => TrainConfig::story(args.seed, args.steps),
+    let mut config = match args.preset.as_str() {
+        "story" => TrainConfig::story(args.seed),
         other => return Err(usage(format!("--preset: expected story, found '{other}'"))),
     };
+    config.steps = args.steps.unwrap_or(config.steps);
     if !state.join("training.safetensors").is_file() {
         return Ok(Trainer::new(config, threads)?);
     }
@@ -78,6 +83,11 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
         wanted.steps
     );
     Ok(trainer)
+}
+
+/// A prompt as files hold it.
+fn record(prompt: corpus::Prompt) -> Prompt {
+    Prompt { id: prompt.id, task: Some(prompt.task), text: prompt.text }
 }
 
 /// What held-out text says of a trained model.
