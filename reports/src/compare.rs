@@ -79,13 +79,13 @@ pub fn table(runs: &[NamedRun]) -> Table {
         Column::new("peak memory"),
         Column::unit("speed per memory", "tokens/s per GiB"),
     ];
-    let first = runs.first().and_then(speed);
+    let first = runs.first().and_then(speed); // its own quotient is left unknown
     Table::new("comparison", "Runs side by side", columns)
         .note(
             "Speed is that of the choice, measured where it was measured. Intervals are 95 %; those \
              of quotients between runs take the runs as independent.",
         )
-        .rows(runs.iter().map(|run| row(run, first)))
+        .rows(runs.iter().enumerate().map(|(index, run)| row(run, first.filter(|_| index > 0))))
         .without_empty_columns()
 }
 

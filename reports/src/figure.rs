@@ -20,7 +20,7 @@ pub struct Figure {
     pub y: Axis,
     /// What is drawn, in the order of the legend.
     pub series: Vec<Series>,
-    /// Reference lines and labels, drawn behind the series.
+    /// Reference lines, drawn over areas and behind lines and points.
     pub notes: Vec<Note>,
 }
 

@@ -240,13 +240,17 @@ fn place_label(
 ) {
     let size = SMALL - 1.0;
     let width = text_width(text, size);
-    let lefts = [x + 9.0, x - 9.0 - width, x - width / 2.0, x - width / 2.0];
-    let middles = [y, y, y - 14.0, y + 14.0];
-    for (left, middle) in lefts.into_iter().zip(middles) {
+    let (right, left, middle) = (x + 9.0, x - 9.0 - width, x - width / 2.0);
+    let places = [(right, 0.0), (left, 0.0), (middle, -14.0), (middle, 14.0), (right, 14.0)];
+    let farther = [(left, 14.0), (right, -14.0), (left, -14.0), (middle, 28.0), (middle, -28.0)];
+    for (left, drop) in places.into_iter().chain(farther) {
+        let middle = y + drop;
         let area = [left, middle - 7.0, left + width, middle + 7.0];
         let inside = left > frame.x.start && area[2] < frame.x.end + 18.0;
         let inside = inside && area[1] > frame.y.end - 8.0 && area[3] < frame.y.start;
         if inside && !taken.iter().any(|other| overlap(other, &area)) {
+            let (from, to) = ((area[0], area[1]), (area[2], area[3]));
+            scene.shapes.push(Shape::rectangle(from, to, Hue::Paper, 0.8));
             scene.shapes.push(Shape::text((left, middle), text, size, Hue::Ink, Anchor::Start));
             taken.push(area);
             return;

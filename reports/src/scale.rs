@@ -104,7 +104,7 @@ pub fn ticks(low: f64, high: f64, count: usize, quantity: Quantity) -> Vec<f64> 
         .collect()
 }
 
-/// The smallest round step that is not below `raw`: 1, 2 or 5 times a power of ten; for bytes a
+/// The smallest round step that is not far below `raw`: 1, 2 or 5 times a power of ten; for bytes a
 /// power of two.
 fn step(raw: f64, quantity: Quantity) -> f64 {
     if raw.is_nan() || raw <= 0.0 {
@@ -115,7 +115,7 @@ fn step(raw: f64, quantity: Quantity) -> f64 {
     }
     let power = 10f64.powf(raw.log10().floor());
     let round = [1.0, 2.0, 5.0, 10.0].map(|m| m * power);
-    let step = round.into_iter().find(|s| *s >= raw * (1.0 - 1e-9)).unwrap_or(round[3]);
+    let step = round.into_iter().find(|s| *s >= 0.8 * raw).unwrap_or(round[3]);
     if quantity == Quantity::Count { step.max(1.0) } else { step }
 }
 

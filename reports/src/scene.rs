@@ -141,14 +141,12 @@ pub fn scene(figure: &Figure) -> Scene {
     let frame = Frame::of(figure);
     let mut scene = Scene { width: WIDTH, ..Scene::default() };
     frame.draw_back(figure, &mut scene);
-    for note in &figure.notes {
-        marks::draw_note(note, &frame, &mut scene);
-    }
     let mut series: Vec<_> = figure.series.iter().collect();
     series.sort_by_key(|series| series.mark.layer());
-    for series in series {
-        marks::draw(series, &frame, &mut scene);
-    }
+    let (areas, lines): (Vec<_>, Vec<_>) = series.into_iter().partition(|s| s.mark.layer() == 0);
+    areas.into_iter().for_each(|series| marks::draw(series, &frame, &mut scene));
+    figure.notes.iter().for_each(|note| marks::draw_note(note, &frame, &mut scene));
+    lines.into_iter().for_each(|series| marks::draw(series, &frame, &mut scene));
     marks::draw_labels(figure, &frame, &mut scene);
     scene.height = legend::draw(figure, frame.bottom(), &mut scene) + 8.0;
     scene
