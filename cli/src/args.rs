@@ -355,12 +355,12 @@ pub struct TrainArgs {
     /// Folder for the trained model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Optimizer steps [default: the preset's]
+    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's]
     #[arg(long, value_name = "N")]
-    pub steps: Option<usize>,
+    pub steps: Option<u64>,
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
-    pub checkpoint_every: usize,
+    pub checkpoint_every: u64,
     /// Seed of corpus, weights and batches
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

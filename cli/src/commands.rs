@@ -8,6 +8,7 @@ mod inspect;
 mod measure;
 mod memory_child;
 mod optimize;
+mod paper;
 mod report;
 mod run;
 mod simulate;
@@ -28,6 +29,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Paper(args) => paper::paper(&args),
         Command::MemoryChild(args) => memory_child::memory_child(&args),
         Command::Run(args) => run::run(&args),
         Command::Measure(args) => measure::measure(&args),

@@ -215,10 +215,7 @@ impl RunDir {
         let header = self.load_header()?;
         let observations = Observations {
             latency: store::load_csv_or_empty(&self.latency())?,
-            traces: match self.acceptance().exists() {
-                true => store::load_traces(&self.acceptance())?,
-                false => Vec::new(),
-            },
+            traces: store::load_traces_or_empty(&self.acceptance())?,
             throughput: store::load_csv_or_empty(&self.throughput())?,
             memory: store::load_csv_or_empty(&self.memory())?,
             near_ties: store::load_csv_or_empty(&self.near_ties())?,

@@ -133,12 +133,24 @@ pub fn load_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
 /// Reads traces and checks each.
 ///
 /// # Errors
-/// As [`load_jsonl`]; a trace that contradicts itself; a file without any.
+/// As [`load_jsonl`]; a trace that contradicts itself; a missing file or one without any.
 pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
-    let traces: Vec<Trace> = load_jsonl(path)?;
+    let traces = checked(load_jsonl(path)?, path)?;
     if traces.is_empty() {
         return Err(Error::malformed(path, "no traces; expected one JSON object a line"));
     }
+    Ok(traces)
+}
+
+/// Like [`load_traces`], but an absent or empty file has none: a run that traced nothing.
+///
+/// # Errors
+/// As [`load_jsonl`]; a trace that contradicts itself.
+pub fn load_traces_or_empty(path: &Path) -> Result<Vec<Trace>> {
+    if path.exists() { checked(load_jsonl(path)?, path) } else { Ok(Vec::new()) }
+}
+
+fn checked(traces: Vec<Trace>, path: &Path) -> Result<Vec<Trace>> {
     for trace in &traces {
         trace.validate().map_err(|e| Error::malformed(path, e.to_string()))?;
     }
@@ -163,17 +175,39 @@ pub fn save_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
 /// # Errors
 /// When the file cannot be read or a row has another form; the line is named.
 pub fn load_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    Ok(load_csv_lines(path)?.into_iter().map(|(_, row)| row).collect())
+}
+
+/// Reads rows below a header line, each with its line number, for those who check them further.
+///
+/// # Errors
+/// As [`load_csv`].
+pub fn load_csv_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>> {
     let bytes = read(path)?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    reader
-        .deserialize()
-        .map(|row| {
-            row.map_err(|e| match e.position() {
-                Some(position) => Error::malformed_at(path, position.line(), e.to_string()),
-                None => Error::malformed(path, e.to_string()),
-            })
-        })
-        .collect()
+    let bad = |e: csv::Error, line: u64| match e.position() {
+        Some(position) => Error::malformed_at(path, position.line(), e.to_string()),
+        None => Error::malformed_at(path, line, e.to_string()),
+    };
+    let headers = reader.headers().map_err(|e| bad(e, 1))?.clone();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| bad(e, 1))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        rows.push((line, record.deserialize(Some(&headers)).map_err(|e| bad(e, line))?));
+    }
+    Ok(rows)
+}
+
+/// The column names of a CSV file.
+///
+/// # Errors
+/// When the file cannot be read or its first line is no row.
+pub fn csv_columns(path: &Path) -> Result<Vec<String>> {
+    let bytes = read(path)?;
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    let headers = reader.headers().map_err(|e| Error::malformed_at(path, 1, e.to_string()))?;
+    Ok(headers.iter().map(|name| name.trim().to_string()).collect())
 }
 
 /// Like [`load_csv`], but an absent file has no rows.

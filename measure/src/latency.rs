@@ -9,10 +9,11 @@ use crate::Result;
 use crate::clock::Clock;
 use crate::run::Bench;
 use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
+use crate::watch::{PassWatch, Place};
 use s3d_data::{
     Component, DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip,
 };
-use s3d_model::{KvCache, Mark, Model, Observer, Silent, argmax_rows};
+use s3d_model::{KvCache, Model, Silent, argmax_rows};
 use std::collections::HashSet;
 
 /// Blocks wanted whatever the time: every cell is then seen in both orders.
@@ -142,7 +143,7 @@ impl Timing {
         let token = self.token;
         let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context());
         let Some((context, cache)) = place else { return Ok(Vec::new()) };
-        let mut watch = Watch { clock, marks: Vec::new(), turn, plan: plan.clone() };
+        let mut watch = PassWatch::new(clock, turn, plan.clone());
         match &plan {
             Plan::Speculate(draft) => speculate(model, token, *context, draft, cache, &mut watch),
             _ => step_twice(model, token, *context, cache, &mut watch),
@@ -191,7 +192,7 @@ fn speculate(
     context: usize,
     plan: &DraftPlan,
     cache: &mut KvCache,
-    watch: &mut Watch<'_>,
+    watch: &mut PassWatch<'_>,
 ) -> Result<Vec<LatencySample>> {
     let predictors = plan.predictors.get();
     let (passes, masks) = match plan.drafting {
@@ -221,7 +222,7 @@ fn step_twice(
     token: u32,
     context: usize,
     cache: &mut KvCache,
-    watch: &mut Watch<'_>,
+    watch: &mut PassWatch<'_>,
 ) -> Result<Vec<LatencySample>> {
     let mut samples = Vec::new();
     for _ in 0..2 {
@@ -235,79 +236,9 @@ fn step_twice(
     Ok(samples)
 }
 
-/// What a pass is, for its samples.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    component: Component,
-    width: usize,
-    context: usize,
-}
-
-/// Reads the clock at the end of every component.
-struct Watch<'a> {
-    clock: &'a dyn Clock,
-    marks: Vec<(Mark, f64)>,
-    turn: Turn,
-    plan: Plan,
-}
-
-impl Observer for Watch<'_> {
-    fn mark(&mut self, mark: Mark) {
-        self.marks.push((mark, self.clock.now().0));
-    }
-}
-
-impl Watch<'_> {
-    /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the whole.
-    fn pass<T>(
-        &mut self,
-        place: Place,
-        samples: &mut Vec<LatencySample>,
-        pass: impl FnOnce(&mut Self) -> s3d_model::Result<T>,
-    ) -> Result<T> {
-        self.marks.clear();
-        let begin = self.clock.now().0;
-        let result = pass(self)?;
-        let whole = self.clock.now().0 - begin;
-        let mut components = 0.0;
-        for pair in self.marks.windows(2) {
-            let ((_, from), (mark, to)) = (pair[0], pair[1]);
-            let (component, layer) = match mark {
-                Mark::PassStart => continue,
-                Mark::Embed => (Component::Embed, None),
-                Mark::Attention(layer) => (Component::Attention, Some(layer)),
-                Mark::Mlp(layer) => (Component::Mlp, Some(layer)),
-                Mark::Head => (Component::Head, None),
-            };
-            components += to - from;
-            samples.push(self.sample(Place { component, ..place }, layer, to - from));
-        }
-        let rest = Place { component: Component::Rest, ..place };
-        samples.push(self.sample(rest, None, whole - components));
-        samples.push(self.sample(place, None, whole));
-        Ok(result)
-    }
-
-    fn sample(&self, place: Place, layer: Option<usize>, seconds: f64) -> LatencySample {
-        LatencySample {
-            machine: 0,
-            component: place.component,
-            layer,
-            plan: Some(self.plan.clone()),
-            width: place.width,
-            context: place.context,
-            block: self.turn.block,
-            order: self.turn.order,
-            copy: self.turn.copy,
-            seconds,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{FakeClock, Faults};
 
     #[test]
     fn contexts_are_on_a_logarithmic_grid() {
@@ -334,44 +265,5 @@ mod tests {
                 assert_eq!(widths, (1..=9).collect::<Vec<_>>(), "{masks} masks");
             }
         }
-    }
-
-    #[test]
-    fn components_and_rest_add_up_to_the_pass() {
-        let clock = FakeClock::new(Faults::default(), 0);
-        let turn = Turn { cell: 0, copy: 0, block: 3, order: 5 };
-        let mut watch = Watch { clock: &clock, marks: Vec::new(), turn, plan: Plan::Plain };
-        let place = Place { component: Component::FullPass, width: 2, context: 9 };
-        let mut samples = Vec::new();
-        watch
-            .pass(place, &mut samples, |watch| {
-                clock.spend(0.5); // before the pass starts
-                watch.mark(Mark::PassStart);
-                for (mark, seconds) in [
-                    (Mark::Embed, 1.0),
-                    (Mark::Attention(0), 2.0),
-                    (Mark::Mlp(0), 4.0),
-                    (Mark::Head, 8.0),
-                ] {
-                    clock.spend(seconds);
-                    watch.mark(mark);
-                }
-                clock.spend(0.25); // arg max
-                Ok(())
-            })
-            .unwrap();
-        let found: Vec<_> = samples.iter().map(|s| (s.component, s.layer, s.seconds)).collect();
-        assert_eq!(
-            found,
-            [
-                (Component::Embed, None, 1.0),
-                (Component::Attention, Some(0), 2.0),
-                (Component::Mlp, Some(0), 4.0),
-                (Component::Head, None, 8.0),
-                (Component::Rest, None, 0.75),
-                (Component::FullPass, None, 15.75),
-            ]
-        );
-        assert!(samples.iter().all(|s| (s.width, s.context, s.block, s.order) == (2, 9, 3, 5)));
     }
 }

@@ -20,6 +20,7 @@ pub mod diagnose;
 mod error;
 #[cfg(test)]
 mod fake;
+pub mod import;
 pub mod judge;
 mod latency;
 pub mod machine;
@@ -32,11 +33,12 @@ mod run;
 pub mod schedule;
 mod throughput;
 pub mod warning;
+mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
 pub use judge::{Judge, Progress, Quiet, Standing, Update, Verdict};
-pub use request::{Plans, Prompt, PromptText, Provenance, Request, Stage, Subject};
+pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure};
 pub use schedule::Stop;
 pub use warning::Warning;

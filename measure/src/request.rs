@@ -3,7 +3,6 @@
 use crate::{Error, Result};
 use s3d_data::{Drafting, Plan, Seconds, Skip, SkipWindow};
 use s3d_model::{Model, Tokenizer};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -76,19 +75,6 @@ impl FromStr for Stage {
     }
 }
 
-/// A prompt as files hold it: one JSON object a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PromptText {
-    /// The text to continue.
-    pub text: String,
-    /// The workload it belongs to.
-    #[serde(default)]
-    pub task: Option<String>,
-    /// Its name; `p0`, `p1`, ... by line where it is left out.
-    #[serde(default)]
-    pub id: Option<String>,
-}
-
 /// A prompt in tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
@@ -101,24 +87,24 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// Encodes prompts; those without a name are named by their place.
+    /// Encodes prompts as files hold them.
     ///
     /// # Errors
-    /// When there is none, one is empty, or the tokenizer fails.
-    pub fn encode_all(texts: &[PromptText], tokenizer: &Tokenizer) -> Result<Vec<Self>> {
+    /// When there is none, one has no tokens, or the tokenizer fails.
+    pub fn encode_all(texts: &[s3d_data::Prompt], tokenizer: &Tokenizer) -> Result<Vec<Self>> {
         if texts.is_empty() {
             return Err(Error::invalid("no prompts: expected at least one line with \"text\""));
         }
-        texts.iter().enumerate().map(|(place, text)| Self::encode(place, text, tokenizer)).collect()
+        texts.iter().map(|text| Self::encode(text, tokenizer)).collect()
     }
 
-    fn encode(place: usize, text: &PromptText, tokenizer: &Tokenizer) -> Result<Self> {
-        let tokens = tokenizer.encode(&text.text)?;
-        let id = text.id.clone().unwrap_or_else(|| format!("p{place}"));
+    fn encode(prompt: &s3d_data::Prompt, tokenizer: &Tokenizer) -> Result<Self> {
+        let tokens = tokenizer.encode(&prompt.text)?;
         if tokens.is_empty() {
-            return Err(Error::invalid(format!("prompt '{id}' is empty; expected some text")));
+            let id = &prompt.id;
+            return Err(Error::invalid(format!("prompt '{id}' has no tokens; expected some text")));
         }
-        Ok(Self { id, task: text.task.clone(), tokens })
+        Ok(Self { id: prompt.id.clone(), task: prompt.task.clone(), tokens })
     }
 }
 
@@ -135,9 +121,11 @@ pub struct Subject<'a> {
 /// Which plans to measure end to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plans {
-    /// Plain decoding, stock, and up to this many plans that the judge asks for.
+    /// Plain decoding, stock (now and then), and up to this many plans that the judge asks for, as
+    /// long as the time lasts; texts are shortened where that gives more blocks.
     Judged(usize),
-    /// Exactly these, plain decoding added where it is missing.
+    /// Exactly these, plain decoding added where it is missing, on every prompt once and at full
+    /// length, whatever the time budget.
     Exactly(Vec<Plan>),
 }
 

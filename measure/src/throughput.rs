@@ -1,14 +1,13 @@
 //! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random order,
 //! plain decoding twice. A speculative text is kept only when it equals the plain one.
 
-use crate::clock::Clock;
 use crate::reference::{References, first_difference, near_tie};
 use crate::run::Bench;
 use crate::schedule::{Bounds, Schedule, Stop, Turn, run_blocks};
 use crate::warning::Warning;
+use crate::watch::generate;
 use crate::{Error, Plans, Prompt, Result, Stage};
-use s3d_data::{Observation, Plan, Seconds, ThroughputSample};
-use s3d_model::{Event, Generation, Limits, Model, Observer, Step};
+use s3d_data::{Observation, Plan, ThroughputSample};
 use std::collections::HashSet;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
@@ -22,12 +21,17 @@ const SHORTEST_TEXT: usize = 24;
 /// Tokens of a warm-up generation.
 const WARM_UP_TOKENS: usize = 12;
 
-/// Stage: blocks of all plans, until the judge is content or the time is spent.
+/// Stage: blocks of all plans. Plans that the judge asked for: until it is content or the time is
+/// spent. Plans that were asked for by name: every prompt once, however long that takes.
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
+    let (at_least, at_most) = match bench.request.plans {
+        Plans::Judged(_) => (2, ThroughputSample::CONFIRMATION_FROM),
+        Plans::Exactly(_) => (prompts.len(), prompts.len()),
+    };
     let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
-    let stop = blocks.run(bench, ThroughputSample::CONFIRMATION_FROM)?;
+    let stop = blocks.run(bench, at_least, at_most)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
         bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
@@ -44,7 +48,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
     let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
-    blocks.run(bench, usize::MAX)?;
+    blocks.run(bench, 2, usize::MAX)?;
     Ok(())
 }
 
@@ -137,25 +141,25 @@ impl Blocks {
             let tokens = one.tokens.len().saturating_sub(1).max(1);
             seconds_per_token += times * (one.seconds - one.prompt_seconds) / tokens as f64;
         }
+        if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &bench.request.plans) {
+            return Ok(bench.request.tokens);
+        }
         let left = (bench.deadline.0 - clock.now().0).max(0.0);
         let fitting = left / WANTED_BLOCKS as f64 / seconds_per_token.max(1e-9);
         let shortest = SHORTEST_TEXT.min(bench.request.tokens);
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    fn run(&mut self, bench: &mut Bench<'_>, at_most: usize) -> Result<Stop> {
+    fn run(&mut self, bench: &mut Bench<'_>, at_least: usize, at_most: usize) -> Result<Stop> {
         let seed = bench.request.seed.wrapping_add(self.offset as u64);
         let mut schedule = Schedule::new(self.plans.len(), Some(CONTROL), seed);
-        if let Some(stock) = self.plans.iter().position(|plan| *plan == Plan::Stock) {
+        let stock = self.plans.iter().position(|plan| *plan == Plan::Stock);
+        if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
             schedule = schedule.sample_every(stock, STOCK_PERIOD);
         }
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
-        let bounds = Bounds {
-            first_block: last.unwrap_or(0),
-            at_least: 2,
-            at_most,
-            deadline: bench.deadline,
-        };
+        let bounds =
+            Bounds { first_block: last.unwrap_or(0), at_least, at_most, deadline: bench.deadline };
         self.count = bounds.first_block;
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
@@ -283,118 +287,9 @@ fn allowed_difference(
     }
 }
 
-/// One timed generation.
-#[derive(Debug, Clone, PartialEq)]
-struct Generated {
-    tokens: Vec<u32>,
-    iterations: usize,
-    prompt_seconds: f64,
-    draft_seconds: f64,
-    verify_seconds: f64,
-    seconds: f64,
-}
-
-impl Generated {
-    fn sample(&self, plan: &Plan, prompt: &Prompt, turn: Turn, offset: usize) -> ThroughputSample {
-        ThroughputSample {
-            machine: 0,
-            block: turn.block + offset,
-            order: turn.order,
-            copy: turn.copy,
-            plan: plan.clone(),
-            id: prompt.id.clone(),
-            tokens: self.tokens.len(),
-            iterations: self.iterations,
-            prompt_seconds: self.prompt_seconds,
-            draft_seconds: self.draft_seconds,
-            verify_seconds: self.verify_seconds,
-            seconds: self.seconds,
-        }
-    }
-}
-
-/// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
-/// holds everything up to its first token, making the cache included.
-fn generate(
-    model: &Model,
-    plan: &Plan,
-    prompt: &Prompt,
-    tokens: usize,
-    clock: &dyn Clock,
-) -> Result<Generated> {
-    let mut watch = Stopwatch::new(clock);
-    let limits = Limits::tokens(tokens);
-    let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
-    let steps = generation.collect::<s3d_model::Result<Vec<Step>>>()?;
-    let seconds = clock.now().0 - watch.begin;
-    Ok(Generated {
-        iterations: steps.len().saturating_sub(1),
-        tokens: steps.into_iter().flat_map(|step| step.tokens).collect(),
-        prompt_seconds: watch.prompt,
-        draft_seconds: watch.draft,
-        verify_seconds: watch.verify,
-        seconds,
-    })
-}
-
-/// Adds up the parts of the steps of one generation, in seconds.
-struct Stopwatch<'a> {
-    clock: &'a dyn Clock,
-    begin: f64,
-    last: f64,
-    prompt: f64,
-    draft: f64,
-    verify: f64,
-}
-
-impl<'a> Stopwatch<'a> {
-    fn new(clock: &'a dyn Clock) -> Self {
-        let Seconds(begin) = clock.now();
-        Self { clock, begin, last: begin, prompt: 0.0, draft: 0.0, verify: 0.0 }
-    }
-}
-
-impl Observer for Stopwatch<'_> {
-    fn event(&mut self, event: Event) {
-        let now = self.clock.now().0;
-        let part = now - self.last;
-        self.last = now;
-        match event {
-            Event::PromptDone => self.prompt += part,
-            Event::DraftDone => self.draft += part,
-            Event::VerifyDone => self.verify += part,
-            // Bookkeeping: in `seconds`, and in no part.
-            Event::StepDone => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{FakeClock, Faults};
-
-    #[test]
-    fn the_parts_of_a_generation_are_added_up() {
-        let clock = FakeClock::new(Faults::default(), 0);
-        clock.spend(3.0);
-        let mut watch = Stopwatch::new(&clock);
-        let steps = [
-            (1.0, Event::PromptDone),
-            (0.5, Event::StepDone),
-            (2.0, Event::DraftDone),
-            (4.0, Event::VerifyDone),
-            (0.5, Event::StepDone),
-            (2.0, Event::DraftDone),
-            (4.0, Event::VerifyDone),
-        ];
-        for (seconds, event) in steps {
-            clock.spend(seconds);
-            watch.event(event);
-        }
-        assert_eq!((watch.prompt, watch.draft, watch.verify), (1.0, 4.0, 8.0));
-        assert_eq!(clock.now().0 - watch.begin, 14.0);
-    }
 
     #[test]
     fn a_mismatch_names_plan_prompt_position_and_tokens() {

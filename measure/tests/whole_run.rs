@@ -261,6 +261,8 @@ fn exactly_the_plans_asked_for_are_measured() {
     let found: HashSet<_> =
         first.observations.throughput.iter().map(|s| s.plan.to_string()).collect();
     assert_eq!(found, HashSet::from(["plain".to_string(), "1..3:2".to_string()]));
+    let blocks: HashSet<_> = first.observations.throughput.iter().map(|s| s.block).collect();
+    assert_eq!(blocks.len(), 8, "one block a prompt");
     let second = models.measure(&asked(&["seq:0..4:1"]), &out, &mut Quiet);
     assert!(second.unwrap_err().to_string().contains("skips all of the 4 layers"));
     let third = models.measure(&asked(&["seq:1..2:1"]), &out, &mut Quiet).unwrap();

@@ -2,35 +2,48 @@
 
 use crate::kernels::LANES;
 use crate::kernels::attention::HeadShape;
+use crate::ops::LayerCache;
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 
 /// The keys and values of every layer, for the first `len` positions.
 #[derive(Debug)]
 pub struct KvCache {
-    /// Per layer; on the CPU `[kv_heads, capacity / LANES, head_dim, LANES]`.
-    pub(crate) keys: Vec<Tensor>,
-    /// Per layer; on the CPU `[kv_heads, head_dim / LANES, capacity, LANES]`.
-    pub(crate) values: Vec<Tensor>,
+    /// Per layer; in panels `[kv_heads][capacity / LANES][head_dim][LANES]`.
+    keys: Vec<Tensor>,
+    /// Per layer; in panels `[kv_heads][head_dim / LANES][capacity][LANES]`.
+    values: Vec<Tensor>,
     len: usize,
     capacity: usize,
 }
 
 impl KvCache {
-    /// Room for at least `capacity` positions of `layers` layers.
+    /// Room for at least `capacity` positions of `layers` layers; in panels, or row by row as
+    /// `[capacity, kv_heads * head_dim]`.
     pub(crate) fn new(
         layers: usize,
         shape: HeadShape,
         capacity: usize,
+        panels: bool,
         device: &Device,
     ) -> Result<Self> {
         let capacity = capacity.max(1).next_multiple_of(LANES);
-        let buffers = |len: usize| -> Result<Vec<Tensor>> {
-            (0..layers).map(|_| Ok(Tensor::zeros(len, DType::F32, device)?)).collect()
+        let rows = Shape::from((capacity, shape.kv_width()));
+        let (key, value) = match panels {
+            true => (shape.key_len(capacity).into(), shape.value_len(capacity).into()),
+            false => (rows.clone(), rows),
         };
-        let (keys, values) =
-            (buffers(shape.key_len(capacity))?, buffers(shape.value_len(capacity))?);
+        let buffers = |shape: Shape| -> Result<Vec<Tensor>> {
+            (0..layers).map(|_| Ok(Tensor::zeros(&shape, DType::F32, device)?)).collect()
+        };
+        let (keys, values) = (buffers(key)?, buffers(value)?);
         Ok(Self { keys, values, len: 0, capacity })
+    }
+
+    /// What one layer's attention reads and writes.
+    pub(crate) fn layer(&self, number: usize) -> LayerCache<'_> {
+        let (keys, values) = (&self.keys[number], &self.values[number]);
+        LayerCache { keys, values, capacity: self.capacity }
     }
 
     /// Positions that hold keys and values.
@@ -84,7 +97,7 @@ mod tests {
     #[test]
     fn the_length_moves_and_the_buffers_stay() {
         let shape = HeadShape { heads: 2, kv_heads: 1, head_dim: 8 };
-        let mut cache = KvCache::new(3, shape, 20, &Device::Cpu).unwrap();
+        let mut cache = KvCache::new(3, shape, 20, true, &Device::Cpu).unwrap();
         // source: 3 layers x (1 x 32 x 8 keys + 1 x 32 x 16 values) x 4 bytes, 20 rounded up to 32
         assert_eq!((cache.capacity(), cache.bytes()), (32, 3 * (32 * 8 + 32 * 16) * 4));
         cache.advance(7);

@@ -23,11 +23,13 @@
 //! # Ok::<(), s3d_model::Error>(())
 //! ```
 
+mod composed;
 pub mod config;
 pub mod corpus;
 pub mod draft;
 mod embedding;
 mod error;
+mod fused;
 pub mod generate;
 pub mod kernels;
 mod kv_cache;

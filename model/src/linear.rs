@@ -1,7 +1,8 @@
 //! A linear layer: packed for the small-width kernel, or plain for candle's own matmul.
 
-use crate::kernels::{Kernels, LANES, pack, panel_count, unpack_row};
-use crate::ops::{LinearKind, PackedLinear, PairedSwiGlu, for_each_row};
+use crate::fused::{LinearKind, PackedLinear};
+use crate::kernels::{LANES, pack, panel_count, unpack_row};
+use crate::ops::{Ops, for_each_row};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 
@@ -101,15 +102,16 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn forward(&self, kernels: &Kernels, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, ops: &Ops, x: &Tensor) -> Result<Tensor> {
         if self.packed {
-            let op = PackedLinear { kernels, outputs: self.outputs, kind: self.kind };
+            let op =
+                PackedLinear { kernels: ops.kernels(), outputs: self.outputs, kind: self.kind };
             return Ok(x.apply_op2_no_bwd(&self.weight, &op)?);
         }
         let products = x.matmul(&self.weight.t()?)?;
         Ok(match self.kind {
             LinearKind::Plain => products,
-            LinearKind::SwiGlu => products.apply_op1_no_bwd(&PairedSwiGlu { kernels })?,
+            LinearKind::SwiGlu => ops.swiglu(&products)?,
         })
     }
 
@@ -117,12 +119,13 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn forward_add(&self, kernels: &Kernels, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub fn forward_add(&self, ops: &Ops, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         if self.packed {
-            let op = PackedLinear { kernels, outputs: self.outputs, kind: self.kind };
+            let op =
+                PackedLinear { kernels: ops.kernels(), outputs: self.outputs, kind: self.kind };
             return Ok(x.apply_op3_no_bwd(&self.weight, residual, &op)?);
         }
-        Ok((self.forward(kernels, x)? + residual)?)
+        Ok((self.forward(ops, x)? + residual)?)
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
     fn packed_and_plain_layers_agree() {
         // source: candle's own matmul as the second implementation
         let (inputs, outputs, rows) = (24, 40, 3);
-        let kernels = Kernels::new(1, Isa::detect());
+        let ops = Ops::fused(1, Isa::detect());
         let (gate, up) = (numbers(1, outputs * inputs), numbers(2, outputs * inputs));
         let x = Tensor::from_vec(numbers(3, rows * inputs), (rows, inputs), &Device::Cpu).unwrap();
         let layers = [
@@ -143,8 +146,8 @@ mod tests {
             Linear::gate_and_up(&gate, &up, inputs, &Device::Cpu).unwrap(),
         ];
         for (layer, width) in layers.iter().zip([40, 48]) {
-            let fast = layer.forward(&kernels, &x).unwrap();
-            let plain = layer.to_plain().unwrap().forward(&kernels, &x).unwrap();
+            let fast = layer.forward(&ops, &x).unwrap();
+            let plain = layer.to_plain().unwrap().forward(&ops, &x).unwrap();
             assert_eq!(fast.dims2().unwrap(), (rows, width));
             let gap = (fast - plain).unwrap().abs().unwrap().max_all().unwrap();
             assert!(gap.to_scalar::<f32>().unwrap() < 1e-5);

@@ -15,6 +15,8 @@ pub(crate) struct Builder<'s> {
     config: &'s ModelConfig,
     widening: Widening,
     device: &'s Device,
+    /// Whether linear layers are packed for the kernels.
+    packed: bool,
 }
 
 impl<'s> Builder<'s> {
@@ -22,15 +24,11 @@ impl<'s> Builder<'s> {
         source: &'s dyn WeightSource,
         config: &'s ModelConfig,
         options: &'s LoadOptions,
+        packed: bool,
     ) -> Result<Self> {
         config.validate().map_err(Error::invalid)?;
-        if !options.device.is_cpu() {
-            return Err(Error::invalid(
-                "this build runs models on the CPU alone; use --device cpu",
-            ));
-        }
         let widening = Widening::new(options.widen)?;
-        Ok(Self { source, config, widening, device: &options.device })
+        Ok(Self { source, config, widening, device: &options.device, packed })
     }
 
     pub fn wide_config(&self) -> ModelConfig {
@@ -53,7 +51,7 @@ impl<'s> Builder<'s> {
         };
         let tokens = match self.config.tie_word_embeddings {
             true => None,
-            false => Some(Linear::new(&self.token_matrix()?, wide, self.device)?),
+            false => Some(self.layout(Linear::new(&self.token_matrix()?, wide, self.device)?)?),
         };
         Ok(Embedding {
             tokens,
@@ -71,7 +69,7 @@ impl<'s> Builder<'s> {
         let matrix = |part: &str, out: usize, inputs: usize| self.matrix(&name(part), out, inputs);
         let wide = hidden * self.widening.factor();
         let linear = |matrix: &[f32], inputs: usize| {
-            Linear::new(matrix, inputs * self.widening.factor(), self.device)
+            self.layout(Linear::new(matrix, inputs * self.widening.factor(), self.device)?)
         };
         let attention_norm = self.norm(&name("input_layernorm"))?;
         let qkv = [
@@ -88,9 +86,14 @@ impl<'s> Builder<'s> {
             qkv: linear(&qkv.concat(), hidden)?,
             attention_out: linear(&out, heads * head_dim)?,
             mlp_norm,
-            gate_up: Linear::gate_and_up(&gate, &up, wide, self.device)?,
+            gate_up: self.layout(Linear::gate_and_up(&gate, &up, wide, self.device)?)?,
             down: self.down(&matrix("mlp.down_proj", hidden, neurons)?)?,
         })
+    }
+
+    /// A layer in the form that the operations want.
+    fn layout(&self, linear: Linear) -> Result<Linear> {
+        if self.packed { Ok(linear) } else { linear.to_plain() }
     }
 
     /// The down projection, its inputs filled up to the outputs of gate and up.
@@ -101,7 +104,7 @@ impl<'s> Builder<'s> {
         for (row, into) in matrix.chunks_exact(neurons).zip(filled.chunks_exact_mut(inputs)) {
             into[..neurons].copy_from_slice(row);
         }
-        Linear::new(&filled, inputs, self.device)
+        self.layout(Linear::new(&filled, inputs, self.device)?)
     }
 
     pub fn final_norm(&self) -> Result<Tensor> {
@@ -118,7 +121,7 @@ impl<'s> Builder<'s> {
                 self.widening.columns(matrix, hidden)
             }
         };
-        Linear::new(&matrix, hidden * self.widening.factor(), self.device)
+        self.layout(Linear::new(&matrix, hidden * self.widening.factor(), self.device)?)
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.

@@ -1,10 +1,11 @@
 //! A loaded model: weights, sizes, identity. What it does stands in [`crate::transformer`].
 
 use crate::embedding::Embedding;
+use crate::kernels::Isa;
 use crate::kernels::attention::{HeadShape, Rotary};
-use crate::kernels::{Isa, Kernels};
 use crate::linear::Linear;
 use crate::load::Builder;
+use crate::ops::Ops;
 use crate::weights::{Checkpoint, Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
 use candle_core::{Device, Tensor};
@@ -88,7 +89,7 @@ impl Layer {
 pub struct Model {
     pub(crate) config: ModelConfig,
     pub(crate) device: Device,
-    pub(crate) kernels: Arc<Kernels>,
+    pub(crate) ops: Arc<Ops>,
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<Layer>,
     /// `[hidden]`.
@@ -113,7 +114,7 @@ impl Model {
         let source = Checkpoint::open(dir)?;
         let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
         let name = full.file_name().map_or("model".into(), |name| name.to_string_lossy());
-        let mut model = Self::build(&source, &config, options, Isa::detect(), &name)?;
+        let mut model = Self::build(&source, &config, options, ops_for(options), &name)?;
         model.tokenizer = tokenizer;
         Ok(model)
     }
@@ -123,26 +124,23 @@ impl Model {
     /// # Errors
     /// When the configuration cannot be run.
     pub fn random(config: &ModelConfig, seed: u64, options: &LoadOptions) -> Result<Self> {
-        let mut model = Self::build(&Seeded::new(seed), config, options, Isa::detect(), "random")?;
+        let source = Seeded::new(seed);
+        let mut model = Self::build(&source, config, options, ops_for(options), "random")?;
         model.identity.random_weights = true;
         Ok(model)
     }
 
-    /// A model from any source of weights, on given instructions.
+    /// A model from any source of weights, with given operations.
     pub(crate) fn build(
         source: &dyn WeightSource,
         config: &ModelConfig,
         options: &LoadOptions,
-        isa: Isa,
+        ops: Ops,
         name: &str,
     ) -> Result<Self> {
-        let builder = Builder::new(source, config, options)?;
+        let builder = Builder::new(source, config, options, ops.is_fused())?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
         let positions = config.max_position_embeddings + Predictors::MAX + 1;
         Ok(Self {
             embedding: builder.embedding()?,
@@ -152,7 +150,7 @@ impl Model {
             norm: builder.final_norm()?,
             head: builder.head()?,
             rotary: Arc::new(Rotary::new(config.head_dim(), config.rope_theta, positions)),
-            kernels: Arc::new(Kernels::new(threads, isa)),
+            ops: Arc::new(ops),
             device: options.device.clone(),
             tokenizer: None,
             identity: ModelIdentity {
@@ -188,7 +186,7 @@ impl Model {
 
     /// Threads of the kernels.
     pub fn threads(&self) -> usize {
-        self.kernels.threads()
+        self.ops.kernels().threads()
     }
 
     /// Weight bytes that one full pass of width 1 reads.
@@ -210,7 +208,8 @@ impl Model {
     /// # Errors
     /// When the memory is refused.
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
-        KvCache::new(self.layers.len(), self.heads(), capacity, &self.device)
+        let (layers, panels) = (self.layers.len(), self.ops.is_fused());
+        KvCache::new(layers, self.heads(), capacity, panels, &self.device)
     }
 
     /// The same model on candle's own matmul. Made at the first call (a second copy of the weights)
@@ -240,7 +239,7 @@ impl Model {
         Ok(Self {
             config: self.config.clone(),
             device: self.device.clone(),
-            kernels: Arc::clone(&self.kernels),
+            ops: Arc::clone(&self.ops),
             embedding: self.embedding.clone(),
             layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
             norm: self.norm.clone(),
@@ -260,6 +259,18 @@ impl Model {
             head_dim: self.config.head_dim(),
         }
     }
+}
+
+/// The operations that suit a device.
+fn ops_for(options: &LoadOptions) -> Ops {
+    if !options.device.is_cpu() {
+        return Ops::composed();
+    }
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    Ops::fused(threads, Isa::detect())
 }
 
 /// The tokenizer of the folder, if it has one; its tokens must have embeddings.
@@ -285,4 +296,70 @@ fn content_hash(config: &ModelConfig, source: &dyn WeightSource) -> Result<Strin
     let config = serde_json::to_string(config).map_err(|e| Error::invalid(e.to_string()))?;
     let digest = Sha256::digest(config + &source.content_hash()?);
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::S3dConfig;
+    use crate::{Silent, trace_text};
+    use s3d_data::{Drafting, Skip, SkipWindow};
+
+    fn config() -> ModelConfig {
+        ModelConfig {
+            hidden_size: 40,
+            intermediate_size: 50,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: Some(2),
+            head_dim: Some(12),
+            vocab_size: 13,
+            s3d: Some(S3dConfig { masks: 3, ..S3dConfig::default() }),
+            ..ModelConfig::story()
+        }
+    }
+
+    fn model(ops: Ops) -> Model {
+        Model::build(&Seeded::new(1), &config(), &LoadOptions::default(), ops, "test").unwrap()
+    }
+
+    /// Logits of a text in three passes, and of a draft after it.
+    fn logits(model: &Model) -> Vec<Vec<f32>> {
+        let skip = Skip::from(SkipWindow::new(1, 3).unwrap());
+        let mut cache = model.new_cache(40).unwrap();
+        let mut all = Vec::new();
+        for text in [&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..], &[12], &[0, 3, 6]] {
+            let pass = model.full_pass(text, &mut cache, &mut Silent).unwrap();
+            all.extend(pass.to_vec2::<f32>().unwrap());
+        }
+        let pass = model.draft_pass(5, 3, &skip, &mut cache, &mut Silent).unwrap();
+        all.extend(pass.to_vec2::<f32>().unwrap());
+        all
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let portable = logits(&model(Ops::fused(1, Isa::Portable)));
+        for isa in Isa::available() {
+            assert_eq!(logits(&model(Ops::fused(2, isa))), portable, "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn composed_operations_compute_the_same_function() {
+        let (fused, composed) = (model(Ops::fused(1, Isa::detect())), model(Ops::composed()));
+        for (fused, composed) in
+            logits(&fused).iter().flatten().zip(logits(&composed).iter().flatten())
+        {
+            assert!((fused - composed).abs() < 1e-4, "{fused} {composed}");
+        }
+        let skips = [Skip::from(SkipWindow::new(1, 3).unwrap())];
+        for drafting in Drafting::ALL {
+            let trace = |model| {
+                trace_text(model, &[1, 2, 3], &[4, 5, 6, 7, 8, 9], drafting, &skips, 4, false)
+                    .unwrap()
+            };
+            assert_eq!(trace(&fused), trace(&composed));
+        }
+    }
 }

@@ -1,270 +1,135 @@
-//! The kernels as candle operations: tensors in, tensors out.
+//! The operations of a pass on tensors. What differs between devices hides behind them.
 //!
-//! Everything that differs between devices hides here. On the CPU each operation is a custom op over
-//! the slices of its tensors.
+//! On the CPU they are the kernels, as custom ops ([`crate::fused`]); elsewhere they are composed of
+//! candle's own operations ([`crate::composed`]), which need no code for the device.
 
-use crate::kernels::Kernels;
-use crate::kernels::attention::{
-    Attention, Block, HeadShape, Rotary, append_keys, append_values, attend, rotate_rows,
-};
-use crate::kernels::elementwise::{rms_norm, swiglu};
-use crate::kernels::matmul::{Finish, Product, matmul, share_rows};
-use crate::kernels::{LANES, panel_count};
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor, bail,
-};
+use crate::composed;
+use crate::fused::{self, Half, PairedSwiGlu, RmsNorm, numbers};
+use crate::kernels::attention::{Block, HeadShape, Rotary};
+use crate::kernels::{Isa, Kernels};
+use candle_core::{Device, Result, Storage, Tensor, bail};
 
-/// The contiguous `f32` numbers of a tensor.
-fn numbers<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => bail!("expected a contiguous tensor, found {layout:?}"),
-    }
+/// How the operations of a model are computed.
+#[derive(Debug)]
+pub struct Ops {
+    kernels: Kernels,
+    fused: bool,
 }
 
-/// The contiguous `f32` numbers of a tensor, to be written.
-fn numbers_mut<'s>(storage: &'s mut CpuStorage, layout: &Layout) -> Result<&'s mut [f32]> {
-    match (layout.contiguous_offsets(), storage) {
-        (Some((start, end)), CpuStorage::F32(numbers)) => Ok(&mut numbers[start..end]),
-        _ => bail!("expected a contiguous f32 tensor, found {layout:?}"),
-    }
-}
-
-/// What a linear layer does with its products (see [`Finish`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinearKind {
-    /// Returns them.
-    Plain,
-    /// Gate and up projection in one, then SwiGLU.
-    SwiGlu,
-}
-
-/// `y = x W^T` over packed panels.
-pub struct PackedLinear<'a> {
-    /// Threads and instructions.
-    pub kernels: &'a Kernels,
-    /// Outputs before SwiGLU.
-    pub outputs: usize,
-    /// What becomes of the products.
-    pub kind: LinearKind,
-}
-
-impl PackedLinear<'_> {
-    fn compute(
-        &self,
-        x: &[f32],
-        shape: &Layout,
-        w: &[f32],
-        to: Option<&[f32]>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (rows, inputs) = shape.shape().dims2()?;
-        let finish = match (to, self.kind) {
-            (Some(to), _) => Finish::Add(to),
-            (None, LinearKind::Plain) => Finish::Store,
-            (None, LinearKind::SwiGlu) => Finish::SwiGlu,
-        };
-        if w.len() != panel_count(self.outputs) * LANES * inputs {
-            bail!("packed weights of {} numbers for {} x {inputs}", w.len(), self.outputs);
-        }
-        let product = Product { x, rows, w, inputs, outputs: self.outputs, finish };
-        let mut y = vec![0.0; rows * product.width()];
-        matmul(self.kernels, &product, &mut y);
-        Ok((CpuStorage::F32(y), Shape::from((rows, product.width()))))
-    }
-}
-
-impl CustomOp2 for PackedLinear<'_> {
-    fn name(&self) -> &'static str {
-        "packed-linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.compute(numbers(x, xl)?, xl, numbers(w, wl)?, None)
-    }
-}
-
-impl CustomOp3 for PackedLinear<'_> {
-    fn name(&self) -> &'static str {
-        "packed-linear-add"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
-        to: &CpuStorage,
-        tl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.compute(numbers(x, xl)?, xl, numbers(w, wl)?, Some(numbers(to, tl)?))
-    }
-}
-
-/// RMSNorm of every row.
-pub struct RmsNorm<'a> {
-    /// Threads and instructions.
-    pub kernels: &'a Kernels,
-    /// Added to the mean square.
-    pub epsilon: f32,
-}
-
-impl CustomOp2 for RmsNorm<'_> {
-    fn name(&self) -> &'static str {
-        "rms-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight) = (numbers(x, xl)?, numbers(w, wl)?);
-        let mut y = vec![0.0; x.len()];
-        let width = weight.len();
-        share_rows(self.kernels, &mut y, width, &|r, y| {
-            rms_norm(self.kernels.isa(), &x[r * width..][..width], weight, self.epsilon, y);
-        });
-        Ok((CpuStorage::F32(y), xl.shape().clone()))
-    }
-}
-
-/// SwiGLU of rows in which panels of gate and up projection alternate; for products that were not
-/// computed by [`PackedLinear`].
-pub struct PairedSwiGlu<'a> {
-    /// Threads and instructions.
-    pub kernels: &'a Kernels,
-}
-
-impl candle_core::CustomOp1 for PairedSwiGlu<'_> {
-    fn name(&self) -> &'static str {
-        "paired-swiglu"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = xl.shape().dims2()?;
-        let x = numbers(x, xl)?;
-        let mut y = vec![0.0; x.len() / 2];
-        for (y, pair) in y.chunks_exact_mut(LANES).zip(x.chunks_exact(2 * LANES)) {
-            swiglu(self.kernels.isa(), &pair[..LANES], &pair[LANES..], y);
-        }
-        Ok((CpuStorage::F32(y), Shape::from((rows, width / 2))))
-    }
-}
-
-/// Rotates the queries and keys of `[rows, qkv_width]` in place.
-pub struct Rotate<'a> {
-    /// Threads and instructions.
-    pub kernels: &'a Kernels,
-    /// Sizes.
-    pub shape: HeadShape,
-    /// Angles.
-    pub rotary: &'a Rotary,
-    /// Position of each row.
-    pub positions: &'a [usize],
-}
-
-impl InplaceOp1 for Rotate<'_> {
-    fn name(&self) -> &'static str {
-        "rotate"
-    }
-
-    fn cpu_fwd(&self, qkv: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let qkv = numbers_mut(qkv, layout)?;
-        rotate_rows(self.kernels, self.shape, self.rotary, qkv, self.positions);
-        Ok(())
-    }
-}
-
-/// Which half of the cache an append writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
-    /// Keys.
-    Keys,
-    /// Values.
-    Values,
-}
-
-/// Writes the keys or values of `[rows, qkv_width]` into the cache.
-pub struct Append {
-    /// Which.
-    pub half: Half,
-    /// Sizes.
-    pub shape: HeadShape,
-    /// Positions of the cache.
+/// The keys and values of one layer: `[kv_heads][..]` panels for the kernels, else
+/// `[capacity, kv_heads * head_dim]`.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerCache<'a> {
+    /// Keys of every position.
+    pub keys: &'a Tensor,
+    /// Values of every position.
+    pub values: &'a Tensor,
+    /// Positions there is room for.
     pub capacity: usize,
-    /// Where the first row goes.
-    pub position: usize,
 }
 
-impl InplaceOp2 for Append {
-    fn name(&self) -> &'static str {
-        "append"
+impl Ops {
+    /// The kernels on `threads` threads, as a CPU wants them.
+    pub fn fused(threads: usize, isa: Isa) -> Self {
+        Self { kernels: Kernels::new(threads, isa), fused: true }
     }
 
-    fn cpu_fwd(
+    /// Candle's own operations, on any device.
+    pub fn composed() -> Self {
+        Self { kernels: Kernels::new(1, Isa::Portable), fused: false }
+    }
+
+    /// Whether the kernels compute, and weights and cache are in panels.
+    pub fn is_fused(&self) -> bool {
+        self.fused
+    }
+
+    /// Threads and instructions of the kernels.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// RMSNorm of every row of `x[rows, width]`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+        if !self.fused {
+            return composed::rms_norm(x, weight, epsilon);
+        }
+        let op = RmsNorm { kernels: &self.kernels, epsilon: epsilon as f32 };
+        x.apply_op2_no_bwd(weight, &op)
+    }
+
+    /// SwiGLU of `x[rows, 2 n]`, in which 16 gates and 16 ups alternate: `[rows, n]`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn swiglu(&self, x: &Tensor) -> Result<Tensor> {
+        if !self.fused {
+            return composed::swiglu(x);
+        }
+        x.apply_op1_no_bwd(&PairedSwiGlu { kernels: &self.kernels })
+    }
+
+    /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position, and scales
+    /// queries. The argument may be changed in place.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn rotate(
         &self,
-        cache: &mut CpuStorage,
-        layout: &Layout,
-        qkv: &CpuStorage,
-        qkv_layout: &Layout,
+        shape: HeadShape,
+        rotary: &Rotary,
+        positions: &[usize],
+        qkv: Tensor,
+    ) -> Result<Tensor> {
+        if !self.fused {
+            return composed::rotate(shape, rotary, positions, &qkv);
+        }
+        qkv.inplace_op1(&fused::Rotate { kernels: &self.kernels, shape, rotary, positions })?;
+        Ok(qkv)
+    }
+
+    /// Writes the keys and values of rotated rows into the cache, from `position` on.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn append(
+        &self,
+        shape: HeadShape,
+        qkv: &Tensor,
+        cache: LayerCache<'_>,
+        position: usize,
     ) -> Result<()> {
-        let (qkv, cache) = (numbers(qkv, qkv_layout)?, numbers_mut(cache, layout)?);
-        let write = match self.half {
-            Half::Keys => append_keys,
-            Half::Values => append_values,
-        };
-        write(self.shape, qkv, cache, self.capacity, self.position);
+        for (half, buffer) in [(Half::Keys, cache.keys), (Half::Values, cache.values)] {
+            if self.fused {
+                let op = fused::Append { half, shape, capacity: cache.capacity, position };
+                buffer.inplace_op2(qkv, &op)?;
+            } else {
+                composed::append(half, shape, qkv, buffer, position)?;
+            }
+        }
         Ok(())
     }
-}
 
-/// Attention of rotated rows over keys and values: `[rows, heads * head_dim]`.
-pub struct Attend<'a> {
-    /// Threads and instructions.
-    pub kernels: &'a Kernels,
-    /// Sizes.
-    pub shape: HeadShape,
-    /// Positions of the cache.
-    pub capacity: usize,
-    /// The rows, in blocks.
-    pub blocks: &'a [Block],
-}
-
-impl CustomOp3 for Attend<'_> {
-    fn name(&self) -> &'static str {
-        "attend"
-    }
-
-    fn cpu_fwd(
+    /// Attention of rotated rows, block by block: `[rows, heads * head_dim]`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn attend(
         &self,
-        qkv: &CpuStorage,
-        ql: &Layout,
-        keys: &CpuStorage,
-        kl: &Layout,
-        values: &CpuStorage,
-        vl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (rows, _) = ql.shape().dims2()?;
-        let attention = Attention {
-            shape: self.shape,
-            qkv: numbers(qkv, ql)?,
-            keys: numbers(keys, kl)?,
-            values: numbers(values, vl)?,
-            capacity: self.capacity,
-            blocks: self.blocks,
-        };
-        let mut out = vec![0.0; rows * self.shape.out_width()];
-        attend(self.kernels, &attention, &mut out);
-        Ok((CpuStorage::F32(out), Shape::from((rows, self.shape.out_width()))))
+        shape: HeadShape,
+        qkv: &Tensor,
+        cache: LayerCache<'_>,
+        blocks: &[Block],
+    ) -> Result<Tensor> {
+        if !self.fused {
+            return composed::attend(shape, qkv, cache, blocks);
+        }
+        let (kernels, capacity) = (&self.kernels, cache.capacity);
+        let op = fused::Attend { kernels, shape, capacity, blocks };
+        qkv.apply_op3_no_bwd(cache.keys, cache.values, &op)
     }
 }
 
@@ -274,10 +139,10 @@ impl CustomOp3 for Attend<'_> {
 /// When the tensor is no matrix of `f32`.
 pub fn for_each_row(matrix: &Tensor, mut read: impl FnMut(&[f32])) -> Result<()> {
     let (_, width) = matrix.dims2()?;
-    let host = matrix.to_device(&candle_core::Device::Cpu)?;
+    let host = matrix.to_device(&Device::Cpu)?;
     let (storage, layout) = host.storage_and_layout();
     match &*storage {
-        candle_core::Storage::Cpu(storage) => {
+        Storage::Cpu(storage) => {
             numbers(storage, layout)?.chunks_exact(width).for_each(&mut read);
             Ok(())
         }

@@ -7,7 +7,7 @@ use crate::embedding::Row;
 use crate::kernels::attention::Block;
 use crate::model::{Layer, Model};
 use crate::observe::{Mark, Observer, Silent};
-use crate::ops::{Append, Attend, Half, RmsNorm, Rotate, for_each_row};
+use crate::ops::for_each_row;
 use crate::{Error, KvCache, Result};
 use candle_core::Tensor;
 use s3d_data::Skip;
@@ -152,36 +152,31 @@ impl Model {
         places: &Places,
         cache: &KvCache,
     ) -> Result<Tensor> {
-        let (kernels, shape, capacity) = (&*self.kernels, self.heads(), cache.capacity());
-        let qkv = layer.qkv.forward(kernels, &self.normed(x, &layer.attention_norm)?)?;
-        let (rotary, positions) = (&*self.rotary, &*places.positions);
-        qkv.inplace_op1(&Rotate { kernels, shape, rotary, positions })?;
-        let (keys, values) = (&cache.keys[number], &cache.values[number]);
-        if let (true, Some(&position)) = (places.append, positions.first()) {
-            keys.inplace_op2(&qkv, &Append { half: Half::Keys, shape, capacity, position })?;
-            values.inplace_op2(&qkv, &Append { half: Half::Values, shape, capacity, position })?;
+        let (ops, shape, cache) = (&*self.ops, self.heads(), cache.layer(number));
+        let qkv = layer.qkv.forward(ops, &self.normed(x, &layer.attention_norm)?)?;
+        let qkv = ops.rotate(shape, &self.rotary, &places.positions, qkv)?;
+        if let (true, Some(&position)) = (places.append, places.positions.first()) {
+            ops.append(shape, &qkv, cache, position)?;
         }
-        let op = Attend { kernels, shape, capacity, blocks: &places.blocks };
-        let attended = qkv.apply_op3_no_bwd(keys, values, &op)?;
-        layer.attention_out.forward_add(kernels, &attended, x)
+        let attended = ops.attend(shape, &qkv, cache, &places.blocks)?;
+        layer.attention_out.forward_add(ops, &attended, x)
     }
 
     /// `x + mlp(norm(x))` for `x[rows, hidden]`.
     fn mlp(&self, layer: &Layer, x: &Tensor) -> Result<Tensor> {
-        let neurons = layer.gate_up.forward(&self.kernels, &self.normed(x, &layer.mlp_norm)?)?;
-        layer.down.forward_add(&self.kernels, &neurons, x)
+        let neurons = layer.gate_up.forward(&self.ops, &self.normed(x, &layer.mlp_norm)?)?;
+        layer.down.forward_add(&self.ops, &neurons, x)
     }
 
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
     pub(crate) fn head_pass(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
-        let logits = self.head.forward(&self.kernels, &self.normed(x, &self.norm)?)?;
+        let logits = self.head.forward(&self.ops, &self.normed(x, &self.norm)?)?;
         observer.mark(Mark::Head);
         Ok(logits)
     }
 
     fn normed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let epsilon = self.config.rms_norm_eps as f32;
-        Ok(x.apply_op2_no_bwd(weight, &RmsNorm { kernels: &self.kernels, epsilon })?)
+        Ok(self.ops.rms_norm(x, weight, self.config.rms_norm_eps)?)
     }
 
     fn check_positions(&self, places: &Places) -> Result<()> {

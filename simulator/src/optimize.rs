@@ -8,7 +8,10 @@
 pub mod costs;
 pub mod measured;
 pub mod predict;
+pub mod runs;
 mod select;
+pub mod sublayers;
+pub mod training;
 
 use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result};
@@ -20,7 +23,6 @@ use crate::statistics::Resamples;
 use costs::Costs;
 use measured::Blocks;
 use predict::{Pool, Prediction, WayTable, predict};
-use rayon::prelude::*;
 use s3d_data::{
     Bytes, DraftPlan, Drafting, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
 };
@@ -132,6 +134,7 @@ pub(crate) struct Evaluated<'a> {
     pub(crate) predictions: Vec<Prediction>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) fits: Vec<bool>,
+    pub(crate) best_of_draws: Vec<(usize, f64)>,
     pub(crate) probability_best: Vec<f64>,
     pub(crate) costs: Costs,
     pub(crate) blocks: Blocks<'a>,
@@ -148,7 +151,8 @@ impl<'a> Evaluated<'a> {
         let costs = Costs::new(run, request.machine, &request.contexts)?;
         let ways = WayTable::all(&table, request.gamma_max);
         let resamples = Resamples::new(table.prompts.len(), request.draws, request.seed);
-        let predictions = predict(&ways, &costs, &resamples, &Pool::new(request.seed));
+        let predictions =
+            predict(&ways, &costs, &resamples, &Pool::new(request.seed, request.draws));
         if predictions.is_empty() {
             let advice =
                 "measure latency of draft and verify passes, with texts of two tokens or more";
@@ -160,10 +164,20 @@ impl<'a> Evaluated<'a> {
             .collect::<Result<_>>()?;
         let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
         let fits: Vec<bool> = memory.iter().map(|m| m.peak_bytes <= budget).collect();
-        let probability_best = probability_best(&predictions, &fits, request.draws);
+        let best_of_draws = best_of_draws(&predictions, &fits, request.draws);
+        let probability_best = probability_best(predictions.len(), &best_of_draws);
         let blocks = Blocks::new(run, request.machine, request.seed);
         let prompts = table.prompts.len();
-        Ok(Self { predictions, memory, fits, probability_best, costs, blocks, prompts })
+        Ok(Self {
+            predictions,
+            memory,
+            fits,
+            best_of_draws,
+            probability_best,
+            costs,
+            blocks,
+            prompts,
+        })
     }
 }
 
@@ -191,15 +205,24 @@ pub(crate) fn ideal_speedup(run: &Run, prediction: &Prediction) -> Option<f64> {
     Some(cost.improvement(prediction.tokens_per_iteration.value))
 }
 
-/// In which share of the draws each plan is the fastest of those that fit.
-fn probability_best(predictions: &[Prediction], fits: &[bool], draws: usize) -> Vec<f64> {
-    let best = |draw: usize| {
-        let fitting = predictions.iter().enumerate().filter(|(index, _)| fits[*index]);
-        fitting.max_by(|a, b| a.1.draws[draw].total_cmp(&b.1.draws[draw])).map(|(index, _)| index)
-    };
-    let winners: Vec<Option<usize>> = (0..draws).into_par_iter().map(best).collect();
-    let mut share = vec![0.0; predictions.len()];
-    winners.into_iter().flatten().for_each(|index| share[index] += (draws as f64).recip());
+/// The fastest plan that fits in each draw, with its speedup.
+fn best_of_draws(predictions: &[Prediction], fits: &[bool], draws: usize) -> Vec<(usize, f64)> {
+    let mut best = vec![(usize::MAX, 0.0); draws];
+    for (index, prediction) in predictions.iter().enumerate().filter(|(index, _)| fits[*index]) {
+        for (best, &speedup) in best.iter_mut().zip(&prediction.draws) {
+            if speedup > best.1 {
+                *best = (index, speedup);
+            }
+        }
+    }
+    best
+}
+
+/// In which share of the draws each plan is the fastest.
+fn probability_best(plans: usize, best: &[(usize, f64)]) -> Vec<f64> {
+    let mut share = vec![0.0; plans];
+    let winners = best.iter().filter_map(|(index, _)| (*index < plans).then_some(*index));
+    winners.for_each(|index| share[index] += (best.len() as f64).recip());
     share
 }
 

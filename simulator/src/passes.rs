@@ -9,7 +9,7 @@ pub mod draft_law;
 
 use crate::error::{Error, Result};
 use crate::observed::Way;
-use crate::statistics::{median, robust_mean};
+use crate::statistics::{median, non_negative_least_squares, robust_mean};
 use draft_law::DraftLaw;
 use s3d_data::{Component, Drafting, LatencySample, Plan, Run, ThroughputSample};
 use std::collections::BTreeMap;
@@ -192,35 +192,53 @@ fn kept_share(key: &Key, layers: usize) -> f64 {
     }
 }
 
-/// Least squares of `seconds = a_cell + (b + d w) share (context - mean context)` within cells, the
-/// samples winsorised at 5 median deviations so that a burst does not tilt it.
+/// Samples of one block that time the same thing at different contexts give slopes; the median over
+/// all pairs that lie far apart is robust against bursts (Theil, 1950; Sen, JASA 63, 1968), and a
+/// line through the medians of all widths says how the slope grows with the width.
 fn context_slope(samples: &[(Key, &LatencySample)], layers: usize) -> ContextSlope {
-    let mut cells: BTreeMap<(&Key, usize), Vec<&LatencySample>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&Key, usize), Vec<&LatencySample>> = BTreeMap::new();
     for (key, sample) in samples {
-        cells.entry((key, sample.block)).or_default().push(sample);
+        groups.entry((key, sample.block)).or_default().push(sample);
     }
-    let (mut rows, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    for ((key, _), cell) in &cells {
-        let seconds: Vec<f64> = cell.iter().map(|s| s.seconds).collect();
-        let Some((middle, error)) = robust_mean(&seconds) else { continue };
-        let bound = 5.0 * error / 1.2533 * (seconds.len() as f64).sqrt();
-        let share = kept_share(key, layers);
-        let mean = cell.iter().map(|s| s.context as f64).sum::<f64>() / cell.len() as f64;
-        let kept: Vec<f64> =
-            seconds.iter().map(|s| s.clamp(middle - bound, middle + bound)).collect();
-        let level = kept.iter().sum::<f64>() / kept.len() as f64;
-        for (sample, seconds) in cell.iter().zip(kept) {
-            let off = share * (sample.context as f64 - mean);
-            rows.push(vec![off, off * sample.width as f64]);
-            targets.push(seconds - level);
-            weights.push((middle * middle).recip());
+    let mut slopes: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for ((key, _), group) in &groups {
+        let share = kept_share(key, layers).max(1e-3);
+        let found = pair_slopes(group).into_iter().map(|slope| slope / share);
+        slopes.entry(group[0].width).or_default().extend(found);
+    }
+    let medians: Vec<(usize, f64, f64)> = slopes
+        .iter()
+        .filter_map(|(width, all)| Some((*width, median(all)?, all.len() as f64)))
+        .collect();
+    let targets: Vec<f64> = medians.iter().map(|m| m.1).collect();
+    let weights: Vec<f64> = medians.iter().map(|m| m.2).collect();
+    let line: Vec<_> = medians.iter().map(|m| vec![1.0, m.0 as f64]).collect();
+    match non_negative_least_squares(&line, &targets, &weights) {
+        Ok(found) => ContextSlope { per_cached: found[0], per_cached_wide: found[1] },
+        // One width only, or every pass at one context: then nothing grows that could be seen.
+        Err(_) => ContextSlope {
+            per_cached: targets.first().copied().unwrap_or(0.0).max(0.0),
+            per_cached_wide: 0.0,
+        },
+    }
+}
+
+/// Slopes of all pairs at least half as far apart as the farthest; of 24 samples at most.
+fn pair_slopes(group: &[&LatencySample]) -> Vec<f64> {
+    let stride = group.len().div_ceil(24);
+    let few: Vec<&&LatencySample> = group.iter().step_by(stride).collect();
+    let contexts = few.iter().map(|sample| sample.context);
+    let reach = contexts.clone().max().unwrap_or(0) - contexts.min().unwrap_or(0);
+    let mut slopes = Vec::new();
+    for (index, one) in few.iter().enumerate() {
+        for two in &few[index + 1..] {
+            let apart = two.context as f64 - one.context as f64;
+            if apart != 0.0 && 2 * apart.abs() as usize >= reach {
+                slopes.push((two.seconds - one.seconds) / apart);
+            }
         }
     }
-    match crate::statistics::non_negative_least_squares(&rows, &targets, &weights) {
-        Ok(found) => ContextSlope { per_cached: found[0], per_cached_wide: found[1] },
-        // Every cell at one context: nothing grows that could be seen.
-        Err(_) => ContextSlope::default(),
-    }
+    slopes
 }
 
 /// Plain passes of width 1: median over blocks of the block's median, and its error.

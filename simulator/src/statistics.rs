@@ -59,10 +59,18 @@ pub fn tail(clusters: usize) -> f64 {
 /// are not finite are left out; without any the interval has no width.
 pub fn interval(value: f64, mut draws: Vec<f64>, clusters: usize) -> Estimate {
     draws.retain(|draw| draw.is_finite());
-    draws.sort_unstable_by(f64::total_cmp);
     let tail = tail(clusters);
-    let end = |q| quantile_of_sorted(&draws, q).unwrap_or(value);
+    let mut end = |q| quantile_of_unsorted(&mut draws, q).unwrap_or(value);
     Estimate::new(value, end(tail), end(1.0 - tail))
+}
+
+/// [`quantile_of_sorted`] by selection instead of sorting; reorders `values`.
+fn quantile_of_unsorted(values: &mut [f64], q: f64) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
+    let place = q.clamp(0.0, 1.0) * last as f64;
+    let (_, low, above) = values.select_nth_unstable_by(place.floor() as usize, f64::total_cmp);
+    let high = above.iter().copied().min_by(f64::total_cmp).unwrap_or(*low);
+    Some(*low + (high - *low) * place.fract())
 }
 
 /// Bootstrap draws of clusters: how often each of `clusters` occurs in each draw.
@@ -132,6 +140,9 @@ pub fn non_negative_least_squares(
     weights: &[f64],
 ) -> Result<Vec<f64>> {
     let features = rows.first().map_or(0, Vec::len);
+    if features == 0 || rows.len() < features {
+        return Err(Error::missing("enough cells to fit a law", "measure more cells"));
+    }
     let mut active: Vec<usize> = (0..features).collect();
     while !active.is_empty() {
         let solved = solve(&active, rows, targets, weights)?;
@@ -195,6 +206,12 @@ mod tests {
         let found = [0.25, 0.5, 0.9].map(|q| quantile(&[8.0, 1.0, 4.0, 2.0], q).unwrap());
         assert!(found.iter().zip([1.75, 3.0, 6.8]).all(|(a, b)| (a - b).abs() < 1e-12));
         assert_eq!(median(&[]), None);
+        for q in [0.0, 0.3, 0.77, 1.0] {
+            let mut values = [8.0, 1.0, 4.0, 2.0, 9.0];
+            assert_eq!(quantile_of_unsorted(&mut values.clone(), q), quantile(&values, q));
+            values.reverse();
+            assert_eq!(quantile_of_unsorted(&mut values, q), quantile(&values, q));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::optimize::predict::{Pool, speedup_draws};
 use crate::replay::walk;
 use crate::statistics::{Resamples, interval, median, quantile};
 use neighbours::Neighbours;
+use rayon::prelude::*;
 use s3d_data::{DraftPlan, Drafting, Estimate, Plan, PredictionError, Run};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -67,24 +68,60 @@ pub fn bookkeeping(run: &Run, request: &Request) -> Result<Option<Errors>> {
 }
 
 fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>> {
+    let table = TraceTable::new(&run.observations.traces)?;
     let blocks = Blocks::new(run, request.machine, request.seed);
-    let measured: Vec<(&DraftPlan, &Plan, Estimate)> = blocks
-        .plans()
-        .into_keys()
-        .filter_map(|plan| Some((plan.draft()?, plan, blocks.speedup(plan, &blocks.with(plan))?)))
-        .collect();
-    if measured.is_empty() || run.observations.traces.is_empty() {
+    let jobs = jobs(run, request.machine, &table);
+    if jobs.is_empty() {
         return Ok(None);
     }
-    let table = TraceTable::new(&run.observations.traces)?;
-    let costs = Costs::new(run, request.machine, &request.contexts)?;
-    let context = Context { run, request, table: &table, costs: &costs };
-    let plans: Vec<HeldOutPlan> = measured
-        .into_iter()
-        .filter_map(|(draft, plan, measured)| context.plan(draft, plan, measured, hold_out))
-        .collect();
+    let costs = Costs::new(run, request.machine, &[(mean_context(&jobs), 1.0)])?;
+    let layers = run.header.model.shape.layers;
+    let context = Context { request, table: &table, costs: &costs, blocks: &blocks, layers };
+    let jobs: Vec<_> = jobs.into_iter().collect();
+    let one = |(plan, jobs): &(&Plan, Vec<Job>)| context.plan(plan, jobs, hold_out);
+    let plans: Vec<HeldOutPlan> = jobs.par_iter().filter_map(one).collect();
     let summary = summary(&plans);
     Ok(summary.map(|summary| Errors { plans, summary }))
+}
+
+/// The context that decoding had on average: half-way through its texts. What was measured there
+/// must be predicted there, whatever the request asks.
+fn mean_context(jobs: &BTreeMap<&Plan, Vec<Job>>) -> usize {
+    let all: Vec<f64> =
+        jobs.values().flatten().map(|job| job.prompt_tokens + job.tokens / 2.0).collect();
+    (all.iter().sum::<f64>() / all.len().max(1) as f64).round() as usize
+}
+
+/// One generation of a traced prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The block of the schedule.
+    pub block: usize,
+    /// Place of the prompt in the trace table.
+    pub prompt: usize,
+    /// Tokens of the prompt.
+    pub prompt_tokens: f64,
+    /// Tokens after the first.
+    pub tokens: f64,
+}
+
+/// All generations of speculative plans whose prompts were traced.
+fn jobs<'a>(run: &'a Run, machine: usize, table: &TraceTable) -> BTreeMap<&'a Plan, Vec<Job>> {
+    let mut jobs: BTreeMap<&Plan, Vec<Job>> = BTreeMap::new();
+    let speculative = |s: &&s3d_data::ThroughputSample| {
+        s.machine == machine && s.plan.draft().is_some() && s.tokens > 1
+    };
+    for sample in run.observations.throughput.iter().filter(speculative) {
+        let Ok(prompt) = table.prompts.binary_search(&sample.id.as_str()) else { continue };
+        let trace = table.ways.values().find_map(|row| row[prompt]);
+        jobs.entry(&sample.plan).or_default().push(Job {
+            block: sample.block,
+            prompt,
+            prompt_tokens: trace.map_or(0.0, |trace| trace.prompt as f64),
+            tokens: sample.tokens as f64 - 1.0,
+        });
+    }
+    jobs
 }
 
 fn summary(plans: &[HeldOutPlan]) -> Option<PredictionError> {
@@ -100,40 +137,36 @@ fn summary(plans: &[HeldOutPlan]) -> Option<PredictionError> {
 
 /// What predicting one plan needs.
 struct Context<'a> {
-    run: &'a Run,
     request: &'a Request,
     table: &'a TraceTable<'a>,
     costs: &'a Costs,
+    blocks: &'a Blocks<'a>,
+    layers: usize,
 }
 
 impl Context<'_> {
-    fn plan(
-        &self,
-        draft: &DraftPlan,
-        plan: &Plan,
-        measured: Estimate,
-        hold_out: bool,
-    ) -> Option<HeldOutPlan> {
+    /// Predicts what was measured: the median over the same blocks, each with its own texts.
+    fn plan(&self, plan: &Plan, jobs: &[Job], hold_out: bool) -> Option<HeldOutPlan> {
+        let draft: &DraftPlan = plan.draft()?;
         let (way, gamma): (Way, usize) =
             ((draft.drafting, draft.skip.clone()), draft.predictors.get());
-        let texts = texts(self.run, self.request.machine, plan, self.table);
-        let neighbours = Neighbours::new(self.table, &texts, draft.drafting, gamma);
-        let (iterations, doubt) = match hold_out {
-            true => neighbours.interpolated(&way.1)?,
-            false => (neighbours.own(&way.1)?, 0.0),
+        let mut blocks: Vec<usize> = jobs.iter().map(|job| job.block).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        let measured = self.blocks.speedup(plan, &blocks)?;
+        let neighbours = Neighbours::new(self.table, jobs, self.layers, draft.drafting, gamma);
+        let ((iterations, doubt), cost) = match hold_out {
+            true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
+            false => ((neighbours.own(&way.1)?, 0.0), self.costs.of(&way, gamma).ok()?),
         };
-        let cost = match hold_out {
-            true => self.costs.without(&way).of(&way, gamma).ok()?,
-            false => self.costs.of(&way, gamma).ok()?,
-        };
-        let tokens: f64 = texts.iter().sum::<f64>();
-        let value = tokens / iterations.iter().sum::<f64>() / cost.in_plain_steps();
-        // The texts are the measured ones: only costs and interpolation are in doubt.
-        let pool = Pool::new(self.request.seed);
-        let same = vec![tokens / iterations.iter().sum::<f64>(); self.request.draws];
-        let draws = speedup_draws(&cost, &same, [1, gamma + 1, 0], &pool);
+        let tokens = median(&by_block(&blocks, jobs, &iterations))?;
+        // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.
         let noise = doubt.hypot((measured.high - measured.low) / 3.92 / measured.value);
+        let pool = Pool::new(self.request.seed, self.request.draws);
+        let same = vec![tokens; self.request.draws];
+        let draws = speedup_draws(&cost, &same, [1, gamma + 1, 0], &pool);
         let moved = draws.iter().zip(pool.of(usize::MAX / 2)).map(|(s, z)| s * (1.0 + z * noise));
+        let value = tokens / cost.in_plain_steps();
         Some(HeldOutPlan {
             plan: plan.clone(),
             predicted: interval(value, moved.collect(), usize::MAX),
@@ -143,25 +176,14 @@ impl Context<'_> {
     }
 }
 
-/// Tokens after the first that were decoded of each traced prompt with `plan`; those of all traced
-/// prompts where the names do not match.
-fn texts(run: &Run, machine: usize, plan: &Plan, table: &TraceTable) -> Vec<f64> {
-    let rows = run.observations.throughput.iter();
-    let mut decoded: BTreeMap<&str, f64> = BTreeMap::new();
-    for row in rows.filter(|row| row.machine == machine && row.plan == *plan) {
-        decoded.insert(&row.id, row.tokens.saturating_sub(1) as f64);
-    }
-    let known = table.prompts.iter().any(|prompt| decoded.contains_key(prompt));
-    let traced = |prompt: usize| {
-        let mut traces = table.ways.values().filter_map(|row| row[prompt]);
-        traces.next().map_or(0.0, |trace| trace.tokens() as f64 - 1.0)
+/// Tokens per iteration of each block.
+fn by_block(blocks: &[usize], jobs: &[Job], iterations: &[f64]) -> Vec<f64> {
+    let of = |block: &usize| {
+        let own = jobs.iter().zip(iterations).filter(|(job, _)| job.block == *block);
+        let sum = own.fold((0.0, 0.0), |sum, (job, i)| (sum.0 + job.tokens, sum.1 + i));
+        sum.0 / sum.1
     };
-    (0..table.prompts.len())
-        .map(|prompt| match known {
-            true => decoded.get(table.prompts[prompt]).copied().unwrap_or(0.0),
-            false => traced(prompt),
-        })
-        .collect()
+    blocks.iter().map(of).filter(|tokens| tokens.is_finite()).collect()
 }
 
 /// Blocks of a sweep hold at least this many plans; blocks of its second measurement fewer.

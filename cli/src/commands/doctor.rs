@@ -16,10 +16,8 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let clock = SystemClock::new(&LoadOptions::default().device);
     let mut machine = machine::describe();
     probe::measure_rates(&mut machine, threads, &clock, PROBE_TIME);
-    let advice: Vec<String> = diagnose::before_measuring(&machine, threads, &clock)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let advice: Vec<String> =
+        diagnose::busy_machine(&machine).iter().map(ToString::to_string).collect();
     if args.json {
         return terminal::json(
             &json!({ "machine": machine, "threads": threads, "advice": advice }),

@@ -5,10 +5,10 @@ use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{resolve, terminal};
 use anyhow::Context;
-use s3d_data::SkipWindow;
+use s3d_data::{Prompt, SkipWindow, store};
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::LoadOptions;
-use s3d_model::corpus::prompts;
+use s3d_model::corpus::{self, prompts};
 use s3d_model::train::{GreedyTrace, HeldOut, TrainConfig, Trainer, walk};
 use serde::Serialize;
 use std::path::Path;
@@ -17,6 +17,8 @@ use std::path::Path;
 const DOCUMENTS: u64 = 60;
 /// Held-out prompts of the acceptance table.
 const PROMPTS: usize = 60;
+/// Held-out prompts written beside the model.
+const SHIPPED_PROMPTS: usize = 240;
 /// Tokens continued after each prompt.
 const TOKENS: usize = 128;
 /// Predictors of the acceptance table's tokens per iteration.
@@ -41,12 +43,14 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
                 report.draft_loss.last().copied().unwrap_or_default()
             ),
         );
-        if report.step.is_multiple_of(args.checkpoint_every as u64) || report.step == steps {
+        if report.step.is_multiple_of(args.checkpoint_every) || report.step == steps {
             trainer.checkpoint(&state)?;
         }
     }
     bar.show(1.0, "judging on held-out text".into());
     trainer.save(&args.out)?;
+    let prompts = prompts(trainer.config().seed, SHIPPED_PROMPTS).into_iter().map(record);
+    store::save_jsonl(&args.out.join("prompts.jsonl"), &prompts.collect::<Vec<_>>())?;
     let summary = judge(&trainer, &clock)?;
     bar.clear();
     terminal::json(&summary)
@@ -62,9 +66,7 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
         "story" => TrainConfig::story(args.seed),
         other => return Err(usage(format!("--preset: expected story, found '{other}'"))),
     };
-    if let Some(steps) = args.steps {
-        config.steps = steps as u64;
-    }
+    config.steps = args.steps.unwrap_or(config.steps);
     if !state.join("training.safetensors").is_file() {
         return Ok(Trainer::new(config, threads)?);
     }
@@ -81,6 +83,11 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
         wanted.steps
     );
     Ok(trainer)
+}
+
+/// A prompt as files hold it.
+fn record(prompt: corpus::Prompt) -> Prompt {
+    Prompt { id: prompt.id, task: Some(prompt.task), text: prompt.text }
 }
 
 /// What held-out text says of a trained model.

@@ -128,3 +128,82 @@ fn prompt(seed: u64, index: u64, dice: &mut Dice) -> Option<Prompt> {
         text: text[..end].to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+    use std::collections::HashSet;
+
+    /// The same seed gives the same bytes everywhere. source: sha256sum of the documents as first
+    /// written; a change here means another corpus, so the shipped model has to be trained again.
+    #[test]
+    fn corpus_is_the_same_to_the_byte() {
+        let mut hash = Sha256::new();
+        for index in 0..300 {
+            hash.update(document(1, Split::Training, index).text);
+            hash.update(document(1, Split::HeldOut, index).text);
+        }
+        for prompt in prompts(1, 30) {
+            hash.update(prompt.text);
+        }
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "6b9be2c375941c74a19fe02cabd243af8cca2f6cd77198ecba8ec9b233b742d9");
+    }
+
+    #[test]
+    fn no_document_occurs_twice() {
+        let texts: HashSet<String> = [Split::Training, Split::HeldOut]
+            .into_iter()
+            .flat_map(|split| (0..2000).map(move |index| document(1, split, index).text))
+            .chain((0..2000).map(|index| document(2, Split::Training, index).text))
+            .collect();
+        assert_eq!(texts.len(), 6000);
+    }
+
+    /// Documents take turns, end in a line feed, hold real choices, and repeat no line: greedy text that
+    /// follows them moves on.
+    #[test]
+    fn documents_are_well_formed() {
+        for index in 0..600 {
+            let Document { task, text, nats } = document(7, Split::Training, index);
+            assert_eq!(task, Task::ALL[(index % 3) as usize]);
+            assert!(text.is_ascii() && text.ends_with('\n') && !text.contains("  "));
+            let per_character = nats / text.len() as f64;
+            assert!((0.15..0.4).contains(&per_character), "{task}: {per_character}");
+            let lines: Vec<&str> = text.lines().collect();
+            assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{text}");
+        }
+    }
+
+    /// Sums in worked tasks are right, totals in stories follow.
+    #[test]
+    fn what_follows_does_follow() {
+        let number = |word: &str| word.trim_end_matches(['.', ':']).parse::<usize>().unwrap();
+        let mut checked = 0;
+        for index in (1..300).step_by(3) {
+            let text = document(5, Split::Training, index).text;
+            for line in text.lines().filter(|line| line.contains("Total:")) {
+                let words: Vec<&str> = line.split(' ').collect();
+                let (a, b, sum) = (number(words[2]), number(words[4]), number(words[6]));
+                assert_eq!(if words[3] == "+" { a + b } else { a - b }, sum, "{line}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 100);
+    }
+
+    #[test]
+    fn prompts_are_beginnings_of_distinct_documents() {
+        let found = prompts(1, 100);
+        assert_eq!(found.len(), 100);
+        let names: HashSet<&str> = found.iter().map(|prompt| prompt.id.as_str()).collect();
+        assert_eq!(names.len(), 100);
+        for (i, prompt) in found.iter().enumerate() {
+            assert_eq!(prompt.task, Task::ALL[i % 3].to_string());
+            let index = prompt.id.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap();
+            let text = document(1, Split::HeldOut, index).text;
+            assert!(text[prompt.text.len()..].starts_with(' ') && text.starts_with(&prompt.text));
+        }
+    }
+}

@@ -34,6 +34,11 @@ impl HeadShape {
         self.heads * self.head_dim
     }
 
+    /// Numbers in one row of keys, or of values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
     /// Numbers that hold the keys of `capacity` positions, a multiple of [`LANES`].
     pub fn key_len(&self, capacity: usize) -> usize {
         self.kv_heads * capacity * self.head_dim
@@ -119,6 +124,16 @@ impl Rotary {
         Self { cosines: table(f64::cos), sines: table(f64::sin), half }
     }
 
+    /// Cosines of one position.
+    pub fn cosines(&self, position: usize) -> &[f32] {
+        &self.cosines[position * self.half..][..self.half]
+    }
+
+    /// Sines of one position.
+    pub fn sines(&self, position: usize) -> &[f32] {
+        &self.sines[position * self.half..][..self.half]
+    }
+
     /// Positions that the table holds.
     pub fn positions(&self) -> usize {
         self.cosines.len() / self.half
@@ -138,8 +153,7 @@ pub fn rotate_rows(
     let scale = 1.0 / (shape.head_dim as f32).sqrt();
     let turning = (shape.heads + shape.kv_heads) * shape.head_dim;
     share_rows(kernels, qkv, shape.qkv_width(), &|r, row| {
-        let angles = positions[r] * rotary.half..(positions[r] + 1) * rotary.half;
-        let (cosines, sines) = (&rotary.cosines[angles.clone()], &rotary.sines[angles]);
+        let (cosines, sines) = (rotary.cosines(positions[r]), rotary.sines(positions[r]));
         for (h, head) in row[..turning].chunks_exact_mut(shape.head_dim).enumerate() {
             let scale = if h < shape.heads { scale } else { 1.0 };
             rotate(kernels.isa(), head, cosines, sines, scale);

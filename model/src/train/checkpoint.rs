@@ -93,10 +93,23 @@ impl Trainer {
     /// # Errors
     /// When a file is missing or is no checkpoint of this program.
     pub fn resume(dir: &Path, threads: usize) -> Result<Self> {
+        Self::resume_changed(dir, threads, |_| ())
+    }
+
+    /// Goes on from [`Trainer::checkpoint`] under a changed recipe: more steps, say. Shape and seed stay.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`]; and when the change does not fit the checkpoint.
+    pub fn resume_changed(
+        dir: &Path,
+        threads: usize,
+        change: impl FnOnce(&mut TrainConfig),
+    ) -> Result<Self> {
         let path = dir.join(STATE_FILE);
         let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
         let bad = |message: String| Error::malformed(&path, message);
-        let (config, step) = read_about(&bytes).map_err(&bad)?;
+        let (mut config, step) = read_about(&bytes).map_err(&bad)?;
+        change(&mut config);
         let tokenizer = Tokenizer::load(&dir.join(TOKENIZER_FILE))?;
         let mut trainer = Self::with_tokenizer(config, tokenizer, threads)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;

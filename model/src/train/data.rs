@@ -17,8 +17,7 @@ pub(super) struct Data {
     pub seed: u64,
     /// Text rows of a sample.
     pub context: usize,
-    /// Draft groups of a sample, and rows of each.
-    pub anchors: usize,
+    /// Rows of a draft group.
     pub group: usize,
     pub layers: usize,
 }
@@ -31,8 +30,9 @@ impl Data {
         Ok(tokens)
     }
 
-    /// Training sample `index`: documents one after the other from the beginning of the first.
-    pub fn sample(&self, index: u64) -> Result<Sample> {
+    /// Training sample `index`: documents one after the other from the beginning of the first, with
+    /// `anchors` draft groups.
+    pub fn sample(&self, index: u64, anchors: usize) -> Result<Sample> {
         let wanted = self.context + 1;
         // Far enough apart that samples share no document; not a multiple of 3, so that all workloads
         // take turns in coming first.
@@ -47,8 +47,7 @@ impl Data {
         tokens.truncate(wanted);
         let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (index << 20));
         let last = self.context - self.group;
-        let mut anchors: Vec<usize> =
-            (0..self.anchors).map(|_| random.random_range(1..=last)).collect();
+        let mut anchors: Vec<usize> = (0..anchors).map(|_| random.random_range(1..=last)).collect();
         anchors.sort_unstable();
         Ok(Sample { tokens, anchors, skip: skip(&mut random, self.layers) })
     }

@@ -108,3 +108,44 @@ pub(super) fn linear_back(
     multiply(d_x, inputs, Write::Replace, 1.0, d_out, Matrix::dense(weight, inputs));
     multiply(d_weight, inputs, Write::Add, 1.0, d_out.t(), Matrix::dense(x, inputs));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers without pattern.
+    fn noise(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 1009.0 - 0.5).collect()
+    }
+
+    /// The definition, in f64.
+    fn naive(a: &Matrix, b: &Matrix, row: usize, col: usize) -> f64 {
+        let at = |m: &Matrix, r, c| f64::from(m.data[r * m.row_stride + c * m.col_stride]);
+        (0..a.cols).map(|i| at(a, row, i) * at(b, i, col)).sum()
+    }
+
+    /// source: the definition of the matrix product, over strides, transposes and both ways of writing.
+    #[test]
+    fn products_equal_the_definition() {
+        let (x, w) = (noise(40 * 50, 1), noise(40 * 50, 2));
+        let cases = [
+            (Matrix::new(&x, 33, 17, 50), Matrix::new(&w, 17, 21, 30)),
+            (Matrix::new(&x, 33, 17, 50), Matrix::new(&w, 21, 17, 17).t()),
+            (Matrix::new(&x, 17, 9, 20).t(), Matrix::new(&w, 17, 21, 30)),
+            (Matrix::new(&x, 1, 17, 17), Matrix::new(&w, 17, 1, 1)),
+        ];
+        for (a, b) in cases {
+            for mode in [Write::Replace, Write::Add] {
+                let mut out = vec![1.0; a.rows * 25];
+                multiply(&mut out, 25, mode, 0.5, a, b);
+                for (i, value) in out.iter().enumerate() {
+                    let (row, col) = (i / 25, i % 25);
+                    let before = if mode == Write::Add || col >= b.cols { 1.0 } else { 0.0 };
+                    let product = if col < b.cols { naive(&a, &b, row, col) } else { 0.0 };
+                    let error = f64::from(*value) - before - 0.5 * product;
+                    assert!(error.abs() < 1e-5, "{row} {col}: {error}");
+                }
+            }
+        }
+    }
+}

@@ -198,3 +198,65 @@ impl Rotary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// source: the standard library's f64 exponential.
+    #[test]
+    fn exponential_is_accurate() {
+        for i in -8700..8800 {
+            let x = i as f32 / 100.0;
+            let wanted = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - wanted).abs() / wanted;
+            assert!(error < 2.5e-7, "exp({x}) is off by {error}");
+        }
+    }
+
+    /// source: exp(i) / sum of exp over six values, in f64 (Python: math.exp).
+    #[test]
+    fn softmax_spans_both_pieces() {
+        let (mut a, mut b) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0]);
+        softmax(&mut a, &mut b);
+        let wanted =
+            [0.004_269_78, 0.011_606_46, 0.031_549_63, 0.085_760_79, 0.233_122_01, 0.633_691_32];
+        for (found, wanted) in a.iter().chain(&b).zip(wanted) {
+            assert!((found - wanted).abs() < 1e-7, "{found} {wanted}");
+        }
+        let mut one = [-1e30];
+        softmax(&mut one, &mut []);
+        assert_eq!(one, [1.0]);
+    }
+
+    /// source: uniform logits cost ln(n); the gradient is weight * (p - onehot).
+    #[test]
+    fn cross_entropy_of_uniform_logits() {
+        let mut logits = vec![3.0; 50];
+        let loss = cross_entropy(&mut logits, 7, 2.0);
+        assert!((loss - 50f32.ln()).abs() < 1e-5);
+        assert!((logits[0] - 0.04).abs() < 1e-6 && (logits[7] + 1.96).abs() < 1e-6);
+    }
+
+    /// Turning there and back is nothing; the angle between two rows depends on their distance alone.
+    #[test]
+    fn rotation_is_relative() {
+        let rotary = Rotary::new(8, 10_000.0, 64);
+        let (a, b) = (
+            [0.3, -1.0, 0.5, 2.0, 0.1, 0.7, -0.2, 1.1],
+            [1.0, 0.2, -0.4, 0.6, 0.9, -1.3, 0.5, 0.8],
+        );
+        let product = |p: usize, q: usize| {
+            let (mut a, mut b) = (a, b);
+            rotary.rotate(&mut a, p, 1.0);
+            rotary.rotate(&mut b, q, 1.0);
+            dot(&a, &b)
+        };
+        assert!((product(3, 10) - product(50, 57)).abs() < 1e-5);
+        assert!((product(3, 10) - product(3, 11)).abs() > 1e-3);
+        let mut there = a;
+        rotary.rotate(&mut there, 37, 1.0);
+        rotary.rotate(&mut there, 37, -1.0);
+        assert!(there.iter().zip(&a).all(|(x, y)| (x - y).abs() < 1e-6));
+    }
+}

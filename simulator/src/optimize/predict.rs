@@ -53,23 +53,27 @@ impl WayTable {
     }
 }
 
-/// Deviates shared by all cells: cell `i` reads the pool from its own place on.
+/// Deviates shared by all cells: each reads the pool from a place of its own on.
 #[derive(Debug)]
-pub struct Pool(Vec<f64>);
+pub struct Pool {
+    deviates: Vec<f64>,
+    draws: usize,
+}
 
 impl Pool {
-    const SIZE: usize = 1 << 16;
+    const PLACES: usize = 1 << 16;
 
-    /// The pool of a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(Normals::new(seed, u64::MAX).take(Self::SIZE).collect())
+    /// The pool of a seed, for `draws` draws.
+    pub fn new(seed: u64, draws: usize) -> Self {
+        let deviates = Normals::new(seed, u64::MAX).take(Self::PLACES + draws).collect();
+        Self { deviates, draws }
     }
 
     /// The deviates of one cell, one per draw.
-    pub fn of(&self, cell: usize) -> impl Iterator<Item = f64> + '_ {
+    pub fn of(&self, cell: usize) -> &[f64] {
         // An odd step visits every place before it repeats one.
-        let start = cell.wrapping_mul(40_503) % Self::SIZE;
-        self.0.iter().cycle().skip(start).copied()
+        let start = cell.wrapping_mul(40_503) % Self::PLACES;
+        &self.deviates[start..start + self.draws]
     }
 }
 
@@ -143,14 +147,14 @@ fn predict_one(
 /// Speedup in each draw; `cells` name the deviates of draft, verify and step.
 pub fn speedup_draws(cost: &PlanCost, tokens: &[f64], cells: [usize; 3], pool: &Pool) -> Vec<f64> {
     let [draft, verify, step] = cells;
-    let deviates = pool.of(draft).zip(pool.of(verify)).zip(pool.of(step));
-    let draw = |(tokens, ((d, v), s)): (&f64, ((f64, f64), f64))| {
+    let passes = pool.of(draft).iter().zip(pool.of(verify));
+    let draw = |((tokens, (d, v)), s): ((&f64, (&f64, &f64)), &f64)| {
         let step = (cost.step.value + s * cost.step.error).max(0.0);
         let passes =
             cost.draft.value + d * cost.draft.error + cost.verify.value + v * cost.verify.error;
         tokens * (1.0 + step) / (passes + step)
     };
-    tokens.iter().zip(deviates).map(draw).collect()
+    tokens.iter().zip(passes).zip(pool.of(step)).map(draw).collect()
 }
 
 fn dot(weights: &[u32], values: &[u32]) -> f64 {

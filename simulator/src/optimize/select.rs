@@ -254,13 +254,9 @@ fn verdict(choice: Option<&PlanResult>, request: &Request) -> (bool, Option<Stri
 fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
     let swept = validate::sweep_regret(run, &all.blocks, &plan(all, choice));
     swept.or_else(|| {
-        let mine = &all.predictions[choice].draws;
-        let best = |draw: usize| {
-            let fitting = all.predictions.iter().zip(&all.fits).filter(|(_, fits)| **fits);
-            fitting.map(|(p, _)| p.draws[draw]).fold(0.0, f64::max)
-        };
-        let lost: Vec<f64> =
-            (0..mine.len()).into_par_iter().map(|draw| 1.0 - mine[draw] / best(draw)).collect();
+        let mine = all.predictions[choice].draws.iter();
+        let best = all.best_of_draws.iter();
+        let lost: Vec<f64> = mine.zip(best).map(|(mine, (_, best))| 1.0 - mine / best).collect();
         let middle = quantile(&lost, 0.5)?;
         Some(Regret { estimate: interval(middle, lost, all.prompts), basis: "bootstrap" })
     })

@@ -177,28 +177,27 @@ impl DraftLaw {
 
     /// Orders the candidates by their error on windows left out.
     fn judge(&mut self) {
-        let mut errors: Vec<LawError> =
-            LawKind::ALL.map(|kind| LawError { kind, median: self.left_out_error(kind) }).into();
-        errors.sort_by(|a, b| a.median.total_cmp(&b.median));
-        self.errors = errors;
-    }
-
-    fn left_out_error(&self, kind: LawKind) -> f64 {
         let mut skips: Vec<&Skip> = self.points.iter().filter_map(|p| p.skip.as_ref()).collect();
         skips.sort();
         skips.dedup();
         // Sixteen windows, evenly spread, say enough.
         let stride = skips.len().div_ceil(16).max(1);
-        let mut errors = Vec::new();
+        let mut errors = LawKind::ALL.map(|kind| (kind, Vec::new()));
         for skip in skips.iter().step_by(stride) {
             let rest = self.without(skip);
-            let own = self.points.iter().filter(|p| p.skip.as_ref() == Some(skip));
-            errors.extend(own.map(|point| {
-                let found = rest.value(kind, point.kept, point.width);
-                found.map_or(f64::INFINITY, |value| (value / point.value - 1.0).abs())
-            }));
+            for point in self.points.iter().filter(|p| p.skip.as_ref() == Some(skip)) {
+                for (kind, errors) in &mut errors {
+                    let found = rest.value(*kind, point.kept, point.width);
+                    errors.push(found.map_or(f64::INFINITY, |v| (v / point.value - 1.0).abs()));
+                }
+            }
         }
-        median(&errors).unwrap_or(f64::INFINITY)
+        let mut judged: Vec<LawError> = errors
+            .into_iter()
+            .map(|(kind, e)| LawError { kind, median: median(&e).unwrap_or(f64::INFINITY) })
+            .collect();
+        judged.sort_by(|a, b| a.median.total_cmp(&b.median));
+        self.errors = judged;
     }
 
     fn value(&self, kind: LawKind, kept: f64, width: usize) -> Option<f64> {

@@ -1,0 +1,64 @@
+//! An affine law of pass times, as JSON: what vendors' cost tables and other simulators publish.
+//!
+//! ```text
+//! {"fixed_seconds": 0.0040, "per_token_seconds": 0.0002, "per_context_token_seconds": 1e-6}
+//! ```
+//!
+//! A full pass over `w` tokens at context `c` takes `fixed + per_token w + per_context_token c`; a
+//! draft pass takes the kept share of it. The law becomes times on a grid, as if they were measured.
+
+use super::{Outside, malformed, passes};
+use crate::Result;
+use s3d_data::{Drafting, LatencySample, Plan, Predictors, SkipWindow, store};
+use serde::Deserialize;
+use std::path::Path;
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Law {
+    fixed_seconds: f64,
+    #[serde(default)]
+    per_token_seconds: f64,
+    #[serde(default)]
+    per_context_token_seconds: f64,
+}
+
+impl Law {
+    fn seconds(&self, width: usize, context: usize) -> f64 {
+        self.fixed_seconds
+            + self.per_token_seconds * width as f64
+            + self.per_context_token_seconds * context as f64
+    }
+}
+
+/// Reads a law and writes it out as times of full passes of every width, and of draft passes of every
+/// symmetric window, at two contexts.
+///
+/// # Errors
+/// A key that is missing or unknown; a number that is not finite or below 0; a law of no cost.
+pub fn read(file: &Path, outside: &Outside) -> Result<Vec<LatencySample>> {
+    let law: Law = store::load_json(file)?;
+    let parts = [law.fixed_seconds, law.per_token_seconds, law.per_context_token_seconds];
+    if parts.iter().any(|part| !part.is_finite() || *part < 0.0) || law.seconds(1, 1) <= 0.0 {
+        return Err(malformed(file, 1, "expected finite seconds, none below 0, not all of them 0"));
+    }
+    let layers = outside.shape.layers;
+    let mut samples = Vec::new();
+    for context in [(outside.context / 4).max(1), outside.context] {
+        for width in 1..=outside.gamma_max + 1 {
+            let plan = (width == 1).then_some(Plan::Plain);
+            let seconds = law.seconds(width, context);
+            samples.push(passes::sample(plan, width, context, 0, seconds));
+        }
+        for window in SkipWindow::all_symmetric(layers) {
+            let kept = 1.0 - window.skip_ratio(layers)?.get();
+            for width in 1..=outside.gamma_max {
+                let predictors = Predictors::new(width)?;
+                let plan = Plan::window(Drafting::Simultaneous, window, predictors);
+                let seconds = kept * law.seconds(width, context);
+                samples.push(passes::sample(Some(plan), width, context, 0, seconds));
+            }
+        }
+    }
+    Ok(samples)
+}

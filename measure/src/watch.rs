@@ -1,0 +1,245 @@
+//! Observers that read the clock: at the end of every component of a pass, and at the end of every
+//! part of a generation.
+
+use crate::clock::Clock;
+use crate::schedule::Turn;
+use crate::{Prompt, Result};
+use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
+use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Step};
+
+/// What a pass is, for its samples.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Whole pass that is timed.
+    pub component: Component,
+    /// Tokens fed.
+    pub width: usize,
+    /// Tokens committed, the one being fed counted in.
+    pub context: usize,
+}
+
+/// Reads the clock at the end of every component.
+pub(crate) struct PassWatch<'a> {
+    clock: &'a dyn Clock,
+    marks: Vec<(Mark, f64)>,
+    turn: Turn,
+    plan: Plan,
+}
+
+impl Observer for PassWatch<'_> {
+    fn mark(&mut self, mark: Mark) {
+        self.marks.push((mark, self.clock.now().0));
+    }
+}
+
+impl<'a> PassWatch<'a> {
+    /// Watches the passes of one turn, under one plan.
+    pub fn new(clock: &'a dyn Clock, turn: Turn, plan: Plan) -> Self {
+        Self { clock, marks: Vec::new(), turn, plan }
+    }
+
+    /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the whole.
+    pub fn pass<T>(
+        &mut self,
+        place: Place,
+        samples: &mut Vec<LatencySample>,
+        pass: impl FnOnce(&mut Self) -> s3d_model::Result<T>,
+    ) -> Result<T> {
+        self.marks.clear();
+        let begin = self.clock.now().0;
+        let result = pass(self)?;
+        let whole = self.clock.now().0 - begin;
+        let mut components = 0.0;
+        for pair in self.marks.windows(2) {
+            let ((_, from), (mark, to)) = (pair[0], pair[1]);
+            let (component, layer) = match mark {
+                Mark::PassStart => continue,
+                Mark::Embed => (Component::Embed, None),
+                Mark::Attention(layer) => (Component::Attention, Some(layer)),
+                Mark::Mlp(layer) => (Component::Mlp, Some(layer)),
+                Mark::Head => (Component::Head, None),
+            };
+            components += to - from;
+            samples.push(self.sample(Place { component, ..place }, layer, to - from));
+        }
+        let rest = Place { component: Component::Rest, ..place };
+        samples.push(self.sample(rest, None, whole - components));
+        samples.push(self.sample(place, None, whole));
+        Ok(result)
+    }
+
+    fn sample(&self, place: Place, layer: Option<usize>, seconds: f64) -> LatencySample {
+        LatencySample {
+            machine: 0,
+            component: place.component,
+            layer,
+            plan: Some(self.plan.clone()),
+            width: place.width,
+            context: place.context,
+            block: self.turn.block,
+            order: self.turn.order,
+            copy: self.turn.copy,
+            seconds,
+        }
+    }
+}
+
+/// One timed generation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Generated {
+    pub tokens: Vec<u32>,
+    pub iterations: usize,
+    pub prompt_seconds: f64,
+    pub draft_seconds: f64,
+    pub verify_seconds: f64,
+    pub seconds: f64,
+}
+
+impl Generated {
+    /// Its row of `throughput.csv`.
+    pub fn sample(
+        &self,
+        plan: &Plan,
+        prompt: &Prompt,
+        turn: Turn,
+        offset: usize,
+    ) -> ThroughputSample {
+        ThroughputSample {
+            machine: 0,
+            block: turn.block + offset,
+            order: turn.order,
+            copy: turn.copy,
+            plan: plan.clone(),
+            id: prompt.id.clone(),
+            tokens: self.tokens.len(),
+            iterations: self.iterations,
+            prompt_seconds: self.prompt_seconds,
+            draft_seconds: self.draft_seconds,
+            verify_seconds: self.verify_seconds,
+            seconds: self.seconds,
+        }
+    }
+}
+
+/// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
+/// holds everything up to its first token, making the cache included.
+pub(crate) fn generate(
+    model: &Model,
+    plan: &Plan,
+    prompt: &Prompt,
+    tokens: usize,
+    clock: &dyn Clock,
+) -> Result<Generated> {
+    let mut watch = Stopwatch::new(clock);
+    let limits = Limits::tokens(tokens);
+    let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
+    let steps = generation.collect::<s3d_model::Result<Vec<Step>>>()?;
+    let seconds = clock.now().0 - watch.begin;
+    Ok(Generated {
+        iterations: steps.len().saturating_sub(1),
+        tokens: steps.into_iter().flat_map(|step| step.tokens).collect(),
+        prompt_seconds: watch.prompt,
+        draft_seconds: watch.draft,
+        verify_seconds: watch.verify,
+        seconds,
+    })
+}
+
+/// Adds up the parts of the steps of one generation, in seconds.
+struct Stopwatch<'a> {
+    clock: &'a dyn Clock,
+    begin: f64,
+    last: f64,
+    prompt: f64,
+    draft: f64,
+    verify: f64,
+}
+
+impl<'a> Stopwatch<'a> {
+    fn new(clock: &'a dyn Clock) -> Self {
+        let Seconds(begin) = clock.now();
+        Self { clock, begin, last: begin, prompt: 0.0, draft: 0.0, verify: 0.0 }
+    }
+}
+
+impl Observer for Stopwatch<'_> {
+    fn event(&mut self, event: Event) {
+        let now = self.clock.now().0;
+        let part = now - self.last;
+        self.last = now;
+        match event {
+            Event::PromptDone => self.prompt += part,
+            Event::DraftDone => self.draft += part,
+            Event::VerifyDone => self.verify += part,
+            // Bookkeeping: in `seconds`, and in no part.
+            Event::StepDone => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeClock, Faults};
+
+    #[test]
+    fn components_and_rest_add_up_to_the_pass() {
+        let clock = FakeClock::new(Faults::default(), 0);
+        let turn = Turn { cell: 0, copy: 0, block: 3, order: 5 };
+        let mut watch = PassWatch::new(&clock, turn, Plan::Plain);
+        let place = Place { component: Component::FullPass, width: 2, context: 9 };
+        let mut samples = Vec::new();
+        watch
+            .pass(place, &mut samples, |watch| {
+                clock.spend(0.5); // before the pass starts
+                watch.mark(Mark::PassStart);
+                for (mark, seconds) in [
+                    (Mark::Embed, 1.0),
+                    (Mark::Attention(0), 2.0),
+                    (Mark::Mlp(0), 4.0),
+                    (Mark::Head, 8.0),
+                ] {
+                    clock.spend(seconds);
+                    watch.mark(mark);
+                }
+                clock.spend(0.25); // arg max
+                Ok(())
+            })
+            .unwrap();
+        let found: Vec<_> = samples.iter().map(|s| (s.component, s.layer, s.seconds)).collect();
+        assert_eq!(
+            found,
+            [
+                (Component::Embed, None, 1.0),
+                (Component::Attention, Some(0), 2.0),
+                (Component::Mlp, Some(0), 4.0),
+                (Component::Head, None, 8.0),
+                (Component::Rest, None, 0.75),
+                (Component::FullPass, None, 15.75),
+            ]
+        );
+        assert!(samples.iter().all(|s| (s.width, s.context, s.block, s.order) == (2, 9, 3, 5)));
+    }
+
+    #[test]
+    fn the_parts_of_a_generation_are_added_up() {
+        let clock = FakeClock::new(Faults::default(), 0);
+        clock.spend(3.0);
+        let mut watch = Stopwatch::new(&clock);
+        let steps = [
+            (1.0, Event::PromptDone),
+            (0.5, Event::StepDone),
+            (2.0, Event::DraftDone),
+            (4.0, Event::VerifyDone),
+            (0.5, Event::StepDone),
+            (2.0, Event::DraftDone),
+            (4.0, Event::VerifyDone),
+        ];
+        for (seconds, event) in steps {
+            clock.spend(seconds);
+            watch.event(event);
+        }
+        assert_eq!((watch.prompt, watch.draft, watch.verify), (1.0, 4.0, 8.0));
+        assert_eq!(clock.now().0 - watch.begin, 14.0);
+    }
+}

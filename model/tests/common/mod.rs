@@ -1,0 +1,62 @@
+//! Tiny models for tests, and the naive decoder they are compared with.
+#![allow(dead_code)]
+
+pub mod naive;
+
+use candle_core::Tensor;
+use s3d_data::{LayerSet, Skip, SkipWindow};
+use s3d_model::config::S3dConfig;
+use s3d_model::{LoadOptions, Model, ModelConfig};
+
+/// Five layers, two query heads per key-value head, sizes that fill no panel; vocabulary of 11.
+pub fn grouped() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 28,
+        intermediate_size: 37,
+        num_hidden_layers: 5,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        head_dim: Some(10),
+        vocab_size: 11,
+        tie_word_embeddings: false,
+        max_position_embeddings: 200,
+        s3d: Some(S3dConfig { masks: 7, ..S3dConfig::default() }),
+        ..ModelConfig::story()
+    }
+}
+
+/// As many key-value heads as query heads, a tied head, sizes that fill panels.
+pub fn tied() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_attention_heads: 2,
+        num_key_value_heads: None,
+        head_dim: None,
+        tie_word_embeddings: true,
+        ..grouped()
+    }
+}
+
+pub fn options(widen: usize, threads: usize) -> LoadOptions {
+    LoadOptions { widen, threads, ..LoadOptions::default() }
+}
+
+pub fn random(config: &ModelConfig, seed: u64) -> Model {
+    Model::random(config, seed, &options(1, 2)).unwrap()
+}
+
+pub fn window(start: usize, end: usize) -> Skip {
+    SkipWindow::new(start, end).unwrap().into()
+}
+
+/// Attention of layers 1 and 3, MLP of layers 0 and 3.
+pub fn sub_layers() -> Skip {
+    let layers = LayerSet { attention: vec![1, 3], mlp: vec![0, 3] };
+    Skip::Set { file: "set".into(), layers: layers.into() }
+}
+
+/// The rows of a matrix.
+pub fn rows(matrix: &Tensor) -> Vec<Vec<f32>> {
+    matrix.to_vec2().unwrap()
+}

@@ -1,0 +1,134 @@
+//! Choosing from runs whose truth is known.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
+mod planted;
+
+use planted::{CONTEXT, Planted};
+use s3d_data::{Bytes, Drafting, Plan};
+use s3d_simulator::expected_tokens;
+use s3d_simulator::optimize::{Request, choose};
+use s3d_simulator::validate::{bookkeeping, held_out, waterfall::waterfall};
+use s3d_simulator::{AcceptanceCurve, Family, FitOptions, fit};
+
+fn planted(seed: u64) -> Planted {
+    let curve = AcceptanceCurve::new(Family::Superellipse, &[4.0], 0.9).unwrap();
+    Planted::small(curve, seed)
+}
+
+/// The planted speedup of a plan, the cut of the last iteration left out.
+fn truth(planted: &Planted, plan: &s3d_data::DraftPlan) -> f64 {
+    let rates = planted.rates(plan.skip.window().unwrap(), plan.predictors.get());
+    let plain = planted.full_seconds(1, CONTEXT) + 4e-5;
+    expected_tokens(&rates) * plain / planted.iteration_seconds(plan, CONTEXT)
+}
+
+#[test]
+fn the_choice_is_near_the_planted_best() {
+    let planted = planted(1);
+    let run = planted.run();
+    let request = Request::of(&run.header);
+    let choice = choose(&run, &request).unwrap();
+    let chosen = choice.recommendation.choice.as_ref().unwrap();
+    let best = planted.plans().iter().map(|plan| truth(&planted, plan)).fold(0.0, f64::max);
+    let own = truth(&planted, chosen.plan.draft().unwrap());
+    assert!(own / best > 0.98, "{} has {own}, the best {best}", chosen.plan);
+    assert!(choice.recommendation.speculate);
+    assert_eq!(choice.grid.len(), 12 * 6 * 2);
+    let speedup = chosen.predicted_speedup.unwrap();
+    assert!((speedup.value / own - 1.0).abs() < 0.04, "{speedup} for {own}");
+    let total: f64 = choice.grid.iter().map(|plan| plan.probability_best).sum();
+    assert!((total - 1.0).abs() < 1e-9);
+    assert_eq!(choice.recommendation.regret_basis.as_deref(), Some("bootstrap"));
+}
+
+#[test]
+fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
+    let planted = planted(2);
+    let mut run = planted.run();
+    let request = Request::of(&run.header);
+    let first = choose(&run, &request).unwrap().recommendation.choice.unwrap();
+    let mut plans: Vec<_> = planted.plans().into_iter().step_by(7).collect();
+    let leader = first.plan.draft().unwrap();
+    if !plans.contains(leader) {
+        plans.push(leader.clone());
+    }
+    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..6);
+    let errors = held_out(&run, &request).unwrap().unwrap();
+    assert_eq!(errors.summary.held_out, plans.len());
+    assert!(errors.summary.median < 0.03, "{:?}", errors.summary);
+    assert!(errors.summary.coverage_95 >= 0.85, "{:?}", errors.summary);
+    let known = bookkeeping(&run, &request).unwrap().unwrap();
+    assert!(known.summary.median < 0.02, "{:?}", known.summary);
+    let choice = choose(&run, &request).unwrap().recommendation;
+    let chosen = choice.choice.unwrap();
+    let steps = waterfall(&run, &request, chosen.plan.draft().unwrap()).unwrap();
+    let sum: f64 = steps[0].speedup + steps.iter().map(|step| step.change).sum::<f64>();
+    assert!((sum - steps.last().unwrap().speedup).abs() < 1e-12);
+    assert!(chosen.measured_speedup.is_some(), "a measured plan is among the ties: {chosen:?}");
+    assert!(choice.prediction_error.is_some());
+}
+
+#[test]
+fn a_machine_where_width_costs_says_do_not_speculate() {
+    let curve = AcceptanceCurve::new(Family::Power, &[1.0], 0.5).unwrap();
+    let planted = Planted { widening: 1.0, ..Planted::small(curve, 3) };
+    let run = planted.run();
+    let choice = choose(&run, &Request::of(&run.header)).unwrap().recommendation;
+    assert!(!choice.speculate && choice.choice.is_some());
+    let reason = choice.reason.unwrap();
+    assert!(reason.starts_with("no plan beats plain decoding with 95 % confidence"), "{reason}");
+}
+
+#[test]
+fn a_budget_that_nothing_fits_leaves_no_choice() {
+    let planted = planted(4);
+    let run = planted.run();
+    let request = Request { memory_budget: Some(Bytes(1024)), ..Request::of(&run.header) };
+    let choice = choose(&run, &request).unwrap().recommendation;
+    assert!(choice.choice.is_none() && !choice.speculate);
+    assert_eq!(choice.reason.unwrap(), "no plan fits the memory budget of 1.00 KiB");
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let planted = Planted { draftings: vec![Drafting::Simultaneous], ..planted(5) };
+    let mut run = planted.run();
+    let plans: Vec<_> = planted.plans().into_iter().step_by(11).collect();
+    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..5);
+    let request = Request { draws: 200, ..Request::of(&run.header) };
+    let options = FitOptions { draws: 60, ..FitOptions::default() };
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let choice = serde_json::to_vec(&choose(&run, &request).unwrap()).unwrap();
+            (choice, serde_json::to_vec(&fit(&run, &options).unwrap()).unwrap())
+        })
+    };
+    let one = on(1);
+    assert_eq!(one, on(2));
+    assert_eq!(one, on(7));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let planted = planted(6);
+    let run = planted.run();
+    let request = Request::of(&run.header);
+    let mut without = run.clone();
+    without.observations.traces.clear();
+    let message = choose(&without, &request).unwrap_err().to_string();
+    assert!(message.contains("acceptance traces"), "{message}");
+    let mut without = run.clone();
+    without.observations.latency.clear();
+    let message = choose(&without, &request).unwrap_err().to_string();
+    assert!(message.contains("plain pass"), "{message}");
+    let mut broken = run.clone();
+    broken.observations.latency[0].seconds = f64::NAN;
+    assert!(choose(&broken, &request).unwrap_err().to_string().contains("found NaN"));
+    assert!(choose(&run, &Request { gamma_max: 0, ..request.clone() }).is_err());
+    assert!(choose(&run, &Request { machine: 3, ..request.clone() }).is_err());
+    let empty = Request { contexts: Vec::new(), ..request };
+    assert!(choose(&run, &empty).is_err());
+    assert!(matches!(run.observations.latency[0].plan, Some(Plan::Plain)));
+}
