@@ -10,11 +10,11 @@ use s3d_reports::page;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Moves every slider to its left end and writes what the page then says into an attribute.
+/// Moves the sliders of context and drafts to their left ends and writes what the page then says into an attribute.
 const PROBE: &str = r##"<script>
 "use strict";
 const before = document.querySelector("#what-if-choice").textContent;
-for (const input of document.querySelectorAll(".what-if input")) {
+for (const input of document.querySelectorAll(".what-if input:not(#what-if-budget)")) {
   input.value = 0;
   input.dispatchEvent(new Event("input"));
 }
