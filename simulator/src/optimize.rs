@@ -43,6 +43,9 @@ pub struct Request {
     pub seed: u64,
     /// Bootstrap draws.
     pub draws: usize,
+    /// Whether plans that were run end to end are predicted as if they had not been, to say how wrong
+    /// predictions are; of no use to who only asks for the choice.
+    pub with_errors: bool,
 }
 
 impl Request {
@@ -55,6 +58,7 @@ impl Request {
             machine: 0,
             seed: header.seed,
             draws: 1000,
+            with_errors: true,
         }
     }
 

@@ -139,9 +139,10 @@ impl PassTimes {
     pub fn draft(&self, way: &Way, predictors: usize) -> Result<Cell> {
         let (drafting, _) = way;
         let width = if *drafting == Drafting::Simultaneous { predictors } else { 1 };
-        let one = match self.timed(way, width) {
-            Some(cell) => cell,
-            None => self.law.predict(way, width)?,
+        let one = match (self.timed(way, width), self.law.predict(way, width)) {
+            (Some(timed), Ok(law)) => weighted(timed, law),
+            (Some(timed), Err(_)) => timed,
+            (None, law) => law?,
         };
         Ok(match drafting {
             Drafting::Simultaneous => one,
@@ -167,6 +168,14 @@ impl PassTimes {
         let growth = share * self.slope.at(1) * times * (times - 1.0) / 2.0 / self.plain.0;
         Cell { value: one.value * times + growth, error: one.error * times, timed: one.timed }
     }
+}
+
+/// A timed pass and what the law says of it, weighted by their precision: a pass that was timed once
+/// or twice would else be believed too much, and the luckiest of many such passes chosen.
+fn weighted(timed: Cell, law: Cell) -> Cell {
+    let (t, l) = (timed.error.max(1e-9).powi(-2), law.error.max(1e-9).powi(-2));
+    let value = (t * timed.value + l * law.value) / (t + l);
+    Cell { value, error: (t + l).sqrt().recip(), timed: true }
 }
 
 /// Samples of the machine that time a pass, with what they time.
