@@ -6,6 +6,7 @@
 //! helps to choose among them and only the second half is reported.
 
 pub mod costs;
+pub mod early_stop;
 pub mod measured;
 pub mod predict;
 pub mod runs;
@@ -147,7 +148,7 @@ pub(crate) struct Evaluated<'a> {
 
 impl<'a> Evaluated<'a> {
     pub(crate) fn new(run: &'a Run, request: &Request) -> Result<Self> {
-        let table = TraceTable::new(&run.observations.traces)?;
+        let table = TraceTable::of(run)?;
         if table.ways.is_empty() {
             let advice = "measure acceptance first: s3d measure acceptance";
             return Err(Error::missing("acceptance traces in the run", advice));
