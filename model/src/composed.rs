@@ -5,7 +5,9 @@
 
 use crate::fused::Half;
 use crate::kernels::LANES;
-use crate::kernels::attention::{Block, HeadShape, Rotary};
+use crate::kernels::attention::Block;
+use crate::kernels::heads::HeadShape;
+use crate::kernels::rotary::Rotary;
 use crate::ops::LayerCache;
 use candle_core::{D, Result, Tensor};
 

@@ -1,11 +1,11 @@
 //! The kernels as candle custom ops over tensors on the CPU.
 
 use crate::kernels::Kernels;
-use crate::kernels::attention::{
-    Attention, Block, HeadShape, Rotary, append_keys, append_values, attend, rotate_rows,
-};
+use crate::kernels::attention::{Attention, Block, attend};
 use crate::kernels::elementwise::{rms_norm, swiglu};
+use crate::kernels::heads::{HeadShape, append_keys, append_values};
 use crate::kernels::matmul::{Finish, Product, matmul, share_rows};
+use crate::kernels::rotary::{Rotary, rotate_rows};
 use crate::kernels::{LANES, panel_count};
 use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, Layout, Result, Shape, bail,

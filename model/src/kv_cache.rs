@@ -1,7 +1,7 @@
 //! Keys and values of the text so far, in buffers of fixed size. Rejection is a shorter length.
 
 use crate::kernels::LANES;
-use crate::kernels::attention::HeadShape;
+use crate::kernels::heads::HeadShape;
 use crate::ops::LayerCache;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};

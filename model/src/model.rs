@@ -2,7 +2,8 @@
 
 use crate::embedding::Embedding;
 use crate::kernels::Isa;
-use crate::kernels::attention::{HeadShape, Rotary};
+use crate::kernels::heads::HeadShape;
+use crate::kernels::rotary::Rotary;
 use crate::linear::Linear;
 use crate::load::Builder;
 use crate::ops::Ops;

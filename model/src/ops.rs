@@ -5,7 +5,9 @@
 
 use crate::composed;
 use crate::fused::{self, Half, PairedSwiGlu, RmsNorm, numbers};
-use crate::kernels::attention::{Block, HeadShape, Rotary};
+use crate::kernels::attention::Block;
+use crate::kernels::heads::HeadShape;
+use crate::kernels::rotary::Rotary;
 use crate::kernels::{Isa, Kernels};
 use candle_core::{Device, Result, Storage, Tensor, bail};
 

@@ -6,160 +6,12 @@
 //! cache (positions before a block of rows) or from the block itself (its own rows, causally).
 
 use super::Kernels;
-use super::elementwise::{rotate, softmax_numerators};
-use super::matmul::{Shared, share_rows};
+use super::elementwise::softmax_numerators;
+use super::heads::{HeadShape, write_key, write_value};
+use super::matmul::Shared;
 use super::panels::{LANES, panel_count};
 use super::tile::{Operands, multiply};
 use std::cell::RefCell;
-
-/// Sizes of an attention sub-layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadShape {
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads; each serves `heads / kv_heads` query heads in turn.
-    pub kv_heads: usize,
-    /// Channels of a head.
-    pub head_dim: usize,
-}
-
-impl HeadShape {
-    /// Numbers in one row of queries, keys and values.
-    pub fn qkv_width(&self) -> usize {
-        (self.heads + 2 * self.kv_heads) * self.head_dim
-    }
-
-    /// Numbers in one row of attention output.
-    pub fn out_width(&self) -> usize {
-        self.heads * self.head_dim
-    }
-
-    /// Numbers in one row of keys, or of values.
-    pub fn kv_width(&self) -> usize {
-        self.kv_heads * self.head_dim
-    }
-
-    /// Numbers that hold the keys of `capacity` positions, a multiple of [`LANES`].
-    pub fn key_len(&self, capacity: usize) -> usize {
-        self.kv_heads * capacity * self.head_dim
-    }
-
-    /// Numbers that hold the values of `capacity` positions.
-    pub fn value_len(&self, capacity: usize) -> usize {
-        self.kv_heads * capacity * panel_count(self.head_dim) * LANES
-    }
-
-    /// Key and value of head `kv` in a row of `qkv_width` numbers.
-    fn key_and_value<'a>(&self, row: &'a [f32], kv: usize) -> (&'a [f32], &'a [f32]) {
-        let key = (self.heads + kv) * self.head_dim;
-        let value = key + self.kv_heads * self.head_dim;
-        (&row[key..key + self.head_dim], &row[value..value + self.head_dim])
-    }
-}
-
-/// Puts the key of one position into `[capacity / LANES][head_dim][LANES]`.
-fn write_key(keys: &mut [f32], key: &[f32], position: usize) {
-    let panel = position / LANES * key.len() * LANES + position % LANES;
-    for (channel, &k) in key.iter().enumerate() {
-        keys[panel + channel * LANES] = k;
-    }
-}
-
-/// Puts the value of one position into `[head_dim / LANES][capacity][LANES]`.
-fn write_value(values: &mut [f32], capacity: usize, value: &[f32], position: usize) {
-    for (panel, channels) in value.chunks(LANES).enumerate() {
-        values[(panel * capacity + position) * LANES..][..channels.len()].copy_from_slice(channels);
-    }
-}
-
-/// Writes the keys of `qkv[rows, qkv_width]` to `keys[kv_heads][capacity / LANES][head_dim][LANES]`,
-/// from `position` on.
-pub fn append_keys(
-    shape: HeadShape,
-    qkv: &[f32],
-    keys: &mut [f32],
-    capacity: usize,
-    position: usize,
-) {
-    for (r, row) in qkv.chunks_exact(shape.qkv_width()).enumerate() {
-        for (kv, keys) in keys.chunks_exact_mut(shape.head_dim * capacity).enumerate() {
-            write_key(keys, shape.key_and_value(row, kv).0, position + r);
-        }
-    }
-}
-
-/// Writes the values of `qkv[rows, qkv_width]` to `values[kv_heads][head_dim / LANES][capacity][LANES]`.
-pub fn append_values(
-    shape: HeadShape,
-    qkv: &[f32],
-    values: &mut [f32],
-    capacity: usize,
-    position: usize,
-) {
-    for (r, row) in qkv.chunks_exact(shape.qkv_width()).enumerate() {
-        let head = panel_count(shape.head_dim) * LANES * capacity;
-        for (kv, values) in values.chunks_exact_mut(head).enumerate() {
-            write_value(values, capacity, shape.key_and_value(row, kv).1, position + r);
-        }
-    }
-}
-
-/// Cosines and sines of every position, `[positions, head_dim / 2]`.
-#[derive(Debug, Clone)]
-pub struct Rotary {
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
-    half: usize,
-}
-
-impl Rotary {
-    /// Angles `position * theta^(-2 i / head_dim)` (arXiv 2104.09864, eq. 15), in f64 until the end.
-    pub fn new(head_dim: usize, theta: f64, positions: usize) -> Self {
-        let half = head_dim / 2;
-        let angle = |i: usize| {
-            let frequency = theta.powf(-2.0 * (i % half) as f64 / head_dim as f64);
-            (i / half) as f64 * frequency
-        };
-        let table = |f: fn(f64) -> f64| (0..positions * half).map(|i| f(angle(i)) as f32).collect();
-        Self { cosines: table(f64::cos), sines: table(f64::sin), half }
-    }
-
-    /// Cosines of one position.
-    pub fn cosines(&self, position: usize) -> &[f32] {
-        &self.cosines[position * self.half..][..self.half]
-    }
-
-    /// Sines of one position.
-    pub fn sines(&self, position: usize) -> &[f32] {
-        &self.sines[position * self.half..][..self.half]
-    }
-
-    /// Positions that the table holds.
-    pub fn positions(&self) -> usize {
-        self.cosines.len() / self.half
-    }
-}
-
-/// Rotates queries and keys of `qkv[rows, qkv_width]`, each row at its position; queries are also
-/// divided by the square root of the head's channels.
-pub fn rotate_rows(
-    kernels: &Kernels,
-    shape: HeadShape,
-    rotary: &Rotary,
-    qkv: &mut [f32],
-    positions: &[usize],
-) {
-    assert_eq!(qkv.len(), shape.qkv_width() * positions.len(), "queries, keys and values");
-    let scale = 1.0 / (shape.head_dim as f32).sqrt();
-    let turning = (shape.heads + shape.kv_heads) * shape.head_dim;
-    share_rows(kernels, qkv, shape.qkv_width(), &|r, row| {
-        let (cosines, sines) = (rotary.cosines(positions[r]), rotary.sines(positions[r]));
-        for (h, head) in row[..turning].chunks_exact_mut(shape.head_dim).enumerate() {
-            let scale = if h < shape.heads { scale } else { 1.0 };
-            rotate(kernels.isa(), head, cosines, sines, scale);
-        }
-    });
-}
 
 /// Consecutive rows at consecutive positions. They see what the cache holds before the first of
 /// them, and each other causally.
@@ -379,6 +231,7 @@ impl HeadTask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::heads::{append_keys, append_values};
     use crate::kernels::{Isa, test_numbers as numbers};
 
     const SHAPE: HeadShape = HeadShape { heads: 6, kv_heads: 2, head_dim: 10 };
@@ -439,23 +292,5 @@ mod tests {
             let exact: f64 = (0..=position).map(|p| weights[p] * at(p, 8 + kv, c)).sum();
             assert!((exact / total - f64::from(found)).abs() < 1e-5);
         }
-    }
-
-    #[test]
-    fn rotation_keeps_lengths_and_depends_on_distance_alone() {
-        // source: R(m) q . R(n) k = q . R(n - m) k (arXiv 2104.09864, eq. 16)
-        let shape = HeadShape { heads: 1, kv_heads: 1, head_dim: 8 };
-        let kernels = Kernels::new(2, Isa::detect());
-        let rotary = Rotary::new(8, 100.0, 64);
-        let row = numbers(5, shape.qkv_width());
-        let dot = |m: usize, n: usize| {
-            let mut rows = [row.clone(), row.clone()].concat();
-            rotate_rows(&kernels, shape, &rotary, &mut rows, &[m, n]);
-            (0..8).map(|c| f64::from(rows[c]) * f64::from(rows[24 + 8 + c])).sum::<f64>()
-        };
-        assert!((dot(3, 5) - dot(40, 42)).abs() < 1e-5);
-        assert!((dot(3, 5) - dot(3, 9)).abs() > 1e-3);
-        let plain: f64 = (0..8).map(|c| f64::from(row[c]) * f64::from(row[8 + c])).sum();
-        assert!((dot(7, 7) - plain / 8f64.sqrt()).abs() < 1e-5);
     }
 }

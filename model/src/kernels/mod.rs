@@ -8,10 +8,15 @@
 
 pub mod attention;
 pub mod elementwise;
+pub mod heads;
 pub mod matmul;
 pub mod panels;
 pub mod pool;
+pub mod rotary;
 pub mod tile;
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::needless_range_loop, reason = "loops of constant length over registers")]
+mod tile_x86;
 
 pub use panels::{LANES, pack, panel_count, unpack_row};
 pub use tile::Isa;
