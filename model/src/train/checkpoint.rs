@@ -2,6 +2,7 @@
 
 use super::params::Variable;
 use super::{TrainConfig, Trainer};
+use crate::corpus::prompts;
 use crate::{Error, Result, Tokenizer};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -53,6 +54,20 @@ impl Trainer {
         let file = safetensors::serialize(views, Some(about))
             .map_err(|e| Error::malformed(&path, e.to_string()))?;
         write_whole(&path, &file)
+    }
+
+    /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_prompts(&self, dir: &Path, count: usize) -> Result<()> {
+        let path = dir.join("prompts.jsonl");
+        let lines = prompts(self.config.seed, count)
+            .iter()
+            .map(|prompt| Ok(serde_json::to_string(prompt)? + "\n"))
+            .collect::<serde_json::Result<String>>()
+            .map_err(|e| Error::malformed(&path, e.to_string()))?;
+        write_whole(&path, lines.as_bytes())
     }
 
     fn halves(&self, variable: &Variable) -> Vec<u8> {

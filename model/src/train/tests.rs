@@ -206,6 +206,11 @@ fn saved_models_can_be_read() {
     let config = ModelConfig::load(dir.path()).unwrap();
     assert_eq!((config.masks(), config.vocab_size), (3, 300));
     assert!(Tokenizer::load(&dir.path().join("tokenizer.json")).is_ok());
+    trainer.save_prompts(dir.path(), 5).unwrap();
+    let lines = std::fs::read_to_string(dir.path().join("prompts.jsonl")).unwrap();
+    let read: Vec<crate::corpus::Prompt> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, crate::corpus::prompts(3, 5));
 }
 
 /// source: counted by hand. Gamma 2 walks 0, 3 (2 accepted), 4, 6; gamma 1 walks 0, 2, 4, 6.
