@@ -10,6 +10,9 @@ use crate::warning::Warning;
 use crate::{Error, Result, diagnose};
 use s3d_data::{Observation, Run, RunDir, Seconds};
 
+/// Time for the second look at the bandwidth.
+const AGAIN: Seconds = Seconds(0.7);
+
 /// What a run left behind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -117,7 +120,10 @@ impl<'a> Bench<'a> {
                 Stage::Latency => crate::latency::time_passes(self)?,
                 Stage::Memory => crate::memory::record(self)?,
                 Stage::Throughput => stop = Some(crate::throughput::generate_blocks(self)?),
-                Stage::Confirmation => crate::throughput::confirm(self)?,
+                Stage::Confirmation => {
+                    crate::throughput::confirm(self)?;
+                    self.probe_again()?;
+                }
             }
             self.recorder.finish(&name)?;
         }
@@ -164,6 +170,22 @@ impl<'a> Bench<'a> {
         let threads = self.request.threads;
         if let Some(machine) = self.recorder.run.header.machines.first_mut() {
             crate::probe::measure_rates(machine, threads, self.clock, budget);
+        }
+        self.recorder.save_header()
+    }
+
+    /// Bandwidth once more at the end: a limit is the best that was ever seen, and the machine may
+    /// have been busier at the beginning.
+    fn probe_again(&mut self) -> Result<()> {
+        let Some(known) = self.recorder.run.header.machines.first().cloned() else {
+            return Ok(());
+        };
+        let Some(before) = known.read_bytes_per_s else { return Ok(()) };
+        self.tell("memory bandwidth once more")?;
+        let effort = crate::probe::Effort::for_machine(&known, AGAIN);
+        let now = crate::probe::read_bandwidth(self.request.threads, self.clock, effort).0;
+        if let Some(machine) = self.recorder.run.header.machines.first_mut() {
+            machine.read_bytes_per_s = Some(before.max(now));
         }
         self.recorder.save_header()
     }
