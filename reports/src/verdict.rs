@@ -27,7 +27,7 @@ impl Verdict {
         Self {
             speculate: recommendation.speculate,
             headline: headline(recommendation),
-            details: details(recommendation),
+            details: random(header).into_iter().chain(details(recommendation)).collect(),
             command: recommendation.choice.as_ref().map(|choice| command(&choice.plan, header)),
         }
     }
@@ -160,6 +160,13 @@ fn draft_in_words(draft: &DraftPlan) -> String {
         (Drafting::Simultaneous, _) => format!("draft {count} tokens at once"),
         (Drafting::Sequential, _) => format!("draft {count} tokens one after the other"),
     }
+}
+
+/// What a reader must know first when acceptance means nothing.
+fn random(header: &RunHeader) -> Option<String> {
+    let warning =
+        "The weights are random: times are real, but acceptance and speedup mean nothing.";
+    header.model.random_weights.then(|| warning.into())
 }
 
 fn details(recommendation: &Recommendation) -> Vec<String> {

@@ -45,6 +45,14 @@ fn a_verdict_against_speculation_says_why() {
     assert!(verdict.headline.starts_with("Do not speculate here: a verify pass"));
 }
 
+#[test]
+fn random_weights_are_said_first() {
+    let mut input = fixture::input();
+    input.header.model.random_weights = true;
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    assert!(verdict.details[0].starts_with("The weights are random"), "{:?}", verdict.details);
+}
+
 fn result(plan: &str) -> PlanResult {
     let plan: Plan = plan.parse().unwrap();
     let draft = plan.draft().unwrap().clone();
