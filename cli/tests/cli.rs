@@ -1,5 +1,7 @@
 //! The command line as a stranger meets it: wrong flags, missing files, full disks.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

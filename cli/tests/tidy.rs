@@ -1,6 +1,8 @@
 //! The house rules that a machine can check: arrows between crates, homes of libraries, opening
 //! lines, and the tree in the README.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

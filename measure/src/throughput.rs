@@ -16,8 +16,8 @@ const WANTED_BLOCKS: usize = 8;
 const CONTROL: usize = 0;
 /// Stock decoding is slow and only shown beside ours: in one of so many pairs of blocks.
 const STOCK_PERIOD: usize = 4;
-/// Output tokens below which a generation is mostly its start.
-const SHORTEST_TEXT: usize = 24;
+/// Output tokens below which a generation is mostly its start and its end.
+const SHORTEST_TEXT: usize = 16;
 /// Tokens of a warm-up generation.
 const WARM_UP_TOKENS: usize = 12;
 
@@ -95,6 +95,8 @@ struct Blocks {
     plans: Vec<Plan>,
     /// Places of the prompts, in the order of use.
     prompts: Vec<usize>,
+    /// Those of them whose text is long enough, as far as they are known.
+    usable: Vec<usize>,
     references: References,
     /// Added to the block numbers of the schedule.
     offset: usize,
@@ -118,8 +120,9 @@ impl Blocks {
         let samples = bench.recorder.run.observations.throughput.iter().filter(of_stage);
         let done: HashSet<(usize, usize)> = samples.map(|s| (s.block, s.order)).collect();
         let count = 0;
-        let references = References::default();
-        let mut blocks = Self { plans, prompts, references, offset, done, tokens: 0, count };
+        let (usable, references) = (Vec::new(), References::default());
+        let tokens = 0;
+        let mut blocks = Self { plans, prompts, usable, references, offset, done, tokens, count };
         blocks.tokens = blocks.warm_up(bench)?;
         Ok(blocks)
     }
@@ -179,9 +182,31 @@ impl Blocks {
         Ok(settled)
     }
 
+    /// The prompt of a block: one after the other, but for those whose text ends at once, which says
+    /// nothing about speed. Asked for by name, plans meet every prompt.
+    fn prompt<'r>(&mut self, bench: &Bench<'r>, block: usize) -> Result<&'r Prompt> {
+        let request = bench.request;
+        let shortest = match request.plans {
+            Plans::Exactly(_) => 1,
+            Plans::Judged(_) => SHORTEST_TEXT.min(request.tokens),
+        };
+        while self.usable.len() <= block && !self.prompts.is_empty() {
+            let place = self.prompts.remove(0);
+            let model = bench.subject.before_widening;
+            let text = self.references.of(model, &request.prompts[place], request)?;
+            self.usable.extend((text.len() >= shortest).then_some(place));
+        }
+        match self.usable.get(block % self.usable.len().max(1)) {
+            Some(&place) => Ok(&request.prompts[place]),
+            None => Err(Error::invalid(format!(
+                "every text ends before {shortest} tokens; give other prompts with --prompts"
+            ))),
+        }
+    }
+
     /// One prompt, every plan. Texts wait until plain decoding has given its own.
     fn block(&mut self, bench: &mut Bench<'_>, turns: &[Turn]) -> Result<()> {
-        let prompt = &bench.request.prompts[self.prompts[turns[0].block % self.prompts.len()]];
+        let prompt = self.prompt(bench, turns[0].block)?;
         let reference = self.references.of(bench.subject.before_widening, prompt, bench.request)?;
         let tokens = self.tokens.min(reference.len());
         let mut plain: Option<Vec<u32>> = None;

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use s3d_model::{LoadOptions, Model, ModelConfig, Result, Silent};
+use s3d_model::{KvCache, LoadOptions, Model, ModelConfig, Result, Silent};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -21,59 +21,57 @@ fn main() -> Result<()> {
     println!("widen {widen}, {threads} threads, {:.1} MB per pass", bytes / 1e6);
     let mut cache = model.new_cache(CONTEXT + 64)?;
     let prompt: Vec<u32> = (0..CONTEXT as u32).collect();
-    let time = |seconds: &mut f64, work: &mut dyn FnMut() -> Result<()>| -> Result<()> {
-        let start = Instant::now();
-        work()?;
-        *seconds = seconds.min(start.elapsed().as_secs_f64());
-        Ok(())
-    };
-    let mut prompt_best = f64::INFINITY;
+    let mut seconds = f64::INFINITY;
     for _ in 0..3 {
         cache.truncate(0);
-        time(&mut prompt_best, &mut || {
-            model.prompt_pass(&prompt, &mut cache, &mut Silent).map(drop)
-        })?;
+        time(&mut seconds, || model.prompt_pass(&prompt, &mut cache, &mut Silent))?;
     }
-    let flops = 2.0 * CONTEXT as f64 * bytes / 4.0;
-    println!(
-        "prompt of {CONTEXT}: {:.1} ms, {:.0} GFLOP/s",
-        prompt_best * 1e3,
-        flops / prompt_best / 1e9
-    );
-    let buffer = vec![1.0f32; 64 << 20];
-    let (mut best, mut stock, mut read) =
-        ([f64::INFINITY; WIDTHS.len()], f64::INFINITY, f64::INFINITY);
-    for repeat in 0..repeats {
-        for (&width, best) in WIDTHS.iter().zip(&mut best) {
-            time(best, &mut || {
-                cache.truncate(CONTEXT);
-                black_box(model.full_pass(&prompt[..width], &mut cache, &mut Silent).map(drop))
-            })?;
-        }
-        if repeat < 10 {
-            time(&mut read, &mut || {
-                black_box(sum(&buffer, threads));
-                Ok(())
-            })?;
-            time(&mut stock, &mut || {
-                cache.truncate(CONTEXT);
-                model.stock()?.full_pass(&prompt[..1], &mut cache, &mut Silent).map(drop)
-            })?;
-        }
-    }
-    let read = size_of_val(&buffer[..]) as f64 / read;
-    println!("read bandwidth {:.1} GB/s; stock matmul, width 1: {:.2} ms", read / 1e9, stock * 1e3);
+    let rate = 2.0 * CONTEXT as f64 * bytes / 4.0 / seconds;
+    println!("prompt of {CONTEXT}: {:.1} ms, {:.0} GFLOP/s", seconds * 1e3, rate / 1e9);
+    let (best, stock, read) = passes(&model, &prompt, &mut cache, repeats)?;
+    println!("read bandwidth {:.1} GB/s; stock, width 1: {:.2} ms", read / 1e9, stock * 1e3);
     for (&width, &seconds) in WIDTHS.iter().zip(&best) {
-        let rate = bytes / seconds;
+        let (ratio, rate) = (seconds / best[0], bytes / seconds);
+        let (ms, share) = (seconds * 1e3, 100.0 * rate / read);
         println!(
-            "width {width:2}: {:7.3} ms  t/t(1) {:5.2}  {:5.1} GB/s, {:3.0} % of the read bandwidth",
-            seconds * 1e3,
-            seconds / best[0],
-            rate / 1e9,
-            100.0 * rate / read
+            "width {width:2}: {ms:7.3} ms  t/t(1) {ratio:4.2}  {:5.1} GB/s, {share:3.0} %",
+            rate / 1e9
         );
     }
     Ok(())
+}
+
+/// Keeps the least seconds that `work` has taken.
+fn time<T>(best: &mut f64, work: impl FnOnce() -> Result<T>) -> Result<()> {
+    let start = Instant::now();
+    black_box(work()?);
+    *best = best.min(start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Least seconds of a pass at each width and of a stock pass; bytes per second of reading.
+fn passes(
+    model: &Model,
+    prompt: &[u32],
+    cache: &mut KvCache,
+    repeats: usize,
+) -> Result<([f64; WIDTHS.len()], f64, f64)> {
+    let buffer = vec![1.0f32; 32 << 20];
+    let mut best = [f64::INFINITY; WIDTHS.len()];
+    let (mut stock, mut read) = (f64::INFINITY, f64::INFINITY);
+    for repeat in 0..repeats {
+        for (&width, best) in WIDTHS.iter().zip(&mut best) {
+            cache.truncate(CONTEXT);
+            time(best, || model.full_pass(&prompt[..width], cache, &mut Silent))?;
+        }
+        time(&mut read, || Ok(sum(&buffer, model.threads())))?;
+        if repeat < 10 {
+            let stock_model = model.stock()?;
+            cache.truncate(CONTEXT);
+            time(&mut stock, || stock_model.full_pass(&prompt[..1], cache, &mut Silent))?;
+        }
+    }
+    Ok((best, stock, size_of_val(&buffer[..]) as f64 / read))
 }
 
 /// Reads a buffer with `threads` threads.

@@ -1,7 +1,7 @@
 //! The operations of a pass on tensors. What differs between devices hides behind them.
 //!
-//! On the CPU they are the kernels, as custom ops ([`crate::fused`]); elsewhere they are composed of
-//! candle's own operations ([`crate::composed`]), which need no code for the device.
+//! On the CPU they are the kernels, as custom ops (`fused`); elsewhere they are composed of
+//! candle's own operations (`composed`), which need no code for the device.
 
 use crate::composed;
 use crate::fused::{self, Half, PairedSwiGlu, RmsNorm, numbers};

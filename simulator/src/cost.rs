@@ -7,9 +7,12 @@
 //! operations over the multiply-add rate). Which law a machine follows is decided on left-out
 //! cells (see [`mod@crate::fit`]).
 
-use crate::error::{Error, Result, non_negative};
+mod table;
+
+pub use table::{CostCell, CostTable};
+
+use crate::error::{Result, non_negative};
 use s3d_data::Drafting;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// `fixed + per_token * width + per_cached_token * context`, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -41,95 +44,6 @@ impl Affine {
     pub fn seconds(&self, width: usize, context: usize) -> f64 {
         self.fixed + self.per_token * width as f64 + self.per_cached_token * context as f64
     }
-}
-
-/// One measured cell: a row of a cost table.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CostCell {
-    /// Tokens fed to the pass.
-    pub width: usize,
-    /// Tokens committed.
-    pub context: usize,
-    /// Its time.
-    pub seconds: f64,
-}
-
-/// Measured times over a full grid of widths and contexts; bilinear between them, the outermost
-/// cell's plane continued (never below 0) outside them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CostTable {
-    widths: Vec<usize>,
-    contexts: Vec<usize>,
-    /// `seconds[width][context]`
-    seconds: Vec<Vec<f64>>,
-}
-
-impl CostTable {
-    /// The table of `cells`, in any order.
-    ///
-    /// # Errors
-    /// No cells, a negative or non-finite time, a cell given twice, a grid with holes.
-    pub fn new(cells: &[CostCell]) -> Result<Self> {
-        let mut known = BTreeMap::new();
-        for cell in cells {
-            let at = format!("width {} at context {}", cell.width, cell.context);
-            non_negative(&format!("seconds of {at}"), cell.seconds)?;
-            if known.insert((cell.width, cell.context), cell.seconds).is_some() {
-                return Err(Error::domain("cost table", "every cell once", format!("{at} twice")));
-            }
-        }
-        if known.is_empty() {
-            return Err(Error::missing("cost table rows", "give width,context,seconds rows"));
-        }
-        let widths: Vec<usize> = distinct(known.keys().map(|key| key.0));
-        let contexts: Vec<usize> = distinct(known.keys().map(|key| key.1));
-        let row = |&width: &usize| contexts.iter().map(|&c| lookup(&known, width, c)).collect();
-        let seconds = widths.iter().map(row).collect::<Result<_>>()?;
-        Ok(Self { widths, contexts, seconds })
-    }
-
-    /// Seconds of a pass, bilinear.
-    pub fn seconds(&self, width: usize, context: usize) -> f64 {
-        let (i, x) = bracket(&self.widths, width);
-        let (j, y) = bracket(&self.contexts, context);
-        let next_i = (i + 1).min(self.widths.len() - 1);
-        let next_j = (j + 1).min(self.contexts.len() - 1);
-        let along = |row: &[f64]| row[j] + (row[next_j] - row[j]) * y;
-        let (low, high) = (along(&self.seconds[i]), along(&self.seconds[next_i]));
-        (low + (high - low) * x).max(0.0)
-    }
-
-    /// Whether `(width, context)` lies outside what was measured.
-    pub fn extrapolates(&self, width: usize, context: usize) -> bool {
-        let outside =
-            |axis: &[usize], at: usize| axis.first() > Some(&at) || axis.last() < Some(&at);
-        outside(&self.widths, width) || outside(&self.contexts, context)
-    }
-}
-
-fn distinct(values: impl Iterator<Item = usize>) -> Vec<usize> {
-    values.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn lookup(known: &BTreeMap<(usize, usize), f64>, width: usize, context: usize) -> Result<f64> {
-    known.get(&(width, context)).copied().ok_or_else(|| {
-        Error::missing(
-            format!("time for width {width} at context {context} in the cost table"),
-            "give every width at every context",
-        )
-    })
-}
-
-/// The interval of `axis` that holds `at` (the outermost one outside), and the place in it: 0 at
-/// its start, 1 at its end. An axis with one entry is constant.
-fn bracket(axis: &[usize], at: usize) -> (usize, f64) {
-    if axis.len() < 2 {
-        return (0, 0.0);
-    }
-    let index = axis.partition_point(|&entry| entry <= at).clamp(1, axis.len() - 1) - 1;
-    let (start, end) = (axis[index] as f64, axis[index + 1] as f64);
-    (index, (at as f64 - start) / (end - start))
 }
 
 /// A lower bound on the time of a pass from a machine's two rates (roofline).
@@ -344,32 +258,6 @@ impl CostModel {
 mod tests {
     use super::*;
 
-    fn cell(width: usize, context: usize, seconds: f64) -> CostCell {
-        CostCell { width, context, seconds }
-    }
-
-    #[test]
-    fn a_table_is_bilinear_and_flags_what_it_does_not_know() {
-        // source: algebra. The plane 1 + 2 w + 0.5 n is its own bilinear interpolation.
-        let plane = |w: usize, n: usize| 1.0 + 2.0 * w as f64 + 0.5 * n as f64;
-        let cells: Vec<CostCell> = [1, 4, 8]
-            .into_iter()
-            .flat_map(|w| [0, 64, 256].map(|n| cell(w, n, plane(w, n))))
-            .collect();
-        let table = CostTable::new(&cells).unwrap();
-        for (width, context) in [(1, 0), (2, 10), (5, 200), (8, 256), (12, 1000)] {
-            assert!((table.seconds(width, context) - plane(width, context)).abs() < 1e-12);
-        }
-        assert!(!table.extrapolates(8, 256) && table.extrapolates(9, 256));
-        assert!(table.extrapolates(1, 257));
-    }
-
-    #[test]
-    fn a_single_cell_is_constant() {
-        let table = CostTable::new(&[cell(1, 64, 0.25)]).unwrap();
-        assert_eq!(table.seconds(7, 0), 0.25);
-    }
-
     #[test]
     fn two_regimes_and_the_roofline_take_the_slower() {
         let plane = |a, b| Affine::new(a, b, 0.0).unwrap();
@@ -385,10 +273,5 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(Affine::new(f64::NAN, 0.0, 0.0).is_err());
         assert!(Affine::new(1.0, -0.1, 0.0).is_err());
-        assert!(CostTable::new(&[]).is_err());
-        assert!(CostTable::new(&[cell(1, 1, 1.0), cell(1, 1, 2.0)]).is_err());
-        assert!(CostTable::new(&[cell(1, 1, -1.0)]).is_err());
-        let holes = CostTable::new(&[cell(1, 1, 1.0), cell(2, 2, 1.0)]).unwrap_err().to_string();
-        assert!(holes.contains("width 1 at context 2"), "{holes}");
     }
 }

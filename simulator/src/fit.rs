@@ -5,6 +5,7 @@
 
 pub mod curves;
 pub mod laws;
+mod likelihood;
 pub mod minimize;
 pub mod points;
 
@@ -43,7 +44,7 @@ impl Default for FitOptions {
 /// A trace that contradicts itself, a time that is not above 0, a machine the run does not have.
 pub fn fit(run: &Run, options: &FitOptions) -> Result<Fit> {
     check_machine(run, options.machine)?;
-    let table = TraceTable::new(&run.observations.traces)?;
+    let table = TraceTable::of(run)?;
     let predictors = options.predictors.unwrap_or(run.header.gamma_max).max(1);
     let ways = points::count_ways(&table, predictors);
     let resamples = Resamples::new(table.prompts.len(), options.draws, options.seed);

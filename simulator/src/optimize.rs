@@ -6,6 +6,7 @@
 //! helps to choose among them and only the second half is reported.
 
 pub mod costs;
+pub mod early_stop;
 pub mod measured;
 pub mod predict;
 pub mod runs;
@@ -43,6 +44,9 @@ pub struct Request {
     pub seed: u64,
     /// Bootstrap draws.
     pub draws: usize,
+    /// Whether plans that were run end to end are predicted as if they had not been, to say how wrong
+    /// predictions are; of no use to who only asks for the choice.
+    pub with_errors: bool,
 }
 
 impl Request {
@@ -55,6 +59,7 @@ impl Request {
             machine: 0,
             seed: header.seed,
             draws: 1000,
+            with_errors: true,
         }
     }
 
@@ -143,7 +148,7 @@ pub(crate) struct Evaluated<'a> {
 
 impl<'a> Evaluated<'a> {
     pub(crate) fn new(run: &'a Run, request: &Request) -> Result<Self> {
-        let table = TraceTable::new(&run.observations.traces)?;
+        let table = TraceTable::of(run)?;
         if table.ways.is_empty() {
             let advice = "measure acceptance first: s3d measure acceptance";
             return Err(Error::missing("acceptance traces in the run", advice));

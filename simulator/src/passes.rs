@@ -5,11 +5,15 @@
 //! layers kept and the width ([`draft_law`]), with the error that this law shows on windows that
 //! were left out.
 
+mod context_slope;
 pub mod draft_law;
+
+pub use context_slope::ContextSlope;
 
 use crate::error::{Error, Result};
 use crate::observed::Way;
-use crate::statistics::{median, non_negative_least_squares, robust_mean};
+use crate::statistics::{median, robust_mean};
+use context_slope::context_slope;
 use draft_law::DraftLaw;
 use s3d_data::{Component, Drafting, LatencySample, Plan, Run, ThroughputSample};
 use std::collections::BTreeMap;
@@ -23,21 +27,6 @@ pub struct Cell {
     pub error: f64,
     /// Whether it was timed; else it comes from a law.
     pub timed: bool,
-}
-
-/// How pass times grow with the context: seconds per token of it, at width `w`
-/// `per_cached + per_cached_wide * w`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct ContextSlope {
-    per_cached: f64,
-    per_cached_wide: f64,
-}
-
-impl ContextSlope {
-    /// Seconds per token of context for a pass of `width` through all layers.
-    pub fn at(&self, width: usize) -> f64 {
-        self.per_cached + self.per_cached_wide * width as f64
-    }
 }
 
 /// All pass times of a run at one context.
@@ -139,9 +128,10 @@ impl PassTimes {
     pub fn draft(&self, way: &Way, predictors: usize) -> Result<Cell> {
         let (drafting, _) = way;
         let width = if *drafting == Drafting::Simultaneous { predictors } else { 1 };
-        let one = match self.timed(way, width) {
-            Some(cell) => cell,
-            None => self.law.predict(way, width)?,
+        let one = match (self.timed(way, width), self.law.predict(way, width)) {
+            (Some(timed), Ok(law)) => weighted(timed, law),
+            (Some(timed), Err(_)) => timed,
+            (None, law) => law?,
         };
         Ok(match drafting {
             Drafting::Simultaneous => one,
@@ -169,6 +159,14 @@ impl PassTimes {
     }
 }
 
+/// A timed pass and what the law says of it, weighted by their precision: a pass that was timed once
+/// or twice would else be believed too much, and the luckiest of many such passes chosen.
+fn weighted(timed: Cell, law: Cell) -> Cell {
+    let (t, l) = (timed.error.max(1e-9).powi(-2), law.error.max(1e-9).powi(-2));
+    let value = (t * timed.value + l * law.value) / (t + l);
+    Cell { value, error: (t + l).sqrt().recip(), timed: true }
+}
+
 /// Samples of the machine that time a pass, with what they time.
 fn keyed(latency: &[LatencySample], machine: usize) -> Result<Vec<(Key, &LatencySample)>> {
     let mut samples = Vec::with_capacity(latency.len());
@@ -190,55 +188,6 @@ fn kept_share(key: &Key, layers: usize) -> f64 {
         }
         _ => 1.0,
     }
-}
-
-/// Samples of one block that time the same thing at different contexts give slopes; the median over
-/// all pairs that lie far apart is robust against bursts (Theil, 1950; Sen, JASA 63, 1968), and a
-/// line through the medians of all widths says how the slope grows with the width.
-fn context_slope(samples: &[(Key, &LatencySample)], layers: usize) -> ContextSlope {
-    let mut groups: BTreeMap<(&Key, usize), Vec<&LatencySample>> = BTreeMap::new();
-    for (key, sample) in samples {
-        groups.entry((key, sample.block)).or_default().push(sample);
-    }
-    let mut slopes: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    for ((key, _), group) in &groups {
-        let share = kept_share(key, layers).max(1e-3);
-        let found = pair_slopes(group).into_iter().map(|slope| slope / share);
-        slopes.entry(group[0].width).or_default().extend(found);
-    }
-    let medians: Vec<(usize, f64, f64)> = slopes
-        .iter()
-        .filter_map(|(width, all)| Some((*width, median(all)?, all.len() as f64)))
-        .collect();
-    let targets: Vec<f64> = medians.iter().map(|m| m.1).collect();
-    let weights: Vec<f64> = medians.iter().map(|m| m.2).collect();
-    let line: Vec<_> = medians.iter().map(|m| vec![1.0, m.0 as f64]).collect();
-    match non_negative_least_squares(&line, &targets, &weights) {
-        Ok(found) => ContextSlope { per_cached: found[0], per_cached_wide: found[1] },
-        // One width only, or every pass at one context: then nothing grows that could be seen.
-        Err(_) => ContextSlope {
-            per_cached: targets.first().copied().unwrap_or(0.0).max(0.0),
-            per_cached_wide: 0.0,
-        },
-    }
-}
-
-/// Slopes of all pairs at least half as far apart as the farthest; of 24 samples at most.
-fn pair_slopes(group: &[&LatencySample]) -> Vec<f64> {
-    let stride = group.len().div_ceil(24);
-    let few: Vec<&&LatencySample> = group.iter().step_by(stride).collect();
-    let contexts = few.iter().map(|sample| sample.context);
-    let reach = contexts.clone().max().unwrap_or(0) - contexts.min().unwrap_or(0);
-    let mut slopes = Vec::new();
-    for (index, one) in few.iter().enumerate() {
-        for two in &few[index + 1..] {
-            let apart = two.context as f64 - one.context as f64;
-            if apart != 0.0 && 2 * apart.abs() as usize >= reach {
-                slopes.push((two.seconds - one.seconds) / apart);
-            }
-        }
-    }
-    slopes
 }
 
 /// Plain passes of width 1: median over blocks of the block's median, and its error.
@@ -288,14 +237,14 @@ fn relative_cells(samples: &[(Key, usize, f64)], plain: f64) -> BTreeMap<Key, Ce
 }
 
 /// The median over cells of their relative spread between blocks: few blocks of one cell say little
-/// about it, all cells together say enough. Half a percent where no cell has three blocks.
+/// about it, all cells together say enough. Two percent where no cell has two blocks.
 fn typical_spread<'a>(cells: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
     let spread = |blocks: &Vec<f64>| {
         let (value, error) = robust_mean(blocks)?;
         Some(error / 1.2533 * (blocks.len() as f64).sqrt() / value)
     };
-    let all: Vec<f64> = cells.filter(|blocks| blocks.len() >= 3).filter_map(spread).collect();
-    median(&all).unwrap_or(0.005)
+    let all: Vec<f64> = cells.filter(|blocks| blocks.len() >= 2).filter_map(spread).collect();
+    median(&all).unwrap_or(0.02)
 }
 
 type FullAndDraft = (BTreeMap<usize, Cell>, BTreeMap<(Way, usize), Cell>);

@@ -73,6 +73,17 @@ fn quantile_of_unsorted(values: &mut [f64], q: f64) -> Option<f64> {
     Some(*low + (high - *low) * place.fract())
 }
 
+/// The value at `x` of the broken line through sorted points, its outermost pieces continued; a
+/// single point only at itself.
+pub fn broken_line(points: &[(f64, f64)], x: f64) -> Option<f64> {
+    if points.len() < 2 {
+        return points.first().filter(|point| point.0 == x).map(|point| point.1);
+    }
+    let after = points.partition_point(|point| point.0 <= x).clamp(1, points.len() - 1);
+    let (left, right) = (points[after - 1], points[after]);
+    Some(left.1 + (right.1 - left.1) * (x - left.0) / (right.0 - left.0))
+}
+
 /// Bootstrap draws of clusters: how often each of `clusters` occurs in each draw.
 #[derive(Debug, Clone)]
 pub struct Resamples {

@@ -104,7 +104,7 @@ pub fn components(run: &Run, machine: usize) -> Vec<ComponentSeconds> {
 /// # Errors
 /// A trace that contradicts itself.
 pub fn accepted_shares(run: &Run, plan: &DraftPlan, seed: u64) -> Result<Vec<Estimate>> {
-    let table = TraceTable::new(&run.observations.traces)?;
+    let table = TraceTable::of(run)?;
     let way: Way = (plan.drafting, plan.skip.clone());
     let Some(row) = table.ways.get(&way) else { return Ok(Vec::new()) };
     let gamma = plan.predictors.get();

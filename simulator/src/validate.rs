@@ -68,7 +68,7 @@ pub fn bookkeeping(run: &Run, request: &Request) -> Result<Option<Errors>> {
 }
 
 fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>> {
-    let table = TraceTable::new(&run.observations.traces)?;
+    let table = TraceTable::of(run)?;
     let blocks = Blocks::new(run, request.machine, request.seed);
     let jobs = jobs(run, request.machine, &table);
     if jobs.is_empty() {
@@ -244,7 +244,7 @@ pub struct ReplayCheck {
 /// # Errors
 /// A trace that contradicts itself.
 pub fn replayed_iterations(run: &Run) -> Result<ReplayCheck> {
-    let table = TraceTable::new(&run.observations.traces)?;
+    let table = TraceTable::of(run)?;
     let place: BTreeMap<&str, usize> =
         table.prompts.iter().enumerate().map(|(place, prompt)| (*prompt, place)).collect();
     let mut check = ReplayCheck::default();

@@ -190,6 +190,14 @@ pub struct Attention<'a> {
     pub blocks: &'a [Block],
 }
 
+impl Attention<'_> {
+    /// Multiply-adds, about.
+    fn work(&self) -> usize {
+        let seen = |block: &Block| block.rows * (block.position + block.rows);
+        2 * self.shape.out_width() * self.blocks.iter().map(seen).sum::<usize>()
+    }
+}
+
 /// Buffers of one task.
 #[derive(Debug, Default)]
 struct Scratch {
@@ -217,7 +225,7 @@ pub fn attend(kernels: &Kernels, attention: &Attention<'_>, out: &mut [f32]) {
         assert!((block.row + block.rows) * shape.out_width() <= out.len(), "outputs");
     }
     let shared = Shared(out.as_mut_ptr());
-    kernels.run(attention.blocks.len() * shape.kv_heads, &|task| {
+    kernels.run(attention.blocks.len() * shape.kv_heads, attention.work(), &|task| {
         let (block, kv) = (attention.blocks[task / shape.kv_heads], task % shape.kv_heads);
         SCRATCH.with_borrow_mut(|scratch| {
             let head = HeadTask { kernels, attention, block, kv };

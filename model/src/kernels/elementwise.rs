@@ -1,7 +1,7 @@
 //! Norm, rotation, activation, softmax and arg max over slices, one row at a time.
 //!
 //! Plain Rust without fused multiply-add and without library functions, so the same bits come out
-//! whatever instructions the compiler picks; [`versions`] compiles each body once per instruction set.
+//! whatever instructions the compiler picks; `versions` compiles each body once per instruction set.
 
 use super::panels::LANES;
 use super::tile::Isa;

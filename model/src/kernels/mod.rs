@@ -18,6 +18,9 @@ pub use tile::Isa;
 
 use pool::Pool;
 
+/// Multiply-adds below which one thread is done before a second has joined: 1 to 2 microseconds.
+const WORTH_SHARING: usize = 1 << 16;
+
 /// The threads and the instruction set that kernels run on.
 #[derive(Debug)]
 pub struct Kernels {
@@ -41,9 +44,14 @@ impl Kernels {
         self.pool.threads()
     }
 
-    /// Executes the tasks `0..tasks` on all threads.
-    pub fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
-        self.pool.run(tasks, run);
+    /// Executes the tasks `0..tasks`, which together take about `work` multiply-adds: on all threads
+    /// if that is worth the meeting of threads, else on this one.
+    pub fn run(&self, tasks: usize, work: usize, run: &(dyn Fn(usize) + Sync)) {
+        if work < WORTH_SHARING {
+            (0..tasks).for_each(run);
+        } else {
+            self.pool.run(tasks, run);
+        }
     }
 }
 

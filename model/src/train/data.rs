@@ -37,7 +37,7 @@ impl Data {
         // Far enough apart that samples share no document; not a multiple of 3, so that all workloads
         // take turns in coming first.
         let stride = (self.context / 128 + 1) as u64;
-        let stride = if stride % 3 == 0 { stride + 1 } else { stride };
+        let stride = if stride.is_multiple_of(3) { stride + 1 } else { stride };
         let mut tokens = Vec::with_capacity(2 * wanted);
         let mut next = index * stride;
         while tokens.len() < wanted {

@@ -220,7 +220,7 @@ mod tests {
         let (mut a, mut b) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0]);
         softmax(&mut a, &mut b);
         let wanted =
-            [0.004_269_78, 0.011_606_46, 0.031_549_63, 0.085_760_79, 0.233_122_01, 0.633_691_32];
+            [0.004_269_78, 0.011_606_46, 0.031_549_63, 0.085_760_79, 0.233_122, 0.633_691_3];
         for (found, wanted) in a.iter().chain(&b).zip(wanted) {
             assert!((found - wanted).abs() < 1e-7, "{found} {wanted}");
         }

@@ -252,3 +252,35 @@ fn tokenizer_is_lossless_and_repeatable() {
     let text = crate::corpus::document(1, crate::corpus::Split::HeldOut, 0).text;
     assert_eq!(tokenizer.encode(&text).unwrap(), again.encode(&text).unwrap());
 }
+
+/// The inference engine is another implementation of the same network: loaded from what the trainer
+/// saved, it gives the same logits, the same greedy text and the same accepted drafts.
+#[test]
+fn the_engine_agrees() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = tiny_run(2);
+    (0..8).for_each(|_| drop(trainer.step().unwrap()));
+    trainer.weights.iter_mut().for_each(|w| *w = half::f16::from_f32(*w * 1.5).to_f32());
+    trainer.save(dir.path()).unwrap();
+    let model = crate::Model::load(dir.path(), &crate::LoadOptions::default()).unwrap();
+    let (network, weights) = (&trainer.network, &trainer.weights);
+    let (prompt, mut tape) = ([7, 80, 90, 11], Tape::default());
+    let text = network.continue_text(weights, &prompt, 36, u32::MAX, &mut tape);
+    let mut cache = model.new_cache(64).unwrap();
+    let logits = model.full_pass(&text, &mut cache, &mut crate::Silent).unwrap();
+    let sample = Sample { tokens: text.clone(), anchors: Vec::new(), skip: 0..0 };
+    network.forward(weights, &sample, &mut tape);
+    let theirs = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let furthest = theirs.iter().zip(&tape.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(furthest < 1e-4, "logits differ by {furthest}");
+    for (start, end) in [(0, 0), (1, 2), (1, 3), (0, 2)] {
+        let ours = network.accepted(weights, &text, 4, start..end, &mut tape);
+        let skip = s3d_data::Skip::Window(s3d_data::SkipWindow::new(start, end).unwrap());
+        let drafting = s3d_data::Drafting::Simultaneous;
+        let (prompt, output) = text.split_at(4);
+        let traces =
+            crate::trace_text(&model, prompt, output, drafting, &[skip], 4, false).unwrap();
+        let theirs: Vec<usize> = traces[0].accepted.iter().map(|a| *a as usize).collect();
+        assert_eq!(ours, theirs[..ours.len()], "{start}..{end}");
+    }
+}

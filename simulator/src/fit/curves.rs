@@ -7,7 +7,7 @@
 
 use crate::acceptance::{AcceptanceCurve, Family};
 use crate::error::Result;
-use crate::fit::minimize::minimize;
+use crate::fit::likelihood::{Cell, Fitted, parameters};
 use crate::fit::points::WayCounts;
 use crate::statistics::{Resamples, interval};
 use rayon::prelude::*;
@@ -25,9 +25,6 @@ pub struct CurveData {
     /// `counts[skip ratio][prompt]` = (accepted, attempted).
     pub counts: Vec<Vec<(f64, f64)>>,
 }
-
-/// Totals of one skip count: ratio, accepted, attempted.
-type Cell = (SkipRatio, f64, f64);
 
 /// The data of one predictor from ways of whole layers: symmetric windows where there are three or
 /// more, else all windows; ways with equal skip counts are added up.
@@ -122,119 +119,6 @@ impl CurveData {
         let sums = self.counts.iter().map(sum);
         self.ratios.iter().zip(sums).map(|(&ratio, (k, n))| (ratio, k, n)).collect()
     }
-}
-
-/// A family at its maximum likelihood.
-#[derive(Debug, Clone)]
-struct Fitted {
-    family: Family,
-    /// Free numbers: shape (logarithms where positive) and the logit of the ceiling.
-    free: Vec<f64>,
-    curve: AcceptanceCurve,
-    likelihood: f64,
-    /// Number of free numbers.
-    freedom: usize,
-}
-
-impl Fitted {
-    /// Fits `family` to `cells`, from `start` or from two starts of its own.
-    fn new(family: Family, cells: &[Cell], start: Option<&[f64]>) -> Result<Self> {
-        if family == Family::Isotonic {
-            return Self::isotonic(cells);
-        }
-        let starts = match start {
-            Some(start) => vec![start.to_vec()],
-            None => starts(family, cells),
-        };
-        let step = if start.is_some() { 0.2 } else { 0.7 };
-        let objective = |free: &[f64]| match curve(family, free) {
-            Ok(curve) => -log_likelihood(&curve, cells),
-            Err(_) => f64::MAX,
-        };
-        let mut best: Option<(Vec<f64>, f64)> = None;
-        for start in &starts {
-            let found = minimize(family.name(), start, step, objective)?;
-            if best.as_ref().is_none_or(|best| found.1 < best.1) {
-                best = Some(found);
-            }
-        }
-        let (free, cost) = best.unwrap_or((starts.concat(), f64::MAX));
-        let curve = curve(family, &free)?;
-        Ok(Self { family, freedom: free.len(), free, curve, likelihood: -cost })
-    }
-
-    fn isotonic(cells: &[Cell]) -> Result<Self> {
-        let points = falling(cells);
-        let curve = AcceptanceCurve::isotonic(points.clone())?;
-        let mut levels: Vec<f64> = points.iter().map(|point| point.1).collect();
-        levels.dedup();
-        let likelihood = log_likelihood(&curve, cells);
-        let freedom = levels.len();
-        Ok(Self { family: Family::Isotonic, free: Vec::new(), curve, likelihood, freedom })
-    }
-}
-
-/// Two far-apart starts, so that a local optimum is not taken for the best.
-fn starts(family: Family, cells: &[Cell]) -> Vec<Vec<f64>> {
-    let top = cells.iter().filter(|c| c.2 > 0.0).map(|c| c.1 / c.2).fold(0.0, f64::max);
-    let ceiling = logit(top.clamp(0.05, 0.995));
-    let shapes: [Vec<f64>; 2] = match family {
-        Family::Logistic => [vec![0.8, 2.0], vec![0.5, 0.5]],
-        Family::Decay => [vec![1.5], vec![-0.5]],
-        _ => [vec![1.2], vec![-0.3]],
-    };
-    shapes.map(|shape| [shape, vec![ceiling]].concat()).into()
-}
-
-fn logit(p: f64) -> f64 {
-    (p / (1.0 - p)).ln()
-}
-
-/// The curve of free numbers.
-fn curve(family: Family, free: &[f64]) -> Result<AcceptanceCurve> {
-    let bounded = |x: f64| x.clamp(-12.0, 12.0).exp();
-    let (shape, ceiling) = free.split_at(free.len() - 1);
-    let ceiling = (1.0 + (-ceiling[0]).exp()).recip().max(1e-9);
-    match family {
-        Family::Logistic => AcceptanceCurve::new(family, &[shape[0], bounded(shape[1])], ceiling),
-        _ => AcceptanceCurve::new(family, &[bounded(shape[0])], ceiling),
-    }
-}
-
-/// Values of the family's parameters and of the ceiling, in their own units.
-fn parameters(family: Family, free: &[f64]) -> Vec<(&'static str, f64)> {
-    let bounded = |x: f64| x.clamp(-12.0, 12.0).exp();
-    let shape = match family {
-        Family::Isotonic => return Vec::new(),
-        Family::Logistic => vec![free[0], bounded(free[1])],
-        _ => vec![bounded(free[0])],
-    };
-    let ceiling = free.last().map(|x| ("ceiling", (1.0 + (-x).exp()).recip()));
-    family.parameters().iter().copied().zip(shape).chain(ceiling).collect()
-}
-
-fn log_likelihood(curve: &AcceptanceCurve, cells: &[Cell]) -> f64 {
-    let term = |&(ratio, k, n): &Cell| {
-        let alpha = curve.rate(ratio).get().clamp(1e-12, 1.0 - 1e-12);
-        k * alpha.ln() + (n - k) * (-alpha).ln_1p()
-    };
-    cells.iter().map(term).sum()
-}
-
-/// The falling sequence nearest to the rates: pool adjacent violators (Ayer et al., Annals of
-/// Mathematical Statistics 26, 1955). Cells without attempts are left out.
-fn falling(cells: &[Cell]) -> Vec<(f64, f64)> {
-    let mut pools: Vec<(f64, f64, Vec<f64>)> = Vec::new();
-    for &(ratio, k, n) in cells.iter().filter(|cell| cell.2 > 0.0) {
-        let mut pool = (k, n, vec![ratio.get()]);
-        while let Some(last) = pools.pop_if(|last| last.0 * pool.1 < pool.0 * last.1) {
-            let ratios = [last.2, pool.2].concat();
-            pool = (last.0 + pool.0, last.1 + pool.1, ratios);
-        }
-        pools.push(pool);
-    }
-    let spread = |(k, n, ratios): (f64, f64, Vec<f64>)| ratios.into_iter().map(move |r| (r, k / n));
-    pools.into_iter().flat_map(spread).collect()
 }
 
 /// Pearson's chi-squared over prompts and skip counts, per degree of freedom: 1 for independent
@@ -361,18 +245,5 @@ mod tests {
             }
             assert!(best.held_out_rmse.unwrap() < 1e-3 && best.dispersion < 1e-6);
         }
-    }
-
-    #[test]
-    fn pools_what_rises() {
-        // source: by hand: 0.5 of 10 and 0.7 of 10 pool to 0.6
-        let at = |beta| SkipRatio::new(beta).unwrap();
-        let cells = [
-            (at(0.0), 9.0, 10.0),
-            (at(0.2), 5.0, 10.0),
-            (at(0.4), 7.0, 10.0),
-            (at(0.6), 1.0, 10.0),
-        ];
-        assert_eq!(falling(&cells), [(0.0, 0.9), (0.2, 0.6), (0.4, 0.6), (0.6, 0.1)]);
     }
 }

@@ -4,7 +4,9 @@ use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
 use crate::fit::minimize::minimize;
 use crate::passes::PassTimes;
-use crate::statistics::{Normals, interval, median, non_negative_least_squares, robust_mean};
+use crate::statistics::{
+    Normals, broken_line, interval, median, non_negative_least_squares, robust_mean,
+};
 use s3d_data::{Component, LatencySample, LawFit, Parameter, Run};
 use std::collections::BTreeMap;
 
@@ -155,27 +157,22 @@ fn at(law: &PassLaw, cell: &TimedCell) -> f64 {
     law.seconds(cell.width as usize, cell.context.round() as usize)
 }
 
-/// The table has no parameters: a left-out cell lies between its neighbours in width (or context).
+/// The table has no parameters: a left-out cell lies on the line through its neighbours in width, or
+/// in context where there is only one width.
 fn table_law(cells: &[TimedCell]) -> Option<LawFit> {
     let step = |cell: &TimedCell| cell.context as usize / CONTEXT_STEP;
     let held_out = left_out(cells, |rest| {
         let rest = rest.to_vec();
         Some(move |own: &TimedCell| {
-            let row: Vec<_> = rest.iter().filter(|c| step(c) == step(own)).collect();
-            let column: Vec<_> = rest.iter().filter(|c| c.width == own.width).collect();
-            let by_width = between(&row, own.width, |c| c.width);
-            by_width.or_else(|| between(&column, own.context, |c| c.context))
+            let row = rest.iter().filter(|c| step(c) == step(own));
+            let column = rest.iter().filter(|c| c.width == own.width);
+            let row: Vec<(f64, f64)> = row.map(|c| (c.width, c.seconds)).collect();
+            let column: Vec<(f64, f64)> = column.map(|c| (c.context, c.seconds)).collect();
+            broken_line(&row, own.width).or_else(|| broken_line(&column, own.context))
         })
     });
     let draws = std::iter::empty::<[f64; 0]>();
     held_out.map(|error| law_fit("full_pass", "table", &[], &[], draws, Some(error)))
-}
-
-fn between(cells: &[&TimedCell], x: f64, axis: fn(&TimedCell) -> f64) -> Option<f64> {
-    let below = cells.iter().filter(|c| axis(c) < x).max_by(|a, b| axis(a).total_cmp(&axis(b)))?;
-    let above = cells.iter().filter(|c| axis(c) > x).min_by(|a, b| axis(a).total_cmp(&axis(b)))?;
-    let share = (x - axis(below)) / (axis(above) - axis(below));
-    Some(below.seconds + (above.seconds - below.seconds) * share)
 }
 
 const TWO_REGIME_NAMES: [&str; 4] =

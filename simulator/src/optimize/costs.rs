@@ -66,9 +66,17 @@ impl Costs {
     pub fn of(&self, way: &Way, predictors: usize) -> Result<PlanCost> {
         Ok(PlanCost {
             draft: self.mean(|times| times.draft(way, predictors))?,
-            verify: self.mean(|times| times.full(predictors + 1))?,
+            verify: self.full(predictors + 1)?,
             step: self.step(),
         })
+    }
+
+    /// The full pass over `width` tokens.
+    ///
+    /// # Errors
+    /// No full pass of any width above 1 was timed.
+    pub fn full(&self, width: usize) -> Result<Cell> {
+        self.mean(|times| times.full(width))
     }
 
     /// Bookkeeping per step, in plain passes.

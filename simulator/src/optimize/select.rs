@@ -44,6 +44,8 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
     let (speculate, reason) = verdict(choice.as_ref(), request);
     let header = &run.header;
+    let held_out = request.with_errors.then(|| validate::held_out(run, request)).transpose()?;
+    let prediction_error = held_out.flatten().map(|errors| errors.summary);
     let recommendation = Recommendation {
         schema_version: SCHEMA_VERSION,
         model: header.model.name.clone(),
@@ -58,7 +60,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         ties: listed,
         regret_bound: regret.as_ref().map(|r| r.estimate),
         regret_basis: regret.map(|r| r.basis.into()),
-        prediction_error: validate::held_out(run, request)?.map(|held_out| held_out.summary),
+        prediction_error,
         evaluated: all.predictions.len(),
         seconds_measuring: header.seconds_measuring,
     };

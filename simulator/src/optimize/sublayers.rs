@@ -7,13 +7,15 @@
 //! predictors the fastest is best. The damages are a surrogate: a judge that measures the acceptance
 //! of a proposed set has the last word ([`search`]).
 
-use crate::acceptance::AcceptanceRate;
+use crate::acceptance::{AcceptanceRate, conditional_rates};
 use crate::error::{Error, Result, non_negative};
 use crate::expected_tokens::expected_tokens;
-use crate::fit::points::WayCounts;
+use crate::fit::points::{WayCounts, count_ways};
+use crate::observed::{TraceTable, skipped_layers};
+use crate::optimize::Request;
 use crate::passes::PassTimes;
 use crate::statistics::{median, non_negative_least_squares};
-use s3d_data::{Component, Drafting, LayerSet, Run, SkipWindow};
+use s3d_data::{AcceptanceCounts, Component, Drafting, LayerSet, Run, SkipWindow};
 use serde::Serialize;
 
 /// One half of a decoder layer.
@@ -202,6 +204,51 @@ fn knapsack(parts: &[SubLayer]) -> Vec<Vec<usize>> {
         members
     };
     (0..levels).filter(|&level| least[level].is_finite()).map(members).collect()
+}
+
+/// The best free sets of a run, with the best window under the same damages beside them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FreeSets {
+    /// Sets, the fastest first.
+    pub sets: Vec<Proposal>,
+    /// The best window of whole layers, and its prediction by the same damages.
+    pub window: Option<(String, Proposal)>,
+}
+
+/// Searches the sub-layers of `run` for sets to skip; `judge` as in [`search`].
+///
+/// # Errors
+/// No timed passes, fewer than three traced windows, or what the judge refuses.
+pub fn free_sets(
+    run: &Run,
+    request: &Request,
+    drafting: Drafting,
+    most: usize,
+    judge: impl FnMut(&LayerSet) -> Result<Option<f64>>,
+) -> Result<FreeSets> {
+    let table = TraceTable::of(run)?;
+    let ways = count_ways(&table, request.gamma_max);
+    let passes = PassTimes::new(run, request.machine, request.context())?;
+    let parts = of_run(run, request.machine, &passes, &ways, drafting)?;
+    let gammas = 1..=request.gamma_max + 1;
+    let full: Vec<f64> =
+        gammas.map(|width| Ok(passes.full(width)?.value)).collect::<Result<_>>()?;
+    let rates = least_skipping(&ways, drafting);
+    let around = Surroundings { drafting, rates, full, step: passes.step.value };
+    let window = best_window(&parts, &around, run.header.model.shape.layers);
+    let sets = search(&parts, &around, most, judge)?;
+    Ok(FreeSets { sets, window: window.map(|(window, proposal)| (window.to_string(), proposal)) })
+}
+
+/// Conditional rates of the traced window that skips least.
+fn least_skipping(ways: &[WayCounts], drafting: Drafting) -> Vec<AcceptanceRate> {
+    let own = ways.iter().filter(|way| way.way.0 == drafting && way.way.1.window().is_some());
+    let least = own.min_by(|a, b| skipped_layers(&a.way.1).total_cmp(&skipped_layers(&b.way.1)));
+    let Some(least) = least else { return Vec::new() };
+    let predictors = least.prompts.first().map_or(0, |counts| counts.attempted.len());
+    let mut all = AcceptanceCounts::new(predictors);
+    least.prompts.iter().for_each(|counts| all.merge(counts));
+    conditional_rates(&all).into_iter().map_while(|rate| rate).collect()
 }
 
 /// Sub-layers of a run: shares from timed components (equal halves where there are none), damages

@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::observed::Way;
 use crate::passes::Cell;
-use crate::statistics::{median, non_negative_least_squares};
+use crate::statistics::{broken_line, median, non_negative_least_squares};
 use s3d_data::{Component, LatencySample, Skip};
 use std::collections::BTreeMap;
 
@@ -218,8 +218,8 @@ impl DraftLaw {
     fn interpolation(&self, kept: f64, width: usize) -> Option<f64> {
         let lines = self.fitted.lines.iter();
         let at: Vec<(f64, f64)> =
-            lines.filter_map(|(width, line)| Some((*width, along(line, kept)?))).collect();
-        along(&at, width as f64)
+            lines.filter_map(|(width, line)| Some((*width, broken_line(line, kept)?))).collect();
+        broken_line(&at, width as f64)
     }
 
     /// Timed sub-layers added up, in units of the timed full pass of the same width.
@@ -232,7 +232,7 @@ impl DraftLaw {
         let outside: f64 =
             [Component::Embed, Component::Head, Component::Rest].into_iter().filter_map(time).sum();
         let whole = outside + self.layers as f64 * layer;
-        Some(along(&self.fitted.full, width as f64)? * (outside + kept * layer) / whole)
+        Some(broken_line(&self.fitted.full, width as f64)? * (outside + kept * layer) / whole)
     }
 }
 
@@ -241,17 +241,6 @@ fn average(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let groups = points.chunk_by(|a, b| (a.0 - b.0).abs() < 1e-9);
     groups.map(|g| (g[0].0, g.iter().map(|p| p.1).sum::<f64>() / g.len() as f64)).collect()
-}
-
-/// The value at `x` of the broken line through sorted points, its outermost pieces continued; a
-/// single point only at itself.
-fn along(points: &[(f64, f64)], x: f64) -> Option<f64> {
-    if points.len() < 2 {
-        return points.first().filter(|point| point.0 == x).map(|point| point.1);
-    }
-    let after = points.partition_point(|point| point.0 <= x).clamp(1, points.len() - 1);
-    let (left, right) = (points[after - 1], points[after]);
-    Some(left.1 + (right.1 - left.1) * (x - left.0) / (right.0 - left.0))
 }
 
 /// For each component `[a, b]` of `a + b w`, over all layers and contexts.

@@ -27,7 +27,7 @@ pub struct WaterfallStep {
 /// # Errors
 /// No trace of the plan, or costs that are not known.
 pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<WaterfallStep>> {
-    let table = TraceTable::new(&run.observations.traces)?;
+    let table = TraceTable::of(run)?;
     let (way, gamma): (Way, usize) = ((plan.drafting, plan.skip.clone()), plan.predictors.get());
     let row = table.ways.get(&way).ok_or_else(|| {
         Error::missing(format!("trace of {}", plan.skip), "measure acceptance of this window")
