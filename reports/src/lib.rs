@@ -24,6 +24,7 @@ mod frame;
 pub mod input;
 mod legend;
 pub mod made;
+mod mark;
 mod marks;
 pub mod page;
 pub mod palette;

@@ -226,7 +226,8 @@ pub fn draw_labels(figure: &Figure, frame: &Frame, scene: &mut Scene) {
             }
         }
     }
-    for (at, point) in labelled {
+    // What was added last lies in front, and its words come first.
+    for (at, point) in labelled.into_iter().rev() {
         place_label(at, &point.text, &mut taken, frame, scene);
     }
 }

@@ -17,7 +17,7 @@ pub struct Verdict {
     pub headline: String,
     /// What else to know, one sentence each, most important first.
     pub details: Vec<String>,
-    /// The plan as a command to copy; null where there is no plan.
+    /// What to run, as a command to copy: the choice, or plain decoding where it does not pay.
     pub command: Option<String>,
 }
 
@@ -27,8 +27,11 @@ impl Verdict {
         Self {
             speculate: recommendation.speculate,
             headline: headline(recommendation),
-            details: details(recommendation),
-            command: recommendation.choice.as_ref().map(|choice| command(&choice.plan, header)),
+            details: random(header).into_iter().chain(details(recommendation)).collect(),
+            command: recommendation.choice.as_ref().map(|choice| {
+                let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
+                command(plan, header)
+            }),
         }
     }
 
@@ -103,10 +106,11 @@ fn headline(recommendation: &Recommendation) -> String {
         .clone()
         .unwrap_or_else(|| "no plan beats plain decoding with 95 % confidence".into());
     let reason = reason.trim_end_matches('.');
-    format!(
-        "Do not speculate here: {reason}. The best speculative plan, {}, reaches {gain}",
-        choice.plan
-    )
+    if reason.contains(&choice.plan.to_string()) {
+        return format!("Do not speculate here: {reason}");
+    }
+    let best = format!("The best speculative plan, {}, reaches {gain}", choice.plan);
+    format!("Do not speculate here: {reason}. {best}")
 }
 
 /// `1.83 times plain decoding [1.75, 1.91], measured`.
@@ -162,6 +166,13 @@ fn draft_in_words(draft: &DraftPlan) -> String {
     }
 }
 
+/// What a reader must know first when acceptance means nothing.
+fn random(header: &RunHeader) -> Option<String> {
+    let warning =
+        "The weights are random: times are real, but acceptance and speedup mean nothing.";
+    header.model.random_weights.then(|| warning.into())
+}
+
 fn details(recommendation: &Recommendation) -> Vec<String> {
     let choice = recommendation.choice.as_ref();
     let mut details = Vec::new();
@@ -211,9 +222,9 @@ fn regret(recommendation: &Recommendation) -> Option<String> {
         _ => "",
     };
     Some(format!(
-        "The best of {} plans is at most {} faster{how} (point estimate {}).",
-        recommendation.evaluated,
+        "The choice is at most {} slower than the best of {} plans{how} (point estimate {}).",
         Share(regret.high.max(0.0)),
+        recommendation.evaluated,
         Share(regret.value.max(0.0))
     ))
 }

@@ -39,10 +39,26 @@ fn a_verdict_against_speculation_says_why() {
         "Do not speculate here: a verify pass of 5 tokens costs 2.6 plain steps. The best \
          speculative plan, 1..10:6, reaches 0.97 times plain decoding [0.93, 1.01], measured"
     );
+    assert!(verdict.command.unwrap().starts_with("s3d generate --plan plain"));
+    input.recommendation.reason = Some("the best, 1..10:6, is predicted at 0.89".into());
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    assert_eq!(
+        verdict.headline, "Do not speculate here: the best, 1..10:6, is predicted at 0.89",
+        "the plan is not said twice"
+    );
+    input.recommendation.reason = Some("a verify pass of 5 tokens costs 2.6 plain steps.".into());
     input.recommendation.choice = None;
     let verdict = Verdict::new(&input.recommendation, &input.header);
     assert_eq!(verdict.command, None);
     assert!(verdict.headline.starts_with("Do not speculate here: a verify pass"));
+}
+
+#[test]
+fn random_weights_are_said_first() {
+    let mut input = fixture::input();
+    input.header.model.random_weights = true;
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    assert!(verdict.details[0].starts_with("The weights are random"), "{:?}", verdict.details);
 }
 
 fn result(plan: &str) -> PlanResult {
