@@ -104,8 +104,11 @@ fn full_pass_laws(
         fits.extend(roofline_law(cells, roofline, seed));
     }
     let best = fits.iter().filter_map(|fit| fit.held_out_error).fold(f64::INFINITY, f64::min);
-    // Laws stand in order of their freedom: the simplest within a fifth of the best is taken.
-    let near = |fit: &&mut LawFit| fit.held_out_error.is_some_and(|error| error <= 1.2 * best);
+    // Laws stand in order of their freedom: of those that the noise of the cells cannot tell from the
+    // best, the simplest is taken.
+    let noise: Vec<f64> = cells.iter().map(|cell| cell.error / cell.seconds).collect();
+    let bound = 1.2 * best + median(&noise).unwrap_or(0.0);
+    let near = |fit: &&mut LawFit| fit.held_out_error.is_some_and(|error| error <= bound);
     if let Some(winner) = fits.iter_mut().find(near) {
         winner.chosen = true;
     }
