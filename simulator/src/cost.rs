@@ -190,6 +190,12 @@ impl CostModel {
         }
     }
 
+    /// Whether any of its times comes from a table, beyond which it would extrapolate.
+    pub(crate) fn has_table(&self) -> bool {
+        let table = |law: &PassLaw| matches!(law, PassLaw::Table(_));
+        table(&self.full) || matches!(&self.draft, DraftCost::Law { law, .. } if table(law))
+    }
+
     /// Whether drafting `drafts` tokens and verifying them at `context` leaves the measured cells.
     pub fn extrapolates(
         &self,

@@ -153,7 +153,8 @@ pub fn replay(traces: &[Trace], costs: &CostModel, options: &ReplayOptions) -> R
     let texts: Result<Vec<_>> = traces.iter().map(|trace| one(trace, costs, options)).collect();
     let requests = texts?;
     let total = total(&requests, options.batch);
-    let extrapolated = traces.iter().any(|trace| extrapolates(trace, costs, options));
+    let extrapolated =
+        costs.has_table() && traces.iter().any(|trace| extrapolates(trace, costs, options));
     Ok(Replay { requests, total, extrapolated })
 }
 

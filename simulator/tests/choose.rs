@@ -53,7 +53,7 @@ fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
     if !plans.contains(leader) {
         plans.push(leader.clone());
     }
-    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..6);
+    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..6, false);
     let errors = held_out(&run, &request).unwrap().unwrap();
     assert_eq!(errors.summary.held_out, plans.len());
     assert!(errors.summary.median < 0.03, "{:?}", errors.summary);
@@ -67,6 +67,32 @@ fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
     assert!((sum - steps.last().unwrap().speedup).abs() < 1e-12);
     assert!(chosen.measured_speedup.is_some(), "a measured plan is among the ties: {chosen:?}");
     assert!(choice.prediction_error.is_some());
+}
+
+#[test]
+fn five_windows_in_turns_and_one_prompt_a_block_are_enough() {
+    let mut errors = Vec::new();
+    for seed in 11..17 {
+        let planted = Planted { blocks: 16, noise: 0.05, gamma_max: 8, ..planted(seed) };
+        let mut run = planted.run();
+        run.observations.latency = planted.latency_in_turns(&[16, 64, 256]);
+        let request = Request { contexts: vec![(CONTEXT, 1.0)], ..Request::of(&run.header) };
+        let plans: Vec<_> = planted.plans().into_iter().step_by(17).collect();
+        let traces = &run.observations.traces;
+        run.observations.throughput = planted.throughput(&plans, traces, 0..24, true);
+        errors.push(held_out(&run, &request).unwrap().unwrap());
+        run.observations.throughput.clear();
+        let chosen = choose(&run, &request).unwrap().recommendation.choice.unwrap();
+        let best = planted.plans().iter().map(|plan| truth(&planted, plan)).fold(0.0, f64::max);
+        let own = truth(&planted, chosen.plan.draft().unwrap());
+        assert!(own / best > 0.97, "{} has {own}, the best {best}", chosen.plan);
+    }
+    let all: Vec<_> = errors.iter().flat_map(|errors| &errors.plans).collect();
+    let inside = all.iter().filter(|plan| plan.predicted.covers(plan.measured.value)).count();
+    let all_errors: Vec<f64> = all.iter().map(|plan| plan.error).collect();
+    let median = s3d_simulator::statistics::median(&all_errors).unwrap();
+    assert!(median < 0.03, "median error {median} of {} plans", all.len());
+    assert!(inside as f64 >= 0.9 * all.len() as f64, "{inside} of {} inside", all.len());
 }
 
 #[test]
@@ -95,7 +121,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
     let planted = Planted { draftings: vec![Drafting::Simultaneous], ..planted(5) };
     let mut run = planted.run();
     let plans: Vec<_> = planted.plans().into_iter().step_by(11).collect();
-    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..5);
+    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..5, false);
     let request = Request { draws: 200, ..Request::of(&run.header) };
     let options = FitOptions { draws: 60, ..FitOptions::default() };
     let on = |threads| {

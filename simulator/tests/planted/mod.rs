@@ -166,13 +166,67 @@ impl Planted {
         rows
     }
 
-    /// End-to-end blocks of `plans` and plain decoding, one generation of every prompt each.
+    /// Passes as a busy schedule times them: every number of predictors at every context once a block,
+    /// five windows taking turns, a burst now and then.
+    pub fn latency_in_turns(&self, contexts: &[usize]) -> Vec<LatencySample> {
+        let mut noise = Normals::new(self.seed, 78);
+        let mut rows: Vec<LatencySample> = Vec::new();
+        let windows: Vec<SkipWindow> =
+            (1..=5).map(|i| self.windows[i * self.windows.len() / 6]).collect();
+        for block in 0..self.blocks {
+            let drift = 1.0 + 0.02 * block as f64;
+            let mut push = |component, plan: Plan, width, context, seconds: f64| {
+                let order = rows.len();
+                let burst = if order % 37 == 5 { 1.8 } else { 1.0 };
+                let seconds = seconds * drift * burst * (self.noise * noise.next().unwrap()).exp();
+                let (machine, layer, copy, plan) = (0, None, 0, Some(plan));
+                rows.push(LatencySample {
+                    machine,
+                    component,
+                    layer,
+                    plan,
+                    width,
+                    context,
+                    block,
+                    order,
+                    copy,
+                    seconds,
+                });
+            };
+            for (place, &context) in contexts.iter().enumerate() {
+                push(Component::FullPass, Plan::Plain, 1, context, self.full_seconds(1, context));
+                push(Component::FullPass, Plan::Plain, 1, context, self.full_seconds(1, context));
+                for gamma in 1..=self.gamma_max + 1 {
+                    let sequential = gamma > self.gamma_max;
+                    let (gamma, passes) = if sequential { (4, 4) } else { (gamma, 1) };
+                    let window = windows[(place * 9 + gamma + block / 2) % 5];
+                    let drafting = Drafting::ALL[usize::from(sequential)];
+                    let predictors = Predictors::new(gamma).unwrap();
+                    let plan = Plan::window(drafting, window, predictors);
+                    for pass in 0..passes {
+                        let (width, at) = (if sequential { 1 } else { gamma }, context + pass);
+                        let seconds = self.draft_pass_seconds(window, width, at);
+                        push(Component::DraftPass, plan.clone(), width, at, seconds);
+                    }
+                    let seconds = self.full_seconds(gamma + 1, context);
+                    push(Component::VerifyPass, plan, gamma + 1, context, seconds);
+                }
+            }
+        }
+        rows
+    }
+
+    /// End-to-end blocks of `plans` and plain decoding: of every prompt, or one prompt a block.
     pub fn throughput(
         &self,
         plans: &[DraftPlan],
         traces: &[Trace],
         blocks: std::ops::Range<usize>,
+        one_prompt: bool,
     ) -> Vec<ThroughputSample> {
+        let meant = |trace: &Trace, block: usize| {
+            !one_prompt || trace.id == format!("text-{}", block % self.prompts)
+        };
         let mut source = ChaCha8Rng::seed_from_u64(self.seed ^ 0xb10c);
         let mut rows = Vec::new();
         let mut noisy = |seconds: f64| seconds * (1.0 + 0.02 * source.random_range(-1.0..1.0));
@@ -200,14 +254,17 @@ impl Planted {
                             + STEP_SECONDS * drift * iterations as f64,
                     });
                 };
-            for trace in traces.iter().take(self.prompts) {
+            let first = traces.iter().take(self.prompts);
+            for trace in first.filter(|trace| meant(trace, block)) {
                 let steps = trace.tokens() - 1;
                 push(Plan::Plain, trace, steps, 0.0, steps as f64 * self.full_seconds(1, CONTEXT));
             }
             for plan in plans {
                 let (gamma, window) = (plan.predictors.get(), plan.skip.window().unwrap());
                 let own = traces.iter().filter(|trace| {
-                    trace.drafting == Some(plan.drafting) && trace.window() == Some(window)
+                    trace.drafting == Some(plan.drafting)
+                        && trace.window() == Some(window)
+                        && meant(trace, block)
                 });
                 for trace in own {
                     let iterations = walk(&trace.accepted, gamma).iterations as f64;
