@@ -207,7 +207,9 @@ fn plain_by_block(samples: &[(Key, usize, f64)]) -> BTreeMap<usize, f64> {
 
 /// Plain steps of end-to-end blocks, where no plain pass was timed by itself.
 fn plain_steps(throughput: &[ThroughputSample], machine: usize) -> Result<(f64, f64)> {
-    let plain = |s: &&ThroughputSample| s.machine == machine && s.plan == Plan::Plain;
+    // What confirms a choice must not change the prediction that led to it.
+    let plain =
+        |s: &&ThroughputSample| s.machine == machine && s.plan == Plan::Plain && !s.confirms();
     let steps = throughput.iter().filter(plain).filter(|s| s.iterations > 0);
     let seconds: Vec<f64> = steps.map(|s| s.verify_seconds / s.iterations as f64).collect();
     robust_mean(&seconds).filter(|plain| plain.0 > 0.0).ok_or_else(|| {

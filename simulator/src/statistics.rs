@@ -55,6 +55,12 @@ pub fn tail(clusters: usize) -> f64 {
     normal.cdf((n / (n - 1.0)).sqrt() * student.inverse_cdf(PLAIN))
 }
 
+/// The 97.5 % quantile of Student's t with `degrees` of freedom, at least 1.
+pub fn student(degrees: usize) -> f64 {
+    let law = StudentsT::new(0.0, 1.0, degrees.clamp(1, 1000) as f64);
+    law.map_or(f64::INFINITY, |law| law.inverse_cdf(0.975))
+}
+
 /// `value` with the percentile interval of bootstrap `draws` over `clusters` clusters. Draws that
 /// are not finite are left out; without any the interval has no width.
 pub fn interval(value: f64, mut draws: Vec<f64>, clusters: usize) -> Estimate {
@@ -230,6 +236,12 @@ mod tests {
         // source: scipy.stats: norm.cdf(sqrt(10 / 9) * t.ppf(0.025, 9)) = 0.008546...
         assert!((tail(10) - 0.008_55).abs() < 2e-5, "{}", tail(10));
         assert!((tail(999) - 0.025).abs() < 2e-4 && tail(100_000) == 0.025);
+    }
+
+    #[test]
+    fn student_has_its_tabulated_quantiles() {
+        // source: table of Student's t: 12.706 at 1, 2.776 at 4 degrees of freedom
+        assert!((student(1) - 12.706).abs() < 1e-3 && (student(4) - 2.776).abs() < 1e-3);
     }
 
     #[test]

@@ -53,7 +53,8 @@ fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
     if !plans.contains(leader) {
         plans.push(leader.clone());
     }
-    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..6, false);
+    run.observations.throughput =
+        planted.throughput(&plans, &run.observations.traces, 0..10, false);
     let errors = held_out(&run, &request).unwrap().unwrap();
     assert_eq!(errors.summary.held_out, plans.len());
     assert!(errors.summary.median < 0.03, "{:?}", errors.summary);

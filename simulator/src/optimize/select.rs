@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 /// Ties beyond this number are counted but not listed.
 const MOST_TIES: usize = 64;
 /// Blocks that a plan needs before half of them may help to choose.
-const ENOUGH_BLOCKS: usize = 4;
+const ENOUGH_BLOCKS: usize = 8;
 
 /// A chosen plan: its index, and the blocks left to report it.
 struct Chosen {
@@ -73,9 +73,21 @@ fn plan(all: &Evaluated, index: usize) -> Plan {
     Plan::Speculate(all.predictions[index].plan.clone())
 }
 
+/// The plan that was chosen before and confirmed since, unless another is better now; else the best.
+fn choose_index(all: &Evaluated) -> Option<Chosen> {
+    let best = best_index(all)?;
+    let confirmed =
+        |index: usize| !split_off_confirmation(all.blocks.with(&plan(all, index))).1.is_empty();
+    let stands = |&index: &usize| {
+        all.fits[index] && confirmed(index) && (index == best || may_be_as_good(all, index, best))
+    };
+    let index = (0..all.predictions.len()).find(stands).unwrap_or(best);
+    Some(Chosen { index, report: report_blocks(&all.blocks, &plan(all, index)) })
+}
+
 /// The best plan that fits: by prediction; among plans that were run end to end, if one of them may
 /// be the best, by prediction and the first half of their blocks together.
-fn choose_index(all: &Evaluated) -> Option<Chosen> {
+fn best_index(all: &Evaluated) -> Option<usize> {
     let fitting = || (0..all.predictions.len()).filter(|&index| all.fits[index]);
     let value = |index: usize| all.predictions[index].speedup.value;
     let predicted = fitting().max_by(|&a, &b| value(a).total_cmp(&value(b)))?;
@@ -84,12 +96,10 @@ fn choose_index(all: &Evaluated) -> Option<Chosen> {
         fitting().filter(|&index| blocks_of(index).len() >= ENOUGH_BLOCKS).collect();
     let contends = |&index: &usize| index == predicted || may_be_as_good(all, index, predicted);
     if !measured.iter().any(contends) {
-        let report = report_blocks(&all.blocks, &plan(all, predicted));
-        return Some(Chosen { index: predicted, report });
+        return Some(predicted);
     }
     let score = |index: usize| combined(&all.predictions[index], all, index);
-    let index = measured.into_iter().max_by(|&a, &b| score(a).total_cmp(&score(b)))?;
-    Some(Chosen { index, report: report_blocks(&all.blocks, &plan(all, index)) })
+    measured.into_iter().max_by(|&a, &b| score(a).total_cmp(&score(b)))
 }
 
 /// Blocks that lead to the choice, and those that were measured after it to confirm it.
@@ -97,14 +107,14 @@ fn split_off_confirmation(blocks: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     blocks.into_iter().partition(|block| *block < ThroughputSample::CONFIRMATION_FROM)
 }
 
-/// Blocks that choosing did not see: those that confirm the choice, else the second half, where there
-/// are enough; else all.
+/// Blocks that choosing did not see: those that confirm the choice, and of the others the second half
+/// (all of them where they are too few to help choosing).
 fn report_blocks(blocks: &Blocks, plan: &Plan) -> Vec<usize> {
-    let (all, confirming) = split_off_confirmation(blocks.with(plan));
-    if confirming.len() >= ENOUGH_BLOCKS {
-        return confirming;
+    let (mut all, confirming) = split_off_confirmation(blocks.with(plan));
+    if all.len() >= ENOUGH_BLOCKS {
+        all.drain(..all.len() / 2);
     }
-    if all.len() >= ENOUGH_BLOCKS { all[all.len() / 2..].to_vec() } else { all }
+    if confirming.len() >= ENOUGH_BLOCKS { confirming } else { [all, confirming].concat() }
 }
 
 /// Prediction and first-half measurement, weighted by their precision.
