@@ -5,6 +5,7 @@
 //! be told apart from it is listed. Where plans were run end to end, the first half of their blocks
 //! helps to choose among them and only the second half is reported.
 
+mod baseline;
 pub mod costs;
 pub mod early_stop;
 pub mod measured;

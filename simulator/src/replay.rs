@@ -5,10 +5,15 @@
 //! `min(accepted, drafts) + 1` until the text is complete; positions that it jumps over count for
 //! nothing, which is why averages over all positions over-predict.
 
+mod walk;
+
+pub use walk::{Walk, count, walk};
+
 use crate::cost::CostModel;
 use crate::error::{Error, Result};
-use s3d_data::{AcceptanceCounts, Drafting, Predictors, Skip, Trace};
+use s3d_data::{Drafting, Predictors, Skip, Trace};
 use serde::Serialize;
+use walk::visit;
 
 /// How many tokens an iteration drafts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,47 +43,6 @@ pub struct ReplayOptions {
     pub batch: usize,
     /// Whether both times hold the prompt pass.
     pub include_prompt: bool,
-}
-
-/// A walk at a fixed number of drafts, without times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Walk {
-    /// Iterations until the text is complete.
-    pub iterations: u64,
-    /// Sum over the iterations of the output tokens committed when they start.
-    pub positions: u64,
-}
-
-/// Walks a text with `drafts` tokens drafted per iteration.
-pub fn walk(accepted: &[u32], drafts: usize) -> Walk {
-    let used = &accepted[..accepted.len().saturating_sub(1)]; // the last entry is never used
-    let mut result = Walk::default();
-    let mut index = 0; // committed tokens - 1
-    while let Some(&count) = used.get(index) {
-        result.iterations += 1;
-        result.positions += index as u64 + 1;
-        index += (count as usize).min(drafts) + 1;
-    }
-    result
-}
-
-/// Attempted and accepted drafts at the positions that decoding visits at this many `drafts`.
-pub fn count(accepted: &[u32], drafts: usize) -> AcceptanceCounts {
-    let mut counts = AcceptanceCounts::new(drafts);
-    visit(accepted, |_, count| {
-        let count = (count as usize).min(drafts);
-        counts.record(count);
-        count
-    });
-    counts
-}
-
-/// Calls `step(committed, accepted)` at every visited position; it returns the drafts kept.
-fn visit(accepted: &[u32], mut step: impl FnMut(usize, u32) -> usize) {
-    let mut committed = 1;
-    while committed < accepted.len() {
-        committed += step(committed, accepted[committed - 1]) + 1;
-    }
 }
 
 /// One text, decoded both ways.

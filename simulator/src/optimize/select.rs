@@ -2,7 +2,7 @@
 //! speculate at all.
 
 use crate::error::Result;
-use crate::memory::WeightFormat;
+use crate::optimize::baseline::{baseline, plain_rate};
 use crate::optimize::measured::{Blocks, tokens_per_iteration};
 use crate::optimize::predict::Prediction;
 use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup};
@@ -10,8 +10,8 @@ use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
-    Baseline, Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip,
-    SkipRatio, ThroughputSample,
+    Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip, SkipRatio,
+    ThroughputSample,
 };
 use std::collections::BTreeMap;
 
@@ -209,35 +209,6 @@ fn product(a: Estimate, b: Estimate) -> Estimate {
         |end: fn(&Estimate) -> f64| (end(&a) / a.value - 1.0).hypot(end(&b) / b.value - 1.0);
     let value = a.value * b.value;
     Estimate::new(value, value * (1.0 - spread(|e| e.low)), value * (1.0 + spread(|e| e.high)))
-}
-
-/// Plain decoding: measured in blocks, else from the timed plain pass.
-fn plain_rate(all: &Evaluated) -> Option<Estimate> {
-    let measured = all.blocks.rate(&Plan::Plain, &all.blocks.holding(&Plan::Plain));
-    let (seconds, error) = all.costs.plain;
-    let value = (seconds * (1.0 + all.costs.step().value)).recip();
-    let half = 1.96 * error / seconds * value;
-    let timed = Estimate::new(value, value - half, value + half);
-    measured.or(Some(timed).filter(|_| value.is_finite()))
-}
-
-fn baseline(run: &Run, request: &Request, all: &Evaluated) -> Baseline {
-    let share = streamed_share(run, request.machine);
-    let stock = all.blocks.holding(&Plan::Stock);
-    Baseline {
-        tokens_per_s: plain_rate(all),
-        stock_tokens_per_s: all.blocks.rate(&Plan::Stock, &stock),
-        bandwidth_share: plain_rate(all).zip(share).map(|(rate, share)| rate.map(|r| r * share)),
-    }
-}
-
-/// Seconds that streaming the weights of one pass takes at the machine's measured bandwidth.
-fn streamed_share(run: &Run, machine: usize) -> Option<f64> {
-    let shape = &run.header.model.shape;
-    let format: WeightFormat = run.header.dtype.parse().ok()?;
-    let head = (shape.vocab * shape.hidden) as u64;
-    let bytes = format.bytes(shape.layers as u64 * shape.layer_parameters() + head);
-    Some(bytes / run.header.machines.get(machine)?.read_bytes_per_s?)
 }
 
 /// Whether to speculate, and why not.

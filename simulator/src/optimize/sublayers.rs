@@ -7,15 +7,19 @@
 //! predictors the fastest is best. The damages are a surrogate: a judge that measures the acceptance
 //! of a proposed set has the last word ([`search`]).
 
-use crate::acceptance::{AcceptanceRate, conditional_rates};
+mod estimate;
+
+pub use estimate::of_run;
+
+use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result, non_negative};
 use crate::expected_tokens::expected_tokens;
-use crate::fit::points::{WayCounts, count_ways};
-use crate::observed::{TraceTable, skipped_layers};
+use crate::fit::points::count_ways;
+use crate::observed::TraceTable;
 use crate::optimize::Request;
 use crate::passes::PassTimes;
-use crate::statistics::{median, non_negative_least_squares};
-use s3d_data::{AcceptanceCounts, Component, Drafting, LayerSet, Run, SkipWindow};
+use estimate::least_skipping;
+use s3d_data::{Drafting, LayerSet, Run, SkipWindow};
 use serde::Serialize;
 
 /// One half of a decoder layer.
@@ -238,96 +242,6 @@ pub fn free_sets(
     let window = best_window(&parts, &around, run.header.model.shape.layers);
     let sets = search(&parts, &around, most, judge)?;
     Ok(FreeSets { sets, window: window.map(|(window, proposal)| (window.to_string(), proposal)) })
-}
-
-/// Conditional rates of the traced window that skips least.
-fn least_skipping(ways: &[WayCounts], drafting: Drafting) -> Vec<AcceptanceRate> {
-    let own = ways.iter().filter(|way| way.way.0 == drafting && way.way.1.window().is_some());
-    let least = own.min_by(|a, b| skipped_layers(&a.way.1).total_cmp(&skipped_layers(&b.way.1)));
-    let Some(least) = least else { return Vec::new() };
-    let predictors = least.prompts.first().map_or(0, |counts| counts.attempted.len());
-    let mut all = AcceptanceCounts::new(predictors);
-    least.prompts.iter().for_each(|counts| all.merge(counts));
-    conditional_rates(&all).into_iter().map_while(|rate| rate).collect()
-}
-
-/// Sub-layers of a run: shares from timed components (equal halves where there are none), damages
-/// from the traced windows by least squares of `-log(alpha_1(window) / alpha_1(nothing))`.
-///
-/// # Errors
-/// Fewer than three traced windows of this drafting.
-pub fn of_run(
-    run: &Run,
-    machine: usize,
-    passes: &PassTimes,
-    ways: &[WayCounts],
-    drafting: Drafting,
-) -> Result<Vec<SubLayer>> {
-    let layers = run.header.model.shape.layers;
-    let damages = damages(ways, layers, drafting)?;
-    let attention = passes.law.attention_share();
-    let outside = outside_share(run, machine);
-    let part = |layer: usize, part: Part| {
-        let half = if part == Part::Attention { attention } else { 1.0 - attention };
-        let share = (1.0 - outside) * half / layers as f64;
-        SubLayer { layer, part, share, damage: damages[layer] * half }
-    };
-    let both = |layer| [part(layer, Part::Attention), part(layer, Part::Mlp)];
-    Ok((0..layers).flat_map(both).collect())
-}
-
-/// Share of a pass outside of its layers: embedding, head, rest; 2 % where components are unknown.
-fn outside_share(run: &Run, machine: usize) -> f64 {
-    let time = |wanted: &[Component]| -> f64 {
-        let of = |component: &Component| {
-            let own = run.observations.latency.iter().filter(|sample| {
-                sample.machine == machine && sample.width == 1 && sample.component == *component
-            });
-            median(&own.map(|sample| sample.seconds).collect::<Vec<f64>>()).unwrap_or(0.0)
-        };
-        wanted.iter().map(of).sum()
-    };
-    let outside = time(&[Component::Embed, Component::Head, Component::Rest]);
-    let layer = time(&[Component::Attention, Component::Mlp]);
-    let inside = run.header.model.shape.layers as f64 * layer;
-    if inside > 0.0 { (outside / (outside + inside)).clamp(1e-3, 0.9) } else { 0.02 }
-}
-
-fn damages(ways: &[WayCounts], layers: usize, drafting: Drafting) -> Result<Vec<f64>> {
-    let windows: Vec<(SkipWindow, f64, f64)> = ways
-        .iter()
-        .filter(|way| way.way.0 == drafting)
-        .filter_map(|way| {
-            let sum = way.prompts.iter().fold((0, 0), |sum, counts| {
-                (sum.0 + counts.accepted[0], sum.1 + counts.attempted[0])
-            });
-            let rate = (sum.0 as f64 / sum.1 as f64).max(1e-3);
-            (sum.1 > 0).then_some((way.way.1.window()?, rate, sum.1 as f64))
-        })
-        .collect();
-    let top = windows.iter().map(|w| w.1).fold(0.0, f64::max);
-    if windows.len() < 3 {
-        let what = format!("three traced windows with {drafting} drafting");
-        return Err(Error::missing(what, "measure acceptance of more windows"));
-    }
-    // Neighbouring layers are told apart only by windows that end between them: a small pull towards
-    // equal damage decides where nothing else does.
-    let pull = 0.05 * windows.iter().map(|w| w.2).sum::<f64>() / windows.len() as f64;
-    let mut rows: Vec<Vec<f64>> = Vec::new();
-    let (mut targets, mut weights) = (Vec::new(), Vec::new());
-    for (window, rate, attempts) in &windows {
-        rows.push((0..layers).map(|layer| f64::from(u8::from(window.contains(layer)))).collect());
-        targets.push((top / rate).ln());
-        weights.push(*attempts);
-    }
-    for layer in 1..layers {
-        let mut row = vec![0.0; layers];
-        (row[layer - 1], row[layer]) = (1.0, -1.0);
-        rows.push(row);
-        targets.push(0.0);
-        weights.push(pull);
-    }
-    non_negative_least_squares(&rows, &targets, &weights)
 }
 
 #[cfg(test)]
