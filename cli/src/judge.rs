@@ -15,7 +15,7 @@ pub struct SimulatorJudge;
 
 impl SimulatorJudge {
     fn choice(&self, run: &Run) -> Verdict<Choice> {
-        let request = Request { draws: DRAWS, ..Request::of(&run.header) };
+        let request = Request { draws: DRAWS, with_errors: false, ..Request::of(&run.header) };
         Ok(choose(run, &request)?)
     }
 }
@@ -39,14 +39,25 @@ impl Judge for SimulatorJudge {
     }
 }
 
-/// Half of the plans from the top of the ranking, the others evenly from the rest, so that the
-/// prediction is also checked where it did not look.
+/// Half of the plans from the top of the ranking, the best one of each window, since the plans of one
+/// window share their errors; the others evenly from the rest, so that the prediction is also checked
+/// where it did not look.
 fn leading_and_spread(ranked: &[&Plan], wanted: usize) -> Vec<Plan> {
-    let leading = wanted.div_ceil(2).min(ranked.len());
-    let (top, rest) = ranked.split_at(leading);
-    let spread = (wanted - leading).min(rest.len());
-    let evenly = (0..spread).map(|i| rest[rest.len() * (2 * i + 1) / (2 * spread)]);
-    top.iter().copied().chain(evenly).cloned().collect()
+    let mut windows = Vec::new();
+    let (mut top, mut rest) = (Vec::new(), Vec::new());
+    for &plan in ranked {
+        let window = plan.draft().map(|draft| (draft.drafting, &draft.skip));
+        if top.len() < wanted.div_ceil(2) && !windows.contains(&window) {
+            windows.push(window);
+            top.push(plan.clone());
+        } else {
+            rest.push(plan);
+        }
+    }
+    let spread = (wanted - top.len()).min(rest.len());
+    let evenly = (0..spread).map(|i| rest[rest.len() * (2 * i + 1) / (2 * spread)].clone());
+    top.extend(evenly);
+    top
 }
 
 #[cfg(test)]
@@ -55,12 +66,14 @@ mod tests {
 
     #[test]
     fn candidates_lead_and_spread() {
-        let plans: Vec<Plan> = (1..=20).map(|g| format!("3..9:{g}").parse().unwrap()).collect();
+        let text =
+            ["3..9:1", "3..9:2", "2..9:2", "3..9:3", "seq:3..9:2", "2..9:1", "2..9:3", "4..9:1"];
+        let plans: Vec<Plan> = text.iter().map(|plan| plan.parse().unwrap()).collect();
         let ranked: Vec<&Plan> = plans.iter().collect();
         let names: Vec<String> =
             leading_and_spread(&ranked, 5).iter().map(ToString::to_string).collect();
-        // source: 3 from the top, then the middles of the two halves of the 17 others
-        assert_eq!(names, ["3..9:1", "3..9:2", "3..9:3", "3..9:8", "3..9:16"]);
+        // source: the best plan of 3 ways, then the middles of the two halves of the 5 others
+        assert_eq!(names, ["3..9:1", "2..9:2", "seq:3..9:2", "3..9:3", "2..9:3"]);
         assert_eq!(leading_and_spread(&ranked[..2], 5).len(), 2);
         assert!(leading_and_spread(&[], 5).is_empty());
     }

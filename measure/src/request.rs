@@ -50,11 +50,11 @@ impl Stage {
     pub(crate) fn weight(self) -> f64 {
         match self {
             Self::Probe => 5.0,
-            Self::Acceptance => 34.0,
-            Self::Latency => 17.0,
+            Self::Acceptance => 30.0,
+            Self::Latency => 16.0,
             Self::Memory => 3.0,
-            Self::Throughput => 31.0,
-            Self::Confirmation => 10.0,
+            Self::Throughput => 26.0,
+            Self::Confirmation => 20.0,
         }
     }
 }

@@ -12,6 +12,9 @@ use std::collections::HashSet;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
 const WANTED_BLOCKS: usize = 8;
+/// Blocks that confirm the choice: one prompt each, and prompts differ a lot, so many short texts tell
+/// more than few long ones.
+const CONFIRMING_BLOCKS: usize = 24;
 /// The control: plain decoding.
 const CONTROL: usize = 0;
 /// Stock decoding is slow and only shown beside ours: in one of so many pairs of blocks.
@@ -148,7 +151,11 @@ impl Blocks {
             return Ok(bench.request.tokens);
         }
         let left = (bench.deadline.0 - clock.now().0).max(0.0);
-        let fitting = left / WANTED_BLOCKS as f64 / seconds_per_token.max(1e-9);
+        let wanted = match bench.stage {
+            Stage::Confirmation => CONFIRMING_BLOCKS,
+            _ => WANTED_BLOCKS,
+        };
+        let fitting = left / wanted as f64 / seconds_per_token.max(1e-9);
         let shortest = SHORTEST_TEXT.min(bench.request.tokens);
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }

@@ -5,10 +5,10 @@ use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{resolve, terminal};
 use anyhow::Context;
-use s3d_data::{Prompt, SkipWindow, store};
+use s3d_data::SkipWindow;
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::LoadOptions;
-use s3d_model::corpus::{self, prompts};
+use s3d_model::corpus::prompts;
 use s3d_model::train::{GreedyTrace, HeldOut, TrainConfig, Trainer, walk};
 use serde::Serialize;
 use std::path::Path;
@@ -49,8 +49,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     }
     bar.show(1.0, "judging on held-out text".into());
     trainer.save(&args.out)?;
-    let prompts = prompts(trainer.config().seed, SHIPPED_PROMPTS).into_iter().map(record);
-    store::save_jsonl(&args.out.join("prompts.jsonl"), &prompts.collect::<Vec<_>>())?;
+    trainer.save_prompts(&args.out, SHIPPED_PROMPTS)?;
     let summary = judge(&trainer, &clock)?;
     bar.clear();
     terminal::json(&summary)
@@ -83,11 +82,6 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
         wanted.steps
     );
     Ok(trainer)
-}
-
-/// A prompt as files hold it.
-fn record(prompt: corpus::Prompt) -> Prompt {
-    Prompt { id: prompt.id, task: Some(prompt.task), text: prompt.text }
 }
 
 /// What held-out text says of a trained model.
