@@ -38,6 +38,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// What if: expected tokens and speedup from numbers on the command line
     Simulate(SimulateArgs),
+    /// Measurements of other engines (pass times, traces, counts) into a run directory
+    Import(ImportArgs),
     /// Write page, figures and tables of a run directory
     Report(ReportArgs),
     /// The published tables beside what the model says
@@ -289,12 +291,45 @@ pub struct SimulateArgs {
     pub output: OutputArgs,
 }
 
+/// `s3d import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL of traces, CSV of counts,
+    /// or the tables of a run directory
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Folder of the run directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Layers of the model
+    #[arg(long, value_name = "N")]
+    pub layers: usize,
+    /// The model's name
+    #[arg(long, value_name = "NAME", default_value = "imported")]
+    pub model: String,
+    /// The machine or card
+    #[arg(long, value_name = "NAME", default_value = "unknown machine")]
+    pub machine: String,
+    /// Precision of the weights
+    #[arg(long, default_value = "f16")]
+    pub dtype: String,
+    /// Largest number of predictors looked at
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub gamma_max: usize,
+    /// Context that the choice is made for, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+}
+
 /// `s3d report`
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Run directories; several are compared
     #[arg(required = true)]
     pub dirs: Vec<PathBuf>,
+    /// Folder for the comparison of several
+    #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
+    pub out: PathBuf,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

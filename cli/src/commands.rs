@@ -4,6 +4,7 @@ mod doctor;
 mod export;
 mod fit;
 mod generate;
+mod import;
 mod inspect;
 mod measure;
 mod memory_child;
@@ -36,6 +37,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Fit(args) => fit::fit(&args),
         Command::Optimize(args) => optimize::optimize(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Import(args) => import::import_files(&args),
         Command::Report(args) => report::report(&args),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused to read or write a file.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was being done: "read", "write", "create", ...
         action: &'static str,
@@ -41,6 +41,18 @@ pub enum Error {
     /// A value outside its domain.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// What a user can do about a refusal of the system.
+fn advice(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match source.kind() {
+        Kind::StorageFull => "; free some space or choose another folder",
+        Kind::NotADirectory => "; a part of this path is a file: choose another folder",
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => "; choose a folder you may write to",
+        Kind::NotFound => "; check the path",
+        _ => "",
+    }
 }
 
 /// The result of this crate's fallible functions.

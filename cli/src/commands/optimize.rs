@@ -17,7 +17,7 @@ const ROWS: usize = 12;
 /// Context of costs where none is asked for.
 const CONTEXT: usize = 256;
 
-/// Chooses; with a run directory the choice is recorded in it.
+/// Chooses and prints; nothing is written (`s3d report` records what a run concludes).
 pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
     match &args.dir {
         Some(dir) => from_run(dir, args),
@@ -37,7 +37,6 @@ fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
     }
     let conclusion = conclude(run, request)?;
-    conclusion.save(&dir)?;
     show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)
 }
 

@@ -1,20 +1,29 @@
-//! `s3d report`: page, figures and tables of a run directory.
+//! `s3d report`: page, figures and tables of a run directory; several are compared as well.
 
 use crate::args::ReportArgs;
 use crate::conclude::conclude;
-use crate::{show, terminal};
+use crate::terminal;
 use s3d_data::RunDir;
+use s3d_reports::compare::{NamedRun, write_comparison};
 use s3d_simulator::Request;
 
-/// Writes the report of each run directory.
+/// Writes the report of each run directory, and the comparison where there are several.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    let mut runs = Vec::new();
     for path in &args.dirs {
         let dir = RunDir::new(path);
         let run = dir.load()?;
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
-        conclude(run, request)?.save(&dir)?;
-        show::files(&dir);
+        let conclusion = conclude(run, request)?;
+        conclusion.save(&dir)?;
+        let input = conclusion.report_input()?;
+        runs.push(NamedRun { name: path.display().to_string(), input });
         terminal::result(&dir.file("report.html").display().to_string())?;
+    }
+    if runs.len() > 1 {
+        let dir = RunDir::new(&args.out);
+        write_comparison(&dir, &runs)?;
+        terminal::result(&dir.file("comparison.html").display().to_string())?;
     }
     Ok(())
 }
