@@ -2,7 +2,7 @@
 
 use s3d_data::{Plan, Run};
 use s3d_measure::{Judge, Standing, Verdict};
-use s3d_simulator::{Choice, Request, choose};
+use s3d_simulator::{Choice, Error, Request, choose};
 
 /// Draws of the bootstrap while measuring: enough to rank plans, cheap enough to ask often.
 const DRAWS: usize = 200;
@@ -14,9 +14,9 @@ const NARROW: f64 = 0.01;
 pub struct SimulatorJudge;
 
 impl SimulatorJudge {
-    fn choice(&self, run: &Run) -> Verdict<Choice> {
+    fn choice(&self, run: &Run) -> s3d_simulator::Result<Choice> {
         let request = Request { draws: DRAWS, with_errors: false, ..Request::of(&run.header) };
-        Ok(choose(run, &request)?)
+        choose(run, &request)
     }
 }
 
@@ -29,9 +29,13 @@ impl Judge for SimulatorJudge {
     }
 
     fn standing(&mut self, run: &Run) -> Verdict<Standing> {
-        let Some(best) = self.choice(run)?.recommendation.choice else {
-            return Ok(Standing::default());
+        let choice = match self.choice(run) {
+            Ok(choice) => choice,
+            // Only some kinds of observation were asked for: nothing can be said, and need not be.
+            Err(Error::Missing { .. }) => return Ok(Standing::default()),
+            Err(error) => return Err(error.into()),
         };
+        let Some(best) = choice.recommendation.choice else { return Ok(Standing::default()) };
         let speedup = best.measured_speedup.or(best.predicted_speedup);
         let settled =
             best.measured_speedup.is_some_and(|s| s.high - s.low < 2.0 * NARROW * s.value);
