@@ -1,11 +1,13 @@
 //! A measuring job: flags into a request, with the prompts and the provenance of its header.
 
 use crate::args::{BudgetArgs, ModelArgs};
+use crate::judge::SimulatorJudge;
 use crate::load::Loaded;
+use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{load, resolve};
 use anyhow::Context;
-use s3d_data::{Bytes, Prompt, RunDir, load_prompts};
+use s3d_data::{Bytes, Prompt, Run, RunDir, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
 use s3d_model::Model;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Job {
     /// The model as it runs.
     pub loaded: Loaded,
-    /// The model before widening, where it was widened.
+    /// The model before widening, where traces are to be taken on it.
     pub narrow: Option<Model>,
     /// What to measure.
     pub request: Request,
@@ -39,7 +41,6 @@ impl Job {
         let loaded = load::model(model)?;
         let out = RunDir::new(&budget.out);
         prepare(&out, force)?;
-        let narrow = load::before_widening(&loaded)?;
         let prompts = prompts(&loaded, budget)?;
         let provenance = provenance(model, &loaded, memory_budget);
         let layers = loaded.model.shape().layers;
@@ -51,13 +52,36 @@ impl Job {
         request.time_budget = budget.time_budget;
         request.memory_child = Some(memory_child(model, &loaded, &request)?);
         let clock = SystemClock::new(&loaded.options.device);
-        Ok(Self { loaded, narrow, request, out, clock })
+        Ok(Self { loaded, narrow: None, request, out, clock })
     }
 
-    /// The model, as it runs and before widening.
-    pub fn subject(&self) -> Subject<'_> {
+    /// Takes traces on the model before widening: the same text in a fraction of the time.
+    ///
+    /// # Errors
+    /// When the files have changed since the model was loaded.
+    pub fn trace_before_widening(&mut self) -> anyhow::Result<()> {
+        self.narrow = load::before_widening(&self.loaded)?;
+        Ok(())
+    }
+
+    /// Measures what is not in the run directory yet, with progress unless `quiet`.
+    ///
+    /// # Errors
+    /// What measuring refuses; finished observations are kept.
+    pub fn measure(&self, quiet: bool) -> anyhow::Result<Run> {
         let model = &self.loaded.model;
-        Subject { model, before_widening: self.narrow.as_ref().unwrap_or(model) }
+        let subject = Subject { model, before_widening: self.narrow.as_ref().unwrap_or(model) };
+        let mut bar = Bar::new(quiet);
+        let outcome = s3d_measure::measure(
+            subject,
+            &self.request,
+            &self.out,
+            &self.clock,
+            &mut SimulatorJudge,
+            &mut bar,
+        );
+        bar.clear();
+        Ok(outcome?.run)
     }
 }
 

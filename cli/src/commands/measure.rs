@@ -2,9 +2,7 @@
 
 use crate::args::{Kind, MeasureArgs};
 use crate::job::Job;
-use crate::judge::SimulatorJudge;
-use crate::progress::Bar;
-use crate::{resolve, terminal};
+use crate::{resolve, show, terminal};
 use s3d_data::{Drafting, Plan, Skip};
 use s3d_measure::{Plans, Request, Stage};
 use std::collections::BTreeSet;
@@ -20,21 +18,8 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     narrow(&mut job.request, args, plans);
     // Traces must replay what the generations beside them do, to the iteration: so they are taken on
     // the model as it runs, not on the one before widening.
-    job.narrow = None;
-    let mut bar = Bar::new(args.budget.quiet);
-    let outcome = s3d_measure::measure(
-        job.subject(),
-        &job.request,
-        &job.out,
-        &job.clock,
-        &mut SimulatorJudge,
-        &mut bar,
-    );
-    bar.clear();
-    let run = outcome?.run;
-    for warning in &run.header.warnings {
-        terminal::note(&format!("warning: {warning}"));
-    }
+    let run = job.measure(args.budget.quiet)?;
+    show::warnings(&run.header);
     let seen = &run.observations;
     terminal::result(&format!(
         "{}: {} latency samples, {} traces, {} generations, {} memory records",
