@@ -45,7 +45,8 @@ fn the_examples_of_the_documentation_are_read_as_they_stand() {
         if kind == "sh" {
             for line in body.lines() {
                 let words = words(line.strip_prefix("s3d ").unwrap());
-                let printed = s3d(dir.path(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+                let printed =
+                    s3d(dir.path(), &words.iter().map(String::as_str).collect::<Vec<_>>());
                 assert!(!printed.is_empty(), "{line}");
                 commands += 1;
             }
@@ -86,7 +87,8 @@ fn an_unfinished_run_is_exported_from_its_journal() {
     let mut header: serde_json::Value = serde_json::from_str(&text).unwrap();
     header["ended"] = serde_json::Value::Null;
     fs::write(run.join("run.json"), header.to_string()).unwrap();
-    let line = r#"{"kind":"trace","skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
+    let line =
+        r#"{"kind":"trace","skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
     fs::write(run.join("journal.jsonl"), format!("{line}\n{{\"kind\":\"tra")).unwrap();
     s3d(dir.path(), &["export", "run", "--csv", "tables"]);
     let traces = fs::read_to_string(dir.path().join("tables/acceptance.jsonl")).unwrap();

@@ -44,13 +44,13 @@ fn checks(run: &Run, seed: u64) {
     if let Some(sums) = sums::sums(run, 0) {
         let share = |value: Option<f64>| value.map_or("unknown".into(), |v| Share(v).to_string());
         terminal::note(&format!(
-            "sums: components add up to passes within {} (median of {} cells), {} (worst); timing \
-             them costs {}; draft passes summed from a full pass's layers come out {} too long: the \
-             layers they keep stay in the cache, which is why they are timed in place",
+            "sums: components add up to passes within {} (median of {} cells), {} (worst); {} of a pass \
+             is paid whatever its depth; draft passes summed from the layers of a full pass come out \
+             {} too long (what the cache saves), which is why they are timed in place",
             Share(sums.median),
             sums.cells.len(),
             Share(sums.worst),
-            share(sums.watching),
+            share(sums.fixed),
             share(sums.cache),
         ));
     }
