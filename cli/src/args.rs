@@ -396,6 +396,9 @@ pub struct TrainArgs {
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub checkpoint_every: u64,
+    /// Keep the model as it was after these steps too, in folders step-N of --out
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    pub keep: Vec<u64>,
     /// Seed of corpus, weights and batches
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
