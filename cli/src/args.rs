@@ -172,8 +172,9 @@ pub struct MeasureArgs {
 /// `s3d fit`
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// Run directory
-    pub dir: PathBuf,
+    /// Run directory; of several checkpoints of one training, how U rises is shown
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Seed of the bootstrap
@@ -204,26 +205,31 @@ pub struct CurveArgs {
 /// `s3d optimize`
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
-    /// Run directory
-    pub dir: Option<PathBuf>,
+    /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE")]
     pub memory_budget: Option<Bytes>,
-    /// Context that the choice is made for, in tokens [default: the run's]
-    #[arg(long, value_name = "N")]
-    pub context: Option<usize>,
+    /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
+    /// 256:3,1024:1 [default: the run's]
+    #[arg(long, value_name = "N|A..B|N:W,..")]
+    pub context: Option<String>,
     /// Largest number of predictors
     #[arg(long, value_name = "N")]
     pub gamma_max: Option<usize>,
+    /// Write the best free sets of sub-layers as skip lists into this folder, to be measured
+    #[arg(long, value_name = "DIR", requires = "dirs")]
+    pub write_sets: Option<PathBuf>,
     /// Layers of a model that was not measured
-    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    #[arg(long, value_name = "N", conflicts_with = "dirs")]
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
     /// Costs of passes (TOML) of a model that was not measured
-    #[arg(long, value_name = "FILE.toml", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
     pub costs: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
@@ -237,6 +243,12 @@ pub struct ValidateArgs {
     pub dir: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
+    /// After a sweep: only print the choice and the N fastest other plans, to be measured once more
+    #[arg(long, value_name = "N")]
+    pub rivals: Option<usize>,
+    /// Take regret of the choice that this run recorded [default: the run directory's own]
+    #[arg(long, value_name = "DIR")]
+    pub choice_of: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
