@@ -143,7 +143,8 @@ fn speedups(runs: &[NamedRun]) -> Figure {
         let choice = run.input.recommendation.choice.as_ref()?;
         let speedup = choice.measured_speedup.or(choice.predicted_speedup)?;
         let text = format!("{}: {} {speedup}", run.name, choice.plan);
-        Some(Bar { at: place as f64, thickness: 0.7, from: 0.0, to: speedup, text })
+        let label = format!("{:.2}", speedup.value);
+        Some(Bar { at: place as f64, thickness: 0.7, from: 0.0, to: speedup, text, label })
     };
     let bars = runs.iter().rev().enumerate().filter_map(bar).collect();
     Figure::new("comparison_speedup", "Speedup by run", x.reach(0.0), Axis::categories("", names))

@@ -6,6 +6,7 @@
 //! helps to choose among them and only the second half is reported.
 
 mod baseline;
+pub mod conditions;
 pub mod costs;
 pub mod early_stop;
 pub mod measured;

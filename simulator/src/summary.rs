@@ -92,12 +92,8 @@ pub struct ComponentSeconds {
 }
 
 /// Seconds of each component in one pass, by kind and width of the pass: medians over passes. Draft
-/// passes are those of `chosen` alone, since each window keeps other layers.
-pub fn components(
-    run: &Run,
-    machine: usize,
-    chosen: Option<&DraftPlan>,
-) -> Vec<ComponentSeconds> {
+/// passes are those of the window and drafting of `chosen` alone, since each window keeps other layers.
+pub fn components(run: &Run, machine: usize, chosen: Option<&DraftPlan>) -> Vec<ComponentSeconds> {
     // One pass, or several of one kind that follow each other in one place of the schedule.
     type Passes = BTreeMap<(usize, usize, usize), BTreeMap<Option<usize>, (f64, usize)>>;
     let mut cells: BTreeMap<(PassKind, Component, usize), Passes> = BTreeMap::new();
@@ -133,7 +129,8 @@ fn pass_kind(sample: &LatencySample, chosen: Option<&DraftPlan>) -> Option<PassK
     if sample.width == plan.predictors.get() + 1 {
         return Some(PassKind::Full);
     }
-    (Some(plan) == chosen).then_some(PassKind::Draft)
+    let same = |chosen: &DraftPlan| chosen.drafting == plan.drafting && chosen.skip == plan.skip;
+    chosen.is_some_and(same).then_some(PassKind::Draft)
 }
 
 /// Share of the iterations of `plan` by number of accepted drafts (from 0), with intervals that

@@ -187,6 +187,7 @@ fn memory_bars(target: &str, context: usize) -> Result<Figure> {
                 from: 0.0,
                 to: Estimate::exact(bytes.0 as f64),
                 text: format!("{name}, {label}: {bytes}, computed"),
+                label: String::new(),
             }
         };
         let bars = methods.iter().rev().enumerate().map(bar).collect();
