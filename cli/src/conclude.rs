@@ -37,14 +37,16 @@ pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 }
 
 impl Conclusion {
-    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables.
+    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables; returns what they show.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save(&self, dir: &RunDir) -> anyhow::Result<()> {
+    pub fn save(&self, dir: &RunDir) -> anyhow::Result<ReportInput> {
         s3d_data::store::save_json(&dir.fit(), &self.fit)?;
         s3d_data::store::save_json(&dir.recommendation(), &self.choice.recommendation)?;
-        Ok(write_report(dir, &self.report_input()?)?)
+        let input = self.report_input()?;
+        write_report(dir, &input)?;
+        Ok(input)
     }
 
     /// What the report shows.
@@ -90,7 +92,9 @@ impl Conclusion {
             ideal: row.ideal_speedup,
             predicted: Some(row.predicted_speedup),
             measured: row.measured_speedup,
-            tokens_per_s: listed.and_then(|result| result.tokens_per_s),
+            tokens_per_s: listed
+                .and_then(|result| result.tokens_per_s)
+                .or(row.predicted_tokens_per_s),
             tokens_per_iteration: Some(row.tokens_per_iteration),
             peak_memory_bytes: Some(row.peak_memory_bytes),
             tie: ties.iter().any(|tie| tie.plan == row.plan),

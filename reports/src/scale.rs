@@ -81,7 +81,17 @@ pub fn range(figure: &Figure, horizontal: bool) -> (f64, f64) {
     if figure.series.iter().any(|series| matches!(series.mark, Mark::Heat { .. })) {
         return (low - 0.5, high + 0.5);
     }
-    with_room(low, high, axis)
+    let (low, high) = with_room(low, high, axis);
+    (low, high + if horizontal { label_room(figure) * (high - low) } else { 0.0 })
+}
+
+/// The share of a horizontal axis that words at the ends of bars need beyond the longest bar.
+fn label_room(figure: &Figure) -> f64 {
+    let labelled = |mark: &Mark| match mark {
+        Mark::Bars { bars } => bars.iter().any(|bar| !bar.label.is_empty()),
+        _ => false,
+    };
+    if figure.series.iter().any(|series| labelled(&series.mark)) { 0.12 } else { 0.0 }
 }
 
 /// Adds 4 % on each side, but none beyond a value that the axis was told to reach.

@@ -28,6 +28,7 @@ pub fn manual() -> io::Result<Vec<(String, Vec<u8>)>> {
 fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_string();
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    let source = concat!("s3d ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command.clone()).source(source).render(&mut text)?;
     Ok((format!("{name}.1"), text))
 }

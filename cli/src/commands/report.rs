@@ -15,8 +15,7 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
         let run = dir.load()?;
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
         let conclusion = conclude(run, request)?;
-        conclusion.save(&dir)?;
-        let input = conclusion.report_input()?;
+        let input = conclusion.save(&dir)?;
         runs.push(NamedRun { name: path.display().to_string(), input });
         terminal::result(&dir.file("report.html").display().to_string())?;
     }

@@ -3,7 +3,7 @@
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::ReportInput;
 use crate::palette::Hue;
-use s3d_data::{AcceptancePoint, CurveFit, Drafting, Fit, Share};
+use s3d_data::{AcceptancePoint, CurveFit, Drafting, Fit, Share, SkipWindow};
 
 /// How far workloads stand apart at one draft position.
 const TASK_SHIFT: f64 = 0.16;
@@ -15,17 +15,28 @@ pub fn acceptance(input: &ReportInput, drafting: Drafting) -> Figure {
     let title = format!("Acceptance by skipped layers, {drafting} drafting");
     let name = format!("acceptance_{drafting}");
     let mut figure = Figure::new(&name, title, x, y).caption(
-        "Points: accepted over attempted drafts at the positions that decoding visits, with 95 % \
-         intervals over prompts. Lines: the fitted families; the strong one, named above each panel, \
+        "Points: accepted over attempted drafts at the positions that decoding visits, windows in the \
+         middle of the model, with 95 % intervals over prompts. Lines: the fitted families; the strong one, named above each panel, \
          explains the points best (AIC).",
     );
     let Some(fit) = &input.fit else { return figure };
     let over_all = |point: &&AcceptancePoint| point.drafting == drafting && point.task.is_none();
-    let points: Vec<_> = fit.acceptance.iter().filter(over_all).collect();
+    let points = middle_first(fit.acceptance.iter().filter(over_all).collect(), input.layers());
     let predictors = points.iter().map(|point| point.predictor).max().unwrap_or(0);
     let panel = |predictor| panel(fit, &points, drafting, predictor, input.layers());
     figure.panels = (1..=predictors).map(panel).collect();
     figure
+}
+
+/// The points of windows in the middle of the model where there are any, else all: a search over every
+/// window has hundreds at each skip ratio.
+fn middle_first(points: Vec<&AcceptancePoint>, layers: usize) -> Vec<&AcceptancePoint> {
+    let middle = |point: &AcceptancePoint| {
+        let window = SkipWindow::symmetric(layers, point.skipped);
+        window.is_ok_and(|window| window.to_string() == point.skip)
+    };
+    let inner: Vec<_> = points.iter().copied().filter(|point| middle(point)).collect();
+    if inner.is_empty() { points } else { inner }
 }
 
 /// The panel of one draft position; its axes are named by the whole figure.

@@ -5,6 +5,7 @@ use crate::input::{GridCell, ReportInput};
 use crate::palette::Hue;
 use crate::scale;
 use s3d_data::{Bytes, Drafting, Estimate};
+use std::collections::BTreeMap;
 
 /// Memory that differs by less than this share of it is drawn as differing little.
 const LEAST_SPAN: f64 = 0.08;
@@ -18,13 +19,16 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     let x = Axis::new("peak memory", Quantity::Bytes).span(LEAST_SPAN);
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("speed_memory", "Speed against peak memory", x, y).caption(
-        "Plans that skip the middle of the model, that were measured, or that no other beats on \
-         both speed and memory (joined by the line). Dashed: equal speed per memory. The ring is \
-         the choice, with its 95 % interval; the intervals of the others stand in the tables.",
+        "The fastest plan of each number of drafts, plans that were measured, and plans that no other \
+         beats on both speed and memory (joined by the line). Dashed: equal speed per memory. The \
+         ring is the choice, with its 95 % interval; those of the others stand in the tables.",
     );
     let front = front(&input.grid);
+    let fastest = fastest(&input.grid);
     let shown = |cell: &&GridCell| {
-        cell.is_symmetric(input.layers()) || cell.measured.is_some() || on_front(cell, &front)
+        let best = fastest.get(&(cell.drafting, cell.predictors));
+        let best = best.is_some_and(|best| std::ptr::eq(*best, *cell));
+        cell.measured.is_some() || on_front(cell, &front) || best
     };
     let line = front.iter().map(|(_, x, y)| (*x, *y)).collect();
     let mark = Mark::Line { points: line, stroke: Stroke::Thin };
@@ -88,6 +92,19 @@ pub fn equal_lines(figure: &Figure) -> Vec<Series> {
         Series { label: (index == 0).then(|| label.clone()), hue: Hue::Muted, mark }
     };
     rates.into_iter().enumerate().map(line).collect()
+}
+
+/// The fastest plan of each drafting and number of drafts.
+fn fastest(grid: &[GridCell]) -> BTreeMap<(Drafting, usize), &GridCell> {
+    let speed = |cell: &GridCell| cell.tokens_per_s.map_or(0.0, |speed| speed.value);
+    let mut best: BTreeMap<_, &GridCell> = BTreeMap::new();
+    for cell in grid {
+        let held = best.entry((cell.drafting, cell.predictors)).or_insert(cell);
+        if speed(cell) > speed(held) {
+            *held = cell;
+        }
+    }
+    best
 }
 
 fn on_front(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> bool {

@@ -10,7 +10,7 @@ mod speedup;
 pub use acceptance::{acceptance, acceptance_by_task, accepted};
 pub use cost::{components, pass_time, waterfall};
 pub use maps::{plan_map, window_map};
-pub use memory::speed_memory;
+pub use memory::{equal_lines, speed_memory};
 pub use prediction::prediction;
 pub use speedup::speedup;
 
