@@ -122,7 +122,7 @@ pub fn waterfall(input: &ReportInput) -> Figure {
     let steps: Vec<_> = input.waterfall.iter().chain(&end).rev().collect();
     let names = steps.iter().map(|step| step.label.clone()).collect();
     let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
-    let mut figure = Figure::new("waterfall", "Why it is not more", x, Axis::categories("", names))
+    let mut figure = Figure::new("waterfall", "From ideal to measured speedup", x, Axis::categories("", names))
         .caption(
             "From the speedup if every draft were accepted at the paper's ideal cost to the measured \
              one; the last step is what the model of costs does not explain. Steps are point estimates.",

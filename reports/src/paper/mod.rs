@@ -2,6 +2,7 @@
 //! speed against memory. Published rows carry their citation; ours are marked as measured or modelled;
 //! what was not to be had stays empty and says so.
 
+mod formats;
 mod hyper;
 mod memory;
 mod systems;
