@@ -338,6 +338,8 @@ pub struct ReportArgs {
     /// Folder for the comparison of several
     #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

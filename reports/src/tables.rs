@@ -67,6 +67,9 @@ pub fn brief(mut table: Table) -> Table {
         .map(|column| !["tokens per iteration", "peak memory"].contains(&column.name.as_str()))
         .collect();
     table.keep_columns(&kept);
+    for column in &mut table.columns {
+        column.name = column.name.replace(" speedup", "");
+    }
     table
 }
 

@@ -86,8 +86,11 @@ pub fn equal_lines(figure: &Figure) -> Vec<Series> {
     let names = scale::tick_labels(&rates, Quantity::Number);
     let label = format!("{} tokens/s per GiB", names.join(", "));
     let (low, high) = scale::range(figure, true);
+    let highest = scale::range(figure, false).1;
     let line = |(index, rate): (usize, f64)| {
-        let points = [low, high].map(|bytes| (bytes, rate * gib(bytes))).to_vec();
+        // A ray ends where it leaves the figure.
+        let end = high.min(Bytes::from_gib(highest / rate).0 as f64);
+        let points = [low, end].map(|bytes| (bytes, rate * gib(bytes))).to_vec();
         let mark = Mark::Line { points, stroke: Stroke::Dashed };
         Series { label: (index == 0).then(|| label.clone()), hue: Hue::Muted, mark }
     };
