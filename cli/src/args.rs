@@ -1,5 +1,9 @@
 //! What was typed: the command line as clap reads it. What it means is resolved in `resolve.rs`.
 
+mod generated;
+
+pub use generated::{Shell, completions, manual};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use s3d_data::{Bytes, Drafting, Seconds};
 use std::path::PathBuf;
@@ -54,6 +58,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// The machine: bandwidth, multiply-add rate, and what would make measuring better
     Doctor(DoctorArgs),
+    /// Completions of the command line for a shell, to standard output
+    Completions(CompletionsArgs),
+    /// The manual page, to standard output; with --out one page for every command
+    Man(ManArgs),
     /// Measures peak memory of a child process
     #[command(hide = true)]
     MemoryChild(MemoryChildArgs),
@@ -342,6 +350,8 @@ pub struct ReportArgs {
     /// Folder for the comparison of several
     #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -448,6 +458,22 @@ pub struct DoctorArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `s3d completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `s3d man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for s3d.1, s3d-run.1, ... [default: s3d.1 alone, to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// The hidden child of the memory measurement.
