@@ -108,12 +108,23 @@ pub struct BudgetArgs {
     /// Use the first N prompts
     #[arg(long, value_name = "N")]
     pub prompt_count: Option<usize>,
+    /// Windows looked at: symmetric ones, or all contiguous ones (first on few prompts, then further
+    /// where the choice is undecided)
+    #[arg(long, value_enum, default_value = "symmetric")]
+    pub windows: Windows,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// No progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Which windows of skipped layers are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Windows {
+    Symmetric,
+    All,
 }
 
 /// How a result is printed.
@@ -314,8 +325,8 @@ pub struct SimulateArgs {
 /// `s3d import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL of traces, CSV of counts,
-    /// or the tables of a run directory
+    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL or CSV of traces or of
+    /// counts, or the tables of a run directory (docs/IMPORT.md)
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Folder of the run directory
@@ -376,6 +387,9 @@ pub struct PaperArgs {
 pub struct ExportArgs {
     /// Run directory
     pub dir: PathBuf,
+    /// Write its header and tables into this folder instead, for other programs and `s3d import`
+    #[arg(long, value_name = "DIR")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `s3d generate`

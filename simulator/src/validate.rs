@@ -1,7 +1,9 @@
 //! How wrong is it? Prediction error on plans that were held out, interval coverage, regret, and the
 //! waterfall from ideal to measured speedup (cost model, section 5).
 
+pub mod control;
 pub mod neighbours;
+pub mod sums;
 mod sweep;
 pub mod waterfall;
 

@@ -3,13 +3,14 @@
 use crate::args::ValidateArgs;
 use crate::conclude::{Conclusion, conclude};
 use crate::{show, terminal};
-use s3d_data::{Estimate, Plan, PredictionError, Run, RunDir};
+use s3d_data::{Estimate, Plan, PredictionError, Run, RunDir, Share};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::Request;
 use s3d_simulator::optimize::measured::Blocks;
 use s3d_simulator::validate::{
-    self, Errors, bookkeeping, rivals, sweep_regret, waterfall, waterfall::WaterfallStep,
+    self, Errors, bookkeeping, control, rivals, sums, sweep_regret, waterfall,
+    waterfall::WaterfallStep,
 };
 use serde_json::json;
 
@@ -24,6 +25,7 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
         "replay: {} of {} generations took exactly the iterations that their traces replay",
         replays.equal, replays.compared
     ));
+    checks(&run, args.seed);
     if !run.observations.latency.is_empty() {
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
         judgement(&conclude(run, request)?, args)?;
@@ -63,6 +65,30 @@ fn second_round(run: &Run, args: &ValidateArgs, count: usize) -> anyhow::Result<
     terminal::result(&plans.join(","))
 }
 
+/// What the measurements say about themselves: the two copies of the control, and whether the times
+/// of components add up to those of passes.
+fn checks(run: &Run, seed: u64) {
+    if let Some((ratio, blocks)) = control::control(run, 0, seed) {
+        let covered = if ratio.covers(1.0) { "covers" } else { "does not cover" };
+        terminal::note(&format!(
+            "control: two copies of plain decoding: {ratio:.4} over {blocks} blocks, {covered} 1"
+        ));
+    }
+    if let Some(sums) = sums::sums(run, 0) {
+        let share = |value: Option<f64>| value.map_or("unknown".into(), |v| Share(v).to_string());
+        terminal::note(&format!(
+            "sums: components add up to passes within {} (median of {} cells), {} (worst); {} of a pass \
+             is paid whatever its depth; draft passes summed from the layers of a full pass come out \
+             {} too long (what the cache saves), which is why they are timed in place",
+            Share(sums.median),
+            sums.cells.len(),
+            Share(sums.worst),
+            share(sums.fixed),
+            share(sums.cache),
+        ));
+    }
+}
+
 fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()> {
     let (run, request) = (&conclusion.run, &conclusion.request);
     let known = bookkeeping(run, request)?;
@@ -79,6 +105,8 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
         None => (recommendation.regret_bound, recommendation.regret_basis.as_deref()),
     };
     let value = json!({
+        "sums": sums::sums(run, request.machine),
+        "control": control::control(run, request.machine, request.seed).map(|(ratio, _)| ratio),
         "held_out": conclusion.held_out,
         "bookkeeping": known,
         "regret_bound": regret,
