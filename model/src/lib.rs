@@ -23,6 +23,8 @@
 //! # Ok::<(), s3d_model::Error>(())
 //! ```
 
+pub mod chat;
+pub mod checkpoint;
 mod composed;
 pub mod config;
 pub mod corpus;
