@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod conclude;
+mod hub;
 mod job;
 mod judge;
 mod load;

@@ -58,15 +58,7 @@ fn wanted<'a>(bench: &Bench<'a>) -> impl Iterator<Item = (Drafting, &'a Skip)> +
 
 fn is_traced(bench: &Bench<'_>, prompt: &Prompt) -> bool {
     let done = traced(bench, prompt);
-    wanted(bench).all(|(drafting, skip)| done.contains(&(drafting, named_as_traced(skip))))
-}
-
-/// A free set goes by the name `set` in traces.
-fn named_as_traced(skip: &Skip) -> Skip {
-    match skip {
-        Skip::Window(_) => skip.clone(),
-        Skip::Set { layers, .. } => Skip::Set { file: "set".into(), layers: layers.clone() },
-    }
+    wanted(bench).all(|(drafting, skip)| done.contains(&(drafting, skip.clone())))
 }
 
 /// Traces what is missing of one prompt; returns its positions.
@@ -81,7 +73,7 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt) -> Result<usize> {
         let missing: Vec<Skip> = request
             .skips
             .iter()
-            .filter(|skip| !done.contains(&(drafting, named_as_traced(skip))))
+            .filter(|&skip| !done.contains(&(drafting, skip.clone())))
             .cloned()
             .collect();
         let traces = traces_of(model, request, prompt, &output, drafting, &missing)?;

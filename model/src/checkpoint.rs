@@ -2,7 +2,7 @@
 
 use crate::chat::ChatTemplate;
 use crate::weights::{Checkpoint, GgufFile, WeightSource, is_gguf};
-use crate::{Error, ModelConfig, Result, Tokenizer};
+use crate::{Error, ModelConfig, Result, Tokenizer, TokenizerFrom};
 use std::path::Path;
 
 /// An opened checkpoint; its weights are still on disk.
@@ -28,44 +28,45 @@ pub fn is_checkpoint(path: &Path) -> bool {
 }
 
 impl Opened {
-    /// Opens a checkpoint; `tokenizer` is a file to take in place of its own tokenizer.
-    pub fn new(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+    /// Opens a checkpoint.
+    pub fn new(path: &Path, tokenizer: &TokenizerFrom) -> Result<Self> {
         let full = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let name = full.file_name().map_or("model".into(), |name| name.to_string_lossy()).into();
-        let given = tokenizer.map(|file| Ok((Tokenizer::load(file)?, file.to_path_buf())));
-        let (config, own, source): (_, _, Box<dyn WeightSource>) = if path.is_dir() {
-            let own =
-                || folder_tokenizer(path).map(|t| t.map(|t| (t, path.join("tokenizer.json"))));
-            (
-                ModelConfig::load(path)?,
-                given.map_or_else(own, |t| t.map(Some)),
-                Box::new(Checkpoint::open(path)?),
-            )
-        } else {
-            let file = GgufFile::open(path)?;
-            let own = || match file.vocabulary() {
-                None => Ok(None),
-                Some(vocabulary) => Tokenizer::from_vocabulary(&vocabulary, path)
-                    .map(|tokenizer| Some((tokenizer, path.to_path_buf()))),
+        if path.is_dir() {
+            let config = ModelConfig::load(path)?;
+            let tokenizer = match tokenizer {
+                TokenizerFrom::Checkpoint => folder_tokenizer(path, &config)?,
+                other => given_tokenizer(other, &config)?,
             };
-            let own = given.map_or_else(own, |t| t.map(Some));
-            (file.config().clone(), own, Box::new(file))
+            return Ok(Self { config, tokenizer, source: Box::new(Checkpoint::open(path)?), name });
+        }
+        let file = GgufFile::open(path)?;
+        let config = file.config().clone();
+        let tokenizer = match (tokenizer, file.vocabulary()) {
+            (TokenizerFrom::Checkpoint, Some(vocabulary)) => {
+                Some(fitting(Tokenizer::from_vocabulary(&vocabulary, path)?, path, &config)?)
+            }
+            (other, _) => given_tokenizer(other, &config)?,
         };
-        let tokenizer = match own? {
-            None => None,
-            Some((tokenizer, file)) => Some(fitting(tokenizer, &file, &config)?),
-        };
-        Ok(Self { config, tokenizer, source, name })
+        Ok(Self { config, tokenizer, source: Box::new(file), name })
+    }
+}
+
+/// The tokenizer of a file that was named.
+fn given_tokenizer(from: &TokenizerFrom, config: &ModelConfig) -> Result<Option<Tokenizer>> {
+    match from {
+        TokenizerFrom::File(file) => fitting(Tokenizer::load(file)?, file, config).map(Some),
+        TokenizerFrom::Checkpoint | TokenizerFrom::Nowhere => Ok(None),
     }
 }
 
 /// `tokenizer.json` of a folder with its chat template, if it has one.
-fn folder_tokenizer(folder: &Path) -> Result<Option<Tokenizer>> {
+fn folder_tokenizer(folder: &Path, config: &ModelConfig) -> Result<Option<Tokenizer>> {
     let path = folder.join("tokenizer.json");
     if !path.exists() {
         return Ok(None);
     }
-    let mut tokenizer = Tokenizer::load(&path)?;
+    let mut tokenizer = fitting(Tokenizer::load(&path)?, &path, config)?;
     tokenizer.chat = ChatTemplate::load(folder)?;
     Ok(Some(tokenizer))
 }

@@ -43,6 +43,18 @@ impl FromStr for Precision {
     }
 }
 
+/// Where the tokenizer of a model comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TokenizerFrom {
+    /// The checkpoint itself, where it has one.
+    #[default]
+    Checkpoint,
+    /// A `tokenizer.json`.
+    File(PathBuf),
+    /// Token ids are all that is wanted.
+    Nowhere,
+}
+
 /// How a model is to run.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -54,8 +66,8 @@ pub struct LoadOptions {
     pub widen: usize,
     /// Threads of the kernels; 0 takes all cores.
     pub threads: usize,
-    /// A `tokenizer.json` in place of the checkpoint's own.
-    pub tokenizer: Option<PathBuf>,
+    /// Where its tokenizer comes from.
+    pub tokenizer: TokenizerFrom,
 }
 
 impl Default for LoadOptions {
@@ -65,7 +77,7 @@ impl Default for LoadOptions {
             precision: Precision::F32,
             widen: 1,
             threads: 0,
-            tokenizer: None,
+            tokenizer: TokenizerFrom::Checkpoint,
         }
     }
 }
@@ -131,8 +143,7 @@ impl Model {
     /// # Errors
     /// When a file is missing, damaged, or does not fit the others.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
-        let Opened { config, tokenizer, source, name } =
-            Opened::new(path, options.tokenizer.as_deref())?;
+        let Opened { config, tokenizer, source, name } = Opened::new(path, &options.tokenizer)?;
         let mut model = Self::build(&*source, &config, options, ops_for(options), &name)?;
         model.tokenizer = tokenizer;
         Ok(model)

@@ -6,6 +6,9 @@ use crate::chat::ChatTemplate;
 use crate::{Error, Result};
 use std::path::Path;
 
+/// Tokens before a stream that its decoder sees.
+const CONTEXT: usize = 8;
+
 /// The tokenizer of a checkpoint (`tokenizer.json`, or the vocabulary of a GGUF file).
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -98,7 +101,13 @@ impl Tokenizer {
 
     /// A decoder for tokens that arrive one after another.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream { tokenizer: self, tokens: Vec::new(), prefix: 0, read: 0 }
+        self.stream_after(&[])
+    }
+
+    /// A decoder for tokens that continue `text`: spaces between the two are not lost.
+    pub fn stream_after(&self, text: &[u32]) -> TextStream<'_> {
+        let tokens = text[text.len().saturating_sub(CONTEXT)..].to_vec();
+        TextStream { tokenizer: self, prefix: 0, read: tokens.len(), tokens }
     }
 }
 
@@ -184,6 +193,16 @@ mod tests {
         }
         spelled += &stream.finish().unwrap();
         assert_eq!(spelled, text);
+    }
+
+    #[test]
+    fn a_stream_after_a_text_spells_what_follows() {
+        let tokenizer = bytes();
+        let tokens = tokenizer.encode("from here on é").unwrap();
+        let (text, rest) = tokens.split_at(9);
+        let mut stream = tokenizer.stream_after(text);
+        let spelled = stream.push(rest).unwrap() + &stream.finish().unwrap();
+        assert_eq!(spelled, " on é");
     }
 
     #[test]

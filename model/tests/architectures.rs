@@ -97,13 +97,7 @@ fn decode(model: &Model, prompt: &[u32], plan: &Plan, tokens: usize) -> Vec<u32>
 
 #[test]
 fn every_architecture_decodes_losslessly() {
-    let plans = [
-        "seq:1..2:4",
-        "seq:0..1:1",
-        "seq:1..1:3",
-        "1..2:1",
-        r#"seq:set={"attention":[0],"mlp":[1]}:2"#,
-    ];
+    let plans = ["seq:1..2:4", "seq:0..1:1", "seq:1..1:3", "1..2:1", "seq:set=attn-0-mlp-1:2"];
     for (path, _) in checkpoints() {
         let model = load(&path);
         let prompt = [5, 9, 200, 33];
@@ -115,6 +109,27 @@ fn every_architecture_decodes_losslessly() {
             assert_eq!(decode(&model, &prompt, &plan, tokens), plain, "{} {text}", path.display());
         }
         assert_eq!(decode(&model, &prompt, &Plan::Stock, tokens), plain, "{}", path.display());
+    }
+}
+
+#[test]
+fn with_masks_every_architecture_drafts_both_ways_losslessly() {
+    for class in ["Llama", "Mistral", "Qwen2", "Qwen3", "Phi3"] {
+        for widen in [1, 2] {
+            let mut config = common::grouped();
+            config.other.insert("architectures".into(), vec![format!("{class}ForCausalLM")].into());
+            if class == "Llama" {
+                config.other.insert("attention_bias".into(), true.into());
+            }
+            let model = Model::random(&config, 11, &options(widen, 2)).unwrap();
+            assert_eq!(model.config().class(), format!("{class}ForCausalLM"));
+            let plain = decode(&model, &[1, 2, 3], &Plan::Plain, 30);
+            for text in ["1..4:4", "2..3:8", "seq:1..4:3", "set=attn-1+3-mlp-0+3:5"] {
+                let plan: Plan = text.parse().unwrap();
+                assert_eq!(decode(&model, &[1, 2, 3], &plan, 30), plain, "{class} x{widen} {text}");
+            }
+            assert_eq!(decode(&model, &[1, 2, 3], &Plan::Stock, 30), plain, "{class} x{widen}");
+        }
     }
 }
 
@@ -148,7 +163,7 @@ fn a_checkpoint_without_masks_drafts_one_token_at_a_time_and_says_why() {
     let mut silent = Silent;
     let error = Generation::new(&model, &[1], &plan, Limits::tokens(5), &mut silent).err().unwrap();
     let error = error.to_string();
-    assert!(error.contains("s3d train") && error.contains("seq:1..2:3"), "{error}");
+    assert!(error.contains("mask embeddings") && error.contains("seq:1..2:3"), "{error}");
 }
 
 #[test]

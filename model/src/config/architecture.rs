@@ -77,6 +77,11 @@ pub struct AttentionParts {
 }
 
 impl ModelConfig {
+    /// The name of the architecture's class; Llama's where the file says nothing.
+    pub fn class(&self) -> &'static str {
+        Architecture::of(self).map_or("", Architecture::class)
+    }
+
     /// What the attention of this model has besides its matrices.
     ///
     /// # Errors

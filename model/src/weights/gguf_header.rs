@@ -130,8 +130,8 @@ fn place(
     let data = header.next_multiple_of(alignment);
     let mut tensors = BTreeMap::new();
     for (name, mut info) in table {
-        let start = data.checked_add(info.start).unwrap_or(u64::MAX);
-        let end = start.checked_add(info.bytes).unwrap_or(u64::MAX);
+        let start = data.saturating_add(info.start);
+        let end = start.saturating_add(info.bytes);
         if !info.start.is_multiple_of(alignment) || end > length {
             return Err(format!(
                 "tensor '{name}' should have {} bytes at offset {}, the file has {length} bytes; it is incomplete or damaged",
