@@ -70,9 +70,15 @@ pub enum Command {
 /// Which model, and how it runs.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint folder, or the name of a shipped model
-    #[arg(long, value_name = "DIR|NAME", default_value = "story")]
+    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, or one on the Hub
+    #[arg(long, value_name = "DIR|FILE.gguf|NAME", default_value = "story")]
     pub model: String,
+    /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
+    #[arg(long)]
+    pub download: bool,
+    /// A tokenizer.json in place of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
     /// Where to run: cpu
     #[arg(long, default_value = "cpu")]
     pub device: String,
@@ -398,6 +404,9 @@ pub struct GenerateArgs {
     /// The text to continue
     #[arg(long)]
     pub prompt: String,
+    /// Take the prompt as what a user says, in the model's chat template
+    #[arg(long)]
+    pub chat: bool,
     #[command(flatten)]
     pub model: ModelArgs,
     /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model]
@@ -449,7 +458,7 @@ pub struct TrainArgs {
 /// `s3d inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A checkpoint folder, the name of a shipped model, or a run directory
+    /// A checkpoint folder, a GGUF file, the name of a shipped model, or a run directory
     #[arg(value_name = "MODEL|DIR", default_value = "story")]
     pub target: String,
     /// Print the full-depth logits after the last of these token ids

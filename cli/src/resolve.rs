@@ -56,12 +56,11 @@ fn all_plans(layers: usize, gamma_max: usize) -> anyhow::Result<Vec<Plan>> {
 /// Whether a plan can run on a model of `layers` layers.
 ///
 /// # Errors
-/// A window beyond the last layer, or one that leaves none.
+/// Layers beyond the last, or none that are left.
 pub fn fits(plan: &Plan, layers: usize) -> anyhow::Result<()> {
-    let Some(window) = plan.draft().and_then(|draft| draft.skip.window()) else { return Ok(()) };
-    match window.skip_ratio(layers) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(usage(format!("plan {plan}: {e}"))),
+    match plan.draft().map(|draft| draft.skip.check(layers)) {
+        Some(Err(e)) => Err(usage(format!("plan {plan}: {e}"))),
+        _ => Ok(()),
     }
 }
 
