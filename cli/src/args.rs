@@ -1,5 +1,9 @@
 //! What was typed: the command line as clap reads it. What it means is resolved in `resolve.rs`.
 
+mod generated;
+
+pub use generated::{Shell, completions, manual};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use s3d_data::{Bytes, Drafting, Seconds};
 use std::path::PathBuf;
@@ -54,6 +58,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// The machine: bandwidth, multiply-add rate, and what would make measuring better
     Doctor(DoctorArgs),
+    /// Completions of the command line for a shell, to standard output
+    Completions(CompletionsArgs),
+    /// The manual page, to standard output; with --out one page for every command
+    Man(ManArgs),
     /// Measures peak memory of a child process
     #[command(hide = true)]
     MemoryChild(MemoryChildArgs),
@@ -62,9 +70,15 @@ pub enum Command {
 /// Which model, and how it runs.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint folder, or the name of a shipped model
-    #[arg(long, value_name = "DIR|NAME", default_value = "story")]
+    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, or one on the Hub
+    #[arg(long, value_name = "DIR|FILE.gguf|NAME", default_value = "story")]
     pub model: String,
+    /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
+    #[arg(long)]
+    pub download: bool,
+    /// A tokenizer.json in place of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
     /// Where to run: cpu
     #[arg(long, default_value = "cpu")]
     pub device: String,
@@ -183,8 +197,9 @@ pub struct MeasureArgs {
 /// `s3d fit`
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// Run directory
-    pub dir: PathBuf,
+    /// Run directory; of several checkpoints of one training, how U rises is shown
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Seed of the bootstrap
@@ -215,26 +230,31 @@ pub struct CurveArgs {
 /// `s3d optimize`
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
-    /// Run directory
-    pub dir: Option<PathBuf>,
+    /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE")]
     pub memory_budget: Option<Bytes>,
-    /// Context that the choice is made for, in tokens [default: the run's]
-    #[arg(long, value_name = "N")]
-    pub context: Option<usize>,
+    /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
+    /// 256:3,1024:1 [default: the run's]
+    #[arg(long, value_name = "N|A..B|N:W,..")]
+    pub context: Option<String>,
     /// Largest number of predictors
     #[arg(long, value_name = "N")]
     pub gamma_max: Option<usize>,
+    /// Write the best free sets of sub-layers as skip lists into this folder, to be measured
+    #[arg(long, value_name = "DIR", requires = "dirs")]
+    pub write_sets: Option<PathBuf>,
     /// Layers of a model that was not measured
-    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    #[arg(long, value_name = "N", conflicts_with = "dirs")]
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
     /// Costs of passes (TOML) of a model that was not measured
-    #[arg(long, value_name = "FILE.toml", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
     pub costs: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
@@ -248,6 +268,12 @@ pub struct ValidateArgs {
     pub dir: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
+    /// After a sweep: only print the choice and the N fastest other plans, to be measured once more
+    #[arg(long, value_name = "N")]
+    pub rivals: Option<usize>,
+    /// Take regret of the choice that this run recorded [default: the run directory's own]
+    #[arg(long, value_name = "DIR")]
+    pub choice_of: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -341,6 +367,8 @@ pub struct ReportArgs {
     /// Folder for the comparison of several
     #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -376,6 +404,9 @@ pub struct GenerateArgs {
     /// The text to continue
     #[arg(long)]
     pub prompt: String,
+    /// Take the prompt as what a user says, in the model's chat template
+    #[arg(long)]
+    pub chat: bool,
     #[command(flatten)]
     pub model: ModelArgs,
     /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model]
@@ -410,6 +441,9 @@ pub struct TrainArgs {
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub checkpoint_every: u64,
+    /// Keep the model as it was after these steps too, in folders step-N of --out
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    pub keep: Vec<u64>,
     /// Seed of corpus, weights and batches
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -424,7 +458,7 @@ pub struct TrainArgs {
 /// `s3d inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A checkpoint folder, the name of a shipped model, or a run directory
+    /// A checkpoint folder, a GGUF file, the name of a shipped model, or a run directory
     #[arg(value_name = "MODEL|DIR", default_value = "story")]
     pub target: String,
     /// Print the full-depth logits after the last of these token ids
@@ -447,6 +481,22 @@ pub struct DoctorArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `s3d completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `s3d man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for s3d.1, s3d-run.1, ... [default: s3d.1 alone, to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// The hidden child of the memory measurement.

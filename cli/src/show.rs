@@ -4,6 +4,7 @@ use crate::args::OutputArgs;
 use crate::terminal;
 use s3d_data::{Recommendation, RunDir, RunHeader, Seconds};
 use s3d_measure::coverage::times_as_long;
+use s3d_reports::compare::{self, NamedRun};
 use s3d_reports::format::{markdown, text};
 use s3d_reports::{Table, verdict};
 use serde::Serialize;
@@ -27,6 +28,21 @@ pub fn choice(
         return terminal::result(&verdict::summary_markdown(recommendation, header));
     }
     terminal::result(&verdict::summary(recommendation, header, WIDTH, terminal::has_colour()))
+}
+
+/// What runs recommend: one as [`choice`] prints it, several as a list, or as a table in Markdown.
+///
+/// # Errors
+/// When standard output does not take it.
+pub fn runs(runs: &[NamedRun], output: &OutputArgs) -> anyhow::Result<()> {
+    if let [run] = runs {
+        return choice(&run.input.recommendation, &run.input.header, output);
+    }
+    if output.json {
+        let all: Vec<_> = runs.iter().map(|run| &run.input.recommendation).collect();
+        return terminal::json(&all);
+    }
+    terminal::result(&markdown::table(&compare::table(runs)))
 }
 
 /// Tables, or `value` as JSON.

@@ -66,6 +66,9 @@ pub struct ModelIdentity {
     /// Whether the weights are random (acceptance then means nothing).
     #[serde(default)]
     pub random_weights: bool,
+    /// Optimizer steps the checkpoint was trained for, where it says so.
+    #[serde(default)]
+    pub training_steps: Option<u64>,
 }
 
 /// What traces cover, and what the same would have taken by generating.

@@ -1,7 +1,6 @@
 //! Load and save: whole files written atomically, the path in every error.
 
 use crate::acceptance::Trace;
-use crate::plan::LayerSet;
 use crate::profile::NearTie;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -235,19 +234,6 @@ pub fn save_near_ties(path: &Path, rows: &[NearTie]) -> Result<()> {
         return save_atomically(path, header.as_bytes());
     }
     save_csv(path, rows)
-}
-
-/// Reads a free set of sub-layers: `{"attention": [..], "mlp": [..]}`; sorted, without repeats.
-///
-/// # Errors
-/// When the file cannot be read or has another form.
-pub fn load_layer_set(path: &Path) -> Result<LayerSet> {
-    let mut set: LayerSet = load_json(path)?;
-    for list in [&mut set.attention, &mut set.mlp] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    Ok(set)
 }
 
 #[cfg(test)]

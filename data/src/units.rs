@@ -63,7 +63,10 @@ impl fmt::Display for Bytes {
         for (power, unit) in [(3, "GiB"), (2, "MiB"), (1, "KiB")] {
             let scale = 1024f64.powi(power);
             if value >= scale {
-                return write!(f, "{} {unit}", three_digits(value / scale));
+                return match f.precision() {
+                    Some(decimals) => write!(f, "{:.decimals$} {unit}", value / scale),
+                    None => write!(f, "{} {unit}", three_digits(value / scale)),
+                };
             }
         }
         write!(f, "{} B", self.0)

@@ -152,8 +152,7 @@ fn positions_of(traces: &[Trace], ways: &[Way]) -> usize {
             *by_way.entry((drafting, skip)).or_insert(0) += trace.tokens();
         }
     }
-    let of = |(drafting, skip): &Way| by_way.get(&(*drafting, named_as_traced(skip)));
-    ways.iter().map(|way| of(way).copied().unwrap_or(0)).min().unwrap_or(0)
+    ways.iter().map(|way| by_way.get(way).copied().unwrap_or(0)).min().unwrap_or(0)
 }
 
 /// All that the request wants traced.
@@ -167,16 +166,7 @@ fn missing(bench: &Bench<'_>, prompt: &Prompt, ways: &[Way]) -> Vec<Way> {
     let traces = bench.recorder.run.observations.traces.iter().filter(|t| t.id == prompt.id);
     let done: HashSet<Way> =
         traces.filter_map(|trace| Some((trace.drafting?, trace.skip()?))).collect();
-    let open = |(drafting, skip): &&Way| !done.contains(&(*drafting, named_as_traced(skip)));
-    ways.iter().filter(open).cloned().collect()
-}
-
-/// A free set goes by the name `set` in traces.
-fn named_as_traced(skip: &Skip) -> Skip {
-    match skip {
-        Skip::Window(_) => skip.clone(),
-        Skip::Set { layers, .. } => Skip::Set { file: "set".into(), layers: layers.clone() },
-    }
+    ways.iter().filter(|way| !done.contains(way)).cloned().collect()
 }
 
 /// Traces `missing` on one prompt; false where its text is too short to be worth it.

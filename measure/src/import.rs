@@ -78,6 +78,7 @@ fn header_of(outside: &Outside) -> RunHeader {
         shape: outside.shape.clone(),
         content_hash: String::new(),
         random_weights: false,
+        training_steps: None,
     };
     RunHeader {
         schema_version: SCHEMA_VERSION,

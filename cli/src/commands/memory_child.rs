@@ -6,9 +6,10 @@ use s3d_model::{Model, Tokenizer};
 
 /// Prints the peak resident set of this process as JSON on one line.
 pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
-    let (folder, shipped) = locate::model(&args.model.model)?;
+    let (folder, shipped) = locate::model(&args.model.model, false)?;
     let options = load::options(&args.model, shipped)?;
-    let tokenizer = folder.join("tokenizer.json");
+    let own = || folder.join("tokenizer.json");
+    let tokenizer = args.model.tokenizer.clone().unwrap_or_else(own);
     let peak = s3d_measure::memory::peak_of_this_process(
         || tokenizer.is_file().then(|| Tokenizer::load(&tokenizer)).transpose(),
         || Model::load(&folder, &options),

@@ -323,6 +323,7 @@ impl Planted {
                 shape,
                 content_hash: String::new(),
                 random_weights: false,
+                training_steps: None,
             },
             gamma_max: self.gamma_max,
             context: CONTEXT,
