@@ -152,8 +152,7 @@ fn positions_of(traces: &[Trace], ways: &[Way]) -> usize {
             *by_way.entry((drafting, skip)).or_insert(0) += trace.tokens();
         }
     }
-    let of = |(drafting, skip): &Way| by_way.get(&(*drafting, named_as_traced(skip)));
-    ways.iter().map(|way| of(way).copied().unwrap_or(0)).min().unwrap_or(0)
+    ways.iter().map(|way| by_way.get(way).copied().unwrap_or(0)).min().unwrap_or(0)
 }
 
 /// All that the request wants traced.

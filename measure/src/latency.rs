@@ -25,7 +25,7 @@ const AT_MOST: usize = 200;
 const WINDOWS: usize = 5;
 
 /// Watched iterations of a cell for one that is timed whole.
-const WATCHED_PER_WHOLE: usize = 4;
+const WATCHED_PER_WHOLE: usize = 2;
 
 /// What one iteration of decoding does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +316,6 @@ mod tests {
         let plain = Cell { step: Step::Plain, context: 16_384, beside: None };
         assert_eq!(seen(&plain), 64, "the unit is in every block");
         let whole = Cell { beside: Some(0), ..plain };
-        assert_eq!(seen(&whole), 16);
+        assert_eq!(seen(&whole), 32);
     }
 }

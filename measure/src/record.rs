@@ -30,10 +30,14 @@ impl<'a> Recorder<'a> {
     pub fn open(dir: &'a RunDir, header: RunHeader, clock: &'a dyn Clock) -> Result<Self> {
         let header = match dir.header().exists() {
             true => resume(dir, header)?,
-            false => header,
+            false => {
+                dir.save_header(&header)?;
+                header
+            }
         };
-        dir.save_header(&header)?;
+        // Refused while another process writes this run: its header is left as it is.
         let (journal, entries) = Journal::open(&dir.journal())?;
+        dir.save_header(&header)?;
         let finished = entries.iter().filter_map(stage_of).collect();
         let observations = Observations::from_journal(entries);
         let spent_before = header.seconds_measuring;

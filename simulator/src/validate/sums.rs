@@ -140,7 +140,7 @@ fn cell_of(key: &Key, passes: &BTreeMap<usize, Vec<Pass>>, all: &Blocks) -> Opti
         pairs: ratios.len(),
         error: median(&ratios)? - 1.0,
         fixed: median(&fixed)?,
-        cache: median(&cache),
+        cache: median(&cache).filter(|_| cache.len() >= ENOUGH),
     })
 }
 
