@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 /// Prints the choice as JSON: skip lists as Draft & Verify and SWIFT publish them, and the exit
 /// layer of LayerSkip where the window reaches the top.
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let recommendation = RunDir::new(&args.dir).load_recommendation()?;
+    let dir = RunDir::new(&args.dir);
+    if dir.header().is_file() && !dir.recommendation().is_file() {
+        let dir = args.dir.display();
+        anyhow::bail!("{dir}: no recommendation.json yet; 's3d report {dir}' writes it");
+    }
+    let recommendation = dir.load_recommendation()?;
     let choice = recommendation.choice.with_context(|| {
         format!("{}: the run chose no plan, so there is nothing to export", args.dir.display())
     })?;

@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn longrope_holds_within_the_training() {
         let mut config =
-            config(json!({"type": "su", "short_factor": [2.0; 16], "long_factor": []}));
+            config(json!({"type": "su", "short_factor": vec![2.0; 16], "long_factor": []}));
         config.other.insert("original_max_position_embeddings".into(), 64.into());
         let rope = config.rope().unwrap();
         assert_eq!((rope.limit, config.positions()), (Some(64), 64));
