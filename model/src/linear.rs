@@ -5,6 +5,10 @@ use crate::kernels::{LANES, pack, panel_count, unpack_row};
 use crate::ops::{Ops, for_each_row};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
+use std::ops::Range;
+
+/// Rows of a band: whole panels, few beside a vocabulary.
+const BAND: usize = 64 * LANES;
 
 /// `y = x W^T`, without bias.
 #[derive(Debug, Clone)]
@@ -25,6 +29,25 @@ impl Linear {
     pub fn new(matrix: &[f32], inputs: usize, device: &Device) -> Result<Self> {
         let outputs = matrix.len() / inputs;
         let packed = pack(outputs, inputs, |o| &matrix[o * inputs..][..inputs]);
+        Self::from_packed(packed, inputs, outputs, LinearKind::Plain, device)
+    }
+
+    /// Packs a matrix `[outputs, inputs]` that comes in bands: `rows` gives the rows of a range.
+    ///
+    /// # Errors
+    /// When a band cannot be read, or the device refuses the memory.
+    pub fn from_bands(
+        outputs: usize,
+        inputs: usize,
+        device: &Device,
+        rows: impl Fn(Range<usize>) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
+        let mut packed = Vec::with_capacity(panel_count(outputs) * LANES * inputs);
+        for start in (0..outputs).step_by(BAND) {
+            let end = outputs.min(start + BAND);
+            let band = rows(start..end)?;
+            packed.extend(pack(end - start, inputs, |o| &band[o * inputs..][..inputs]));
+        }
         Self::from_packed(packed, inputs, outputs, LinearKind::Plain, device)
     }
 

@@ -43,11 +43,20 @@ impl<'s> Builder<'s> {
         self.widening.config(self.config)
     }
 
-    /// The embedding matrix `[vocab, wide hidden]`.
-    fn token_matrix(&self) -> Result<Vec<f32>> {
+    /// The embedding or the head, `[vocab, wide hidden]`. In a small model it is most of all weights, so
+    /// it is packed band by band, without a second copy, where the source can give it so.
+    fn table(&self, name: &str) -> Result<Linear> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        let matrix = self.tensor("model.embed_tokens.weight", &[vocab, hidden])?;
-        Ok(self.widening.columns(matrix, hidden))
+        let wide = hidden * self.widening.factor();
+        let band = |rows| self.source.rows(name, [vocab, hidden], rows);
+        if band(0..0)?.is_none() {
+            let matrix = self.widening.columns(self.tensor(name, &[vocab, hidden])?, hidden);
+            return self.layout(Linear::new(&matrix, wide, self.device)?);
+        }
+        let linear = Linear::from_bands(vocab, wide, self.device, |rows| {
+            Ok(self.widening.columns(band(rows)?.unwrap_or_default(), hidden))
+        });
+        self.layout(linear?)
     }
 
     pub fn embedding(&self) -> Result<Embedding> {
@@ -59,7 +68,7 @@ impl<'s> Builder<'s> {
         };
         let tokens = match self.config.tie_word_embeddings {
             true => None,
-            false => Some(self.layout(Linear::new(&self.token_matrix()?, wide, self.device)?)?),
+            false => Some(self.table("model.embed_tokens.weight")?),
         };
         Ok(Embedding {
             tokens,
@@ -203,15 +212,10 @@ impl<'s> Builder<'s> {
     }
 
     pub fn head(&self) -> Result<Linear> {
-        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        let matrix = match self.config.tie_word_embeddings {
-            true => self.token_matrix()?,
-            false => {
-                let matrix = self.tensor("lm_head.weight", &[vocab, hidden])?;
-                self.widening.columns(matrix, hidden)
-            }
-        };
-        self.layout(Linear::new(&matrix, hidden * self.widening.factor(), self.device)?)
+        match self.config.tie_word_embeddings {
+            true => self.table("model.embed_tokens.weight"),
+            false => self.table("lm_head.weight"),
+        }
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.

@@ -18,6 +18,7 @@ use crate::Result;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 
 /// Gives the weights of a model by their names in a Hugging Face checkpoint.
 pub trait WeightSource {
@@ -34,6 +35,16 @@ pub trait WeightSource {
     /// # Errors
     /// As [`Self::tensor`].
     fn raw(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor>>;
+
+    /// The rows `rows` of a matrix whose numbers are wanted band by band; nothing where a source cannot
+    /// give them so.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    fn rows(&self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Option<Vec<f32>>> {
+        let _ = (name, shape, rows);
+        Ok(None)
+    }
 
     /// All names that there are; none where a source makes up whatever it is asked for.
     fn names(&self) -> Vec<String>;

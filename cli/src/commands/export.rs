@@ -13,7 +13,12 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     if let Some(out) = &args.csv {
         return tables(&args.dir, &RunDir::new(out));
     }
-    let recommendation = RunDir::new(&args.dir).load_recommendation()?;
+    let dir = RunDir::new(&args.dir);
+    if dir.header().is_file() && !dir.recommendation().is_file() {
+        let dir = args.dir.display();
+        anyhow::bail!("{dir}: no recommendation.json yet; 's3d report {dir}' writes it");
+    }
+    let recommendation = dir.load_recommendation()?;
     let choice = recommendation.choice.with_context(|| {
         format!("{}: the run chose no plan, so there is nothing to export", args.dir.display())
     })?;

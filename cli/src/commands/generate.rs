@@ -59,6 +59,7 @@ fn plan(args: &GenerateArgs, loaded: &Loaded) -> anyhow::Result<Plan> {
         (None, None) => recorded(loaded)?,
     };
     resolve::fits(&plan, loaded.model.shape().layers)?;
+    plan.draft().map_or(Ok(()), |draft| loaded.model.check_plan(draft))?;
     Ok(plan)
 }
 

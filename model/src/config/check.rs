@@ -59,6 +59,11 @@ impl ModelConfig {
         }
         self.attention_parts()?;
         self.rope()?;
+        if self.positions() == 0 {
+            return Err(
+                "sliding_window = 0 leaves no text to see; expected null or a window".into()
+            );
+        }
         match self.other.get("hidden_act").and_then(Value::as_str) {
             None | Some("silu") => Ok(()),
             Some(act) => Err(format!("hidden_act must be \"silu\"; found \"{act}\"")),

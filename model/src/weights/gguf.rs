@@ -12,6 +12,7 @@ use crate::{Error, ModelConfig, Result};
 use serde_json::{Map, json};
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A GGUF file whose header was read.
@@ -223,6 +224,14 @@ impl WeightSource for GgufFile {
             None => bytes,
         };
         Ok(Some(RawTensor { kind: info.kind, shape: shape.to_vec(), bytes }))
+    }
+
+    fn rows(&self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Option<Vec<f32>>> {
+        if self.reordered(name).is_some() {
+            return Ok(None);
+        }
+        let info = self.find(name, &shape)?;
+        self.stored(name, info).rows(rows, shape[1]).values().map(Some)
     }
 
     fn names(&self) -> Vec<String> {

@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Longest header that is read; the format's own bound.
@@ -149,6 +150,11 @@ impl WeightSource for Checkpoint {
         let (shard, info) = self.find(name, shape)?;
         let stored = shard.stored(name, info)?;
         Ok(Some(RawTensor { kind: stored.kind, shape: shape.to_vec(), bytes: stored.raw()? }))
+    }
+
+    fn rows(&self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Option<Vec<f32>>> {
+        let (shard, info) = self.find(name, &shape)?;
+        shard.stored(name, info)?.rows(rows, shape[1]).values().map(Some)
     }
 
     fn names(&self) -> Vec<String> {

@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Bytes read at a time, about.
@@ -45,6 +46,13 @@ impl Stored<'_> {
             self.check(now)
         })?;
         Ok(values)
+    }
+
+    /// The same tensor, cut to some of its rows of `columns` numbers.
+    pub fn rows(self, rows: Range<usize>, columns: usize) -> Self {
+        let row = self.kind.bytes(columns as u64).unwrap_or(0);
+        let start = self.start + rows.start as u64 * row;
+        Self { start, bytes: rows.len() as u64 * row, ..self }
     }
 
     /// The stored bytes, after a look at their values.

@@ -1,0 +1,167 @@
+//! Checkpoints of every kind on the command line: Hugging Face folders, GGUF files, free sets of layers.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures")
+}
+
+fn s3d(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
+    command.env("HF_HUB_CACHE", "/nonexistent").args(arguments).output().unwrap()
+}
+
+/// Runs, expects success, and returns standard output.
+fn says(arguments: &[&str]) -> String {
+    let output = s3d(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs, expects this exit code, and returns standard error, which is one error.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = s3d(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(!said.contains("panicked") && output.stdout.is_empty(), "{arguments:?}: {said}");
+    said
+}
+
+/// Every fixture, with the file that holds its logits.
+fn checkpoints() -> Vec<(PathBuf, PathBuf)> {
+    let list = |folder: PathBuf| {
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        files.collect::<Vec<_>>()
+    };
+    let folders = list(fixtures().join("checkpoints")).into_iter();
+    let gguf = list(fixtures().join("gguf")).into_iter();
+    let gguf = gguf.filter(|file| file.extension().is_some_and(|end| end == "gguf"));
+    let all: Vec<(PathBuf, PathBuf)> = folders
+        .map(|folder| (folder.clone(), folder.join("expected.json")))
+        .chain(gguf.map(|file| (file.clone(), file.with_extension("json"))))
+        .collect();
+    assert_eq!(all.len(), 15);
+    all
+}
+
+#[test]
+fn inspect_shows_every_checkpoint_and_its_logits() {
+    for (path, expected) in checkpoints() {
+        let path = path.to_str().unwrap();
+        let expected: Value = serde_json::from_slice(&std::fs::read(expected).unwrap()).unwrap();
+        // source: row 9 of the logits that transformers computed, after the first ten tokens
+        assert_eq!(expected["rows"][1], 9);
+        let tokens = expected["tokens"].as_array().unwrap()[..10].iter();
+        let tokens: Vec<String> = tokens.map(Value::to_string).collect();
+        let numbers = |value: &Value| -> Vec<f64> {
+            value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+        };
+        let said = says(&["inspect", path, "--logits", &tokens.join(","), "--json"]);
+        let found = numbers(&serde_json::from_str::<Value>(&said).unwrap()["logits"]);
+        let exact = numbers(&expected["logits"][1]);
+        let largest = exact.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        assert_eq!(found.len(), exact.len());
+        for (found, exact) in found.iter().zip(&exact) {
+            assert!((found - exact).abs() < 1e-4 * largest, "{path}: {found} {exact}");
+        }
+        let shape: Value = serde_json::from_str(&says(&["inspect", path, "--json"])).unwrap();
+        assert!(shape["architecture"].as_str().unwrap().ends_with("ForCausalLM"), "{shape}");
+        assert_eq!(shape["shape"]["vocab"], exact.len());
+    }
+}
+
+#[test]
+fn a_gguf_file_generates_and_chats() {
+    let path = fixtures().join("gguf/llama.gguf");
+    let path = path.to_str().unwrap();
+    let generate = |more: &[&str]| {
+        let base = ["generate", "--model", path, "--tokens", "12", "--json"];
+        let said = says(&[&base[..], more].concat());
+        serde_json::from_str::<Value>(&said).unwrap()["token_ids"].clone()
+    };
+    let plain = generate(&["--prompt", "The miller", "--plan", "plain"]);
+    assert_eq!(generate(&["--prompt", "The miller", "--plan", "seq:1..2:3"]), plain);
+    let chat = generate(&["--prompt", "The miller", "--plan", "plain", "--chat"]);
+    let written = "<s><|user|>\nThe miller</s><|assistant|>\n";
+    assert_eq!(generate(&["--prompt", written, "--plan", "plain"]), chat);
+    assert_ne!(chat, plain);
+}
+
+#[test]
+fn what_a_checkpoint_cannot_do_is_said_before_anything_is_printed() {
+    let bare = fixtures().join("checkpoints/llama2");
+    let (bare, gguf) = (bare.to_str().unwrap(), fixtures().join("gguf/qwen2.gguf"));
+    let gguf = gguf.to_str().unwrap();
+    for (code, arguments, word) in [
+        (1, &["generate", "--model", bare, "--prompt", "x", "--plan", "plain"][..], "--tokenizer"),
+        (1, &["generate", "--model", gguf, "--prompt", "x", "--plan", "0..1:4"], "mask embeddings"),
+        (2, &["generate", "--model", gguf, "--prompt", "x"], "--plan"),
+        (
+            2,
+            &["generate", "--model", gguf, "--prompt", "x", "--plan", "set=attn-7-mlp-0:2"],
+            "layer 7",
+        ),
+        (1, &["inspect", "org/name"], "--download"),
+        (1, &["generate", "--model", "org/name", "--download", "--prompt", "x"], "org/name"),
+        (1, &["inspect", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], "GGUF"),
+    ] {
+        let said = fails(code, arguments);
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_free_set_of_layers_is_measured_replayed_and_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let (set, prompts, out) = (at("set.json"), at("prompts.jsonl"), at("out"));
+    std::fs::write(&set, r#"{"mine": {"attention": [1], "mlp": [0]}}"#).unwrap();
+    let texts = ["The miller counts", "Der Müller", "two  spaces", "it's 3.14"];
+    let lines: Vec<String> =
+        texts.iter().map(|text| format!("{{\"text\": \"{text}\"}}\n")).collect();
+    std::fs::write(&prompts, lines.concat()).unwrap();
+    let model = fixtures().join("gguf/qwen2.gguf");
+    let plans = format!("plain,seq:set={set}#mine:3");
+    says(&[
+        "measure",
+        "throughput",
+        "acceptance",
+        "latency",
+        "--model",
+        model.to_str().unwrap(),
+        "--prompts",
+        &prompts,
+        "--plans",
+        &plans,
+        "--tokens",
+        "24",
+        "--context",
+        "48",
+        "--time-budget",
+        "1s",
+        "--quiet",
+        "--out",
+        &out,
+    ]);
+    // In every table the plan stands as the set itself, which reads back without the file.
+    std::fs::remove_file(&set).unwrap();
+    let blocks = std::fs::read_to_string(dir.path().join("out/throughput.csv")).unwrap();
+    assert!(blocks.contains(",seq:set=attn-1-mlp-0:3,"), "{blocks}");
+    let said = fails(1, &["export", &out]);
+    assert!(said.contains("s3d report"), "{said}");
+    let judged = says(&["validate", &out]);
+    assert!(judged.contains("8 of 8 generations took exactly"), "{judged}");
+    says(&["report", &out]);
+    let choice: Value = serde_json::from_str(&says(&["export", &out])).unwrap();
+    assert_eq!(choice["skip_layers"]["attention"], serde_json::json!([1]), "{choice}");
+    assert_eq!(choice["skip_layers"]["mlp"], serde_json::json!([0]), "{choice}");
+    assert!(choice["plan"].as_str().unwrap().starts_with("seq:set=attn-1-mlp-0:"), "{choice}");
+    let again = choice["plan"].as_str().unwrap();
+    let prompt = ["generate", "--model", model.to_str().unwrap(), "--prompt", "x", "--json"];
+    says(&[&prompt[..], &["--plan", again]].concat());
+}

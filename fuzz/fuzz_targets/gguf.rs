@@ -1,0 +1,23 @@
+//! The header of a GGUF file, and the numbers of its tensors, from any bytes.
+#![no_main]
+#![allow(dead_code, reason = "the sources serve more than this target")]
+
+use libfuzzer_sys::fuzz_target;
+
+// The reader's own sources, without the kernels of their crate: they build in seconds.
+#[path = "../../model/src/weights/gguf_header.rs"]
+mod gguf_header;
+#[path = "../../model/src/weights/numbers.rs"]
+mod numbers;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(header) = gguf_header::Header::read(bytes, bytes.len() as u64) else { return };
+    for info in header.tensors.values() {
+        let end = info.start + info.bytes;
+        assert!(end <= bytes.len() as u64, "a tensor ends beyond the file");
+        let stored = &bytes[info.start as usize..end as usize];
+        let mut values = vec![0.0; stored.len() / info.kind.block_bytes() * info.kind.block_numbers()];
+        assert_eq!(values.len(), info.shape.iter().product::<usize>());
+        info.kind.decode(stored, &mut values);
+    }
+});
