@@ -1,5 +1,6 @@
 //! One short function per command.
 
+mod derive;
 mod docs;
 mod doctor;
 mod export;
@@ -41,6 +42,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Optimize(args) => optimize::optimize(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Import(args) => import::import_files(&args),
+        Command::Derive(args) => derive::derive(&args),
         Command::Report(args) => report::report(&args),
     }
 }

@@ -3,11 +3,12 @@
 use crate::args::OptimizeArgs;
 use crate::conclude::conclude;
 use crate::usage::{or_usage, usage};
-use crate::{show, what_if};
-use s3d_data::{Drafting, Predictors, RunDir, SkipRatio};
+use crate::{locate, show, what_if};
+use s3d_data::{Drafting, Predictors, Run, RunDir, RunHeader, SkipRatio};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::Request;
+use s3d_simulator::optimize::with_curves::with_curves;
 use s3d_simulator::what_if::{Cell as MapCell, Rates, map};
 use serde_json::json;
 use std::path::Path;
@@ -19,16 +20,69 @@ const CONTEXT: usize = 256;
 
 /// Chooses and prints; nothing is written (`s3d report` records what a run concludes).
 pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
-    match &args.dir {
-        Some(dir) => from_run(dir, args),
-        None => from_numbers(args),
+    match (&args.profile, &args.dir) {
+        (Some(profile), dir) => from_profile(profile, dir.as_deref(), args),
+        (None, Some(dir)) => {
+            let run = RunDir::new(dir).load()?;
+            from_run(run, args)
+        }
+        (None, None) => from_numbers(args),
     }
 }
 
-fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
-    let dir = RunDir::new(path);
-    let run = dir.load()?;
-    let mut request = Request { seed: args.seed, ..Request::of(&run.header) };
+/// Pass times of a profile, acceptance of a run directory or of a curve.
+fn from_profile(profile: &str, dir: Option<&Path>, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let mut run = RunDir::new(locate::profile(profile)?).load()?;
+    let Some(dir) = dir else { return from_curves(&run, profile, args) };
+    let other = RunDir::new(dir).load()?;
+    let (here, there) = (run.header.model.shape.layers, other.header.model.shape.layers);
+    anyhow::ensure!(
+        here == there,
+        "{}: acceptance of {there} layers does not fit profile {profile} of {here} layers; give a \
+         profile of the same model, or --curve",
+        dir.display()
+    );
+    run.observations.traces = other.observations.traces;
+    from_run(run, args)
+}
+
+fn from_curves(run: &Run, profile: &str, args: &OptimizeArgs) -> anyhow::Result<()> {
+    if args.curve.curve.is_none() {
+        return Err(usage("--profile needs acceptance: --curve, or a run directory with traces"));
+    }
+    let request = request(&run.header, args)?;
+    let ceilings = args.curve.ceiling.len().max(1);
+    let rates = Rates::Curves(what_if::curves(&args.curve, ceilings)?);
+    let cells = with_curves(run, &request, &rates)?;
+    let best = cells.first();
+    let value = json!({
+        "profile": profile,
+        "derived": run.header.is_derived(),
+        "machine": run.header.machines.first().map(|machine| &machine.model),
+        "model": run.header.model.name,
+        "dtype": run.header.dtype,
+        "layers": run.header.model.shape.layers,
+        "context": request.context(),
+        "choice": best,
+        "speculate": best.is_some_and(|cell| cell.answer.improvement_factor > 1.0),
+        "evaluated": cells.len(),
+        "cells": cells,
+    });
+    show::warnings(&run.header);
+    let mut table = table(&cells);
+    table.title = format!("The fastest plans on {}", s3d_reports::made::machine_name(&run.header));
+    show::tables(&value, &[table], &args.output)
+}
+
+fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let request = request(&run.header, args)?;
+    let conclusion = conclude(run, request)?;
+    show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)
+}
+
+/// The question of the header, changed by the flags.
+fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Request> {
+    let mut request = Request { seed: args.seed, ..Request::of(header) };
     request.memory_budget = args.memory_budget.or(request.memory_budget);
     if let Some(context) = args.context {
         request.contexts = vec![(context, 1.0)];
@@ -36,8 +90,7 @@ fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
     if let Some(gamma_max) = args.gamma_max {
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
     }
-    let conclusion = conclude(run, request)?;
-    show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)
+    Ok(request)
 }
 
 fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
