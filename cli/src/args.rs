@@ -72,9 +72,15 @@ pub enum Command {
 /// Which model, and how it runs.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint folder, or the name of a shipped model
-    #[arg(long, value_name = "DIR|NAME", default_value = "story")]
+    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, or one on the Hub
+    #[arg(long, value_name = "DIR|FILE.gguf|NAME", default_value = "story")]
     pub model: String,
+    /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
+    #[arg(long)]
+    pub download: bool,
+    /// A tokenizer.json in place of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
     /// Where to run: cpu
     #[arg(long, default_value = "cpu")]
     pub device: String,
@@ -110,12 +116,23 @@ pub struct BudgetArgs {
     /// Use the first N prompts
     #[arg(long, value_name = "N")]
     pub prompt_count: Option<usize>,
+    /// Windows looked at: symmetric ones, or all contiguous ones (first on few prompts, then further
+    /// where the choice is undecided)
+    #[arg(long, value_enum, default_value = "symmetric")]
+    pub windows: Windows,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// No progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Which windows of skipped layers are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Windows {
+    Symmetric,
+    All,
 }
 
 /// How a result is printed.
@@ -182,8 +199,9 @@ pub struct MeasureArgs {
 /// `s3d fit`
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// Run directory
-    pub dir: PathBuf,
+    /// Run directory; of several checkpoints of one training, how U rises is shown
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Seed of the bootstrap
@@ -214,16 +232,18 @@ pub struct CurveArgs {
 /// `s3d optimize`
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
-    /// Run directory
-    pub dir: Option<PathBuf>,
+    /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE")]
     pub memory_budget: Option<Bytes>,
-    /// Context that the choice is made for, in tokens [default: the run's]
-    #[arg(long, value_name = "N")]
-    pub context: Option<usize>,
+    /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
+    /// 256:3,1024:1 [default: the run's]
+    #[arg(long, value_name = "N|A..B|N:W,..")]
+    pub context: Option<String>,
     /// Largest number of predictors
     #[arg(long, value_name = "N")]
     pub gamma_max: Option<usize>,
@@ -231,13 +251,16 @@ pub struct OptimizeArgs {
     /// a10g/llama-2-7b-f16; acceptance comes from --curve, or from the run directory
     #[arg(long, value_name = "NAME|DIR", conflicts_with_all = ["layers", "costs"])]
     pub profile: Option<String>,
+    /// Write the best free sets of sub-layers as skip lists into this folder, to be measured
+    #[arg(long, value_name = "DIR", requires = "dirs")]
+    pub write_sets: Option<PathBuf>,
     /// Layers of a model that was not measured
-    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    #[arg(long, value_name = "N", conflicts_with = "dirs")]
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
     /// Costs of passes (TOML) of a model that was not measured
-    #[arg(long, value_name = "FILE.toml", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
     pub costs: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
@@ -251,6 +274,12 @@ pub struct ValidateArgs {
     pub dir: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
+    /// After a sweep: only print the choice and the N fastest other plans, to be measured once more
+    #[arg(long, value_name = "N")]
+    pub rivals: Option<usize>,
+    /// Take regret of the choice that this run recorded [default: the run directory's own]
+    #[arg(long, value_name = "DIR")]
+    pub choice_of: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -308,8 +337,8 @@ pub struct SimulateArgs {
 /// `s3d import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL of traces, CSV of counts,
-    /// or the tables of a run directory
+    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL or CSV of traces or of
+    /// counts, or the tables of a run directory (docs/IMPORT.md)
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Folder of the run directory
@@ -399,6 +428,9 @@ pub struct PaperArgs {
 pub struct ExportArgs {
     /// Run directory
     pub dir: PathBuf,
+    /// Write its header and tables into this folder instead, for other programs and `s3d import`
+    #[arg(long, value_name = "DIR")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `s3d generate`
@@ -407,6 +439,9 @@ pub struct GenerateArgs {
     /// The text to continue
     #[arg(long)]
     pub prompt: String,
+    /// Take the prompt as what a user says, in the model's chat template
+    #[arg(long)]
+    pub chat: bool,
     #[command(flatten)]
     pub model: ModelArgs,
     /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model]
@@ -458,7 +493,7 @@ pub struct TrainArgs {
 /// `s3d inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A checkpoint folder, the name of a shipped model, or a run directory
+    /// A checkpoint folder, a GGUF file, the name of a shipped model, or a run directory
     #[arg(value_name = "MODEL|DIR", default_value = "story")]
     pub target: String,
     /// Print the full-depth logits after the last of these token ids

@@ -12,6 +12,7 @@ mod measure;
 mod memory_child;
 mod optimize;
 mod paper;
+mod profile;
 mod report;
 mod run;
 mod simulate;

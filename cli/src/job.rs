@@ -1,16 +1,23 @@
 //! A measuring job: flags into a request, with the prompts and the provenance of its header.
 
-use crate::args::{BudgetArgs, ModelArgs};
+use crate::args::{BudgetArgs, ModelArgs, Windows};
 use crate::judge::SimulatorJudge;
 use crate::load::Loaded;
 use crate::progress::Bar;
 use crate::usage::usage;
-use crate::{load, resolve};
+use crate::{load, resolve, terminal};
 use anyhow::Context;
-use s3d_data::{Bytes, Prompt, Run, RunDir, load_prompts};
+use s3d_data::{Bytes, Drafting, Prompt, Run, RunDir, Skip, SkipWindow, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
 use s3d_model::Model;
 use std::path::{Path, PathBuf};
+
+/// The first look at all windows takes one in so many of the positions wanted in the end.
+const FIRST_LOOK: usize = 4;
+
+/// Said of a checkpoint that was never trained to draft several tokens at once.
+const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
+     drafting several tokens at once needs a model trained for it (s3d train)";
 
 /// All that measuring needs, loaded and checked.
 pub struct Job {
@@ -45,11 +52,19 @@ impl Job {
         let provenance = provenance(model, &loaded, memory_budget);
         let layers = loaded.model.shape().layers;
         let mut request = Request::whole_job(layers, prompts, provenance);
+        if loaded.model.shape().masks == 0 {
+            terminal::note(NO_MASKS);
+            request.draftings = vec![Drafting::Sequential];
+        }
         request.gamma_max = budget.gamma_max;
         request.context = budget.context;
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
         request.time_budget = budget.time_budget;
+        if budget.windows == Windows::All {
+            request.skips = SkipWindow::all(layers).into_iter().map(Skip::Window).collect();
+            request.first_look = Some(request.positions.div_ceil(FIRST_LOOK));
+        }
         request.memory_child = Some(memory_child(model, &loaded, &request)?);
         let clock = SystemClock::new(&loaded.options.device);
         Ok(Self { loaded, narrow: None, request, out, clock })
@@ -119,7 +134,10 @@ fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPr
         }
     };
     let tokenizer = loaded.model.tokenizer().with_context(|| {
-        format!("{}: no tokenizer.json, which prompts need", loaded.folder.display())
+        format!(
+            "{}: no tokenizer, which prompts need; give one with --tokenizer FILE",
+            loaded.folder.display()
+        )
     })?;
     let texts: Vec<Prompt> = load_prompts(file, budget.prompt_count)?;
     Ok(EncodedPrompt::encode_all(&texts, tokenizer)?)
@@ -147,7 +165,7 @@ fn memory_child(
     let program: PathBuf =
         std::env::current_exe().context("cannot find this program's own file")?;
     let folder = loaded.folder.to_string_lossy().into_owned();
-    let words = [
+    let mut words = vec![
         program.to_string_lossy().into_owned(),
         "memory-child".into(),
         "--model".into(),
@@ -165,5 +183,8 @@ fn memory_child(
         "--width".into(),
         (request.gamma_max + 1).to_string(),
     ];
-    Ok(words.to_vec())
+    if let Some(file) = &model.tokenizer {
+        words.extend(["--tokenizer".into(), file.to_string_lossy().into_owned()]);
+    }
+    Ok(words)
 }

@@ -3,7 +3,7 @@
 use crate::args::ModelArgs;
 use crate::usage::{or_usage, usage};
 use crate::{locate, resolve};
-use s3d_model::{LoadOptions, Model};
+use s3d_model::{LoadOptions, Model, TokenizerFrom};
 use std::path::PathBuf;
 
 /// A loaded model, and what else the commands want to know of it.
@@ -12,7 +12,7 @@ pub struct Loaded {
     pub model: Model,
     /// How it was loaded.
     pub options: LoadOptions,
-    /// Its folder.
+    /// Its folder or file.
     pub folder: PathBuf,
 }
 
@@ -21,7 +21,7 @@ pub struct Loaded {
 /// # Errors
 /// Wrong flags, a device that this program was not built for, or files that do not fit.
 pub fn model(args: &ModelArgs) -> anyhow::Result<Loaded> {
-    let (folder, shipped) = locate::model(&args.model)?;
+    let (folder, shipped) = locate::model(&args.model, args.download)?;
     let options = options(args, shipped)?;
     let model = Model::load(&folder, &options)?;
     Ok(Loaded { model, options, folder })
@@ -39,13 +39,14 @@ pub fn before_widening(loaded: &Loaded) -> anyhow::Result<Option<Model>> {
     Ok(Some(Model::load(&loaded.folder, &options)?))
 }
 
-/// Loads a model as it is: f32, on the CPU, not widened.
+/// Loads a model as it is: f32, on the CPU, not widened, without its tokenizer.
 ///
 /// # Errors
 /// As [`model`].
 pub fn plain(name: &str) -> anyhow::Result<Model> {
-    let (folder, _) = locate::model(name)?;
-    Ok(Model::load(&folder, &LoadOptions::default())?)
+    let (folder, _) = locate::model(name, false)?;
+    let options = LoadOptions { tokenizer: TokenizerFrom::Nowhere, ..LoadOptions::default() };
+    Ok(Model::load(&folder, &options)?)
 }
 
 /// How the model of `args` is to run.
@@ -70,6 +71,7 @@ pub fn options(args: &ModelArgs, shipped: bool) -> anyhow::Result<LoadOptions> {
         precision: or_usage("--dtype", args.dtype.parse())?,
         widen: resolve::widen(args, shipped)?,
         threads: resolve::threads(args.threads)?,
+        tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
         ..LoadOptions::default()
     })
 }

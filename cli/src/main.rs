@@ -1,8 +1,10 @@
 //! The `s3d` command: parse, run, exit.
 
 mod args;
+mod beyond;
 mod commands;
 mod conclude;
+mod hub;
 mod job;
 mod judge;
 mod load;

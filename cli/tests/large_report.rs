@@ -75,6 +75,7 @@ fn timed(plan: &Plan, block: usize, order: usize, rows: &mut Vec<LatencySample>)
             order,
             copy: 0,
             seconds,
+            cpu_seconds: None,
         });
     };
     let kept = |window: Option<SkipWindow>| {
@@ -135,6 +136,7 @@ fn throughput() -> Vec<ThroughputSample> {
                 draft_seconds: if window.is_some() { 0.3 * time } else { 0.0 },
                 verify_seconds: if window.is_some() { 0.7 * time } else { time },
                 seconds: time + 0.05,
+                cpu_seconds: None,
             });
         }
     }
@@ -189,6 +191,9 @@ fn header() -> RunHeader {
         started: "2026-01-01T00:00:00Z".into(),
         ended: Some("2026-01-01T00:02:00Z".into()),
         seconds_measuring: 120.0,
+        cpu_seconds: None,
+        coverage: None,
+        stopped: None,
         warnings: Vec::new(),
     }
 }

@@ -55,10 +55,10 @@ impl Trace {
         SkipWindow::new(self.skip_start?, self.skip_end?).ok()
     }
 
-    /// What was skipped, where it is said. A free set goes by the name `set`.
+    /// What was skipped, where it is said.
     pub fn skip(&self) -> Option<Skip> {
         match &self.skip_set {
-            Some(set) => Some(Skip::Set { file: "set".into(), layers: Arc::new(set.clone()) }),
+            Some(set) => Some(Skip::Set { layers: Arc::new(set.clone()) }),
             None => self.window().map(Skip::Window),
         }
     }

@@ -3,6 +3,10 @@
 //! Letters of the paper are explained here once: `L` = layers of the model, `[s, e)` = [`SkipWindow`],
 //! `beta = (e - s) / L` = [`SkipRatio`], `gamma` = [`Predictors`].
 
+mod layer_set;
+
+pub use layer_set::LayerSet;
+
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -48,6 +52,14 @@ impl SkipWindow {
     /// All symmetric windows of a model, from the empty one to the one that keeps one layer.
     pub fn all_symmetric(layers: usize) -> Vec<Self> {
         (0..layers).filter_map(|k| Self::symmetric(layers, k).ok()).collect()
+    }
+
+    /// All contiguous windows of a model that keep a layer: the empty one, then by length and start.
+    pub fn all(layers: usize) -> Vec<Self> {
+        let of_length =
+            |k: usize| (0..=layers - k).map(move |start| Self { start, end: start + k });
+        let empty = Self::symmetric(layers, 0).ok();
+        empty.into_iter().chain((1..layers).flat_map(of_length)).collect()
     }
 
     /// First skipped layer.
@@ -233,25 +245,13 @@ impl FromStr for Drafting {
     }
 }
 
-/// A free set of sub-layers to skip, in the JSON form that Draft & Verify and SWIFT publish.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerSet {
-    /// Layers whose attention sub-layer is left out, rising.
-    pub attention: Vec<usize>,
-    /// Layers whose MLP sub-layer is left out, rising.
-    pub mlp: Vec<usize>,
-}
-
 /// What a draft pass leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Skip {
     /// A contiguous window of whole layers.
     Window(SkipWindow),
-    /// A free set of sub-layers, with the name (file) it goes by in text.
+    /// A free set of sub-layers.
     Set {
-        /// The file it was read from; its name in plans.
-        file: String,
         /// The sub-layers.
         layers: Arc<LayerSet>,
     },
@@ -264,6 +264,28 @@ impl Skip {
             Self::Window(window) => Some(*window),
             Self::Set { .. } => None,
         }
+    }
+
+    /// Whether a model of `layers` layers has what is left out, and something besides.
+    ///
+    /// # Errors
+    /// Says what does not fit.
+    pub fn check(&self, layers: usize) -> Result<()> {
+        let last = match self {
+            Self::Window(window) => window.end(),
+            Self::Set { layers } => {
+                layers.attention.iter().chain(&layers.mlp).map(|layer| layer + 1).max().unwrap_or(0)
+            }
+        };
+        if last > layers {
+            let message =
+                format!("{self} skips layer {}; the model has layers 0..{layers}", last - 1);
+            return Err(Error::invalid(message));
+        }
+        if (0..layers).all(|layer| self.skips_attention(layer) && self.skips_mlp(layer)) {
+            return Err(Error::invalid(format!("{self} skips all of the {layers} layers")));
+        }
+        Ok(())
     }
 
     /// Whether the attention sub-layer of `layer` is left out.
@@ -293,7 +315,7 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Window(window) => window.fmt(f),
-            Self::Set { file, .. } => write!(f, "set={file}"),
+            Self::Set { layers } => write!(f, "set={layers}"),
         }
     }
 }
@@ -322,7 +344,8 @@ impl fmt::Display for DraftPlan {
 /// A way to decode, as it is written in flags, tables and records.
 ///
 /// `plain`; `stock` = plain decoding on candle's own matmul; `4..8:3`; `seq:4..8:3`;
-/// `set=FILE:3`; `seq:set=FILE:3`.
+/// `set=FILE:3` with a file of sub-layers ([`LayerSet::load`]), which is written out when the plan is:
+/// `set=attn-1+4..7-mlp-2:3`; `seq:set=FILE:3`.
 ///
 /// ```
 /// let plan: s3d_data::Plan = "seq:4..8:3".parse()?;
@@ -368,7 +391,7 @@ impl fmt::Display for Plan {
 impl FromStr for Plan {
     type Err = Error;
 
-    /// Reads a plan; `set=FILE` reads FILE.
+    /// Reads a plan; `set=FILE` reads FILE unless the set itself is written there.
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "plain" => return Ok(Self::Plain),
@@ -387,10 +410,10 @@ impl FromStr for Plan {
         let (skip, predictors) = rest.rsplit_once(':').ok_or_else(bad)?;
         let predictors = Predictors::new(predictors.parse().map_err(|_| bad())?)?;
         let skip = match skip.strip_prefix("set=") {
-            Some(file) => Skip::Set {
-                file: file.to_string(),
-                layers: Arc::new(crate::store::load_layer_set(file.as_ref())?),
-            },
+            Some(text) => {
+                let set = text.parse().or_else(|_| LayerSet::load(text))?;
+                Skip::Set { layers: Arc::new(set) }
+            }
             None => Skip::Window(skip.parse().map_err(|_| bad())?),
         };
         Ok(Self::Speculate(DraftPlan { drafting, skip, predictors }))
@@ -422,6 +445,10 @@ mod tests {
         assert_eq!(SkipWindow::symmetric(10, 4).unwrap().to_string(), "3..7");
         assert!(SkipWindow::symmetric(12, 12).is_err());
         assert_eq!(SkipWindow::all_symmetric(12).len(), 12);
+        // source: by hand: 12 + 11 + ... + 2 windows of 1 to 11 layers, and the empty one
+        let all = SkipWindow::all(12);
+        assert_eq!(all.len(), 78);
+        assert!(SkipWindow::all_symmetric(12).iter().all(|window| all.contains(window)));
     }
 
     #[test]
@@ -432,6 +459,28 @@ mod tests {
             assert!(bad.parse::<Plan>().is_err(), "{bad}");
         }
         assert!(SkipRatio::new(1.0).is_err() && SkipRatio::new(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn a_plan_with_a_free_set_reads_back_without_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), r#"{"attention": [1, 2, 3], "mlp": [0]}"#).unwrap();
+        let text = format!("seq:set={}:3", file.path().display());
+        let plan: Plan = text.parse().unwrap();
+        drop(file);
+        assert_eq!(plan.to_string(), "seq:set=attn-1..4-mlp-0:3");
+        assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+        assert!(text.parse::<Plan>().unwrap_err().to_string().contains("read"));
+    }
+
+    #[test]
+    fn a_skip_fits_or_says_why_not() {
+        let skip = |text: &str| text.parse::<Plan>().unwrap().draft().unwrap().skip.clone();
+        assert!(skip("set=attn-0..4-mlp-1..4:2").check(4).is_ok());
+        assert!(skip("set=attn-0..4-mlp-0..4:2").check(4).unwrap_err().to_string().contains("all"));
+        let beyond = skip("set=attn-4-mlp-none:2").check(4).unwrap_err().to_string();
+        assert!(beyond.contains("skips layer 4; the model has layers 0..4"), "{beyond}");
+        assert!(skip("2..5:2").check(4).is_err() && skip("2..4:2").check(4).is_ok());
     }
 
     proptest! {

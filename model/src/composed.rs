@@ -25,6 +25,24 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
     (gate.silu()? * up)?.reshape((rows, width / 2))
 }
 
+/// RMSNorm of every query head and every key head.
+pub fn norm_heads(
+    shape: HeadShape,
+    qkv: &Tensor,
+    weights: &Tensor,
+    epsilon: f64,
+) -> Result<Tensor> {
+    let (rows, _) = qkv.dims2()?;
+    let part = |start: usize, heads: usize, number: usize| {
+        let width = heads * shape.head_dim;
+        let heads = qkv.narrow(1, start, width)?.reshape((rows, heads, shape.head_dim))?;
+        rms_norm(&heads, &weights.get(number)?, epsilon)?.reshape((rows, width))
+    };
+    let queries = part(0, shape.heads, 0)?;
+    let keys = part(shape.out_width(), shape.kv_heads, 1)?;
+    Tensor::cat(&[queries, keys, of_half(Half::Values, shape, qkv)?], 1)
+}
+
 /// Rotates queries and keys, scales queries.
 pub fn rotate(
     shape: HeadShape,

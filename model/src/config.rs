@@ -1,6 +1,16 @@
 //! The shape of a checkpoint: `config.json` in the Hugging Face layout, read and written.
 //!
-//! One type for every use. What this engine adds to the Llama keys stands under the key `"s3d"`.
+//! One type for every use, for every architecture. Keys that only some have stay in
+//! [`ModelConfig::other`]; `forms`, `rope` and `architecture` below say what they mean. What this engine
+//! adds stands under the key `"s3d"`.
+
+mod architecture;
+mod check;
+mod forms;
+mod rope;
+
+pub use architecture::{Architecture, AttentionParts};
+pub use rope::Rope;
 
 use crate::{Error, Result};
 use s3d_data::ModelShape;
@@ -129,10 +139,28 @@ impl ModelConfig {
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
-        let config: Self =
-            serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e.to_string()))?;
-        config.validate().map_err(|message| Error::malformed(&path, message))?;
+        let mut config =
+            Self::from_json(&text).map_err(|message| Error::malformed(&path, message))?;
+        config.take_end_tokens(&dir.join("generation_config.json"))?;
         Ok(config)
+    }
+
+    /// End-of-text tokens of a `generation_config.json`, which may name more of them.
+    fn take_end_tokens(&mut self, path: &Path) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Ends {
+            #[serde(default)]
+            eos_token_id: Option<EndTokens>,
+        }
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("read", path, e)),
+        };
+        let ends: Ends =
+            serde_json::from_str(&text).map_err(|e| Error::malformed(path, e.to_string()))?;
+        self.eos_token_id = ends.eos_token_id.or(self.eos_token_id.take());
+        Ok(())
     }
 
     /// Writes `config.json` into the folder `dir`.
@@ -182,52 +210,6 @@ impl ModelConfig {
             vocab: self.vocab_size,
             tied: self.tie_word_embeddings,
             masks: self.masks(),
-        }
-    }
-
-    /// Says what in this configuration cannot be run.
-    pub(crate) fn validate(&self) -> std::result::Result<(), String> {
-        let sizes = [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.kv_heads()),
-            ("head_dim", self.head_dim()),
-            ("vocab_size", self.vocab_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-        ];
-        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size == 0 || *size > 1 << 24) {
-            return Err(format!("{key} must lie in 1..={}; found {size}", 1 << 24));
-        }
-        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
-            return Err(format!(
-                "num_attention_heads = {} must be a multiple of num_key_value_heads = {}",
-                self.num_attention_heads,
-                self.kv_heads()
-            ));
-        }
-        if !self.head_dim().is_multiple_of(2) {
-            return Err(format!("head_dim must be even for RoPE; found {}", self.head_dim()));
-        }
-        self.validate_behaviour()
-    }
-
-    /// Keys whose value changes what the model computes in a way this engine does not.
-    fn validate_behaviour(&self) -> std::result::Result<(), String> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        if !positive(self.rms_norm_eps) || !positive(self.rope_theta) {
-            return Err("rms_norm_eps and rope_theta must be positive numbers".into());
-        }
-        let is_set = |value: &Value| !value.is_null() && *value != Value::Bool(false);
-        for key in ["rope_scaling", "attention_bias", "mlp_bias", "sliding_window"] {
-            if let Some(value) = self.other.get(key).filter(|value| is_set(value)) {
-                return Err(format!("{key} = {value} is not supported; expected null or false"));
-            }
-        }
-        match self.other.get("hidden_act").and_then(Value::as_str) {
-            None | Some("silu") => Ok(()),
-            Some(act) => Err(format!("hidden_act must be \"silu\"; found \"{act}\"")),
         }
     }
 }

@@ -57,9 +57,12 @@ impl Model {
         self.check_skip(&plan.skip)?;
         let (drafts, most) = (plan.predictors.get(), self.config.masks() + 1);
         if plan.drafting == Drafting::Simultaneous && drafts > most {
+            let needs = match self.config.masks() {
+                0 => "which this checkpoint was not trained for (it has no mask embeddings, see s3d train); draft one after the other with".to_string(),
+                masks => format!("a model with {masks} masks at most {most}; use fewer, or"),
+            };
             return Err(Error::invalid(format!(
-                "plan {plan} drafts {drafts} tokens at once, a model with {} masks at most {most}; use fewer, or seq:{plan}",
-                self.config.masks()
+                "plan {plan} drafts {drafts} tokens at once, {needs} seq:{plan}"
             )));
         }
         Ok(())
@@ -67,21 +70,6 @@ impl Model {
 
     /// Whether this model has the sub-layers that `skip` leaves out, and others.
     pub(crate) fn check_skip(&self, skip: &Skip) -> Result<()> {
-        let layers = self.layers.len();
-        let last = match skip {
-            Skip::Window(window) => window.end(),
-            Skip::Set { layers, .. } => {
-                layers.attention.iter().chain(&layers.mlp).map(|layer| layer + 1).max().unwrap_or(0)
-            }
-        };
-        if last > layers {
-            let message =
-                format!("{skip} skips layer {}; the model has layers 0..{layers}", last - 1);
-            return Err(Error::invalid(message));
-        }
-        if (0..layers).all(|layer| skip.skips_attention(layer) && skip.skips_mlp(layer)) {
-            return Err(Error::invalid(format!("{skip} skips all of the {layers} layers")));
-        }
-        Ok(())
+        Ok(skip.check(self.layers.len())?)
     }
 }

@@ -181,6 +181,67 @@ impl InplaceOp1 for Rotate<'_> {
     }
 }
 
+/// Adds a bias to every row, in place.
+pub struct AddBias;
+
+impl InplaceOp2 for AddBias {
+    fn name(&self) -> &'static str {
+        "add-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        xl: &Layout,
+        bias: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<()> {
+        let (x, bias) = (numbers_mut(x, xl)?, numbers(bias, bl)?);
+        for row in x.chunks_exact_mut(bias.len()) {
+            row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
+        }
+        Ok(())
+    }
+}
+
+/// RMSNorm of every query head and of every key head of `[rows, qkv_width]`, in place.
+pub struct NormHeads<'a> {
+    /// Threads and instructions.
+    pub kernels: &'a Kernels,
+    /// Sizes.
+    pub shape: HeadShape,
+    /// Added to the mean square.
+    pub epsilon: f32,
+}
+
+impl InplaceOp2 for NormHeads<'_> {
+    fn name(&self) -> &'static str {
+        "norm-heads"
+    }
+
+    /// `weights` is `[2, head_dim]`: the queries', then the keys'.
+    fn cpu_fwd(
+        &self,
+        qkv: &mut CpuStorage,
+        layout: &Layout,
+        weights: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<()> {
+        let (qkv, weights) = (numbers_mut(qkv, layout)?, numbers(weights, wl)?);
+        let (dim, isa) = (self.shape.head_dim, self.kernels.isa());
+        let mut raw = vec![0.0; dim];
+        for row in qkv.chunks_exact_mut(self.shape.qkv_width()) {
+            let heads = row.chunks_exact_mut(dim).take(self.shape.heads + self.shape.kv_heads);
+            for (number, head) in heads.enumerate() {
+                let weight = &weights[usize::from(number >= self.shape.heads) * dim..][..dim];
+                raw.copy_from_slice(head);
+                rms_norm(isa, &raw, weight, self.epsilon, head);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Which half of the cache an append writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Half {

@@ -90,7 +90,7 @@ impl<'m> Generation<'m> {
                 draft.predictors.get()
             }
         };
-        let positions = model.config.max_position_embeddings;
+        let positions = model.config.positions();
         if prompt.is_empty() || prompt.len() >= positions {
             return Err(Error::invalid(format!(
                 "a prompt has 1 to {} tokens for this model; found {}",
@@ -185,7 +185,7 @@ impl<'m> Generation<'m> {
             Some(Finish::Stop)
         } else if self.output().len() >= self.limits.max_tokens {
             Some(Finish::Length)
-        } else if self.committed.len() >= self.model.config.max_position_embeddings {
+        } else if self.committed.len() >= self.model.config.positions() {
             Some(Finish::Context)
         } else {
             None

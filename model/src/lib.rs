@@ -23,6 +23,8 @@
 //! # Ok::<(), s3d_model::Error>(())
 //! ```
 
+pub mod chat;
+pub mod checkpoint;
 mod composed;
 pub mod config;
 pub mod corpus;
@@ -52,7 +54,7 @@ pub use error::{Error, Result};
 pub use generate::{Finish, Generation, Limits, Step};
 pub use kv_cache::KvCache;
 pub use loops::loop_cut;
-pub use model::{LoadOptions, Model, Precision};
+pub use model::{LoadOptions, Model, Precision, TokenizerFrom};
 pub use observe::{Event, Mark, Observer, Silent};
 pub use shadow::{TextTrace, trace_text};
 pub use tokenizer::{TextStream, Tokenizer};

@@ -1,5 +1,6 @@
 //! A loaded model: weights, sizes, identity. What it does stands in [`crate::transformer`].
 
+use crate::checkpoint::Opened;
 use crate::embedding::Embedding;
 use crate::kernels::Isa;
 use crate::kernels::heads::HeadShape;
@@ -7,13 +8,13 @@ use crate::kernels::rotary::Rotary;
 use crate::linear::Linear;
 use crate::load::Builder;
 use crate::ops::Ops;
-use crate::weights::{Checkpoint, Seeded, WeightSource};
+use crate::weights::{Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
 use candle_core::{Device, Tensor};
 use s3d_data::{ModelIdentity, ModelShape, Predictors};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
@@ -42,6 +43,18 @@ impl FromStr for Precision {
     }
 }
 
+/// Where the tokenizer of a model comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TokenizerFrom {
+    /// The checkpoint itself, where it has one.
+    #[default]
+    Checkpoint,
+    /// A `tokenizer.json`.
+    File(PathBuf),
+    /// Token ids are all that is wanted.
+    Nowhere,
+}
+
 /// How a model is to run.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -53,11 +66,19 @@ pub struct LoadOptions {
     pub widen: usize,
     /// Threads of the kernels; 0 takes all cores.
     pub threads: usize,
+    /// Where its tokenizer comes from.
+    pub tokenizer: TokenizerFrom,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, precision: Precision::F32, widen: 1, threads: 0 }
+        Self {
+            device: Device::Cpu,
+            precision: Precision::F32,
+            widen: 1,
+            threads: 0,
+            tokenizer: TokenizerFrom::Checkpoint,
+        }
     }
 }
 
@@ -68,8 +89,14 @@ pub(crate) struct Layer {
     pub attention_norm: Tensor,
     /// `[hidden]` to `[(heads + 2 kv_heads) * head_dim]`.
     pub qkv: Linear,
+    /// `[(heads + 2 kv_heads) * head_dim]`.
+    pub qkv_bias: Option<Tensor>,
+    /// `[2, head_dim]`: of every query head, of every key head.
+    pub head_norms: Option<Tensor>,
     /// `[heads * head_dim]` to `[hidden]`.
     pub attention_out: Linear,
+    /// `[hidden]`.
+    pub out_bias: Option<Tensor>,
     /// `[hidden]`.
     pub mlp_norm: Tensor,
     /// `[hidden]` to `[intermediate]`, SwiGLU included.
@@ -82,6 +109,12 @@ impl Layer {
     /// The linear layers, in the order of use.
     pub fn linears(&self) -> [&Linear; 4] {
         [&self.qkv, &self.attention_out, &self.gate_up, &self.down]
+    }
+
+    /// Numbers of biases and head norms.
+    fn extra_numbers(&self) -> usize {
+        let parts = [&self.qkv_bias, &self.head_norms, &self.out_bias];
+        parts.into_iter().flatten().map(Tensor::elem_count).sum()
     }
 }
 
@@ -104,18 +137,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (or shards with an index), and
-    /// `tokenizer.json` where there is one.
+    /// Reads a Hugging Face folder (`config.json`, `model.safetensors` or shards with an index, and
+    /// `tokenizer.json` where there is one) or a GGUF file.
     ///
     /// # Errors
     /// When a file is missing, damaged, or does not fit the others.
-    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
-        let config = ModelConfig::load(dir)?;
-        let tokenizer = load_tokenizer(dir, &config)?;
-        let source = Checkpoint::open(dir)?;
-        let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-        let name = full.file_name().map_or("model".into(), |name| name.to_string_lossy());
-        let mut model = Self::build(&source, &config, options, ops_for(options), &name)?;
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        let Opened { config, tokenizer, source, name } = Opened::new(path, &options.tokenizer)?;
+        let mut model = Self::build(&*source, &config, options, ops_for(options), &name)?;
         model.tokenizer = tokenizer;
         Ok(model)
     }
@@ -142,15 +171,20 @@ impl Model {
         let builder = Builder::new(source, config, options, ops.is_fused())?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
-        let positions = config.max_position_embeddings + Predictors::MAX + 1;
+        let positions = config.positions() + Predictors::MAX + 1;
+        let rope = config.rope().map_err(Error::invalid)?;
+        // The largest matrices come first: what packing them needs beside them is free again before the
+        // layers fill the memory.
+        let (head, embedding) = (builder.head()?, builder.embedding()?);
+        let layers = (0..config.num_hidden_layers).map(|n| builder.layer(n));
+        let layers = layers.collect::<Result<_>>()?;
+        builder.check_all_used()?;
         Ok(Self {
-            embedding: builder.embedding()?,
-            layers: (0..config.num_hidden_layers)
-                .map(|n| builder.layer(n))
-                .collect::<Result<_>>()?,
+            embedding,
+            layers,
             norm: builder.final_norm()?,
-            head: builder.head()?,
-            rotary: Arc::new(Rotary::new(config.head_dim(), config.rope_theta, positions)),
+            head,
+            rotary: Arc::new(Rotary::new(rope.frequencies, rope.scale, positions)),
             ops: Arc::new(ops),
             device: options.device.clone(),
             tokenizer: None,
@@ -200,7 +234,8 @@ impl Model {
     /// Weight bytes held in memory, without the copy that `stock` keeps for candle's matmul.
     pub fn weight_bytes(&self) -> u64 {
         let norms = (2 * self.layers.len() + 1) * self.config.hidden_size;
-        let small = (norms + self.embedding.masks.len()) * size_of::<f32>();
+        let extra: usize = self.layers.iter().map(Layer::extra_numbers).sum();
+        let small = (norms + extra + self.embedding.masks.len()) * size_of::<f32>();
         let table = self.embedding.tokens.as_ref().map_or(0, Linear::bytes);
         self.streamed_bytes() + table + small as u64
     }
@@ -273,24 +308,6 @@ fn ops_for(options: &LoadOptions) -> Ops {
         threads => threads,
     };
     Ops::fused(threads, Isa::detect())
-}
-
-/// The tokenizer of the folder, if it has one; its tokens must have embeddings.
-fn load_tokenizer(dir: &Path, config: &ModelConfig) -> Result<Option<Tokenizer>> {
-    let path = dir.join("tokenizer.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let tokenizer = Tokenizer::load(&path)?;
-    if tokenizer.vocab_size() > config.vocab_size {
-        let message = format!(
-            "the tokenizer has {} tokens, config.json says vocab_size = {}",
-            tokenizer.vocab_size(),
-            config.vocab_size
-        );
-        return Err(Error::malformed(&path, message));
-    }
-    Ok(Some(tokenizer))
 }
 
 /// SHA-256 over the configuration and the weights, before widening.

@@ -74,6 +74,38 @@ impl Ops {
         x.apply_op1_no_bwd(&PairedSwiGlu { kernels: &self.kernels })
     }
 
+    /// Adds `bias[width]` to every row of `x[rows, width]`. The argument may be changed in place.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn add_bias(&self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+        if !self.fused {
+            return x.broadcast_add(bias);
+        }
+        x.inplace_op2(bias, &fused::AddBias)?;
+        Ok(x)
+    }
+
+    /// RMSNorm of every query head and every key head of `qkv[rows, qkv_width]`; `weights` is
+    /// `[2, head_dim]`, the queries' and the keys'. The argument may be changed in place.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn norm_heads(
+        &self,
+        shape: HeadShape,
+        qkv: Tensor,
+        weights: &Tensor,
+        epsilon: f64,
+    ) -> Result<Tensor> {
+        if !self.fused {
+            return composed::norm_heads(shape, &qkv, weights, epsilon);
+        }
+        let op = fused::NormHeads { kernels: &self.kernels, shape, epsilon: epsilon as f32 };
+        qkv.inplace_op2(weights, &op)?;
+        Ok(qkv)
+    }
+
     /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position, and scales
     /// queries. The argument may be changed in place.
     ///

@@ -212,7 +212,7 @@ mod tests {
             Skip::from(SkipWindow::new(2, 2).unwrap()),
             Skip::from(SkipWindow::new(3, 5).unwrap()),
             Skip::from(SkipWindow::new(1, 3).unwrap()),
-            Skip::Set { file: "set".into(), layers: set.into() },
+            Skip::Set { layers: set.into() },
             Skip::from(SkipWindow::new(0, 4).unwrap()),
         ];
         let (mut all, mut some) = (0, 0);

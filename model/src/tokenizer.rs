@@ -1,12 +1,20 @@
 //! Text to token ids and back, and a stream of text from a stream of tokens.
 
+mod gguf;
+
+use crate::chat::ChatTemplate;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The tokenizer of a checkpoint (`tokenizer.json`).
+/// Tokens before a stream that its decoder sees.
+const CONTEXT: usize = 8;
+
+/// The tokenizer of a checkpoint (`tokenizer.json`, or the vocabulary of a GGUF file).
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// How conversations are written.
+    pub(crate) chat: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
@@ -16,14 +24,19 @@ impl Tokenizer {
     /// When the file cannot be read or is no tokenizer.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// Reads the content of a `tokenizer.json` that came from `path`.
+    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
         let inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|e| Error::malformed(path, format!("not a tokenizer: {e}")))?;
-        Ok(Self { inner })
+        Ok(Self { inner, chat: None })
     }
 
     /// Wraps a tokenizer that was just trained.
     pub fn from_inner(inner: tokenizers::Tokenizer) -> Self {
-        Self { inner }
+        Self { inner, chat: None }
     }
 
     /// Writes a `tokenizer.json`.
@@ -35,9 +48,15 @@ impl Tokenizer {
         std::fs::write(path, text).map_err(|e| Error::io("write", path, e))
     }
 
-    /// Tokens of the vocabulary, added tokens included.
+    /// The chat template that came with the tokenizer.
+    pub fn chat(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
+    }
+
+    /// The largest token id and 1: added tokens are counted, and ids that no token has.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        let ids = self.inner.get_vocab(true).into_values();
+        ids.max().map_or(0, |id| id as usize + 1)
     }
 
     /// The id of one token, special tokens included.
@@ -51,9 +70,21 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_with(text, true)
+    }
+
+    /// The tokens of `text` alone, as a chat template wants it.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses the text.
+    pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_with(text, false)
+    }
+
+    fn encode_with(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         let encoding = self
             .inner
-            .encode_fast(text, true)
+            .encode_fast(text, special)
             .map_err(|e| Error::invalid(format!("cannot encode the text: {e}")))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -70,7 +101,13 @@ impl Tokenizer {
 
     /// A decoder for tokens that arrive one after another.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream { tokenizer: self, tokens: Vec::new(), prefix: 0, read: 0 }
+        self.stream_after(&[])
+    }
+
+    /// A decoder for tokens that continue `text`: spaces between the two are not lost.
+    pub fn stream_after(&self, text: &[u32]) -> TextStream<'_> {
+        let tokens = text[text.len().saturating_sub(CONTEXT)..].to_vec();
+        TextStream { tokenizer: self, prefix: 0, read: tokens.len(), tokens }
     }
 }
 
@@ -156,6 +193,16 @@ mod tests {
         }
         spelled += &stream.finish().unwrap();
         assert_eq!(spelled, text);
+    }
+
+    #[test]
+    fn a_stream_after_a_text_spells_what_follows() {
+        let tokenizer = bytes();
+        let tokens = tokenizer.encode("from here on é").unwrap();
+        let (text, rest) = tokens.split_at(9);
+        let mut stream = tokenizer.stream_after(text);
+        let spelled = stream.push(rest).unwrap() + &stream.finish().unwrap();
+        assert_eq!(spelled, " on é");
     }
 
     #[test]

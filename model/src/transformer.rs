@@ -153,13 +153,23 @@ impl Model {
         cache: &KvCache,
     ) -> Result<Tensor> {
         let (ops, shape, cache) = (&*self.ops, self.heads(), cache.layer(number));
-        let qkv = layer.qkv.forward(ops, &self.normed(x, &layer.attention_norm)?)?;
+        let mut qkv = layer.qkv.forward(ops, &self.normed(x, &layer.attention_norm)?)?;
+        if let Some(bias) = &layer.qkv_bias {
+            qkv = ops.add_bias(qkv, bias)?;
+        }
+        if let Some(norms) = &layer.head_norms {
+            qkv = ops.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
+        }
         let qkv = ops.rotate(shape, &self.rotary, &places.positions, qkv)?;
         if let (true, Some(&position)) = (places.append, places.positions.first()) {
             ops.append(shape, &qkv, cache, position)?;
         }
         let attended = ops.attend(shape, &qkv, cache, &places.blocks)?;
-        layer.attention_out.forward_add(ops, &attended, x)
+        let x = layer.attention_out.forward_add(ops, &attended, x)?;
+        match &layer.out_bias {
+            Some(bias) => Ok(ops.add_bias(x, bias)?),
+            None => Ok(x),
+        }
     }
 
     /// `x + mlp(norm(x))` for `x[rows, hidden]`.
@@ -183,7 +193,7 @@ impl Model {
         match places.positions.iter().max() {
             Some(&last) if last >= self.rotary.positions() => Err(Error::invalid(format!(
                 "position {last} lies beyond the {} positions of this model; shorten prompt or output",
-                self.config.max_position_embeddings
+                self.config.positions()
             ))),
             _ => Ok(()),
         }

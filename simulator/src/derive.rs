@@ -103,6 +103,7 @@ impl Derivation<'_> {
                     order: 0,
                     copy: 0,
                     seconds: self.seconds(kept, width, context),
+                    cpu_seconds: None,
                 });
             };
             push(Component::FullPass, Some(Plan::Plain), layers, 1);

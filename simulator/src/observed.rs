@@ -1,7 +1,7 @@
 //! The traces of a run, sorted: by drafting and skip, and within them by prompt.
 
 use crate::error::{Error, Result};
-use s3d_data::{Drafting, LayerSet, Run, Skip, Trace};
+use s3d_data::{Drafting, Run, Skip, Trace};
 use std::collections::BTreeMap;
 
 /// What a set of traces shares: how drafts were made and what they left out.
@@ -47,29 +47,12 @@ impl<'a> TraceTable<'a> {
         Ok(Self { prompts, tasks, ways })
     }
 
-    /// The traces of a run. A trace tells a free set's layers but not its name: sets go by the name
-    /// under which the run timed them.
+    /// The traces of a run.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn of(run: &'a Run) -> Result<Self> {
-        let mut table = Self::new(&run.observations.traces)?;
-        let timed = run.observations.throughput.iter().map(|sample| Some(&sample.plan));
-        let plans = timed.chain(run.observations.latency.iter().map(|s| s.plan.as_ref()));
-        let named: BTreeMap<&LayerSet, &Skip> = plans
-            .flatten()
-            .filter_map(|plan| match &plan.draft()?.skip {
-                skip @ Skip::Set { layers, .. } => Some((&**layers, skip)),
-                Skip::Window(_) => None,
-            })
-            .collect();
-        let rename = |skip: Skip| match &skip {
-            Skip::Set { layers, .. } => named.get(&**layers).map_or(skip.clone(), |s| (*s).clone()),
-            Skip::Window(_) => skip,
-        };
-        let ways = std::mem::take(&mut table.ways).into_iter();
-        table.ways = ways.map(|((drafting, skip), row)| ((drafting, rename(skip)), row)).collect();
-        Ok(table)
+        Self::new(&run.observations.traces)
     }
 
     /// The distinct workloads, sorted.

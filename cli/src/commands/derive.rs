@@ -135,6 +135,9 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         started: now.clone(),
         ended: Some(now),
         seconds_measuring: 0.0,
+        cpu_seconds: None,
+        coverage: None,
+        stopped: None,
         warnings: vec![assumed],
     }
 }

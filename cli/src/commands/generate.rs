@@ -7,6 +7,7 @@ use crate::{resolve, terminal};
 use anyhow::Context;
 use s3d_data::{Plan, RunDir};
 use s3d_measure::{Clock, SystemClock};
+use s3d_model::chat::Message;
 use s3d_model::{Event, Generation, Limits, Observer, Tokenizer};
 use serde::Serialize;
 
@@ -14,17 +15,20 @@ use serde::Serialize;
 pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let loaded = load::model(&args.model)?;
     let tokenizer = loaded.model.tokenizer().with_context(|| {
-        format!("{}: no tokenizer.json, which text needs", loaded.folder.display())
+        format!(
+            "{}: no tokenizer, which text needs; give one with --tokenizer FILE",
+            loaded.folder.display()
+        )
     })?;
     let plan = plan(args, &loaded)?;
     let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };
-    let prompt = tokenizer.encode(&args.prompt)?;
+    let prompt = prompt(args, tokenizer)?;
     if prompt.is_empty() {
         return Err(usage("--prompt: expected some text, found none"));
     }
     let job = Job { loaded: &loaded, tokenizer, prompt, limits };
     job.warm_up()?;
-    if !args.json {
+    if !args.json && !args.chat {
         terminal::stream(&args.prompt)?;
     }
     let drafted = job.decode(&plan, !args.json)?;
@@ -34,6 +38,17 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
         "plan {plan} gave another text than plain decoding; please report the model and the prompt"
     );
     show(&Outcome::new(&plan, &drafted, &plain), args.json)
+}
+
+/// The tokens of the prompt, as it is or in the chat template.
+fn prompt(args: &GenerateArgs, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
+    if !args.chat {
+        return Ok(tokenizer.encode(&args.prompt)?);
+    }
+    let template = tokenizer.chat().ok_or_else(|| {
+        usage("--chat: expected a model with a chat template, found none; leave out the flag")
+    })?;
+    Ok(tokenizer.encode_bare(&template.render(&[Message::user(&args.prompt)])?)?)
 }
 
 /// The plan of the flags, of a run directory, or the one recorded with the model.
@@ -59,9 +74,9 @@ fn chosen(dir: &RunDir) -> anyhow::Result<Plan> {
 fn recorded(loaded: &Loaded) -> anyhow::Result<Plan> {
     match loaded.model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref()) {
         Some(text) => Ok(text.parse()?),
-        None => {
-            Err(usage("--plan: expected a plan, since the model records none; try seq:LAYERS:3"))
-        }
+        None => Err(usage(
+            "--plan: expected a plan, since the model records none; try seq:4..8:3 (skip layers 4 to 7), or plain",
+        )),
     }
 }
 
@@ -107,7 +122,7 @@ impl Job<'_> {
     fn decode(&self, plan: &Plan, stream: bool) -> anyhow::Result<Decoded> {
         let clock = SystemClock::new(&self.loaded.options.device);
         let mut watch = PromptEnd { clock: &clock, seconds: None };
-        let mut text = self.tokenizer.stream();
+        let mut text = self.tokenizer.stream_after(&self.prompt);
         let (mut tokens, mut steps) = (Vec::new(), 0);
         let generation = Generation::new(
             &self.loaded.model,

@@ -4,6 +4,7 @@ use crate::args::InspectArgs;
 use crate::{load, locate, terminal};
 use anyhow::Context;
 use s3d_data::{Drafting, ModelShape, RunDir};
+use s3d_model::checkpoint::read_config;
 use s3d_model::{ModelConfig, Silent};
 use s3d_simulator::memory::{Load, Memory, Method, WeightFormat, memory};
 use serde::Serialize;
@@ -40,8 +41,9 @@ struct Row {
 }
 
 fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
-    let (folder, _) = locate::model(&args.target)?;
-    let shape = ModelConfig::load(&folder)?.shape();
+    let (folder, _) = locate::model(&args.target, false)?;
+    let config = read_config(&folder)?;
+    let shape = config.shape();
     let width = shape.masks + 2;
     let rows: Vec<Row> = FORMATS
         .iter()
@@ -57,27 +59,30 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
         .collect();
     if args.json {
         return terminal::json(&json!({
-            "path": folder, "shape": shape, "parameters": shape.parameters(),
+            "path": folder, "architecture": config.class(), "positions": config.positions(), "shape": shape, "parameters": shape.parameters(),
             "context": args.context, "memory": rows,
         }));
     }
     terminal::result(&format!(
         "{}\n\n{}",
-        shape_text(&folder, &shape),
+        shape_text(&folder, &config),
         memory_text(&rows, args.context)
     ))
 }
 
-fn shape_text(folder: &Path, shape: &ModelShape) -> String {
+fn shape_text(folder: &Path, config: &ModelConfig) -> String {
+    let shape: ModelShape = config.shape();
     let tied = if shape.tied { "tied" } else { "untied" };
     let masks = match shape.masks {
         0 => "none: sequential drafting only; simultaneous drafting needs training".to_string(),
         masks => format!("{masks}: simultaneous drafting of up to {} tokens", masks + 1),
     };
     format!(
-        "{}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
+        "{}\n  architecture  {}\n  positions     {}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
          ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}\n  parameters    {}",
         folder.display(),
+        config.class(),
+        config.positions(),
         shape.layers,
         shape.hidden,
         shape.intermediate,

@@ -6,7 +6,7 @@ use s3d_model::Model;
 
 /// Prints the peak resident set of this process as JSON on one line.
 pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
-    let (folder, shipped) = locate::model(&args.model.model)?;
+    let (folder, shipped) = locate::model(&args.model.model, false)?;
     let options = load::options(&args.model, shipped)?;
     let peak = s3d_measure::memory::peak_of_this_process(
         || Model::load(&folder, &options),

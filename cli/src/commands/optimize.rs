@@ -1,96 +1,157 @@
 //! `s3d optimize`: the choice, from a run directory or from numbers.
 
 use crate::args::OptimizeArgs;
-use crate::conclude::conclude;
+use crate::beyond::Beyond;
+use crate::commands::profile;
+use crate::conclude::{Conclusion, conclude};
 use crate::usage::{or_usage, usage};
-use crate::{locate, show, what_if};
-use s3d_data::{Drafting, Predictors, Run, RunDir, RunHeader, SkipRatio};
+use crate::{locate, resolve, show, terminal, what_if};
+use s3d_data::{Drafting, Plan, Predictors, Recommendation, Run, RunDir, RunHeader, SkipRatio};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
-use s3d_simulator::Request;
-use s3d_simulator::optimize::with_curves::with_curves;
+use s3d_simulator::optimize::runs::{Candidate, compare_runs};
 use s3d_simulator::what_if::{Cell as MapCell, Rates, map};
+use s3d_simulator::{Choice, Request};
+use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Rows of the map that a terminal shows.
 const ROWS: usize = 12;
 /// Context of costs where none is asked for.
 const CONTEXT: usize = 256;
 
-/// Chooses and prints; nothing is written (`s3d report` records what a run concludes).
+/// Plans of several runs that a terminal shows.
+const CANDIDATES: usize = 15;
+
+/// Chooses and prints; nothing is written (`s3d report` records what a run concludes) but the free
+/// sets that were asked for.
 pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
-    match (&args.profile, &args.dir) {
-        (Some(profile), dir) => from_profile(profile, dir.as_deref(), args),
-        (None, Some(dir)) => {
-            let run = RunDir::new(dir).load()?;
-            from_run(run, args)
-        }
-        (None, None) => from_numbers(args),
+    match (&args.profile, args.dirs.as_slice()) {
+        (Some(profile), dirs) => from_profile(profile, dirs, args),
+        (None, []) => from_numbers(args),
+        (None, [dir]) => from_run(RunDir::new(dir).load()?, args),
+        (None, dirs) => from_runs(dirs, args),
     }
 }
 
 /// Pass times of a profile, acceptance of a run directory or of a curve.
-fn from_profile(profile: &str, dir: Option<&Path>, args: &OptimizeArgs) -> anyhow::Result<()> {
-    let mut run = RunDir::new(locate::profile(profile)?).load()?;
-    let Some(dir) = dir else { return from_curves(&run, profile, args) };
-    let other = RunDir::new(dir).load()?;
-    let (here, there) = (run.header.model.shape.layers, other.header.model.shape.layers);
-    anyhow::ensure!(
-        here == there,
-        "{}: acceptance of {there} layers does not fit profile {profile} of {here} layers; give a \
-         profile of the same model, or --curve",
-        dir.display()
-    );
-    run.observations.traces = other.observations.traces;
-    from_run(run, args)
-}
-
-fn from_curves(run: &Run, profile: &str, args: &OptimizeArgs) -> anyhow::Result<()> {
-    if args.curve.curve.is_none() {
-        return Err(usage("--profile needs acceptance: --curve, or a run directory with traces"));
+fn from_profile(name: &str, dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
+    let mut run = RunDir::new(locate::profile(name)?).load()?;
+    match dirs {
+        [] => profile::from_curves(&run, name, &request(&run.header, args)?, args),
+        [dir] => {
+            profile::take_traces(&mut run, name, dir)?;
+            from_run(run, args)
+        }
+        _ => Err(usage("--profile takes acceptance from one run directory, found several")),
     }
-    let request = request(&run.header, args)?;
-    let ceilings = args.curve.ceiling.len().max(1);
-    let rates = Rates::Curves(what_if::curves(&args.curve, ceilings)?);
-    let cells = with_curves(run, &request, &rates)?;
-    let best = cells.first();
-    let value = json!({
-        "profile": profile,
-        "derived": run.header.is_derived(),
-        "machine": run.header.machines.first().map(|machine| &machine.model),
-        "model": run.header.model.name,
-        "dtype": run.header.dtype,
-        "layers": run.header.model.shape.layers,
-        "context": request.context(),
-        "choice": best,
-        "speculate": best.is_some_and(|cell| cell.answer.improvement_factor > 1.0),
-        "evaluated": cells.len(),
-        "cells": cells,
-    });
-    show::warnings(&run.header);
-    let mut table = table(&cells);
-    table.title = format!("The fastest plans on {}", s3d_reports::made::machine_name(&run.header));
-    show::tables(&value, &[table], &args.output)
 }
 
-fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
+fn concluded(run: Run, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
     let request = request(&run.header, args)?;
-    let conclusion = conclude(run, request)?;
-    show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)
+    conclude(run, request)
 }
 
 /// The question of the header, changed by the flags.
 fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Request> {
     let mut request = Request { seed: args.seed, ..Request::of(header) };
     request.memory_budget = args.memory_budget.or(request.memory_budget);
-    if let Some(context) = args.context {
-        request.contexts = vec![(context, 1.0)];
+    if let Some(context) = &args.context {
+        request.contexts = resolve::contexts(context)?;
     }
     if let Some(gamma_max) = args.gamma_max {
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
     }
     Ok(request)
+}
+
+/// The recommendation, as `recommendation.json` holds it, and what else the run says.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    recommendation: &'a Recommendation,
+    cheapest_tie: Option<&'a Plan>,
+    context_extrapolated: bool,
+    #[serde(flatten)]
+    beyond: Beyond,
+}
+
+fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let conclusion = concluded(run, args)?;
+    let choice = &conclusion.choice;
+    let beyond = Beyond::new(&conclusion);
+    if let Some(folder) = &args.write_sets {
+        let plans = beyond.write_sets(folder)?;
+        terminal::note(&format!(
+            "to judge the free sets, measure them: --plans {}",
+            plans.join(",")
+        ));
+    }
+    if args.output.json {
+        return terminal::json(&Answer {
+            recommendation: &choice.recommendation,
+            cheapest_tie: choice.cheapest_tie.as_ref(),
+            context_extrapolated: choice.extrapolated,
+            beyond,
+        });
+    }
+    show::choice(&choice.recommendation, &conclusion.run.header, &args.output)?;
+    if choice.extrapolated {
+        terminal::note(
+            "warning: the context lies outside those that were timed; costs there are extrapolated",
+        );
+    }
+    terminal::result("")?;
+    show::tables(&(), &beyond.tables(), &args.output)
+}
+
+/// Precisions, devices or checkpoints: the fastest plan of all that fits.
+fn from_runs(dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
+    let all: Vec<Conclusion> = dirs
+        .iter()
+        .map(|dir| concluded(RunDir::new(dir).load()?, args))
+        .collect::<anyhow::Result<_>>()?;
+    let choices: Vec<Choice> = all.iter().map(|one| one.choice.clone()).collect();
+    let candidates = compare_runs(&choices, args.memory_budget);
+    let best = candidates.first().map_or(0, |candidate| candidate.run);
+    let recommendation = &choices[best].recommendation;
+    let mut value = serde_json::to_value(recommendation)?;
+    value["run"] = json!(dirs[best]);
+    value["candidates"] = json!(candidates);
+    if args.output.json {
+        return terminal::json(&value);
+    }
+    terminal::note(&format!("the fastest of {} runs is {}", dirs.len(), dirs[best].display()));
+    show::choice(recommendation, &all[best].run.header, &args.output)?;
+    terminal::result("")?;
+    show::tables(&value, &[runs_table(&candidates, dirs)], &args.output)
+}
+
+/// The Pareto front of all runs, and then the fastest others.
+fn runs_table(candidates: &[Candidate], dirs: &[PathBuf]) -> Table {
+    let columns = vec![
+        Column::new("run"),
+        Column::new("dtype"),
+        Column::new("plan"),
+        Column::unit("speed", "tokens/s"),
+        Column::new("peak memory"),
+        Column::new("front"),
+    ];
+    let rows =
+        candidates.iter().filter(|c| c.pareto).chain(candidates.iter().filter(|c| !c.pareto));
+    let row = |c: &Candidate| {
+        vec![
+            Cell::text(dirs[c.run].display().to_string()),
+            Cell::text(&c.dtype),
+            Cell::text(c.plan.to_string()),
+            Cell::Number(c.tokens_per_s, 1),
+            c.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+            Cell::text(if c.pareto { "yes" } else { "" }),
+        ]
+    };
+    Table::new("runs", "Plans of all runs: the Pareto front of speed and memory first", columns)
+        .rows(rows.take(CANDIDATES).map(row))
 }
 
 fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
@@ -102,7 +163,12 @@ fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
     let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max.unwrap_or(8)))?;
     let ceilings = args.curve.ceiling.len().max(1);
     let rates = Rates::Curves(what_if::curves(&args.curve, ceilings)?);
-    let context = args.context.unwrap_or(CONTEXT);
+    let contexts = args.context.as_deref().map(resolve::contexts).transpose()?;
+    let context = match contexts.as_deref() {
+        None => CONTEXT,
+        Some([(context, _)]) => *context,
+        Some(_) => return Err(usage("--context: without a run directory, expected one context")),
+    };
     let costs = |drafting: Drafting| {
         let path = args.costs.as_deref();
         move |ratio: SkipRatio| what_if::costs(path, drafting, Some(ratio))
@@ -124,7 +190,8 @@ fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
     show::tables(&value, &[table(&cells)], &args.output)
 }
 
-fn table(cells: &[MapCell]) -> Table {
+/// The fastest of `cells`.
+pub fn table(cells: &[MapCell]) -> Table {
     let columns = vec![
         Column::new("drafting"),
         Column::new("skipped"),

@@ -4,40 +4,57 @@ use super::Kernels;
 use super::elementwise::rotate;
 use super::heads::HeadShape;
 use super::matmul::share_rows;
+use std::sync::OnceLock;
+
+/// Positions whose angles are computed together, when the first of them is needed: a model of a
+/// million positions costs nothing until it reads a long text.
+const PAGE: usize = 256;
 
 /// Cosines and sines of every position, `[positions, head_dim / 2]`.
 #[derive(Debug, Clone)]
 pub struct Rotary {
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
-    half: usize,
+    frequencies: Vec<f64>,
+    scale: f64,
+    positions: usize,
+    /// Per page: cosines `[PAGE, head_dim / 2]`, then sines.
+    pages: Vec<OnceLock<Box<[f32]>>>,
 }
 
 impl Rotary {
-    /// Angles `position * theta^(-2 i / head_dim)` (arXiv 2104.09864, eq. 15), in f64 until the end.
-    pub fn new(head_dim: usize, theta: f64, positions: usize) -> Self {
-        let half = head_dim / 2;
-        let angle = |i: usize| {
-            let frequency = theta.powf(-2.0 * (i % half) as f64 / head_dim as f64);
-            (i / half) as f64 * frequency
-        };
-        let table = |f: fn(f64) -> f64| (0..positions * half).map(|i| f(angle(i)) as f32).collect();
-        Self { cosines: table(f64::cos), sines: table(f64::sin), half }
+    /// Angles `position * frequency` (arXiv 2104.09864, eq. 15), in f64 until the end; cosines and
+    /// sines are multiplied by `scale`.
+    pub fn new(frequencies: Vec<f64>, scale: f64, positions: usize) -> Self {
+        let pages = vec![OnceLock::new(); positions.div_ceil(PAGE)];
+        Self { frequencies, scale, positions, pages }
     }
 
     /// Cosines of one position.
     pub fn cosines(&self, position: usize) -> &[f32] {
-        &self.cosines[position * self.half..][..self.half]
+        let half = self.frequencies.len();
+        &self.page(position)[position % PAGE * half..][..half]
     }
 
     /// Sines of one position.
     pub fn sines(&self, position: usize) -> &[f32] {
-        &self.sines[position * self.half..][..self.half]
+        let half = self.frequencies.len();
+        &self.page(position)[(PAGE + position % PAGE) * half..][..half]
     }
 
-    /// Positions that the table holds.
+    /// Positions that there are angles for.
     pub fn positions(&self) -> usize {
-        self.cosines.len() / self.half
+        self.positions
+    }
+
+    fn page(&self, position: usize) -> &[f32] {
+        let number = position / PAGE;
+        self.pages[number].get_or_init(|| {
+            let (half, start) = (self.frequencies.len(), number * PAGE);
+            let angle = |i: usize| (start + i / half) as f64 * self.frequencies[i % half];
+            let table = |f: fn(f64) -> f64| {
+                (0..PAGE * half).map(move |i| (f(angle(i)) * self.scale) as f32)
+            };
+            table(f64::cos).chain(table(f64::sin)).collect()
+        })
     }
 }
 
@@ -72,7 +89,8 @@ mod tests {
         // source: R(m) q . R(n) k = q . R(n - m) k (arXiv 2104.09864, eq. 16)
         let shape = HeadShape { heads: 1, kv_heads: 1, head_dim: 8 };
         let kernels = Kernels::new(2, Isa::detect());
-        let rotary = Rotary::new(8, 100.0, 64);
+        let frequencies = (0..4).map(|i| 100f64.powf(-f64::from(i) / 4.0)).collect();
+        let rotary = Rotary::new(frequencies, 1.0, 64);
         let row = numbers(5, shape.qkv_width());
         let dot = |m: usize, n: usize| {
             let mut rows = [row.clone(), row.clone()].concat();

@@ -1,6 +1,7 @@
 //! Tiny models for tests, and the naive decoder they are compared with.
 #![allow(dead_code)]
 
+pub mod gguf;
 pub mod naive;
 
 use candle_core::Tensor;
@@ -53,7 +54,7 @@ pub fn window(start: usize, end: usize) -> Skip {
 /// Attention of layers 1 and 3, MLP of layers 0 and 3.
 pub fn sub_layers() -> Skip {
     let layers = LayerSet { attention: vec![1, 3], mlp: vec![0, 3] };
-    Skip::Set { file: "set".into(), layers: layers.into() }
+    Skip::Set { layers: layers.into() }
 }
 
 /// The rows of a matrix.

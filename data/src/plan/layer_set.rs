@@ -1,0 +1,197 @@
+//! Free sets of sub-layers, and how they are written: in files that other projects publish, and in the
+//! names of plans.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+/// Layers beyond which a set is nonsense.
+const LAYERS_MAX: usize = 4096;
+
+/// A free set of sub-layers to skip, in the JSON form that Draft & Verify and SWIFT publish.
+///
+/// In plans it is written out, so that a name in a table says what was skipped and reads back:
+///
+/// ```
+/// let set: s3d_data::LayerSet = "attn-1+4..7-mlp-2".parse()?;
+/// assert_eq!((&set.attention[..], &set.mlp[..]), (&[1, 4, 5, 6][..], &[2][..]));
+/// assert_eq!(set.to_string(), "attn-1+4..7-mlp-2");
+/// # Ok::<(), s3d_data::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSet {
+    /// Layers whose attention sub-layer is left out, rising.
+    pub attention: Vec<usize>,
+    /// Layers whose MLP sub-layer is left out, rising.
+    pub mlp: Vec<usize>,
+}
+
+impl LayerSet {
+    /// Reads `{"attention": [..], "mlp": [..]}`, or a file of several such sets with names, of which
+    /// `FILE#NAME` takes one.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has another form, or the set has no such name.
+    pub fn load(path: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Published {
+            One(LayerSet),
+            Named(BTreeMap<String, LayerSet>),
+        }
+        let (file, name) = match path.rsplit_once('#') {
+            Some((file, name)) if !Path::new(path).exists() => (file, Some(name)),
+            _ => (path, None),
+        };
+        let fail = |message: String| Error::malformed(Path::new(file), message);
+        let bytes = crate::store::read(Path::new(file))?;
+        let published = serde_json::from_slice(&bytes).map_err(|_| {
+            fail("expected {\"attention\": [..], \"mlp\": [..]}, or an object of such sets with names".into())
+        })?;
+        let set = match (published, name) {
+            (Published::One(set), None) => set,
+            (Published::One(_), Some(name)) => {
+                return Err(fail(format!(
+                    "holds one set without a name; '#{name}' is one too many"
+                )));
+            }
+            (Published::Named(mut sets), name) => {
+                let names: Vec<String> = sets.keys().cloned().collect();
+                let found = name.and_then(|name| sets.remove(name));
+                found.ok_or_else(|| {
+                    let names = names.join(", ");
+                    fail(format!("holds several sets; name one as {file}#NAME, of: {names}"))
+                })?
+            }
+        };
+        set.sorted().map_err(|e| fail(e.to_string()))
+    }
+
+    /// The set with rising lists without repeats.
+    fn sorted(mut self) -> Result<Self> {
+        for list in [&mut self.attention, &mut self.mlp] {
+            list.sort_unstable();
+            list.dedup();
+            if let Some(layer) = list.last().filter(|layer| **layer >= LAYERS_MAX) {
+                return Err(Error::invalid(format!(
+                    "layer {layer} lies beyond {LAYERS_MAX} layers"
+                )));
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Display for LayerSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "attn-{}-mlp-{}", written(&self.attention), written(&self.mlp))
+    }
+}
+
+/// `1+4..7` for 1, 4, 5 and 6; `none` for nothing.
+fn written(layers: &[usize]) -> String {
+    let mut parts = Vec::new();
+    let mut rest = layers;
+    while let Some(&first) = rest.first() {
+        let run = rest.iter().zip(first..).take_while(|(layer, next)| **layer == *next).count();
+        let (now, later) = rest.split_at(run);
+        match run {
+            1 | 2 => parts.extend(now.iter().map(usize::to_string)),
+            _ => parts.push(format!("{first}..{}", first + run)),
+        }
+        rest = later;
+    }
+    if parts.is_empty() { "none".into() } else { parts.join("+") }
+}
+
+impl FromStr for LayerSet {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad =
+            || Error::invalid(format!("expected a set such as attn-1+4..7-mlp-2, found '{text}'"));
+        let lists = text.strip_prefix("attn-").and_then(|rest| rest.split_once("-mlp-"));
+        let (attention, mlp) = lists.ok_or_else(bad)?;
+        let read = |list: &str| layers(list).ok_or_else(bad);
+        Self { attention: read(attention)?, mlp: read(mlp)? }.sorted()
+    }
+}
+
+fn layers(list: &str) -> Option<Vec<usize>> {
+    let mut layers = Vec::new();
+    if list == "none" {
+        return Some(layers);
+    }
+    for part in list.split('+') {
+        let (start, end) = match part.split_once("..") {
+            Some((start, end)) => (start.parse().ok()?, end.parse().ok()?),
+            None => {
+                let layer: usize = part.parse().ok()?;
+                (layer, layer.checked_add(1)?)
+            }
+        };
+        if start >= end || end > LAYERS_MAX {
+            return None;
+        }
+        layers.extend(start..end);
+    }
+    Some(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn published_files_are_read() {
+        // source: the form of skip_layers.json of Draft & Verify and SWIFT: sets by name
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        std::fs::write(
+            path,
+            r#"{"a": {"attention": [3, 1, 3], "mlp": []}, "b": {"attention": [], "mlp": [2]}}"#,
+        )
+        .unwrap();
+        assert_eq!(LayerSet::load(&format!("{path}#a")).unwrap().attention, [1, 3]);
+        let error = LayerSet::load(path).unwrap_err().to_string();
+        assert!(error.contains("#NAME, of: a, b"), "{error}");
+        assert!(LayerSet::load(&format!("{path}#c")).is_err());
+        std::fs::write(path, r#"{"attention": [3, 1], "mlp": [0]}"#).unwrap();
+        let set = LayerSet::load(path).unwrap();
+        assert_eq!(set.to_string(), "attn-1+3-mlp-0");
+        assert!(LayerSet::load(&format!("{path}#a")).is_err());
+        std::fs::write(path, r#"{"attention": [3], "mlps": [0]}"#).unwrap();
+        assert!(LayerSet::load(path).unwrap_err().to_string().contains("\"mlp\""));
+        std::fs::write(path, r#"{"attention": [999999], "mlp": [0]}"#).unwrap();
+        assert!(LayerSet::load(path).unwrap_err().to_string().contains("4096"));
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused() {
+        for bad in [
+            "",
+            "attn-1",
+            "attn--mlp-1",
+            "attn-1-mlp-",
+            "attn-3..3-mlp-0",
+            "attn-x-mlp-0",
+            "attn-0..99999-mlp-0",
+        ] {
+            assert!(bad.parse::<LayerSet>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sets_read_back(attention in proptest::collection::btree_set(0usize..40, 0..20),
+                          mlp in proptest::collection::btree_set(0usize..40, 0..20)) {
+            let set = LayerSet { attention: attention.into_iter().collect(), mlp: mlp.into_iter().collect() };
+            prop_assert_eq!(set.to_string().parse::<LayerSet>().unwrap(), set);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A tokenizer from the vocabulary of a GGUF file, written as the `tokenizer.json` it was made from.
+
+use super::Tokenizer;
+use crate::chat::ChatTemplate;
+use crate::weights::Vocabulary;
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Words of Llama 3 and Qwen 2, which differ in how many digits stay together.
+const WORDS: [&str; 2] = [
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+];
+
+/// Kinds of tokens in a GGUF file.
+const CONTROL: i64 = 3;
+const ADDED: i64 = 4;
+const BYTE: i64 = 6;
+
+impl Tokenizer {
+    /// The tokenizer of the GGUF file at `path`.
+    ///
+    /// # Errors
+    /// When it is of a kind that this program does not know; a `tokenizer.json` helps then.
+    pub(crate) fn from_vocabulary(vocabulary: &Vocabulary, path: &Path) -> Result<Self> {
+        let model = match vocabulary.model.as_str() {
+            "gpt2" => byte_level(vocabulary),
+            "llama" => pieces(vocabulary),
+            other => Err(format!("tokenizer model '{other}' is not known")),
+        };
+        let parts = model.map_err(|message| {
+            let help = "give the checkpoint's tokenizer.json with --tokenizer FILE";
+            Error::malformed(path, format!("{message}; {help}"))
+        })?;
+        let mut tokenizer = Self::from_bytes(parts.to_string().as_bytes(), path)?;
+        let token = |id: Option<u32>| {
+            let id = id.and_then(|id| vocabulary.tokens.get(id as usize));
+            id.cloned().unwrap_or_default()
+        };
+        tokenizer.chat = vocabulary.chat_template.clone().map(|template| ChatTemplate {
+            template,
+            begin: token(vocabulary.begin),
+            end: token(vocabulary.end),
+        });
+        Ok(tokenizer)
+    }
+}
+
+/// A file of the `tokenizers` library.
+fn file(vocabulary: &Vocabulary, begins: bool, model: Value, parts: [Value; 3]) -> Value {
+    let [normalizer, pre_tokenizer, decoder] = parts;
+    let added = vocabulary.tokens.iter().zip(&vocabulary.kinds).enumerate();
+    let added: Vec<Value> = added
+        .filter(|(_, (_, kind))| matches!(**kind, CONTROL | ADDED))
+        .map(|(id, (token, kind))| {
+            json!({
+                "id": id, "content": token, "special": *kind == CONTROL, "single_word": false,
+                "lstrip": false, "rstrip": false, "normalized": false,
+            })
+        })
+        .collect();
+    let begin = vocabulary.begin.filter(|_| vocabulary.add_begin.unwrap_or(begins));
+    let begin = begin.and_then(|id| Some((id, vocabulary.tokens.get(id as usize)?)));
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "decoder": decoder, "model": model,
+        "post_processor": begin.map(|(id, token)| begin_of_text(id, token)),
+    })
+}
+
+/// Puts the begin-of-text token before every text.
+fn begin_of_text(id: u32, token: &str) -> Value {
+    let special = json!({ "SpecialToken": { "id": token, "type_id": 0 } });
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, { "Sequence": { "id": "A", "type_id": 0 } }],
+        "pair": [special, { "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
+        "special_tokens": { token: { "id": token, "ids": [id], "tokens": [token] } },
+    })
+}
+
+/// Ids by token.
+fn ids(vocabulary: &Vocabulary) -> BTreeMap<&str, usize> {
+    vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect()
+}
+
+/// Byte-level BPE, of GPT-2 and its heirs.
+fn byte_level(vocabulary: &Vocabulary) -> std::result::Result<Value, String> {
+    let digits = match vocabulary.pre.as_str() {
+        "gpt-2" => None,
+        "llama-bpe" => Some(r"\p{N}{1,3}"),
+        "qwen2" => Some(r"\p{N}"),
+        other => return Err(format!("the way '{other}' to cut text into words is not known")),
+    };
+    let bytes = |regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": regex });
+    let words = match digits {
+        None => bytes(true),
+        Some(digits) => {
+            let pattern = format!("{}{digits}{}", WORDS[0], WORDS[1]);
+            let split = json!({
+                "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false,
+            });
+            json!({ "type": "Sequence", "pretokenizers": [split, bytes(false)] })
+        }
+    };
+    let llama = vocabulary.pre == "llama-bpe";
+    let normalizer = if vocabulary.pre == "qwen2" { json!({ "type": "NFC" }) } else { Value::Null };
+    let model = json!({
+        "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": llama,
+        "vocab": ids(vocabulary), "merges": vocabulary.merges,
+    });
+    Ok(file(vocabulary, llama, model, [normalizer, words, bytes(true)]))
+}
+
+/// SentencePiece: pieces merge by score, unknown characters fall back to bytes.
+fn pieces(vocabulary: &Vocabulary) -> std::result::Result<Value, String> {
+    let (count, scores) = (vocabulary.tokens.len(), vocabulary.scores.len());
+    if scores != count {
+        return Err(format!("{scores} scores for {count} tokens"));
+    }
+    let ids = ids(vocabulary);
+    let unknown = vocabulary.kinds.iter().position(|kind| *kind == 2);
+    let model = json!({
+        "type": "BPE", "dropout": null, "unk_token": unknown.map(|id| &vocabulary.tokens[id]),
+        "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true,
+        "byte_fallback": vocabulary.kinds.contains(&BYTE), "ignore_merges": false,
+        "merges": merges(vocabulary, &ids), "vocab": ids,
+    });
+    let space = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" });
+    let before = vocabulary.add_space.unwrap_or(true);
+    let normalizer = match before {
+        true => {
+            json!({ "type": "Sequence", "normalizers": [{ "type": "Prepend", "prepend": "▁" }, space] })
+        }
+        false => space,
+    };
+    let back = json!({ "type": "Replace", "pattern": { "String": "▁" }, "content": " " });
+    let mut decoders = vec![back, json!({ "type": "ByteFallback" }), json!({ "type": "Fuse" })];
+    if before {
+        decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
+    }
+    let decoder = json!({ "type": "Sequence", "decoders": decoders });
+    Ok(file(vocabulary, true, model, [normalizer, Value::Null, decoder]))
+}
+
+/// The merges that SentencePiece would do: two pieces that make a third, best score first.
+fn merges(vocabulary: &Vocabulary, ids: &BTreeMap<&str, usize>) -> Vec<[String; 2]> {
+    let mut found = Vec::new();
+    for (token, score) in vocabulary.tokens.iter().zip(&vocabulary.scores) {
+        for (at, _) in token.char_indices().skip(1) {
+            let (left, right) = token.split_at(at);
+            if let (Some(first), Some(second)) = (ids.get(left), ids.get(right)) {
+                found.push((-score, *first, *second));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let text = |id: usize| vocabulary.tokens[id].clone();
+    found.into_iter().map(|(_, first, second)| [text(first), text(second)]).collect()
+}

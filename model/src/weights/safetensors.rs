@@ -1,0 +1,228 @@
+//! Weights from safetensors files: one, or several with an index.
+//!
+//! Files are read and not mapped: a mapped file that someone shortens ends the program, a read one gives
+//! an error.
+
+use super::WeightSource;
+use super::numbers::NumberType;
+use super::stored::{RawTensor, Stored, hash_files};
+use crate::{Error, Result};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Longest header that is read; the format's own bound.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
+
+/// The safetensors files of one folder.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    shards: Vec<Shard>,
+}
+
+/// One safetensors file.
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    metadata: Metadata,
+    /// Where the tensors begin in the file, in bytes.
+    data_start: u64,
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// When neither is there, or a file is not complete safetensors.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let index = folder.join("model.safetensors.index.json");
+        let names = if index.exists() {
+            shard_names(&index)?
+        } else {
+            BTreeSet::from(["model.safetensors".to_string()])
+        };
+        let shards = names.iter().map(|name| Shard::open(folder.join(name)));
+        Ok(Self { folder: folder.to_path_buf(), shards: shards.collect::<Result<_>>()? })
+    }
+
+    /// The tensor `name` and the file that holds it.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(&Shard, &TensorInfo)> {
+        let found = self.shards.iter().find_map(|s| s.metadata.info(name).map(|i| (s, i)));
+        let Some((shard, info)) = found else {
+            let message = format!("no tensor '{name}', which config.json calls for");
+            return Err(Error::malformed(&self.folder, message));
+        };
+        if info.shape != shape {
+            let message = format!(
+                "tensor '{name}' has shape {:?}; config.json calls for {shape:?}",
+                info.shape
+            );
+            return Err(Error::malformed(&shard.path, message));
+        }
+        Ok((shard, info))
+    }
+}
+
+/// The files named by an index, each once.
+fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    let text = std::fs::read_to_string(index).map_err(|e| Error::io("read", index, e))?;
+    let parsed: Index =
+        serde_json::from_str(&text).map_err(|e| Error::malformed(index, e.to_string()))?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    match names.iter().find(|name| Path::new(name).components().count() != 1) {
+        Some(name) => Err(Error::malformed(index, format!("'{name}' is not a plain file name"))),
+        None => Ok(names),
+    }
+}
+
+impl Shard {
+    fn open(path: PathBuf) -> Result<Self> {
+        let mut file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+        let length = file.metadata().map_err(|e| Error::io("read", &path, e))?.len();
+        let header = read_header(&mut file, &path, length)?;
+        let metadata: Metadata = serde_json::from_slice(&header)
+            .map_err(|e| Error::malformed(&path, format!("not a safetensors header: {e}")))?;
+        let data_start = header.len() as u64 + 8;
+        let expected = data_start.saturating_add(metadata.data_len() as u64);
+        if length != expected {
+            let message = format!(
+                "the header promises {expected} bytes, the file has {length}; it is incomplete or damaged, fetch or train it again"
+            );
+            return Err(Error::malformed(&path, message));
+        }
+        Ok(Self { path, metadata, data_start })
+    }
+
+    /// Where the numbers of a tensor of this file stand.
+    fn stored<'s>(&'s self, name: &'s str, info: &TensorInfo) -> Result<Stored<'s>> {
+        let kind = match info.dtype {
+            Dtype::F32 => NumberType::F32,
+            Dtype::F16 => NumberType::F16,
+            Dtype::BF16 => NumberType::Bf16,
+            other => {
+                let message =
+                    format!("tensor '{name}' has number type {other:?}; expected F32, F16 or BF16");
+                return Err(Error::malformed(&self.path, message));
+            }
+        };
+        let (start, end) = info.data_offsets;
+        let (start, bytes) = (self.data_start + start as u64, (end - start) as u64);
+        Ok(Stored { path: &self.path, name, kind, start, bytes })
+    }
+}
+
+/// The JSON header of a safetensors file, which eight bytes with its length precede.
+fn read_header(file: &mut File, path: &Path, length: u64) -> Result<Vec<u8>> {
+    let mut prefix = [0; 8];
+    if length < 8 {
+        let message = format!("a safetensors file has at least 8 bytes, this one has {length}");
+        return Err(Error::malformed(path, message));
+    }
+    file.read_exact(&mut prefix).map_err(|e| Error::io("read", path, e))?;
+    let header_len = u64::from_le_bytes(prefix);
+    if header_len > (length - 8).min(HEADER_BYTES_MAX) {
+        let message = format!(
+            "the header should have {header_len} bytes, {} follow; the file is incomplete or not safetensors",
+            length - 8
+        );
+        return Err(Error::malformed(path, message));
+    }
+    let mut bytes = Vec::new();
+    file.take(header_len).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    Ok(bytes)
+}
+
+impl WeightSource for Checkpoint {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (shard, info) = self.find(name, shape)?;
+        shard.stored(name, info)?.values()
+    }
+
+    fn raw(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor>> {
+        let (shard, info) = self.find(name, shape)?;
+        let stored = shard.stored(name, info)?;
+        Ok(Some(RawTensor { kind: stored.kind, shape: shape.to_vec(), bytes: stored.raw()? }))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.shards.iter().flat_map(|shard| shard.metadata.tensors().into_keys()).collect()
+    }
+
+    fn content_hash(&self) -> Result<String> {
+        hash_files(self.shards.iter().map(|shard| &shard.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    fn write(path: &Path, name: &str, dtype: Dtype, bytes: &[u8], shape: &[usize]) {
+        let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+        safetensors::serialize_to_file([(name, view)], None, path).unwrap();
+    }
+
+    #[test]
+    fn the_three_number_types_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        // source: IEEE 754 bit patterns of 1, -2, 0.5 in little-endian order
+        let cases: [(Dtype, &[u8]); 3] = [
+            (Dtype::F32, &[0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0, 0, 0, 0x3f]),
+            (Dtype::F16, &[0, 0x3c, 0, 0xc0, 0, 0x38]),
+            (Dtype::BF16, &[0x80, 0x3f, 0, 0xc0, 0, 0x3f]),
+        ];
+        for (dtype, bytes) in cases {
+            write(&path, "x", dtype, bytes, &[3]);
+            let checkpoint = Checkpoint::open(dir.path()).unwrap();
+            assert_eq!(checkpoint.tensor("x", &[3]).unwrap(), [1.0, -2.0, 0.5]);
+            assert_eq!(checkpoint.content_hash().unwrap().len(), 64);
+        }
+        write(&path, "x", Dtype::I8, &[1], &[1]);
+        let error = Checkpoint::open(dir.path()).unwrap().tensor("x", &[1]).unwrap_err();
+        assert!(error.to_string().contains("F16"), "{error}");
+    }
+
+    #[test]
+    fn shards_are_found_through_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = 1.0f32.to_le_bytes();
+        write(&dir.path().join("a.safetensors"), "x", Dtype::F32, &one, &[1]);
+        write(&dir.path().join("b.safetensors"), "y", Dtype::F32, &one, &[1]);
+        let index = dir.path().join("model.safetensors.index.json");
+        let map = r#"{"weight_map":{"x":"a.safetensors","y":"b.safetensors"}}"#;
+        std::fs::write(&index, map).unwrap();
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.tensor("y", &[1]).unwrap(), [1.0]);
+        assert_eq!(checkpoint.names().len(), 2);
+        std::fs::write(&index, r#"{"weight_map":{"x":"../a.safetensors"}}"#).unwrap();
+        let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("plain file name"), "{error}");
+    }
+
+    #[test]
+    fn damaged_and_unfitting_files_are_named_with_what_was_expected() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let open = || Checkpoint::open(dir.path());
+        assert!(open().unwrap_err().to_string().contains("cannot open"));
+        write(&path, "x", Dtype::F32, &[0; 16], &[2, 2]);
+        let error = open().unwrap().tensor("x", &[4, 1]).unwrap_err().to_string();
+        assert!(error.contains("[2, 2]") && error.contains("[4, 1]"), "{error}");
+        assert!(open().unwrap().tensor("y", &[1]).unwrap_err().to_string().contains("'y'"));
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = open().unwrap_err().to_string();
+            assert!(error.contains("model.safetensors"), "{length}: {error}");
+        }
+    }
+}

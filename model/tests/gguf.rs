@@ -1,0 +1,306 @@
+//! GGUF: quantized blocks to the bit, whole models from them, and files that lie.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{Device, Tensor};
+use common::gguf::{Writer, text};
+use common::{options, rows};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use s3d_model::weights::{GgufFile, NumberType, Seeded, WeightSource};
+use s3d_model::{Model, ModelConfig, Silent};
+use safetensors::tensor::{Dtype, TensorView};
+use std::path::Path;
+
+/// Each quantized type under its name in candle.
+const QUANTIZED: [(NumberType, GgmlDType); 4] = [
+    (NumberType::Q8_0, GgmlDType::Q8_0),
+    (NumberType::Q4_0, GgmlDType::Q4_0),
+    (NumberType::Q4K, GgmlDType::Q4K),
+    (NumberType::Q6K, GgmlDType::Q6K),
+];
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+fn decoded(kind: NumberType, bytes: &[u8]) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / kind.block_bytes() * kind.block_numbers()];
+    kind.decode(bytes, &mut values);
+    values
+}
+
+#[test]
+fn blocks_have_the_values_that_the_gguf_package_reads() {
+    // source: scripts/fixtures/checkpoints.py, blocks(): random blocks, gguf 0.19.0
+    #[derive(serde::Deserialize)]
+    struct Case {
+        hex: String,
+        bits: Vec<u32>,
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/blocks.json");
+    let cases: std::collections::BTreeMap<String, Case> =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(cases.len(), 6);
+    for (name, Case { hex, bits: expected }) in cases {
+        let kind = NumberType::ALL.into_iter().find(|kind| kind.name() == name).unwrap();
+        let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        assert!(expected.len() >= 64);
+        assert_eq!(bits(&decoded(kind, &bytes)), expected, "{name}");
+    }
+}
+
+/// Numbers quantized by candle: the blocks, and their values as candle reads them.
+fn quantized(numbers: Vec<f32>, columns: usize, kind: GgmlDType) -> (Vec<u8>, Vec<f32>) {
+    let shape = (numbers.len() / columns, columns);
+    let tensor = Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap();
+    let tensor = QTensor::quantize(&tensor, kind).unwrap();
+    let values = tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap();
+    (tensor.data().unwrap().into_owned(), values.to_vec1().unwrap())
+}
+
+#[test]
+fn blocks_have_the_values_that_candle_reads() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for (kind, candle) in QUANTIZED {
+        let numbers: Vec<f32> = (0..64 * 256).map(|_| rng.random_range(-2.0..2.0)).collect();
+        let (bytes, values) = quantized(numbers, 256, candle);
+        assert_eq!(bits(&decoded(kind, &bytes)), bits(&values), "{kind}");
+        // Blocks that no quantizer would write, with scales that are numbers.
+        let mut bytes: Vec<u8> = (0..300 * kind.block_bytes()).map(|_| rng.random()).collect();
+        for block in bytes.chunks_exact_mut(kind.block_bytes()) {
+            let scales: &[usize] = match kind {
+                NumberType::Q6K => &[208],
+                NumberType::Q4K => &[0, 2],
+                _ => &[0],
+            };
+            scales.iter().for_each(|at| block[at + 1] &= 0xb3);
+        }
+        let count = bytes.len() / kind.block_bytes() * kind.block_numbers();
+        let storage = QStorage::from_data(bytes.clone().into(), &Device::Cpu, candle).unwrap();
+        let tensor = QTensor::new(storage, count).unwrap();
+        let values = tensor.dequantize(&Device::Cpu).unwrap().to_vec1().unwrap();
+        assert_eq!(bits(&decoded(kind, &bytes)), bits(&values), "{kind}");
+    }
+}
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 256,
+        intermediate_size: 256,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        head_dim: Some(128),
+        vocab_size: 20,
+        tie_word_embeddings: false,
+        rms_norm_eps: 1e-5,
+        max_position_embeddings: 64,
+        s3d: None,
+        ..ModelConfig::story()
+    }
+}
+
+fn metadata(config: &ModelConfig) -> Writer {
+    let mut file = Writer::default();
+    file.text("general.architecture", "llama");
+    for (key, value) in [
+        ("context_length", config.max_position_embeddings),
+        ("embedding_length", config.hidden_size),
+        ("feed_forward_length", config.intermediate_size),
+        ("block_count", config.num_hidden_layers),
+        ("attention.head_count", config.num_attention_heads),
+        ("attention.head_count_kv", config.kv_heads()),
+        ("attention.key_length", config.head_dim()),
+    ] {
+        file.number(&format!("llama.{key}"), value as u32);
+    }
+    file.float("llama.attention.layer_norm_rms_epsilon", config.rms_norm_eps as f32);
+    file.float("llama.rope.freq_base", config.rope_theta as f32);
+    file
+}
+
+/// Rows in the order llama.cpp wants: channel `i` and its partner half a head on become neighbours.
+fn reordered(matrix: &[f32], columns: usize, dim: usize) -> Vec<f32> {
+    let row = |r: usize| &matrix[r * columns..][..columns];
+    let from = |r: usize| r / dim * dim + r % dim / 2 + r % 2 * dim / 2;
+    (0..matrix.len() / columns).flat_map(|r| row(from(r)).to_vec()).collect()
+}
+
+/// The seeded model in a file whose matrices are of the type `candle`, and the same model as numbers.
+fn write_both(dir: &Path, kind: NumberType, candle: GgmlDType) {
+    let (config, source) = (config(), Seeded::new(3));
+    let (hidden, dim) = (config.hidden_size, config.head_dim());
+    let mut file = metadata(&config);
+    let mut numbers: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut put = |here: String, there: String, shape: Vec<usize>| {
+        let values = source.tensor(&here, &shape).unwrap();
+        let (bytes, kind, values) = if shape.len() == 1 {
+            (values.iter().flat_map(|x| x.to_le_bytes()).collect(), NumberType::F32, values)
+        } else {
+            let (bytes, values) = quantized(values, shape[1], candle);
+            (bytes, kind, values)
+        };
+        let turned = here.contains("q_proj") || here.contains("k_proj");
+        let bytes = if turned {
+            // Values that were quantized row by row are quantized to themselves in any order of rows.
+            let row_bytes = bytes.len() / shape[0];
+            let order: Vec<f32> = (0..shape[0]).map(|r| r as f32).collect();
+            let order = reordered(&order, 1, dim);
+            order
+                .iter()
+                .flat_map(|&r| bytes[r as usize * row_bytes..][..row_bytes].to_vec())
+                .collect()
+        } else {
+            bytes
+        };
+        file.tensor(&there, &shape, kind, bytes);
+        numbers.push((here, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect()));
+    };
+    put("model.embed_tokens.weight".into(), "token_embd.weight".into(), vec![20, hidden]);
+    put("model.norm.weight".into(), "output_norm.weight".into(), vec![hidden]);
+    put("lm_head.weight".into(), "output.weight".into(), vec![20, hidden]);
+    for layer in 0..config.num_hidden_layers {
+        let parts: [(&str, &str, &[usize]); 9] = [
+            ("self_attn.q_proj", "attn_q", &[4 * dim, hidden]),
+            ("self_attn.k_proj", "attn_k", &[2 * dim, hidden]),
+            ("self_attn.v_proj", "attn_v", &[2 * dim, hidden]),
+            ("self_attn.o_proj", "attn_output", &[hidden, 4 * dim]),
+            ("mlp.gate_proj", "ffn_gate", &[256, hidden]),
+            ("mlp.up_proj", "ffn_up", &[256, hidden]),
+            ("mlp.down_proj", "ffn_down", &[hidden, 256]),
+            ("input_layernorm", "attn_norm", &[hidden]),
+            ("post_attention_layernorm", "ffn_norm", &[hidden]),
+        ];
+        for (here, there, shape) in parts {
+            let (here, there) = (
+                format!("model.layers.{layer}.{here}.weight"),
+                format!("blk.{layer}.{there}.weight"),
+            );
+            put(here, there, shape.to_vec());
+        }
+    }
+    std::fs::write(dir.join("model.gguf"), file.bytes()).unwrap();
+    config.save(dir).unwrap();
+    let views = numbers.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &dir.join("model.safetensors")).unwrap();
+}
+
+fn logits(path: &Path) -> Vec<Vec<f32>> {
+    let model = Model::load(path, &options(1, 1)).unwrap();
+    let mut cache = model.new_cache(8).unwrap();
+    rows(&model.full_pass(&[3, 1, 4, 1, 5, 9], &mut cache, &mut Silent).unwrap())
+}
+
+#[test]
+fn a_quantized_file_runs_as_its_numbers_do() {
+    let dir = tempfile::tempdir().unwrap();
+    for (kind, candle) in QUANTIZED {
+        write_both(dir.path(), kind, candle);
+        let gguf = dir.path().join("model.gguf");
+        assert_eq!(logits(&gguf), logits(dir.path()), "{kind}");
+        // The blocks as they are stored have the same values, rows put back.
+        let file = GgufFile::open(&gguf).unwrap();
+        let name = "model.layers.1.self_attn.q_proj.weight";
+        let raw = file.raw(name, &[512, 256]).unwrap().unwrap();
+        assert_eq!((raw.kind, &raw.shape[..]), (kind, &[512, 256][..]));
+        assert_eq!(decoded(kind, &raw.bytes), file.tensor(name, &[512, 256]).unwrap());
+    }
+}
+
+/// What opening a file of these bytes says.
+fn refusal(bytes: &[u8]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bad.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let error = Model::load(&path, &options(1, 1)).unwrap_err().to_string();
+    assert!(error.contains("bad.gguf"), "{error}");
+    error
+}
+
+#[test]
+fn files_that_lie_are_refused() {
+    let good = metadata(&config());
+    let with = |change: &dyn Fn(&mut Writer)| {
+        let mut file = good.clone();
+        change(&mut file);
+        refusal(&file.bytes())
+    };
+    assert!(refusal(b"GGUX").contains("letters GGUF"));
+    assert!(refusal(b"GG").contains("incomplete"));
+    assert!(refusal(b"GGUF\x01\0\0\0").contains("version 1"));
+    assert!(refusal(b"GGUF\0\0\0\x03").contains("big-endian"));
+    let counts = |tensors: u64, pairs: u64| {
+        let file = [&b"GGUF\x03\0\0\0"[..], &tensors.to_le_bytes(), &pairs.to_le_bytes(), &[0; 99]];
+        refusal(&file.concat())
+    };
+    assert!(counts(0, u64::MAX).contains("metadata entries"));
+    assert!(counts(u64::MAX, 0).contains("tensors"));
+    assert!(counts(1 << 40, 0).contains("tensors are promised"));
+    assert!(with(&|f| f.entry("x", 99, &[0; 8])).contains("kind 99"));
+    assert!(with(&|f| f.entry("x", 7, &[2])).contains("neither true nor false"));
+    assert!(with(&|f| f.entry("x", 8, &u64::MAX.to_le_bytes())).contains("'x': a text of"));
+    let array = |kind: u32, count: u64| [&kind.to_le_bytes()[..], &count.to_le_bytes()].concat();
+    assert!(with(&|f| f.entry("x", 9, &array(4, u64::MAX))).contains("array elements"));
+    assert!(with(&|f| f.entry("x", 9, &array(9, 1))).contains("arrays of kind 9"));
+    assert!(with(&|f| f.number("llama.block_count", 1)).contains("appears twice"));
+    assert!(with(&|f| f.number("general.alignment", 33)).contains("power of two"));
+    assert!(with(&|_| {}).contains("token_embd.weight"));
+    let tensor = |name: &str, shape: &[usize], bytes: usize| {
+        let mut file = good.clone();
+        file.tensor(name, shape, NumberType::Q4K, vec![0; bytes]);
+        file
+    };
+    let short = tensor("token_embd.weight", &[20, 256], 100);
+    assert!(refusal(&short.bytes()).contains("incomplete or damaged"));
+    let narrow = tensor("token_embd.weight", &[20, 100], 2000);
+    assert!(refusal(&narrow.bytes()).contains("cannot be stored as Q4_K"));
+    let vast = tensor("token_embd.weight", &[usize::MAX / 256, 256 * 256], 100);
+    assert!(refusal(&vast.bytes()).contains("cannot be stored"));
+    let mut odd = tensor("token_embd.weight", &[20, 256], 20 * 144);
+    odd.tensors[0].code = 77;
+    assert!(refusal(&odd.bytes()).contains("number type 77"));
+    let whole = tensor("token_embd.weight", &[20, 256], 20 * 144);
+    assert!(
+        refusal(&whole.bytes()).contains("output_norm.weight")
+            || refusal(&whole.bytes()).contains("attn_norm")
+    );
+    let mut gemma = Writer::default();
+    gemma.entry("general.architecture", 8, &text("gemma"));
+    assert!(refusal(&gemma.bytes()).contains("llama, mistral, qwen2, qwen3, phi3"));
+}
+
+#[test]
+fn a_file_that_is_cut_or_changed_anywhere_never_panics() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/phi3.gguf");
+    let whole = std::fs::read(path).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("changed.gguf");
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut refused = 0;
+    for round in 0..400 {
+        let mut bytes = whole.clone();
+        if round % 3 == 0 {
+            bytes.truncate(rng.random_range(0..whole.len()));
+        } else {
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..18_000);
+                bytes[at] = *[0, 1, 0x7f, 0xff, rng.random()].get(rng.random_range(0..5)).unwrap();
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        match GgufFile::open(&path) {
+            Err(error) => {
+                assert!(error.to_string().contains("changed.gguf"), "{error}");
+                refused += 1;
+            }
+            Ok(file) => drop(file.vocabulary()),
+        }
+    }
+    assert!(refused > 130, "{refused}");
+}
