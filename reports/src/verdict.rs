@@ -27,7 +27,11 @@ impl Verdict {
         Self {
             speculate: recommendation.speculate,
             headline: headline(recommendation),
-            details: random(header).into_iter().chain(details(recommendation)).collect(),
+            details: derived(header)
+                .into_iter()
+                .chain(random(header))
+                .chain(details(recommendation))
+                .collect(),
             command: recommendation.choice.as_ref().map(|choice| {
                 let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
                 command(plan, header)
@@ -171,6 +175,12 @@ fn random(header: &RunHeader) -> Option<String> {
     let warning =
         "The weights are random: times are real, but acceptance and speedup mean nothing.";
     header.model.random_weights.then(|| warning.into())
+}
+
+/// What a reader must know first when nothing was timed.
+fn derived(header: &RunHeader) -> Option<String> {
+    let warning = "Times are derived from a data sheet, not measured.";
+    header.is_derived().then(|| warning.into())
 }
 
 fn details(recommendation: &Recommendation) -> Vec<String> {

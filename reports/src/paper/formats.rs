@@ -21,7 +21,7 @@ const SCALED_FROM: &str = "LLaMA-2-7B";
 
 /// Where a speed comes from.
 enum Speed {
-    Published(System),
+    Published(Box<System>),
     Modelled(Estimate),
     Missing,
 }
@@ -48,7 +48,7 @@ fn entries(input: &PaperInput) -> Result<Vec<Entry>> {
                     .filter(|_| format == WeightFormat::Half)
                     .and_then(|name| row(&rows, target, name));
                 let speed = match known {
-                    Some(row) => Speed::Published(row.clone()),
+                    Some(row) => Speed::Published(Box::new(row.clone())),
                     None => modelled(input, &rows, &method, method_name, &memory)?,
                 };
                 entries.push(Entry { target, format: name, method: method_name, memory, speed });
