@@ -132,7 +132,7 @@ fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) 
         program_commit: option_env!("S3D_COMMIT").map(str::to_string),
         device: model.device.clone(),
         driver: None,
-        dtype: loaded.options.precision.to_string(),
+        dtype: loaded.options.dtype.to_string(),
         widen: loaded.options.widen,
         memory_budget_bytes: memory_budget.map(|bytes| bytes.0),
     }

@@ -67,7 +67,7 @@ pub fn options(args: &ModelArgs, shipped: bool) -> anyhow::Result<LoadOptions> {
         }
     }
     Ok(LoadOptions {
-        precision: or_usage("--dtype", args.dtype.parse())?,
+        dtype: or_usage("--dtype", s3d_data::Dtype::of_engine(&args.dtype))?,
         widen: resolve::widen(args, shipped)?,
         threads: resolve::threads(args.threads)?,
         ..LoadOptions::default()

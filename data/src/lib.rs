@@ -15,6 +15,7 @@
 //! ```
 
 pub mod acceptance;
+mod dtype;
 mod error;
 pub mod journal;
 pub mod plan;
@@ -27,6 +28,7 @@ pub mod store;
 pub mod units;
 
 pub use acceptance::{AcceptanceCounts, Trace};
+pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use journal::{Journal, Observation};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};

@@ -10,45 +10,20 @@ use crate::ops::Ops;
 use crate::weights::{Checkpoint, Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
 use candle_core::{Device, Tensor};
-use s3d_data::{ModelIdentity, ModelShape, Predictors};
+use s3d_data::{Dtype, ModelIdentity, ModelShape, Predictors};
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
-
-/// The number type that weights are held and multiplied in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32-bit floating point.
-    #[default]
-    F32,
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("f32")
-    }
-}
-
-impl FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "f32" => Ok(Self::F32),
-            _ => Err(Error::invalid(format!("expected a number type of: f32; found '{text}'"))),
-        }
-    }
-}
 
 /// How a model is to run.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// Where it runs.
     pub device: Device,
-    /// In which number type.
-    pub precision: Precision,
+    /// The number type that the weights of matrices are held in: one of [`Dtype::ENGINE`]. Embedding
+    /// and head take [`Dtype::of_tables`]; norms and mask embeddings are always `f32`, as are activations
+    /// and cache.
+    pub dtype: Dtype,
     /// How often each channel, head and neuron is repeated: 1, 2 or 4.
     pub widen: usize,
     /// Threads of the kernels; 0 takes all cores.
@@ -57,7 +32,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, precision: Precision::F32, widen: 1, threads: 0 }
+        Self { device: Device::Cpu, dtype: Dtype::F32, widen: 1, threads: 0 }
     }
 }
 
@@ -200,7 +175,7 @@ impl Model {
     pub fn weight_bytes(&self) -> u64 {
         let norms = (2 * self.layers.len() + 1) * self.config.hidden_size;
         let small = (norms + self.embedding.masks.len()) * size_of::<f32>();
-        let table = self.embedding.tokens.as_ref().map_or(0, Linear::bytes);
+        let table = self.embedding.tokens.as_ref().map_or(0, |table| table.bytes.len() as u64);
         self.streamed_bytes() + table + small as u64
     }
 
@@ -230,10 +205,10 @@ impl Model {
     fn to_stock(&self) -> Result<Self> {
         let plain = |layer: &Layer| -> Result<Layer> {
             Ok(Layer {
-                qkv: layer.qkv.to_plain()?,
-                attention_out: layer.attention_out.to_plain()?,
-                gate_up: layer.gate_up.to_plain()?,
-                down: layer.down.to_plain()?,
+                qkv: layer.qkv.to_plain(&self.device)?,
+                attention_out: layer.attention_out.to_plain(&self.device)?,
+                gate_up: layer.gate_up.to_plain(&self.device)?,
+                down: layer.down.to_plain(&self.device)?,
                 ..layer.clone()
             })
         };
@@ -244,7 +219,7 @@ impl Model {
             embedding: self.embedding.clone(),
             layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
             norm: self.norm.clone(),
-            head: self.head.to_plain()?,
+            head: self.head.to_plain(&self.device)?,
             rotary: Arc::clone(&self.rotary),
             tokenizer: self.tokenizer.clone(),
             identity: self.identity.clone(),

@@ -3,12 +3,14 @@
 //! Tensors are read one by one, each converted to `f32` as it comes. Files are read and not mapped: a
 //! mapped file that someone shortens ends the program, a read one gives an error.
 
+use crate::raw::Matrix;
 use crate::{Error, Result};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use s3d_data::Dtype;
+use safetensors::tensor::{Dtype as Stored, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -22,6 +24,16 @@ pub trait WeightSource {
     /// # Errors
     /// When there is no such tensor, it has another shape, or it cannot be read.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
+
+    /// The matrix `name` of `shape`, as the source holds it where it has its own form: one of `wanted`
+    /// is taken over bit by bit, any other is converted. By default, numbers.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    fn matrix(&self, name: &str, shape: [usize; 2], wanted: Dtype) -> Result<Matrix> {
+        let _ = wanted;
+        Ok(Matrix::F32(self.tensor(name, &shape)?))
+    }
 
     /// A text that tells these weights from others, as hexadecimal digits.
     ///
@@ -175,15 +187,15 @@ impl WeightSource for Checkpoint {
 }
 
 /// Numbers of the three types that checkpoints come in.
-fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
+fn to_f32(bytes: &[u8], dtype: Stored) -> Option<Vec<f32>> {
     let pairs = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     match dtype {
-        Dtype::F32 => {
+        Stored::F32 => {
             let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
             Some(bytes.chunks_exact(4).map(number).collect())
         }
-        Dtype::F16 => Some(pairs().map(f16::from_bits).collect::<Vec<_>>().to_f32_vec()),
-        Dtype::BF16 => Some(pairs().map(bf16::from_bits).collect::<Vec<_>>().to_f32_vec()),
+        Stored::F16 => Some(pairs().map(f16::from_bits).collect::<Vec<_>>().to_f32_vec()),
+        Stored::BF16 => Some(pairs().map(bf16::from_bits).collect::<Vec<_>>().to_f32_vec()),
         _ => None,
     }
 }
@@ -231,7 +243,7 @@ mod tests {
     use super::*;
     use safetensors::tensor::TensorView;
 
-    fn write(path: &Path, name: &str, dtype: Dtype, bytes: &[u8], shape: &[usize]) {
+    fn write(path: &Path, name: &str, dtype: Stored, bytes: &[u8], shape: &[usize]) {
         let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
         safetensors::serialize_to_file([(name, view)], None, path).unwrap();
     }
@@ -241,10 +253,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         // source: IEEE 754 bit patterns of 1, -2, 0.5 in little-endian order
-        let cases: [(Dtype, &[u8]); 3] = [
-            (Dtype::F32, &[0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0, 0, 0, 0x3f]),
-            (Dtype::F16, &[0, 0x3c, 0, 0xc0, 0, 0x38]),
-            (Dtype::BF16, &[0x80, 0x3f, 0, 0xc0, 0, 0x3f]),
+        let cases: [(Stored, &[u8]); 3] = [
+            (Stored::F32, &[0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0, 0, 0, 0x3f]),
+            (Stored::F16, &[0, 0x3c, 0, 0xc0, 0, 0x38]),
+            (Stored::BF16, &[0x80, 0x3f, 0, 0xc0, 0, 0x3f]),
         ];
         for (dtype, bytes) in cases {
             write(&path, "x", dtype, bytes, &[3]);
@@ -252,7 +264,7 @@ mod tests {
             assert_eq!(checkpoint.tensor("x", &[3]).unwrap(), [1.0, -2.0, 0.5]);
             assert_eq!(checkpoint.content_hash().unwrap().len(), 64);
         }
-        write(&path, "x", Dtype::I8, &[1], &[1]);
+        write(&path, "x", Stored::I8, &[1], &[1]);
         let error = Checkpoint::open(dir.path()).unwrap().tensor("x", &[1]).unwrap_err();
         assert!(error.to_string().contains("F16"), "{error}");
     }
@@ -261,8 +273,8 @@ mod tests {
     fn shards_are_found_through_the_index() {
         let dir = tempfile::tempdir().unwrap();
         let one = 1.0f32.to_le_bytes();
-        write(&dir.path().join("a.safetensors"), "x", Dtype::F32, &one, &[1]);
-        write(&dir.path().join("b.safetensors"), "y", Dtype::F32, &one, &[1]);
+        write(&dir.path().join("a.safetensors"), "x", Stored::F32, &one, &[1]);
+        write(&dir.path().join("b.safetensors"), "y", Stored::F32, &one, &[1]);
         let index = dir.path().join("model.safetensors.index.json");
         let map = r#"{"weight_map":{"x":"a.safetensors","y":"b.safetensors"}}"#;
         std::fs::write(&index, map).unwrap();
@@ -280,7 +292,7 @@ mod tests {
         let path = dir.path().join("model.safetensors");
         let open = || Checkpoint::open(dir.path());
         assert!(open().unwrap_err().to_string().contains("cannot open"));
-        write(&path, "x", Dtype::F32, &[0; 16], &[2, 2]);
+        write(&path, "x", Stored::F32, &[0; 16], &[2, 2]);
         let error = open().unwrap().tensor("x", &[4, 1]).unwrap_err().to_string();
         assert!(error.contains("[2, 2]") && error.contains("[4, 1]"), "{error}");
         assert!(open().unwrap().tensor("y", &[1]).unwrap_err().to_string().contains("'y'"));

@@ -19,14 +19,14 @@ use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result};
 use crate::fit::check_machine;
 use crate::improvement::{IterationCost, break_even_acceptance};
-use crate::memory::{Load, Memory, Method, WeightFormat, memory};
+use crate::memory::{Load, Memory, Method, memory};
 use crate::observed::{TraceTable, skipped_layers};
 use crate::statistics::Resamples;
 use costs::Costs;
 use measured::Blocks;
 use predict::{Pool, Prediction, WayTable, predict};
 use s3d_data::{
-    Bytes, DraftPlan, Drafting, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
+    Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
 };
 use serde::Serialize;
 
@@ -192,7 +192,7 @@ impl<'a> Evaluated<'a> {
 /// # Errors
 /// A dtype that is not known.
 pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Result<Memory> {
-    let format: WeightFormat = header.dtype.parse()?;
+    let format: Dtype = header.dtype.parse()?;
     let predictors = plan.predictors.get();
     let method = match plan.drafting {
         Drafting::Simultaneous => Method::S3d { predictors },

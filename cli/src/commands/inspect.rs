@@ -3,21 +3,12 @@
 use crate::args::InspectArgs;
 use crate::{load, locate, terminal};
 use anyhow::Context;
-use s3d_data::{Drafting, ModelShape, RunDir};
+use s3d_data::{Drafting, Dtype, ModelShape, RunDir};
 use s3d_model::{ModelConfig, Silent};
-use s3d_simulator::memory::{Load, Memory, Method, WeightFormat, memory};
+use s3d_simulator::memory::{Load, Memory, Method, memory};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
-
-/// Precisions whose memory is shown.
-const FORMATS: [(&str, WeightFormat); 5] = [
-    ("f32", WeightFormat::F32),
-    ("f16", WeightFormat::Half),
-    ("q8_0", WeightFormat::Q8_0),
-    ("q4_k", WeightFormat::Q4K),
-    ("q4_0", WeightFormat::Q4_0),
-];
 
 /// Inspects a run directory, or a model.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
@@ -43,13 +34,13 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     let (folder, _) = locate::model(&args.target)?;
     let shape = ModelConfig::load(&folder)?.shape();
     let width = shape.masks + 2;
-    let rows: Vec<Row> = FORMATS
-        .iter()
-        .map(|&(dtype, format)| Row {
-            dtype,
+    let rows: Vec<Row> = Dtype::ENGINE
+        .into_iter()
+        .map(|dtype| Row {
+            dtype: dtype.name(),
             memory: memory(
                 &shape,
-                format,
+                dtype,
                 Load { context: args.context, width, batch: 1 },
                 &Method::S3d { predictors: shape.masks + 1 },
             ),

@@ -228,12 +228,13 @@ fn roofline_law(cells: &[TimedCell], roofline: Roofline, seed: u64) -> Option<La
 fn roofline(run: &Run, machine: usize) -> Option<Roofline> {
     let (shape, machine) = (&run.header.model.shape, run.header.machines.get(machine)?);
     let (bandwidth, flops) = (machine.read_bytes_per_s?, machine.flops_per_s?);
-    let format: crate::memory::WeightFormat = run.header.dtype.parse().ok()?;
+    let format: s3d_data::Dtype = run.header.dtype.parse().ok()?;
     let head = (shape.vocab * shape.hidden) as u64;
     let weights = shape.layers as u64 * shape.layer_parameters() + head;
     Some(Roofline {
-        stream: format.bytes(weights) / bandwidth,
-        stream_per_cached_token: format.plain_bytes() * shape.kv_elements_per_token() as f64
+        stream: crate::memory::streamed_bytes(shape, format) / bandwidth,
+        stream_per_cached_token: crate::memory::plain_bytes(format)
+            * shape.kv_elements_per_token() as f64
             / bandwidth,
         compute_per_token: 2.0 * weights as f64 / flops,
     })
