@@ -2,7 +2,7 @@
 
 use crate::args::{BudgetArgs, ModelArgs};
 use crate::judge::SimulatorJudge;
-use crate::load::Loaded;
+use crate::load::{Loaded, Source};
 use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{load, resolve};
@@ -11,6 +11,11 @@ use s3d_data::{Bytes, Prompt, Run, RunDir, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
 use s3d_model::Model;
 use std::path::{Path, PathBuf};
+
+/// Prompts of a model without a tokenizer.
+const RANDOM_PROMPTS: usize = 48;
+/// Tokens of such a prompt at most.
+const MOST_RANDOM_TOKENS: usize = 512;
 
 /// All that measuring needs, loaded and checked.
 pub struct Job {
@@ -106,7 +111,16 @@ fn prepare(out: &RunDir, force: bool) -> anyhow::Result<()> {
 
 /// The prompts of `--prompts`, or the model's own.
 fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
-    let own = loaded.folder.join("prompts.jsonl");
+    let folder = match &loaded.source {
+        Source::Geometry(..) if budget.prompts.is_none() => return random_prompts(loaded, budget),
+        Source::Geometry(..) => {
+            return Err(usage(
+                "--prompts: a geometry has no tokenizer; its prompts are random tokens",
+            ));
+        }
+        Source::Checkpoint(folder, _) => folder,
+    };
+    let own = folder.join("prompts.jsonl");
     let file: &Path = match &budget.prompts {
         Some(file) => file,
         None if own.is_file() => &own,
@@ -114,15 +128,24 @@ fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPr
             return Err(usage(format!(
                 "--prompts: {} has no prompts.jsonl of its own; give a file with \
                  {{\"text\": ...}} on each line",
-                loaded.folder.display()
+                folder.display()
             )));
         }
     };
-    let tokenizer = loaded.model.tokenizer().with_context(|| {
-        format!("{}: no tokenizer.json, which prompts need", loaded.folder.display())
-    })?;
+    let tokenizer = loaded
+        .model
+        .tokenizer()
+        .with_context(|| format!("{}: no tokenizer.json, which prompts need", folder.display()))?;
     let texts: Vec<Prompt> = load_prompts(file, budget.prompt_count)?;
     Ok(EncodedPrompt::encode_all(&texts, tokenizer)?)
+}
+
+/// Prompts of a model that has no tokenizer: random tokens, half as many as the context.
+fn random_prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
+    let length = (budget.context / 2).clamp(1, MOST_RANDOM_TOKENS);
+    let count = budget.prompt_count.unwrap_or(RANDOM_PROMPTS);
+    let vocab = loaded.model.shape().vocab;
+    Ok(EncodedPrompt::random(count, length, vocab, budget.seed))
 }
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {
@@ -146,12 +169,15 @@ fn memory_child(
 ) -> anyhow::Result<Vec<String>> {
     let program: PathBuf =
         std::env::current_exe().context("cannot find this program's own file")?;
-    let folder = loaded.folder.to_string_lossy().into_owned();
-    let words = [
+    let named = match &loaded.source {
+        Source::Checkpoint(folder, _) => folder.to_string_lossy().into_owned(),
+        Source::Geometry(..) => model.model.clone(),
+    };
+    let mut words = vec![
         program.to_string_lossy().into_owned(),
         "memory-child".into(),
         "--model".into(),
-        folder,
+        named,
         "--device".into(),
         model.device.clone(),
         "--dtype".into(),
@@ -165,5 +191,11 @@ fn memory_child(
         "--width".into(),
         (request.gamma_max + 1).to_string(),
     ];
-    Ok(words.to_vec())
+    for (flag, value) in [
+        ("--layers", model.layers.map(|layers| layers.to_string())),
+        ("--config", model.config.as_ref().map(|file| file.to_string_lossy().into_owned())),
+    ] {
+        words.extend(value.into_iter().flat_map(|value| [flag.to_string(), value]));
+    }
+    Ok(words)
 }

@@ -1,10 +1,23 @@
-//! Loads the model that the flags name.
+//! Loads the model that the flags name: a checkpoint, or a geometry with random weights.
 
 use crate::args::ModelArgs;
 use crate::usage::{or_usage, usage};
 use crate::{locate, resolve};
-use s3d_model::{LoadOptions, Model};
-use std::path::PathBuf;
+use s3d_data::Dtype;
+use s3d_model::{LoadOptions, Model, ModelConfig, presets};
+use std::path::{Path, PathBuf};
+
+/// Seed of the weights of a geometry; no time depends on them.
+const WEIGHTS_SEED: u64 = 1;
+
+/// Where a model comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A checkpoint folder, and whether it was shipped with this program.
+    Checkpoint(PathBuf, bool),
+    /// Sizes under a name, for random weights.
+    Geometry(String, Box<ModelConfig>),
+}
 
 /// A loaded model, and what else the commands want to know of it.
 pub struct Loaded {
@@ -12,8 +25,80 @@ pub struct Loaded {
     pub model: Model,
     /// How it was loaded.
     pub options: LoadOptions,
-    /// Its folder.
-    pub folder: PathBuf,
+    /// Where from.
+    pub source: Source,
+}
+
+impl Source {
+    /// What the flags name.
+    ///
+    /// # Errors
+    /// Flags that do not go together, or a model that is not there.
+    pub fn of(name: &str, config: Option<&Path>, layers: Option<usize>) -> anyhow::Result<Self> {
+        let geometry = match (name, config) {
+            ("custom", Some(file)) => Some(ModelConfig::load_file(file)?),
+            ("custom", None) => {
+                return Err(usage("--model custom: expected --config FILE with the sizes"));
+            }
+            (_, Some(_)) => return Err(usage("--config: only with --model custom")),
+            (name, None) => presets::preset(name),
+        };
+        let Some(geometry) = geometry else {
+            if layers.is_some() {
+                return Err(usage("--layers: only a geometry can be cut, and --model custom"));
+            }
+            let (folder, shipped) = locate::model(name)?;
+            return Ok(Self::Checkpoint(folder, shipped));
+        };
+        let geometry = match layers {
+            Some(layers) => or_usage("--layers", presets::cut(geometry, layers))?,
+            None => geometry,
+        };
+        let cut = layers.map(|layers| format!(", {layers} layers")).unwrap_or_default();
+        Ok(Self::Geometry(format!("{name}{cut} (random weights)"), Box::new(geometry)))
+    }
+
+    /// Its name for people: the folder, or the geometry's.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Checkpoint(folder, _) => folder.display().to_string(),
+            Self::Geometry(name, _) => name.clone(),
+        }
+    }
+
+    /// Its sizes.
+    ///
+    /// # Errors
+    /// When `config.json` cannot be read.
+    pub fn config(&self) -> anyhow::Result<ModelConfig> {
+        match self {
+            Self::Checkpoint(folder, _) => Ok(ModelConfig::load(folder)?),
+            Self::Geometry(_, config) => Ok(config.as_ref().clone()),
+        }
+    }
+
+    /// Loads it, or draws its weights.
+    ///
+    /// # Errors
+    /// Files that do not fit, or a geometry that cannot be run.
+    pub fn load(&self, options: &LoadOptions) -> s3d_model::Result<Model> {
+        match self {
+            Self::Checkpoint(folder, _) => Model::load(folder, options),
+            Self::Geometry(name, config) => Model::geometry(name, config, WEIGHTS_SEED, options),
+        }
+    }
+
+    fn is_shipped(&self) -> bool {
+        matches!(self, Self::Checkpoint(_, true))
+    }
+}
+
+/// Where the model of `args` comes from.
+///
+/// # Errors
+/// As [`Source::of`].
+pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
+    Source::of(&args.model, args.config.as_deref(), args.layers)
 }
 
 /// Loads the model of `args`.
@@ -21,10 +106,10 @@ pub struct Loaded {
 /// # Errors
 /// Wrong flags, a device that this program was not built for, or files that do not fit.
 pub fn model(args: &ModelArgs) -> anyhow::Result<Loaded> {
-    let (folder, shipped) = locate::model(&args.model)?;
-    let options = options(args, shipped)?;
-    let model = Model::load(&folder, &options)?;
-    Ok(Loaded { model, options, folder })
+    let source = source(args)?;
+    let options = options(args, &source)?;
+    let model = source.load(&options)?;
+    Ok(Loaded { model, options, source })
 }
 
 /// The same model as `loaded`, before widening; `None` where nothing was widened.
@@ -36,7 +121,7 @@ pub fn before_widening(loaded: &Loaded) -> anyhow::Result<Option<Model>> {
         return Ok(None);
     }
     let options = LoadOptions { widen: 1, ..loaded.options.clone() };
-    Ok(Some(Model::load(&loaded.folder, &options)?))
+    Ok(Some(loaded.source.load(&options)?))
 }
 
 /// Loads a model as it is: f32, on the CPU, not widened.
@@ -52,7 +137,7 @@ pub fn plain(name: &str) -> anyhow::Result<Model> {
 ///
 /// # Errors
 /// A flag whose value is unknown.
-pub fn options(args: &ModelArgs, shipped: bool) -> anyhow::Result<LoadOptions> {
+pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions> {
     match args.device.split(':').next() {
         Some("cpu") if args.device == "cpu" => {}
         Some("cuda") => anyhow::bail!(
@@ -67,8 +152,8 @@ pub fn options(args: &ModelArgs, shipped: bool) -> anyhow::Result<LoadOptions> {
         }
     }
     Ok(LoadOptions {
-        dtype: or_usage("--dtype", s3d_data::Dtype::of_engine(&args.dtype))?,
-        widen: resolve::widen(args, shipped)?,
+        dtype: or_usage("--dtype", Dtype::of_engine(&args.dtype))?,
+        widen: resolve::widen(args, source.is_shipped())?,
         threads: resolve::threads(args.threads)?,
         ..LoadOptions::default()
     })

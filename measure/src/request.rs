@@ -1,6 +1,8 @@
 //! What to measure, on which model, and for how long.
 
 use crate::{Error, Result};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use s3d_data::{Drafting, Plan, Seconds, Skip, SkipWindow};
 use s3d_model::{Model, Tokenizer};
 use std::fmt;
@@ -96,6 +98,18 @@ impl Prompt {
             return Err(Error::invalid("no prompts: expected at least one line with \"text\""));
         }
         texts.iter().map(|text| Self::encode(text, tokenizer)).collect()
+    }
+
+    /// `count` prompts of `length` random tokens below `vocab`: for models without a tokenizer.
+    pub fn random(count: usize, length: usize, vocab: usize, seed: u64) -> Vec<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut token = || rng.random_range(0..vocab.max(1)) as u32;
+        let mut prompt = |number: usize| Self {
+            id: format!("random-{number}"),
+            task: None,
+            tokens: (0..length).map(|_| token()).collect(),
+        };
+        (0..count).map(&mut prompt).collect()
     }
 
     fn encode(prompt: &s3d_data::Prompt, tokenizer: &Tokenizer) -> Result<Self> {

@@ -123,11 +123,18 @@ impl ModelConfig {
     /// # Errors
     /// When the file cannot be read, is not such JSON, or describes no model this engine can run.
     pub fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+        Self::load_file(&dir.join("config.json"))
+    }
+
+    /// Reads such a file under any name.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
         let config: Self =
-            serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e.to_string()))?;
-        config.validate().map_err(|message| Error::malformed(&path, message))?;
+            serde_json::from_str(&text).map_err(|e| Error::malformed(path, e.to_string()))?;
+        config.validate().map_err(|message| Error::malformed(path, message))?;
         Ok(config)
     }
 

@@ -39,6 +39,7 @@ mod loops;
 mod model;
 mod observe;
 pub mod ops;
+pub mod presets;
 pub mod raw;
 pub mod shadow;
 pub mod tokenizer;

@@ -100,8 +100,21 @@ impl Model {
     /// # Errors
     /// When the configuration cannot be run.
     pub fn random(config: &ModelConfig, seed: u64, options: &LoadOptions) -> Result<Self> {
+        Self::geometry("random", config, seed, options)
+    }
+
+    /// [`Self::random`] under a name: a model that is timed for its shape.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn geometry(
+        name: &str,
+        config: &ModelConfig,
+        seed: u64,
+        options: &LoadOptions,
+    ) -> Result<Self> {
         let source = Seeded::new(seed);
-        let mut model = Self::build(&source, config, options, ops_for(options), "random")?;
+        let mut model = Self::build(&source, config, options, ops_for(options), name)?;
         model.identity.random_weights = true;
         Ok(model)
     }

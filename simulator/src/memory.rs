@@ -8,9 +8,15 @@
 use s3d_data::{Bytes, Dtype, ModelShape};
 use serde::Serialize;
 
-/// Bytes of a number that is not in a quantized matrix: cache, activations, masks, norms.
+/// Bytes of a number that is not in a matrix (cache, activations, masks, norms) where most engines
+/// keep it: in halves, but for models in f32.
 pub fn plain_bytes(format: Dtype) -> f64 {
     if format == Dtype::F32 { 4.0 } else { 2.0 }
+}
+
+/// [`plain_bytes`] on a device: on the CPU this project's engine keeps all of it in f32.
+pub fn plain_bytes_on(device: &str, format: Dtype) -> f64 {
+    if device == "cpu" { 4.0 } else { plain_bytes(format) }
 }
 
 /// Bytes of the weights that every pass reads: all layers and the head. The embedding is looked up.
@@ -74,11 +80,22 @@ pub struct Memory {
 
 /// Peak memory of `shape` stored as `format`, under `load`, with what `method` adds.
 pub fn memory(shape: &ModelShape, format: Dtype, load: Load, method: &Method) -> Memory {
+    memory_with(shape, format, plain_bytes(format), load, method)
+}
+
+/// [`memory`] with `plain` bytes for every number that is not in a matrix.
+pub fn memory_with(
+    shape: &ModelShape,
+    format: Dtype,
+    plain: f64,
+    load: Load,
+    method: &Method,
+) -> Memory {
     let parts = [
-        weights(shape, format),
-        cache(shape, format, load),
-        activations(shape, format, load),
-        added(shape, format, load, method),
+        weights(shape, format, plain),
+        cache(shape, plain, load),
+        activations(shape, plain, load),
+        added(shape, format, plain, load, method),
     ]
     .map(|bytes| Bytes(bytes.round() as u64));
     let [weights_bytes, kv_cache_bytes, activations_bytes, method_bytes] = parts;
@@ -88,43 +105,41 @@ pub fn memory(shape: &ModelShape, format: Dtype, load: Load, method: &Method) ->
 
 /// Matrices in their format, embedding and head in that of tables, norms at plain precision. Mask
 /// embeddings belong to the method.
-fn weights(shape: &ModelShape, format: Dtype) -> f64 {
+fn weights(shape: &ModelShape, format: Dtype, plain: f64) -> f64 {
     let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
     let masks = (shape.masks * shape.hidden) as u64;
     let table = (shape.vocab * shape.hidden) as u64;
     let tables = if shape.tied { table } else { 2 * table };
     format.bytes(shape.parameters() - norms - masks - tables)
         + format.of_tables().bytes(tables)
-        + plain_bytes(format) * norms as f64
+        + plain * norms as f64
 }
 
-fn cache(shape: &ModelShape, format: Dtype, load: Load) -> f64 {
+fn cache(shape: &ModelShape, plain: f64, load: Load) -> f64 {
     let tokens = load.batch * (load.context + load.width);
-    plain_bytes(format) * shape.kv_elements_per_token() as f64 * tokens as f64
+    plain * shape.kv_elements_per_token() as f64 * tokens as f64
 }
 
 /// The largest set alive at once: residual and normed input, beside query, key, value and scores,
 /// or gate, up and product, or logits (always 4 bytes).
-fn activations(shape: &ModelShape, format: Dtype, load: Load) -> f64 {
+fn activations(shape: &ModelShape, plain: f64, load: Load) -> f64 {
     let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
         + shape.heads * (load.context + load.width);
     let mlp = 3 * shape.intermediate;
     let logits = shape.vocab as f64 * 4.0;
-    let inner = (plain_bytes(format) * attention.max(mlp) as f64).max(logits);
-    let residual = plain_bytes(format) * (2 * shape.hidden) as f64;
+    let inner = (plain * attention.max(mlp) as f64).max(logits);
+    let residual = plain * (2 * shape.hidden) as f64;
     (load.batch * load.width) as f64 * (residual + inner)
 }
 
-fn added(shape: &ModelShape, format: Dtype, load: Load, method: &Method) -> f64 {
+fn added(shape: &ModelShape, format: Dtype, plain: f64, load: Load, method: &Method) -> f64 {
     let hidden = shape.hidden as u64;
     match method {
         Method::Plain => 0.0,
-        Method::S3d { predictors } => {
-            plain_bytes(format) * (predictors.saturating_sub(1) * shape.hidden) as f64
-        }
+        Method::S3d { predictors } => plain * (predictors.saturating_sub(1) * shape.hidden) as f64,
         Method::Eagle => {
             format.bytes(shape.layer_parameters() + 2 * hidden * hidden)
-                + cache(shape, format, load) / shape.layers as f64
+                + cache(shape, plain, load) / shape.layers as f64
         }
         Method::Medusa { predictors } => {
             let head = hidden * hidden + hidden * shape.vocab as u64;

@@ -19,7 +19,7 @@ use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result};
 use crate::fit::check_machine;
 use crate::improvement::{IterationCost, break_even_acceptance};
-use crate::memory::{Load, Memory, Method, memory};
+use crate::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use crate::observed::{TraceTable, skipped_layers};
 use crate::statistics::Resamples;
 use costs::Costs;
@@ -199,7 +199,8 @@ pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Resu
         Drafting::Sequential => Method::Plain,
     };
     let load = Load { context, width: predictors + 1, batch: 1 };
-    Ok(memory(&header.model.shape, format, load, &method))
+    let plain = plain_bytes_on(&header.device, format);
+    Ok(memory_with(&header.model.shape, format, plain, load, &method))
 }
 
 /// Speedup of a prediction in the ideal case: its tokens per iteration at the paper's costs.

@@ -14,7 +14,7 @@ use serde::Serialize;
 pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let loaded = load::model(&args.model)?;
     let tokenizer = loaded.model.tokenizer().with_context(|| {
-        format!("{}: no tokenizer.json, which text needs", loaded.folder.display())
+        format!("{}: no tokenizer.json, which text needs", loaded.source.name())
     })?;
     let plan = plan(args, &loaded)?;
     let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };

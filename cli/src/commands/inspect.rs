@@ -1,11 +1,12 @@
 //! `s3d inspect`: shape and memory of a model, its logits, or what a run directory holds.
 
 use crate::args::InspectArgs;
-use crate::{load, locate, terminal};
+use crate::load::{self, Source};
+use crate::terminal;
 use anyhow::Context;
 use s3d_data::{Drafting, Dtype, ModelShape, RunDir};
-use s3d_model::{ModelConfig, Silent};
-use s3d_simulator::memory::{Load, Memory, Method, memory};
+use s3d_model::Silent;
+use s3d_simulator::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -31,16 +32,17 @@ struct Row {
 }
 
 fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
-    let (folder, _) = locate::model(&args.target)?;
-    let shape = ModelConfig::load(&folder)?.shape();
+    let source = Source::of(&args.target, args.config.as_deref(), args.layers)?;
+    let shape = source.config()?.shape();
     let width = shape.masks + 2;
     let rows: Vec<Row> = Dtype::ENGINE
         .into_iter()
         .map(|dtype| Row {
             dtype: dtype.name(),
-            memory: memory(
+            memory: memory_with(
                 &shape,
                 dtype,
+                plain_bytes_on("cpu", dtype),
                 Load { context: args.context, width, batch: 1 },
                 &Method::S3d { predictors: shape.masks + 1 },
             ),
@@ -48,18 +50,18 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
         .collect();
     if args.json {
         return terminal::json(&json!({
-            "path": folder, "shape": shape, "parameters": shape.parameters(),
+            "path": source.name(), "shape": shape, "parameters": shape.parameters(),
             "context": args.context, "memory": rows,
         }));
     }
     terminal::result(&format!(
         "{}\n\n{}",
-        shape_text(&folder, &shape),
+        shape_text(&source.name(), &shape),
         memory_text(&rows, args.context)
     ))
 }
 
-fn shape_text(folder: &Path, shape: &ModelShape) -> String {
+fn shape_text(name: &str, shape: &ModelShape) -> String {
     let tied = if shape.tied { "tied" } else { "untied" };
     let masks = match shape.masks {
         0 => "none: sequential drafting only; simultaneous drafting needs training".to_string(),
@@ -68,7 +70,7 @@ fn shape_text(folder: &Path, shape: &ModelShape) -> String {
     format!(
         "{}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
          ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}\n  parameters    {}",
-        folder.display(),
+        name,
         shape.layers,
         shape.hidden,
         shape.intermediate,
@@ -82,7 +84,7 @@ fn shape_text(folder: &Path, shape: &ModelShape) -> String {
 
 fn memory_text(rows: &[Row], context: usize) -> String {
     let mut text = format!(
-        "Memory at context {context}, computed from the shape\n  {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
+        "Memory at context {context} on the CPU, computed from the shape\n  {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
         "dtype", "weights", "KV cache", "activations", "masks", "peak"
     );
     for Row { dtype, memory } in rows {

@@ -1,15 +1,14 @@
 //! The hidden child of the memory measurement: loads a model, decodes as wide as asked, says its peak.
 
 use crate::args::MemoryChildArgs;
-use crate::{load, locate, terminal};
-use s3d_model::Model;
+use crate::{load, terminal};
 
 /// Prints the peak resident set of this process as JSON on one line.
 pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
-    let (folder, shipped) = locate::model(&args.model.model)?;
-    let options = load::options(&args.model, shipped)?;
+    let source = load::source(&args.model)?;
+    let options = load::options(&args.model, &source)?;
     let peak = s3d_measure::memory::peak_of_this_process(
-        || Model::load(&folder, &options),
+        || source.load(&options),
         args.context,
         args.width,
     )?;

@@ -3,6 +3,7 @@
 use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
 use crate::fit::minimize::minimize;
+use crate::memory::{plain_bytes_on, streamed_bytes};
 use crate::passes::PassTimes;
 use crate::statistics::{
     Normals, broken_line, interval, median, non_negative_least_squares, robust_mean,
@@ -232,8 +233,8 @@ fn roofline(run: &Run, machine: usize) -> Option<Roofline> {
     let head = (shape.vocab * shape.hidden) as u64;
     let weights = shape.layers as u64 * shape.layer_parameters() + head;
     Some(Roofline {
-        stream: crate::memory::streamed_bytes(shape, format) / bandwidth,
-        stream_per_cached_token: crate::memory::plain_bytes(format)
+        stream: streamed_bytes(shape, format) / bandwidth,
+        stream_per_cached_token: plain_bytes_on(&run.header.device, format)
             * shape.kv_elements_per_token() as f64
             / bandwidth,
         compute_per_token: 2.0 * weights as f64 / flops,
