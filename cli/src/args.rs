@@ -107,6 +107,9 @@ pub struct BudgetArgs {
     /// Use the first N prompts
     #[arg(long, value_name = "N")]
     pub prompt_count: Option<usize>,
+    /// Make drafts right with these probabilities, one per predictor, instead of measuring acceptance
+    #[arg(long, value_delimiter = ',', value_name = "RATES")]
+    pub impose: Vec<f64>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -4,12 +4,12 @@ use crate::args::{BudgetArgs, ModelArgs};
 use crate::judge::SimulatorJudge;
 use crate::load::{Loaded, Source};
 use crate::progress::Bar;
-use crate::usage::usage;
+use crate::usage::{or_usage, usage};
 use crate::{load, resolve};
 use anyhow::Context;
 use s3d_data::{Bytes, Prompt, Run, RunDir, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
-use s3d_model::Model;
+use s3d_model::{Imposed, Model};
 use std::path::{Path, PathBuf};
 
 /// Prompts of a model without a tokenizer.
@@ -54,6 +54,10 @@ impl Job {
         request.context = budget.context;
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
+        if !budget.impose.is_empty() {
+            let imposed = Imposed::new(budget.impose.clone(), budget.seed);
+            request.impose = Some(or_usage("--impose", imposed)?);
+        }
         request.time_budget = budget.time_budget;
         request.memory_child = Some(memory_child(model, &loaded, &request)?);
         let clock = SystemClock::new(&loaded.options.device);
@@ -87,6 +91,21 @@ impl Job {
         );
         bar.clear();
         Ok(outcome?.run)
+    }
+}
+
+/// Refuses to report acceptance of random weights as if it were a model's.
+///
+/// # Errors
+/// A geometry without imposed acceptance.
+pub fn refuse_random_acceptance(model: &ModelArgs, budget: &BudgetArgs) -> anyhow::Result<()> {
+    match load::source(model)? {
+        Source::Geometry(name, _) if budget.impose.is_empty() => Err(usage(format!(
+            "--model {}: {name} has random weights, whose acceptance says nothing; impose one with \
+             --impose 0.9,0.8,0.7, give a trained checkpoint, or measure latency and memory alone",
+            model.model
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::run::Bench;
 use crate::warning::Warning;
 use crate::{Prompt, Request, Result};
 use s3d_data::{Drafting, Observation, Skip, Trace};
-use s3d_model::{Model, TextTrace, trace_text};
+use s3d_model::{Imposed, Model, TextTrace, trace_text};
 use std::collections::HashSet;
 
 /// Output tokens below which a text is not worth tracing.
@@ -72,7 +72,10 @@ fn named_as_traced(skip: &Skip) -> Skip {
 /// Traces what is missing of one prompt; returns its positions.
 fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt) -> Result<usize> {
     let (model, request) = (bench.subject.before_widening, bench.request);
-    let output = plain_text(model, prompt, request.tokens)?;
+    if let Some(imposed) = &request.impose {
+        return draw_prompt(bench, prompt, imposed);
+    }
+    let output = plain_text(model, prompt, request)?;
     if output.len() < SHORTEST_TEXT {
         return Ok(0);
     }
@@ -90,6 +93,31 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt) -> Result<usize> {
     Ok(output.len())
 }
 
+/// Writes down what is imposed, as traces: the same for every window and drafting.
+fn draw_prompt(bench: &mut Bench<'_>, prompt: &Prompt, imposed: &Imposed) -> Result<usize> {
+    let (model, request) = (bench.subject.before_widening, bench.request);
+    // Without an end token a text is as long as it may be, and need not be made.
+    let tokens = match model.config().eos_token_id {
+        None => request.tokens,
+        Some(_) => plain_text(model, prompt, request)?.len(),
+    };
+    let drawn = |most: usize| {
+        let count = |committed| imposed.accepted(&prompt.id, committed, most) as u32;
+        TextTrace { accepted: (1..=tokens).map(count).collect(), confidence: None }
+    };
+    let done = traced(bench, prompt);
+    for &drafting in &request.draftings {
+        let most = most_predictors(model, request, drafting);
+        let missing =
+            request.skips.iter().filter(|skip| !done.contains(&(drafting, named_as_traced(skip))));
+        let traces: Vec<Observation> = missing
+            .map(|skip| Observation::Trace(trace_of(prompt, drafting, most, skip, drawn(most))))
+            .collect();
+        bench.recorder.append(traces)?;
+    }
+    Ok(tokens)
+}
+
 /// The traces of one text for every skip of `skips`.
 fn traces_of(
     model: &Model,
@@ -99,14 +127,29 @@ fn traces_of(
     drafting: Drafting,
     skips: &[Skip],
 ) -> Result<Vec<Trace>> {
-    let most = match drafting {
-        // A model with few masks is traced as far as it can draft.
-        Drafting::Simultaneous => request.gamma_max.min(model.shape().masks + 1),
-        Drafting::Sequential => request.gamma_max,
-    };
+    let most = most_predictors(model, request, drafting);
     let counts =
         trace_text(model, &prompt.tokens, output, drafting, skips, most, request.confidence)?;
-    let trace = |(skip, counts): (&Skip, TextTrace)| Trace {
+    let traces = skips.iter().zip(counts);
+    Ok(traces.map(|(skip, counts)| trace_of(prompt, drafting, most, skip, counts)).collect())
+}
+
+/// Drafts that are traced; a model with few masks is traced as far as it can draft.
+fn most_predictors(model: &Model, request: &Request, drafting: Drafting) -> usize {
+    match drafting {
+        Drafting::Simultaneous => request.gamma_max.min(model.shape().masks + 1),
+        Drafting::Sequential => request.gamma_max,
+    }
+}
+
+fn trace_of(
+    prompt: &Prompt,
+    drafting: Drafting,
+    most: usize,
+    skip: &Skip,
+    counts: TextTrace,
+) -> Trace {
+    Trace {
         drafting: Some(drafting),
         skip_start: skip.window().map(|window| window.start()),
         skip_end: skip.window().map(|window| window.end()),
@@ -120,6 +163,5 @@ fn traces_of(
         prompt: prompt.tokens.len(),
         accepted: counts.accepted,
         confidence: counts.confidence,
-    };
-    Ok(skips.iter().zip(counts).map(trace).collect())
+    }
 }

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::{Drafting, Plan, Seconds, Skip, SkipWindow};
-use s3d_model::{Model, Tokenizer};
+use s3d_model::{Imposed, Model, Tokenizer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -164,6 +164,8 @@ pub struct Request {
     pub gamma_max: usize,
     /// The context that choices are made for, in tokens.
     pub context: usize,
+    /// Acceptance that is imposed instead of measured.
+    pub impose: Option<Imposed>,
     /// Whether traces keep the draft's confidence.
     pub confidence: bool,
     /// Threads used.
@@ -214,6 +216,7 @@ impl Request {
             positions: 1_500,
             gamma_max: 8,
             context: 256,
+            impose: None,
             confidence: false,
             threads: crate::machine::cores(),
             seed: 0,

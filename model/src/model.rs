@@ -291,6 +291,7 @@ fn content_hash(config: &ModelConfig, source: &dyn WeightSource) -> Result<Strin
 mod tests {
     use super::*;
     use crate::config::S3dConfig;
+    use crate::raw::{decode_row, encode_row};
     use crate::{Silent, trace_text};
     use s3d_data::{Drafting, Skip, SkipWindow};
 
@@ -331,6 +332,60 @@ mod tests {
         let portable = logits(&model(Ops::fused(1, Isa::Portable)));
         for isa in Isa::available() {
             assert_eq!(logits(&model(Ops::fused(2, isa))), portable, "{isa:?}");
+        }
+    }
+
+    /// Weights of a seed, rounded to a number type and given as numbers.
+    struct Rounded(Dtype);
+
+    impl WeightSource for Rounded {
+        fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+            let mut weights = Seeded::new(1).tensor(name, shape)?;
+            let tables = name.contains("embed") || name.contains("lm_head");
+            let dtype = if tables { self.0.of_tables() } else { self.0 };
+            if let (&[_, columns], false) = (shape, name.contains("mask")) {
+                let mut raw = vec![0; crate::kernels::row_bytes(dtype, columns)];
+                for row in weights.chunks_exact_mut(columns) {
+                    encode_row(dtype, row, &mut raw);
+                    decode_row(dtype, &raw, row);
+                }
+            }
+            Ok(weights)
+        }
+
+        fn content_hash(&self) -> Result<String> {
+            Ok(String::new())
+        }
+    }
+
+    #[test]
+    fn logits_in_a_number_type_are_those_of_its_weights() {
+        let config = ModelConfig {
+            hidden_size: 256,
+            intermediate_size: 256,
+            head_dim: Some(64),
+            ..config()
+        };
+        let run = |source: &dyn WeightSource, dtype| {
+            let options = LoadOptions { dtype, ..LoadOptions::default() };
+            let ops = Ops::fused(2, Isa::detect());
+            logits(&Model::build(source, &config, &options, ops, "test").unwrap()).concat()
+        };
+        let size = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+        let gap = |x: &[f32], y: &[f32]| {
+            size(&x.iter().zip(y).map(|(x, y)| x - y).collect::<Vec<_>>()) / size(y)
+        };
+        let exact = run(&Rounded(Dtype::F32), Dtype::F32);
+        for dtype in Dtype::ENGINE {
+            let rounded = run(&Rounded(dtype), Dtype::F32);
+            let found = run(&Rounded(Dtype::F32), dtype);
+            if dtype.is_quantized() {
+                // Activations in 8 bits cost no more than weights in 8 bits or fewer do.
+                let (own, weights) = (gap(&found, &rounded), gap(&rounded, &exact));
+                assert!(own < 1.5 * weights && own < 0.03, "{dtype}: {own} {weights}");
+            } else {
+                assert_eq!(found, rounded, "{dtype}");
+            }
         }
     }
 

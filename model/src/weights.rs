@@ -259,7 +259,7 @@ fn draw_blocks(rng: &mut ChaCha8Rng, dtype: Dtype, bound: f32, bytes: &mut [u8])
         }
         _ => {
             // Scale 32 and minimum 60 in all eight sub-blocks: 32 x 7.5 codes are 4 x 60, the middle.
-            let (scale, minimum) = (half(bound / 240.0), half(bound / 60.0));
+            let (scale, minimum) = (half(bound / 256.0), half(bound / 64.0));
             const PACKED: [u8; 12] = [160, 160, 160, 160, 252, 252, 252, 252, 192, 192, 192, 192];
             for block in bytes.chunks_exact_mut(144) {
                 block[..2].copy_from_slice(&scale);

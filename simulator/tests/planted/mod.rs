@@ -322,6 +322,7 @@ impl Planted {
                 random_weights: false,
             },
             gamma_max: self.gamma_max,
+            imposed: None,
             context: CONTEXT,
             memory_budget_bytes: None,
             seed: self.seed,
