@@ -39,50 +39,14 @@ unsafe fn four(x: *const i8) -> i32 {
 pub(super) unsafe fn vnni<const KIND: u8, const R: usize, const P: usize>(op: &CodedOperands) {
     let code = const { code(KIND) };
     let units = op.blocks / code.blocks();
-    let low = _mm512_set1_epi8(15);
-    // SAFETY: every address is that of an activation, weight or output of the caller's; a prefetch
-    // has no effect but on time.
+    // SAFETY: every address is that of an activation, weight or output of the caller's.
     unsafe {
         let mut totals = [[_mm512_setzero_ps(); P]; R];
         for unit in 0..units {
             let w = op.w.add(unit * code.unit_bytes());
             for place in 0..code.blocks() {
                 let block = unit * code.blocks() + place;
-                let mut sums = [[_mm512_setzero_si512(); P]; R];
-                if KIND != 2 {
-                    for r in 0..R {
-                        let sum = *op.sums.add(r * op.blocks + block);
-                        sums[r] = [_mm512_set1_epi32(-code.offset() * sum); P];
-                    }
-                }
-                for vector in 0..code.block_codes() / 64 {
-                    let mut codes = [_mm512_setzero_si512(); P];
-                    for p in 0..P {
-                        let at = w.add(p * op.w_panel + place * code.block_codes() + vector * 64);
-                        if R >= AHEAD_ROWS {
-                            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
-                        }
-                        codes[p] = _mm512_loadu_si512(at.cast());
-                    }
-                    let x = op.x.add(block * BLOCK + 4 * vector);
-                    for r in 0..R {
-                        let x = x.add(r * op.blocks * BLOCK);
-                        let first = _mm512_set1_epi32(four(x));
-                        if KIND == 0 {
-                            for p in 0..P {
-                                sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], codes[p], first);
-                            }
-                            continue;
-                        }
-                        let second = _mm512_set1_epi32(four(x.add(16)));
-                        for p in 0..P {
-                            let lower = _mm512_and_si512(codes[p], low);
-                            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(codes[p]), low);
-                            sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], lower, first);
-                            sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], upper, second);
-                        }
-                    }
-                }
+                let sums = sums_avx512::<KIND, R, P>(op, block, w.add(place * code.block_codes()));
                 for p in 0..P {
                     let (scale, minimum) = scales_avx512::<KIND>(w.add(p * op.w_panel), place);
                     for r in 0..R {
@@ -105,6 +69,58 @@ pub(super) unsafe fn vnni<const KIND: u8, const R: usize, const P: usize>(op: &C
             }
         }
     }
+}
+
+/// Sums of products of one block, whose codes lie at `codes` in the first panel. The product of bytes
+/// wants one side without sign: weights are stored so, and the sum starts where that is made good.
+///
+/// # Safety
+/// As for [`vnni`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn sums_avx512<const KIND: u8, const R: usize, const P: usize>(
+    op: &CodedOperands,
+    block: usize,
+    codes: *const u8,
+) -> [[__m512i; P]; R] {
+    let code = const { code(KIND) };
+    let low = _mm512_set1_epi8(15);
+    let mut sums = [[_mm512_setzero_si512(); P]; R];
+    // SAFETY: the caller's promise; a prefetch has no effect but on time.
+    unsafe {
+        for r in 0..R {
+            let sum = *op.sums.add(r * op.blocks + block);
+            sums[r] = [_mm512_set1_epi32(-code.offset() * sum); P];
+        }
+        for vector in 0..code.block_codes() / 64 {
+            let mut w = [_mm512_setzero_si512(); P];
+            for p in 0..P {
+                let at = codes.add(p * op.w_panel + vector * 64);
+                if R >= AHEAD_ROWS {
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
+                }
+                w[p] = _mm512_loadu_si512(at.cast());
+            }
+            for r in 0..R {
+                let x = op.x.add((r * op.blocks + block) * BLOCK + 4 * vector);
+                let first = _mm512_set1_epi32(four(x));
+                if KIND == 0 {
+                    for p in 0..P {
+                        sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], w[p], first);
+                    }
+                    continue;
+                }
+                let second = _mm512_set1_epi32(four(x.add(16)));
+                for p in 0..P {
+                    let lower = _mm512_and_si512(w[p], low);
+                    let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(w[p]), low);
+                    sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], lower, first);
+                    sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], upper, second);
+                }
+            }
+        }
+    }
+    sums
 }
 
 /// Scales and minima of 16 outputs in a block of the unit at `w`.

@@ -153,11 +153,7 @@ pub fn matmul(kernels: &Kernels, product: &Product<'_>, y: &mut [f32]) {
 /// Weights that stand alone.
 fn plain<N: Number>(kernels: &Kernels, product: &Product<'_>, w: &[N], y: Shared) {
     let count = product.panel_count() * LANES * product.inputs();
-    assert_eq!(
-        w.len() * size_of::<N>(),
-        product.w.panel_bytes() * product.panel_count(),
-        "weights"
-    );
+    assert_eq!(size_of_val(w), product.w.panel_bytes() * product.panel_count(), "weights");
     assert!(w.len() >= count, "weights");
     if product.rows <= TILE_ROWS {
         narrow(kernels, product, w, y);
