@@ -16,6 +16,7 @@
 //! ```
 
 pub mod acceptance;
+mod dtype;
 mod error;
 pub mod journal;
 pub mod outside;
@@ -29,6 +30,7 @@ pub mod store;
 pub mod units;
 
 pub use acceptance::{AcceptanceCounts, Trace};
+pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use journal::{Journal, Observation};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
