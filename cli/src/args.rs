@@ -72,7 +72,9 @@ pub enum Command {
 /// Which model, and how it runs.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, or one on the Hub
+    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, one on the Hub, or a
+    /// geometry with random weights for timing: tinyllama-1.1b, phi-3-mini, qwen3-4b, llama-2-7b,
+    /// llama-3-8b, llama-2-13b, custom
     #[arg(long, value_name = "DIR|FILE.gguf|NAME", default_value = "story")]
     pub model: String,
     /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
@@ -81,10 +83,16 @@ pub struct ModelArgs {
     /// A tokenizer.json in place of the model's own
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// Sizes of --model custom, as a config.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep the first N layers of a geometry
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
     /// Where to run: cpu
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Precision of the weights as they run
+    /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0
     #[arg(long, default_value = "f32")]
     pub dtype: String,
     /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped model, else 1]
@@ -120,6 +128,9 @@ pub struct BudgetArgs {
     /// where the choice is undecided)
     #[arg(long, value_enum, default_value = "symmetric")]
     pub windows: Windows,
+    /// Make drafts right with these probabilities, one per predictor, instead of measuring acceptance
+    #[arg(long, value_delimiter = ',', value_name = "RATES")]
+    pub impose: Vec<f64>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -493,9 +504,15 @@ pub struct TrainArgs {
 /// `s3d inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A checkpoint folder, a GGUF file, the name of a shipped model, or a run directory
+    /// A checkpoint folder, a GGUF file, the name of a shipped model or of a geometry, or a run directory
     #[arg(value_name = "MODEL|DIR", default_value = "story")]
     pub target: String,
+    /// Sizes of the geometry custom, as a config.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep the first N layers of a geometry
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
     /// Print the full-depth logits after the last of these token ids
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     pub logits: Vec<u32>,

@@ -1,11 +1,11 @@
 //! From a run directory to what is concluded of it: fit, choice, judgement, report.
 
-use s3d_data::{DraftPlan, Plan, Run, RunDir};
+use s3d_data::{DraftPlan, Dtype, Plan, Run, RunDir};
 use s3d_reports::{
     AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, WaterfallStep,
     write_report,
 };
-use s3d_simulator::memory::{Load, Method, WeightFormat, memory};
+use s3d_simulator::memory::{Load, Method, memory_with, plain_bytes_on};
 use s3d_simulator::optimize::conditions::conditions;
 use s3d_simulator::validate::{self, Errors, waterfall};
 use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose, fit, summary};
@@ -79,9 +79,10 @@ impl Conclusion {
 
     fn plain_memory(&self) -> Option<u64> {
         let header = &self.run.header;
-        let format: WeightFormat = header.dtype.parse().ok()?;
+        let dtype: Dtype = header.dtype.parse().ok()?;
+        let plain = plain_bytes_on(&header.device, dtype);
         let load = Load { context: self.request.context(), width: 1, batch: 1 };
-        Some(memory(&header.model.shape, format, load, &Method::Plain).peak_bytes.0)
+        Some(memory_with(&header.model.shape, dtype, plain, load, &Method::Plain).peak_bytes.0)
     }
 
     fn grid_cell(&self, row: &PlanEvaluation) -> Option<GridCell> {

@@ -2,14 +2,14 @@
 
 use crate::args::{BudgetArgs, ModelArgs, Windows};
 use crate::judge::SimulatorJudge;
-use crate::load::Loaded;
+use crate::load::{Loaded, Source};
 use crate::progress::Bar;
-use crate::usage::usage;
+use crate::usage::{or_usage, usage};
 use crate::{load, resolve, terminal};
 use anyhow::Context;
 use s3d_data::{Bytes, Drafting, Prompt, Run, RunDir, Skip, SkipWindow, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
-use s3d_model::Model;
+use s3d_model::{Imposed, Model};
 use std::path::{Path, PathBuf};
 
 /// The first look at all windows takes one in so many of the positions wanted in the end.
@@ -18,6 +18,11 @@ const FIRST_LOOK: usize = 4;
 /// Said of a checkpoint that was never trained to draft several tokens at once.
 const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
      drafting several tokens at once needs a model trained for it (s3d train)";
+
+/// Prompts of a model without a tokenizer.
+const RANDOM_PROMPTS: usize = 48;
+/// Tokens of such a prompt at most.
+const MOST_RANDOM_TOKENS: usize = 512;
 
 /// All that measuring needs, loaded and checked.
 pub struct Job {
@@ -60,6 +65,10 @@ impl Job {
         request.context = budget.context;
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
+        if !budget.impose.is_empty() {
+            let imposed = Imposed::new(budget.impose.clone(), budget.seed);
+            request.impose = Some(or_usage("--impose", imposed)?);
+        }
         request.time_budget = budget.time_budget;
         if budget.windows == Windows::All {
             request.skips = SkipWindow::all(layers).into_iter().map(Skip::Window).collect();
@@ -100,6 +109,21 @@ impl Job {
     }
 }
 
+/// Refuses to report acceptance of random weights as if it were a model's.
+///
+/// # Errors
+/// A geometry without imposed acceptance.
+pub fn refuse_random_acceptance(model: &ModelArgs, budget: &BudgetArgs) -> anyhow::Result<()> {
+    match load::source(model)? {
+        Source::Geometry(name, _) if budget.impose.is_empty() => Err(usage(format!(
+            "--model {}: {name} has random weights, whose acceptance says nothing; impose one with \
+             --impose 0.9,0.8,0.7, give a trained checkpoint, or measure latency and memory alone",
+            model.model
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the output folder; with `force`, takes away what a run left there.
 fn prepare(out: &RunDir, force: bool) -> anyhow::Result<()> {
     let make = || std::fs::create_dir_all(out.root());
@@ -121,7 +145,16 @@ fn prepare(out: &RunDir, force: bool) -> anyhow::Result<()> {
 
 /// The prompts of `--prompts`, or the model's own.
 fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
-    let own = loaded.folder.join("prompts.jsonl");
+    let folder = match &loaded.source {
+        Source::Geometry(..) if budget.prompts.is_none() => return random_prompts(loaded, budget),
+        Source::Geometry(..) => {
+            return Err(usage(
+                "--prompts: a geometry has no tokenizer; its prompts are random tokens",
+            ));
+        }
+        Source::Checkpoint(folder, _) => folder,
+    };
+    let own = folder.join("prompts.jsonl");
     let file: &Path = match &budget.prompts {
         Some(file) => file,
         None if own.is_file() => &own,
@@ -129,18 +162,26 @@ fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPr
             return Err(usage(format!(
                 "--prompts: {} has no prompts.jsonl of its own; give a file with \
                  {{\"text\": ...}} on each line",
-                loaded.folder.display()
+                folder.display()
             )));
         }
     };
     let tokenizer = loaded.model.tokenizer().with_context(|| {
         format!(
             "{}: no tokenizer, which prompts need; give one with --tokenizer FILE",
-            loaded.folder.display()
+            folder.display()
         )
     })?;
     let texts: Vec<Prompt> = load_prompts(file, budget.prompt_count)?;
     Ok(EncodedPrompt::encode_all(&texts, tokenizer)?)
+}
+
+/// Prompts of a model that has no tokenizer: random tokens, half as many as the context.
+fn random_prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
+    let length = (budget.context / 2).clamp(1, MOST_RANDOM_TOKENS);
+    let count = budget.prompt_count.unwrap_or(RANDOM_PROMPTS);
+    let vocab = loaded.model.shape().vocab;
+    Ok(EncodedPrompt::random(count, length, vocab, budget.seed))
 }
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {
@@ -150,7 +191,7 @@ fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) 
         program_commit: option_env!("S3D_COMMIT").map(str::to_string),
         device: model.device.clone(),
         driver: None,
-        dtype: loaded.options.precision.to_string(),
+        dtype: loaded.options.dtype.to_string(),
         widen: loaded.options.widen,
         memory_budget_bytes: memory_budget.map(|bytes| bytes.0),
     }
@@ -164,12 +205,15 @@ fn memory_child(
 ) -> anyhow::Result<Vec<String>> {
     let program: PathBuf =
         std::env::current_exe().context("cannot find this program's own file")?;
-    let folder = loaded.folder.to_string_lossy().into_owned();
+    let named = match loaded.source.path() {
+        Some(path) => path.to_string_lossy().into_owned(),
+        None => model.model.clone(),
+    };
     let mut words = vec![
         program.to_string_lossy().into_owned(),
         "memory-child".into(),
         "--model".into(),
-        folder,
+        named,
         "--device".into(),
         model.device.clone(),
         "--dtype".into(),
@@ -183,8 +227,13 @@ fn memory_child(
         "--width".into(),
         (request.gamma_max + 1).to_string(),
     ];
-    if let Some(file) = &model.tokenizer {
-        words.extend(["--tokenizer".into(), file.to_string_lossy().into_owned()]);
+    let file = |file: &Option<PathBuf>| Some(file.as_ref()?.to_string_lossy().into_owned());
+    for (flag, value) in [
+        ("--tokenizer", file(&model.tokenizer)),
+        ("--layers", model.layers.map(|layers| layers.to_string())),
+        ("--config", file(&model.config)),
+    ] {
+        words.extend(value.into_iter().flat_map(|value| [flag.to_string(), value]));
     }
     Ok(words)
 }

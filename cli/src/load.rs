@@ -1,10 +1,24 @@
-//! Loads the model that the flags name.
+//! Loads the model that the flags name: a checkpoint, or a geometry with random weights.
 
 use crate::args::ModelArgs;
 use crate::usage::{or_usage, usage};
 use crate::{locate, resolve};
-use s3d_model::{LoadOptions, Model, TokenizerFrom};
-use std::path::PathBuf;
+use s3d_data::Dtype;
+use s3d_model::checkpoint::read_config;
+use s3d_model::{LoadOptions, Model, ModelConfig, TokenizerFrom, presets};
+use std::path::{Path, PathBuf};
+
+/// Seed of the weights of a geometry; no time depends on them.
+const WEIGHTS_SEED: u64 = 1;
+
+/// Where a model comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A checkpoint folder or a GGUF file, and whether it was shipped with this program.
+    Checkpoint(PathBuf, bool),
+    /// Sizes under a name, for random weights.
+    Geometry(String, Box<ModelConfig>),
+}
 
 /// A loaded model, and what else the commands want to know of it.
 pub struct Loaded {
@@ -12,8 +26,97 @@ pub struct Loaded {
     pub model: Model,
     /// How it was loaded.
     pub options: LoadOptions,
-    /// Its folder or file.
-    pub folder: PathBuf,
+    /// Where from.
+    pub source: Source,
+}
+
+impl Source {
+    /// What the flags name; a model of the Hub is fetched if `download` says so.
+    ///
+    /// # Errors
+    /// Flags that do not go together, or a model that is not there.
+    pub fn of(
+        name: &str,
+        config: Option<&Path>,
+        layers: Option<usize>,
+        download: bool,
+    ) -> anyhow::Result<Self> {
+        let geometry = match (name, config) {
+            ("custom", Some(file)) => Some(ModelConfig::load_file(file)?),
+            ("custom", None) => {
+                return Err(usage("--model custom: expected --config FILE with the sizes"));
+            }
+            (_, Some(_)) => return Err(usage("--config: only with --model custom")),
+            (name, None) => presets::preset(name),
+        };
+        let Some(geometry) = geometry else {
+            if layers.is_some() {
+                return Err(usage("--layers: only a geometry can be cut, and --model custom"));
+            }
+            let (path, shipped) = locate::model(name, download)?;
+            return Ok(Self::Checkpoint(path, shipped));
+        };
+        let geometry = match layers {
+            Some(layers) => or_usage("--layers", presets::cut(geometry, layers))?,
+            None => geometry,
+        };
+        let cut = layers.map(|layers| format!(", {layers} layers")).unwrap_or_default();
+        Ok(Self::Geometry(format!("{name}{cut} (random weights)"), Box::new(geometry)))
+    }
+
+    /// Its folder or file; a geometry has none.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Checkpoint(path, _) => Some(path),
+            Self::Geometry(..) => None,
+        }
+    }
+
+    /// Its name for people: the folder or file, or the geometry's.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Checkpoint(path, _) => path.display().to_string(),
+            Self::Geometry(name, _) => name.clone(),
+        }
+    }
+
+    /// Its sizes.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn config(&self) -> anyhow::Result<ModelConfig> {
+        match self {
+            Self::Checkpoint(path, _) => Ok(read_config(path)?),
+            Self::Geometry(_, config) => Ok(config.as_ref().clone()),
+        }
+    }
+
+    /// Loads it, or draws its weights.
+    ///
+    /// # Errors
+    /// Files that do not fit, or a geometry that cannot be run.
+    pub fn load(&self, options: &LoadOptions) -> s3d_model::Result<Model> {
+        match self {
+            Self::Checkpoint(path, _) => Model::load(path, options),
+            Self::Geometry(name, config) => Model::geometry(name, config, WEIGHTS_SEED, options),
+        }
+    }
+
+    fn is_shipped(&self) -> bool {
+        matches!(self, Self::Checkpoint(_, true))
+    }
+}
+
+/// Where the model of `args` comes from.
+///
+/// # Errors
+/// As [`Source::of`], or a tokenizer for a geometry.
+pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
+    let source = Source::of(&args.model, args.config.as_deref(), args.layers, args.download)?;
+    if source.path().is_none() && args.tokenizer.is_some() {
+        return Err(usage("--tokenizer: a geometry has no texts; its prompts are random tokens"));
+    }
+    Ok(source)
 }
 
 /// Loads the model of `args`.
@@ -21,10 +124,10 @@ pub struct Loaded {
 /// # Errors
 /// Wrong flags, a device that this program was not built for, or files that do not fit.
 pub fn model(args: &ModelArgs) -> anyhow::Result<Loaded> {
-    let (folder, shipped) = locate::model(&args.model, args.download)?;
-    let options = options(args, shipped)?;
-    let model = Model::load(&folder, &options)?;
-    Ok(Loaded { model, options, folder })
+    let source = source(args)?;
+    let options = options(args, &source)?;
+    let model = source.load(&options)?;
+    Ok(Loaded { model, options, source })
 }
 
 /// The same model as `loaded`, before widening; `None` where nothing was widened.
@@ -36,7 +139,7 @@ pub fn before_widening(loaded: &Loaded) -> anyhow::Result<Option<Model>> {
         return Ok(None);
     }
     let options = LoadOptions { widen: 1, ..loaded.options.clone() };
-    Ok(Some(Model::load(&loaded.folder, &options)?))
+    Ok(Some(loaded.source.load(&options)?))
 }
 
 /// Loads a model as it is: f32, on the CPU, not widened, without its tokenizer.
@@ -44,16 +147,16 @@ pub fn before_widening(loaded: &Loaded) -> anyhow::Result<Option<Model>> {
 /// # Errors
 /// As [`model`].
 pub fn plain(name: &str) -> anyhow::Result<Model> {
-    let (folder, _) = locate::model(name, false)?;
+    let (path, _) = locate::model(name, false)?;
     let options = LoadOptions { tokenizer: TokenizerFrom::Nowhere, ..LoadOptions::default() };
-    Ok(Model::load(&folder, &options)?)
+    Ok(Model::load(&path, &options)?)
 }
 
 /// How the model of `args` is to run.
 ///
 /// # Errors
 /// A flag whose value is unknown.
-pub fn options(args: &ModelArgs, shipped: bool) -> anyhow::Result<LoadOptions> {
+pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions> {
     match args.device.split(':').next() {
         Some("cpu") if args.device == "cpu" => {}
         Some("cuda") => anyhow::bail!(
@@ -68,8 +171,8 @@ pub fn options(args: &ModelArgs, shipped: bool) -> anyhow::Result<LoadOptions> {
         }
     }
     Ok(LoadOptions {
-        precision: or_usage("--dtype", args.dtype.parse())?,
-        widen: resolve::widen(args, shipped)?,
+        dtype: or_usage("--dtype", Dtype::of_engine(&args.dtype))?,
+        widen: resolve::widen(args, source.is_shipped())?,
         threads: resolve::threads(args.threads)?,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
         ..LoadOptions::default()

@@ -56,6 +56,51 @@ fn wrong_flags_end_with_2_and_are_named() {
 }
 
 #[test]
+fn random_weights_report_no_acceptance_of_their_own() {
+    for arguments in [
+        &["measure", "acceptance", "--model", "llama-2-7b"][..],
+        &["measure", "throughput", "--model", "tinyllama-1.1b", "--plans", "plain,2..4:3"],
+        &["run", "--model", "llama-3-8b", "--layers", "2"],
+    ] {
+        let said = fails(2, arguments);
+        assert!(said.contains("--impose") && said.contains("random weights"), "{said}");
+    }
+    let said = fails(2, &["inspect", "qwen3-4b", "--layers", "37"]);
+    assert!(said.contains("--layers") && said.contains("1 to 36"), "{said}");
+    assert!(fails(2, &["inspect", "story", "--layers", "3"]).contains("--layers"));
+    assert!(fails(2, &["inspect", "custom"]).contains("--config"));
+}
+
+#[test]
+fn a_small_geometry_is_measured_with_imposed_acceptance() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, out) = (dir.path().join("sizes.json"), dir.path().join("out"));
+    let sizes = r#"{"hidden_size":64,"intermediate_size":96,"num_hidden_layers":4,
+        "num_attention_heads":2,"vocab_size":50,"s3d":{"masks":3}}"#;
+    fs::write(&config, sizes).unwrap();
+    let (config, out_name) = (config.to_str().unwrap(), out.to_str().unwrap());
+    let measure = |rates: &str| {
+        let flags = "measure acceptance memory throughput --model custom --dtype q8_0 --plans \
+                     plain,1..3:4,seq:1..3:2 --prompt-count 2 --tokens 24 --time-budget 2s \
+                     --context 32 --quiet";
+        let mut words: Vec<&str> = flags.split_whitespace().collect();
+        words.extend(["--config", config, "--impose", rates, "--out", out_name]);
+        s3d(&words)
+    };
+    let refused = measure("0.9,1.2");
+    assert_eq!(refused.status.code(), Some(2));
+    let output = measure("0.9,0.5");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let header = fs::read_to_string(out.join("run.json")).unwrap();
+    let header: serde_json::Value = serde_json::from_str(&header).unwrap();
+    assert_eq!(header["dtype"], "q8_0");
+    assert_eq!(header["imposed"], serde_json::json!([0.9, 0.5]));
+    assert_eq!(header["model"]["random_weights"], true);
+    let traces = fs::read_to_string(out.join("acceptance.jsonl")).unwrap();
+    assert_eq!(traces.lines().count(), 2 * 2, "two prompts, two draftings");
+}
+
+#[test]
 fn missing_and_damaged_models_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let said = fails(1, &["inspect", "/no/such/model"]);

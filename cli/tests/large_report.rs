@@ -187,6 +187,7 @@ fn header() -> RunHeader {
         gamma_max: GAMMA_MAX,
         context: 256,
         memory_budget_bytes: None,
+        imposed: None,
         seed: 1,
         started: "2026-01-01T00:00:00Z".into(),
         ended: Some("2026-01-01T00:02:00Z".into()),

@@ -17,6 +17,7 @@
 
 pub mod acceptance;
 pub mod device;
+mod dtype;
 mod error;
 pub mod journal;
 pub mod outside;
@@ -31,6 +32,7 @@ pub mod units;
 
 pub use acceptance::{AcceptanceCounts, Trace};
 pub use device::Device;
+pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use journal::{Journal, Observation};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};

@@ -174,6 +174,9 @@ pub struct Recommendation {
     pub widen: usize,
     /// Context the choice is made for, in tokens.
     pub context: usize,
+    /// Probabilities of acceptance that were imposed instead of measured, one per predictor.
+    #[serde(default)]
+    pub imposed: Option<Vec<f64>>,
     /// Plain decoding.
     pub baseline: Baseline,
     /// The best speculative plan, also when `speculate` is false.

@@ -119,6 +119,9 @@ pub struct RunHeader {
     /// The memory that choices must fit, in bytes.
     #[serde(default)]
     pub memory_budget_bytes: Option<u64>,
+    /// Probabilities of acceptance that were imposed instead of measured, one per predictor.
+    #[serde(default)]
+    pub imposed: Option<Vec<f64>>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Start, RFC 3339 UTC.

@@ -11,7 +11,7 @@ use crate::run::Bench;
 use crate::warning::Warning;
 use crate::{Error, Prompt, Request, Result};
 use s3d_data::{Drafting, Observation, Seconds, Skip, Trace};
-use s3d_model::{Model, TextTrace, trace_text};
+use s3d_model::{Imposed, Model, TextTrace, trace_text};
 use std::collections::{HashMap, HashSet};
 
 /// Output tokens below which a text is not worth tracing.
@@ -28,7 +28,7 @@ type Way = (Drafting, Skip);
 pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
     let request = bench.request;
     let ways = wanted(request);
-    if request.first_look.is_some() {
+    if request.first_look.is_some() && request.impose.is_none() {
         announce(bench, &ways)?;
     }
     let goal = request.first_look.unwrap_or(request.positions);
@@ -124,7 +124,7 @@ fn timed_sample(bench: &mut Bench<'_>, sample: &[Way]) -> Result<Option<(f64, f6
             continue;
         }
         let begin = bench.clock.now().0;
-        let tokens = plain_text(bench.subject.before_widening, prompt, request.tokens)?.len();
+        let tokens = plain_text(bench.subject.before_widening, prompt, request)?.len();
         let text = bench.clock.now().0 - begin;
         if tokens >= SHORTEST_TEXT && trace_prompt(bench, prompt, sample)? {
             let both = bench.clock.now().0 - begin - text;
@@ -172,8 +172,12 @@ fn missing(bench: &Bench<'_>, prompt: &Prompt, ways: &[Way]) -> Vec<Way> {
 /// Traces `missing` on one prompt; false where its text is too short to be worth it.
 fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Way]) -> Result<bool> {
     let (model, request) = (bench.subject.before_widening, bench.request);
+    if let Some(imposed) = &request.impose {
+        draw_prompt(bench, prompt, imposed, missing)?;
+        return Ok(true);
+    }
     let begin = bench.clock.now();
-    let output = plain_text(model, prompt, request.tokens)?;
+    let output = plain_text(model, prompt, request)?;
     if output.len() < SHORTEST_TEXT {
         return Ok(false);
     }
@@ -198,6 +202,29 @@ pub(crate) fn most_predictors(model: &Model, request: &Request, drafting: Drafti
     }
 }
 
+/// Writes down what is imposed, as traces: the same for every window and drafting. What it takes is no
+/// time of tracing.
+fn draw_prompt(
+    bench: &mut Bench<'_>,
+    prompt: &Prompt,
+    imposed: &Imposed,
+    missing: &[Way],
+) -> Result<()> {
+    let (model, request) = (bench.subject.before_widening, bench.request);
+    // Without an end token a text is as long as it may be, and need not be made.
+    let tokens = match model.config().eos_token_id {
+        None => request.tokens,
+        Some(_) => plain_text(model, prompt, request)?.len(),
+    };
+    let drawn = |(drafting, skip): &Way| {
+        let most = most_predictors(model, request, *drafting);
+        let count = |committed| imposed.accepted(&prompt.id, committed, most) as u32;
+        let drawn = TextTrace { accepted: (1..=tokens).map(count).collect(), confidence: None };
+        Observation::Trace(trace_of(prompt, *drafting, most, skip, drawn))
+    };
+    bench.recorder.append(missing.iter().map(drawn).collect())
+}
+
 /// The traces of one text for every skip of `skips`.
 fn traces_of(
     model: &Model,
@@ -210,7 +237,18 @@ fn traces_of(
     let most = most_predictors(model, request, drafting);
     let counts =
         trace_text(model, &prompt.tokens, output, drafting, skips, most, request.confidence)?;
-    let trace = |(skip, counts): (&Skip, TextTrace)| Trace {
+    let traces = skips.iter().zip(counts);
+    Ok(traces.map(|(skip, counts)| trace_of(prompt, drafting, most, skip, counts)).collect())
+}
+
+fn trace_of(
+    prompt: &Prompt,
+    drafting: Drafting,
+    most: usize,
+    skip: &Skip,
+    counts: TextTrace,
+) -> Trace {
+    Trace {
         drafting: Some(drafting),
         skip_start: skip.window().map(|window| window.start()),
         skip_end: skip.window().map(|window| window.end()),
@@ -224,6 +262,5 @@ fn traces_of(
         prompt: prompt.tokens.len(),
         accepted: counts.accepted,
         confidence: counts.confidence,
-    };
-    Ok(skips.iter().zip(counts).map(trace).collect())
+    }
 }

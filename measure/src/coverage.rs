@@ -43,12 +43,12 @@ pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
     bench.tell("what generating would take")?;
     let (model, clock) = (bench.subject.model, bench.clock);
     let Some(prompt) = bench.request.prompts.first() else { return Ok(()) };
-    generate(model, &Plan::Plain, prompt, TOKENS, clock)?; // warms up
+    generate(model, &Plan::Plain, prompt, TOKENS, clock, None)?; // warms up
     let sampled = SAMPLED_PLANS.min(plans.len());
     let mut per_token = 0.0;
     for index in 0..sampled {
         let plan = &plans[plans.len() * (2 * index + 1) / (2 * sampled)];
-        let one = generate(model, plan, prompt, TOKENS, clock)?;
+        let one = generate(model, plan, prompt, TOKENS, clock, None)?;
         per_token += one.seconds / one.tokens.len().max(1) as f64 / sampled as f64;
     }
     // Each position stands for one token of as many plans as its trace covers.

@@ -95,6 +95,7 @@ fn header_of(outside: &Outside) -> RunHeader {
         gamma_max: outside.gamma_max,
         context: outside.context,
         memory_budget_bytes: how.memory_budget_bytes,
+        imposed: None,
         seed: 0,
         started: now.clone(),
         ended: Some(now),

@@ -127,6 +127,7 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         gamma_max: request.gamma_max,
         context: request.context,
         memory_budget_bytes: how.memory_budget_bytes,
+        imposed: request.impose.as_ref().map(|imposed| imposed.rates().to_vec()),
         seed: request.seed,
         started: clock::utc_now(),
         ended: None,
@@ -151,8 +152,16 @@ fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
     Ok(found)
 }
 
+fn imposed(header: &RunHeader) -> String {
+    let words = |rate: &f64| rate.to_string();
+    match &header.imposed {
+        Some(rates) => rates.iter().map(words).collect::<Vec<_>>().join(","),
+        None => "nothing".into(),
+    }
+}
+
 /// What must be the same for observations to belong to one run.
-fn identity(header: &RunHeader) -> [(&'static str, String); 8] {
+fn identity(header: &RunHeader) -> [(&'static str, String); 9] {
     let model = format!("{} ({:.12})", header.model.name, header.model.content_hash);
     [
         ("model", model),
@@ -163,6 +172,7 @@ fn identity(header: &RunHeader) -> [(&'static str, String); 8] {
         ("--gamma-max", header.gamma_max.to_string()),
         ("--context", header.context.to_string()),
         ("--seed", header.seed.to_string()),
+        ("--impose", imposed(header)),
     ]
 }
 

@@ -18,19 +18,22 @@ impl References {
         if let Some(text) = self.texts.get(&prompt.id) {
             return Ok(Rc::clone(text));
         }
-        let text: Rc<[u32]> = plain_text(model, prompt, request.tokens)?.into();
+        let text: Rc<[u32]> = plain_text(model, prompt, request)?.into();
         self.texts.insert(prompt.id.clone(), Rc::clone(&text));
         Ok(text)
     }
 }
 
-/// Plain greedy decoding of `prompt`, at most `tokens` output tokens, cut where it runs into a loop.
-pub(crate) fn plain_text(model: &Model, prompt: &Prompt, tokens: usize) -> Result<Vec<u32>> {
-    let limits = Limits::tokens(tokens);
+/// Plain greedy decoding of `prompt`, cut where it runs into a loop; left whole where acceptance is
+/// imposed, since a loop then makes nothing easier.
+pub(crate) fn plain_text(model: &Model, prompt: &Prompt, request: &Request) -> Result<Vec<u32>> {
+    let limits = Limits::tokens(request.tokens);
     let mut silent = Silent;
     let generation = Generation::new(model, &prompt.tokens, &Plan::Plain, limits, &mut silent)?;
     let mut output = generation.finish()?;
-    output.truncate(loop_cut(&output, model.tokenizer())?);
+    if request.impose.is_none() {
+        output.truncate(loop_cut(&output, model.tokenizer())?);
+    }
     Ok(output)
 }
 

@@ -1,8 +1,10 @@
 //! What to measure, on which model, and for how long.
 
 use crate::{Error, Result};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use s3d_data::{Drafting, Plan, Seconds, Skip, SkipWindow};
-use s3d_model::{Model, Tokenizer};
+use s3d_model::{Imposed, Model, Tokenizer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -103,6 +105,18 @@ impl Prompt {
         texts.iter().map(|text| Self::encode(text, tokenizer)).collect()
     }
 
+    /// `count` prompts of `length` random tokens below `vocab`: for models without a tokenizer.
+    pub fn random(count: usize, length: usize, vocab: usize, seed: u64) -> Vec<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut token = || rng.random_range(0..vocab.max(1)) as u32;
+        let mut prompt = |number: usize| Self {
+            id: format!("random-{number}"),
+            task: None,
+            tokens: (0..length).map(|_| token()).collect(),
+        };
+        (0..count).map(&mut prompt).collect()
+    }
+
     fn encode(prompt: &s3d_data::Prompt, tokenizer: &Tokenizer) -> Result<Self> {
         let tokens = tokenizer.encode(&prompt.text)?;
         if tokens.is_empty() {
@@ -158,6 +172,8 @@ pub struct Request {
     pub gamma_max: usize,
     /// The context that choices are made for, in tokens.
     pub context: usize,
+    /// Acceptance that is imposed instead of measured.
+    pub impose: Option<Imposed>,
     /// Whether traces keep the draft's confidence.
     pub confidence: bool,
     /// Threads used.
@@ -209,6 +225,7 @@ impl Request {
             first_look: None,
             gamma_max: 8,
             context: 256,
+            impose: None,
             confidence: false,
             threads: crate::machine::cores(),
             seed: 0,

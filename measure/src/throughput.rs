@@ -6,8 +6,9 @@ use crate::run::Bench;
 use crate::schedule::{Bounds, Schedule, Stop, Turn, run_blocks};
 use crate::warning::Warning;
 use crate::watch::generate;
-use crate::{Error, Plans, Prompt, Result, Stage};
+use crate::{Error, Plans, Prompt, Request, Result, Stage};
 use s3d_data::{Observation, Plan, ThroughputSample};
+use s3d_model::Peek;
 use std::collections::HashSet;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
@@ -135,9 +136,14 @@ impl Blocks {
         let (model, clock) = (bench.subject.model, bench.clock);
         let prompt = &bench.request.prompts[self.prompts[0]];
         let mut seconds_per_token = 0.0;
+        let mut plain = Vec::new();
         for plan in &self.plans {
             bench.tell(&format!("warming up {plan}"))?;
-            let one = generate(model, plan, prompt, WARM_UP_TOKENS, clock)?;
+            let peek = peek(bench.request, prompt, &plain);
+            let one = generate(model, plan, prompt, WARM_UP_TOKENS, clock, peek)?;
+            if *plan == Plan::Plain {
+                plain.clone_from(&one.tokens);
+            }
             // The control is measured twice; stock decoding once in a few blocks.
             let times = match plan {
                 Plan::Plain => 2.0,
@@ -225,7 +231,8 @@ impl Blocks {
             }
             let plan = &self.plans[turn.cell];
             bench.tell(&format!("{plan} on prompt {}, block {}", prompt.id, turn.block + 1))?;
-            let one = generate(bench.subject.model, plan, prompt, tokens, bench.clock)?;
+            let peek = peek(bench.request, prompt, &reference);
+            let one = generate(bench.subject.model, plan, prompt, tokens, bench.clock, peek)?;
             if *plan == Plan::Plain && plain.is_none() {
                 self.compare_across_widening(bench, prompt, &reference, &one.tokens)?;
                 plain = Some(one.tokens.clone());
@@ -237,7 +244,8 @@ impl Blocks {
         }
         if !waiting.is_empty() {
             // Plain decoding was measured before an interruption: its text is made again, untimed.
-            let one = generate(bench.subject.model, &Plan::Plain, prompt, tokens, bench.clock)?;
+            let (model, clock) = (bench.subject.model, bench.clock);
+            let one = generate(model, &Plan::Plain, prompt, tokens, clock, None)?;
             keep_equal(bench, prompt, &one.tokens, &mut waiting)?;
         }
         Ok(())
@@ -264,6 +272,12 @@ impl Blocks {
         }
         bench.keep(Observation::NearTie(tie))
     }
+}
+
+/// What a generation may peek at, where acceptance is imposed.
+fn peek<'a>(request: &'a Request, prompt: &'a Prompt, reference: &'a [u32]) -> Option<Peek<'a>> {
+    let imposed = request.impose.as_ref()?;
+    Some(Peek { imposed, text: &prompt.id, reference })
 }
 
 /// Blocks below the next stage that hold other plans than these: those of an earlier command in the

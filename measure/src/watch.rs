@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::schedule::Turn;
 use crate::{Prompt, Result};
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
-use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Step};
+use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
 
 /// What a pass is, for its samples.
 #[derive(Debug, Clone, Copy)]
@@ -139,19 +139,20 @@ impl Generated {
 }
 
 /// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
-/// holds everything up to its first token, making the cache included.
+/// holds everything up to its first token, making the cache included. With `peek`, acceptance is imposed.
 pub(crate) fn generate(
     model: &Model,
     plan: &Plan,
     prompt: &Prompt,
     tokens: usize,
     clock: &dyn Clock,
+    peek: Option<Peek<'_>>,
 ) -> Result<Generated> {
     let cpu = clock.cpu().0;
     let mut watch = Stopwatch::new(clock);
     let limits = Limits::tokens(tokens);
     let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
-    let steps = generation.collect::<s3d_model::Result<Vec<Step>>>()?;
+    let steps = generation.imposing(peek).collect::<s3d_model::Result<Vec<Step>>>()?;
     let seconds = clock.now().0 - watch.begin;
     Ok(Generated {
         iterations: steps.len().saturating_sub(1),

@@ -1,6 +1,7 @@
 //! The rows a pass starts from: tokens, and masks that stand for tokens not yet drafted.
 
 use crate::linear::Linear;
+use crate::raw::{RawTensor, decode_row};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 
@@ -17,7 +18,7 @@ pub enum Row {
 #[derive(Debug, Clone)]
 pub struct Embedding {
     /// `[vocab, hidden]` row by row; nothing where the head's matrix serves.
-    pub(crate) tokens: Option<Linear>,
+    pub(crate) tokens: Option<RawTensor>,
     /// `[masks, hidden]`.
     pub(crate) masks: Vec<f32>,
     pub(crate) vocab: usize,
@@ -35,13 +36,15 @@ impl Embedding {
     /// # Errors
     /// When a token or mask does not exist.
     pub fn look_up(&self, rows: &[Row], head: &Linear, device: &Device) -> Result<Tensor> {
-        let matrix = self.tokens.as_ref().unwrap_or(head);
         let mut found = vec![0.0; rows.len() * self.hidden];
         for (row, into) in rows.iter().zip(found.chunks_exact_mut(self.hidden)) {
             match *row {
-                Row::Token(token) if (token as usize) < self.vocab => {
-                    matrix.read_rows(&[token], into)?;
-                }
+                Row::Token(token) if (token as usize) < self.vocab => match &self.tokens {
+                    Some(matrix) => {
+                        decode_row(matrix.dtype, matrix.row(token as usize), into);
+                    }
+                    None => head.read_rows(&[token], into)?,
+                },
                 Row::Mask(mask) if mask < self.mask_count() => {
                     into.copy_from_slice(&self.masks[mask * self.hidden..][..self.hidden]);
                 }

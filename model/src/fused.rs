@@ -6,9 +6,10 @@ use crate::kernels::elementwise::{rms_norm, swiglu};
 use crate::kernels::heads::{HeadShape, append_keys, append_values};
 use crate::kernels::matmul::{Finish, Product, matmul, share_rows};
 use crate::kernels::rotary::{Rotary, rotate_rows};
-use crate::kernels::{LANES, panel_count};
+use crate::kernels::{LANES, Packed};
 use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, Layout, Result, Shape, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, Layout, Result, Shape,
+    bail,
 };
 
 /// The contiguous `f32` numbers of a tensor.
@@ -40,8 +41,8 @@ pub enum LinearKind {
 pub struct PackedLinear<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
-    /// Outputs before SwiGLU.
-    pub outputs: usize,
+    /// Weights; their rows are the outputs before SwiGLU.
+    pub w: &'a Packed,
     /// What becomes of the products.
     pub kind: LinearKind,
 }
@@ -51,7 +52,6 @@ impl PackedLinear<'_> {
         &self,
         x: &[f32],
         shape: &Layout,
-        w: &[f32],
         to: Option<&[f32]>,
     ) -> Result<(CpuStorage, Shape)> {
         let (rows, inputs) = shape.shape().dims2()?;
@@ -60,33 +60,31 @@ impl PackedLinear<'_> {
             (None, LinearKind::Plain) => Finish::Store,
             (None, LinearKind::SwiGlu) => Finish::SwiGlu,
         };
-        if w.len() != panel_count(self.outputs) * LANES * inputs {
-            bail!("packed weights of {} numbers for {} x {inputs}", w.len(), self.outputs);
+        if inputs != self.w.inputs() {
+            bail!("{inputs} inputs for a layer of {}", self.w.inputs());
         }
-        let product = Product { x, rows, w, inputs, outputs: self.outputs, finish };
-        let mut y = vec![0.0; rows * product.width()];
+        let product = Product { x, rows, w: self.w, finish };
+        let width = product.width();
+        if to.is_some_and(|to| to.len() != rows * width) {
+            bail!("a residual of another shape than {rows} x {width}");
+        }
+        let mut y = vec![0.0; rows * width];
         matmul(self.kernels, &product, &mut y);
-        Ok((CpuStorage::F32(y), Shape::from((rows, product.width()))))
+        Ok((CpuStorage::F32(y), Shape::from((rows, width))))
     }
 }
 
-impl CustomOp2 for PackedLinear<'_> {
+impl CustomOp1 for PackedLinear<'_> {
     fn name(&self) -> &'static str {
         "packed-linear"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.compute(numbers(x, xl)?, xl, numbers(w, wl)?, None)
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.compute(numbers(x, xl)?, xl, None)
     }
 }
 
-impl CustomOp3 for PackedLinear<'_> {
+impl CustomOp2 for PackedLinear<'_> {
     fn name(&self) -> &'static str {
         "packed-linear-add"
     }
@@ -95,12 +93,10 @@ impl CustomOp3 for PackedLinear<'_> {
         &self,
         x: &CpuStorage,
         xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
         to: &CpuStorage,
         tl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.compute(numbers(x, xl)?, xl, numbers(w, wl)?, Some(numbers(to, tl)?))
+        self.compute(numbers(x, xl)?, xl, Some(numbers(to, tl)?))
     }
 }
 
@@ -141,7 +137,7 @@ pub struct PairedSwiGlu<'a> {
     pub kernels: &'a Kernels,
 }
 
-impl candle_core::CustomOp1 for PairedSwiGlu<'_> {
+impl CustomOp1 for PairedSwiGlu<'_> {
     fn name(&self) -> &'static str {
         "paired-swiglu"
     }

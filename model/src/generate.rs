@@ -2,6 +2,7 @@
 //! give the same tokens.
 
 use crate::draft::draft;
+use crate::impose::Peek;
 use crate::model::Model;
 use crate::observe::{Event, Observer};
 use crate::tokenizer::TextStream;
@@ -66,6 +67,7 @@ pub struct Generation<'m> {
     committed: Vec<u32>,
     prompt: usize,
     stops: Option<StopStrings<'m>>,
+    peek: Option<Peek<'m>>,
     finished: bool,
 }
 
@@ -108,9 +110,17 @@ impl<'m> Generation<'m> {
             committed: prompt.to_vec(),
             prompt: prompt.len(),
             stops,
+            peek: None,
             finished: limits.max_tokens == 0,
             limits,
         })
+    }
+
+    /// The same generation with imposed acceptance: every pass is made, then drafts are made right or
+    /// wrong as drawn.
+    pub fn imposing(mut self, peek: Option<Peek<'m>>) -> Self {
+        self.peek = peek;
+        self
     }
 
     /// The output so far.
@@ -141,7 +151,10 @@ impl<'m> Generation<'m> {
         let drafts = match &self.plan {
             Plan::Plain | Plan::Stock => Vec::new(),
             Plan::Speculate(plan) => {
-                let drafts = draft(self.model, last, plan, &mut self.cache, self.observer)?;
+                let mut drafts = draft(self.model, last, plan, &mut self.cache, self.observer)?;
+                if let Some(peek) = &self.peek {
+                    peek.overwrite(&mut drafts, self.committed.len() - self.prompt);
+                }
                 self.observer.event(Event::DraftDone);
                 drafts
             }

@@ -2,14 +2,18 @@
 
 use crate::config::AttentionParts;
 use crate::embedding::Embedding;
-use crate::linear::Linear;
+use crate::kernels::row_bytes;
+use crate::linear::{BAND, Linear};
 use crate::model::{Layer, LoadOptions};
+use crate::raw::{Matrix, RawTensor};
 use crate::weights::WeightSource;
 use crate::widen::Widening;
 use crate::{Error, ModelConfig, Result};
 use candle_core::{Device, Tensor};
+use s3d_data::Dtype;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Asks a source for weights by the names and shapes of a Hugging Face checkpoint.
 pub(crate) struct Builder<'s> {
@@ -19,6 +23,8 @@ pub(crate) struct Builder<'s> {
     parts: AttentionParts,
     widening: Widening,
     device: &'s Device,
+    /// Of the matrices.
+    dtype: Dtype,
     /// Whether linear layers are packed for the kernels.
     packed: bool,
     /// Names that were asked for.
@@ -35,47 +41,89 @@ impl<'s> Builder<'s> {
         config.validate().map_err(Error::invalid)?;
         let widening = Widening::new(options.widen)?;
         let parts = config.attention_parts().map_err(Error::invalid)?;
-        let (device, asked) = (&options.device, RefCell::default());
-        Ok(Self { source, config, parts, widening, device, packed, asked })
+        let (device, dtype, asked) = (&options.device, options.dtype, RefCell::default());
+        if !Dtype::ENGINE.contains(&dtype) {
+            let known = Dtype::ENGINE.map(Dtype::name).join(", ");
+            return Err(Error::invalid(format!("the engine runs {known}; found {dtype}")));
+        }
+        Ok(Self { source, config, parts, widening, device, dtype, packed, asked })
     }
 
     pub fn wide_config(&self) -> ModelConfig {
         self.widening.config(self.config)
     }
 
-    /// The embedding or the head, `[vocab, wide hidden]`. In a small model it is most of all weights, so
-    /// it is packed band by band, without a second copy, where the source can give it so.
-    fn table(&self, name: &str) -> Result<Linear> {
+    /// The embedding or the head, `[vocab, wide hidden]`.
+    fn table(&self, name: &str) -> Result<Matrix> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        let wide = hidden * self.widening.factor();
-        let band = |rows| self.source.rows(name, [vocab, hidden], rows);
-        if band(0..0)?.is_none() {
-            let matrix = self.widening.columns(self.tensor(name, &[vocab, hidden])?, hidden);
-            return self.layout(Linear::new(&matrix, wide, self.device)?);
+        self.ask(name);
+        let matrix = self.source.matrix(name, [vocab, hidden], self.dtype.of_tables())?;
+        Ok(self.wide_columns(matrix))
+    }
+
+    /// Rows of a table; nothing where the source can only give it whole. In a small model a table is most
+    /// of all weights: band by band it needs no second copy.
+    fn band(&self, name: &str, rows: Range<usize>) -> Result<Option<Matrix>> {
+        let shape = [self.config.vocab_size, self.config.hidden_size];
+        self.ask(name);
+        let band = self.source.rows(name, shape, rows, self.dtype.of_tables())?;
+        Ok(band.map(|band| self.wide_columns(band)))
+    }
+
+    fn wide_columns(&self, matrix: Matrix) -> Matrix {
+        match self.widening.factor() {
+            1 => matrix,
+            _ => Matrix::F32(self.widening.columns(matrix.into_f32(), self.config.hidden_size)),
         }
-        let linear = Linear::from_bands(vocab, wide, self.device, |rows| {
-            Ok(self.widening.columns(band(rows)?.unwrap_or_default(), hidden))
-        });
-        self.layout(linear?)
     }
 
     pub fn embedding(&self) -> Result<Embedding> {
         let (masks, hidden) = (self.config.masks(), self.config.hidden_size);
-        let wide = hidden * self.widening.factor();
         let masks = match masks {
             0 => Vec::new(),
             _ => self.tensor("s3d.mask_embeddings.weight", &[masks, hidden])?,
         };
         let tokens = match self.config.tie_word_embeddings {
             true => None,
-            false => Some(self.table("model.embed_tokens.weight")?),
+            false => Some(self.rows("model.embed_tokens.weight")?),
         };
         Ok(Embedding {
             tokens,
             masks: self.widening.columns(masks, hidden),
             vocab: self.config.vocab_size,
-            hidden: wide,
+            hidden: hidden * self.widening.factor(),
         })
+    }
+
+    /// A table that is looked up and never multiplied, row by row in the type of tables.
+    fn rows(&self, name: &str) -> Result<RawTensor> {
+        let columns = self.config.hidden_size * self.widening.factor();
+        let vocab = self.config.vocab_size;
+        // A row that is no whole number of blocks stays in numbers.
+        let fits = |dtype: &Dtype| columns.is_multiple_of(dtype.block_weights());
+        let dtype = Some(self.dtype.of_tables()).filter(fits).unwrap_or(Dtype::F16);
+        let size = row_bytes(dtype, columns);
+        let mut bytes = Vec::new();
+        let mut append = |matrix: &Matrix, rows: usize| {
+            let start = bytes.len();
+            bytes.resize(start + rows * size, 0);
+            for (row, raw) in bytes[start..].chunks_exact_mut(size).enumerate() {
+                matrix.encode_row(row, columns, dtype, raw);
+            }
+        };
+        if self.band(name, 0..0)?.is_none() {
+            match self.table(name)? {
+                Matrix::Raw(tensor) if tensor.dtype == dtype => return Ok(tensor),
+                matrix => append(&matrix, vocab),
+            }
+        } else {
+            for start in (0..vocab).step_by(BAND) {
+                let end = vocab.min(start + BAND);
+                let band = self.band(name, start..end)?;
+                append(&band.unwrap_or(Matrix::F32(Vec::new())), end - start);
+            }
+        }
+        RawTensor::new(dtype, [vocab, columns], bytes)
     }
 
     pub fn layer(&self, number: usize) -> Result<Layer> {
@@ -83,31 +131,35 @@ impl<'s> Builder<'s> {
         let [queries, ..] = self.qkv_rows();
         let name = |part: &str| format!("model.layers.{number}.{part}.weight");
         let matrix = |part: &str, out: usize, inputs: usize| self.matrix(&name(part), out, inputs);
-        let wide = hidden * self.widening.factor();
-        let linear = |matrix: &[f32], inputs: usize| {
-            self.layout(Linear::new(matrix, inputs * self.widening.factor(), self.device)?)
-        };
+        let factor = self.widening.factor();
         let attention_norm = self.norm(&name("input_layernorm"))?;
         let parts = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
-        let qkv = self.matrices(&name("self_attn.qkv_proj"), &parts, &self.qkv_rows())?.concat();
-        let qkv = linear(&qkv, hidden)?;
-        let out = linear(&matrix("self_attn.o_proj", hidden, queries)?, queries)?;
+        let parts = self.matrices(&name("self_attn.qkv_proj"), &parts, &self.qkv_rows())?;
+        let qkv = self.linear(&parts.iter().collect::<Vec<_>>(), hidden * factor)?;
+        drop(parts);
+        let out = matrix("self_attn.o_proj", hidden, queries)?;
+        let attention_out = self.linear(&[&out], queries * factor)?;
+        drop(out);
         let mlp_norm = self.norm(&name("post_attention_layernorm"))?;
         let parts = [name("mlp.gate_proj"), name("mlp.up_proj")];
         let pair = self.matrices(&name("mlp.gate_up_proj"), &parts, &[neurons; 2])?;
-        let gate_up = Linear::gate_and_up(&pair[0], &pair[1], wide, self.device)?;
+        let gate_up = Linear::gate_and_up(&pair[0], &pair[1], hidden * factor, self.dtype)?;
         drop(pair);
         Ok(Layer {
             attention_norm,
             qkv,
             qkv_bias: self.qkv_bias(number)?,
             head_norms: self.head_norms(number)?,
-            attention_out: out,
+            attention_out,
             out_bias: self.out_bias(number)?,
             mlp_norm,
             gate_up: self.layout(gate_up)?,
-            down: self.down(&matrix("mlp.down_proj", hidden, neurons)?)?,
+            down: self.down(matrix("mlp.down_proj", hidden, neurons)?)?,
         })
+    }
+
+    fn linear(&self, parts: &[&Matrix], inputs: usize) -> Result<Linear> {
+        self.layout(Linear::new(parts, inputs, self.dtype)?)
     }
 
     /// Rows of queries, keys and values.
@@ -118,19 +170,16 @@ impl<'s> Builder<'s> {
 
     /// Several matrices over the residual stream: one by one under `names`, or as rows of the matrix
     /// `fused`, as the architecture has them.
-    fn matrices(&self, fused: &str, names: &[String], rows: &[usize]) -> Result<Vec<Vec<f32>>> {
+    fn matrices(&self, fused: &str, names: &[String], rows: &[usize]) -> Result<Vec<Matrix>> {
         let hidden = self.config.hidden_size;
         if !self.parts.fused {
             let each = names.iter().zip(rows);
             return each.map(|(name, &rows)| self.matrix(name, rows, hidden)).collect();
         }
-        let mut rest = self.tensor(fused, &[rows.iter().sum(), hidden])?;
-        let mut parts = Vec::new();
-        for &rows in rows {
-            let later = rest.split_off(rows * hidden);
-            parts.push(self.widening.matrix(std::mem::replace(&mut rest, later), hidden));
-        }
-        Ok(parts)
+        self.ask(fused);
+        let whole = self.source.matrix(fused, [rows.iter().sum(), hidden], self.dtype)?;
+        let parts = whole.split_rows(hidden, rows).into_iter();
+        Ok(parts.map(|part| self.widened(part, hidden)).collect())
     }
 
     /// The biases of queries, keys and values, in this order.
@@ -184,26 +233,35 @@ impl<'s> Builder<'s> {
         }
     }
 
+    /// Remembers that a name was asked for.
+    fn ask(&self, name: &str) {
+        self.asked.borrow_mut().insert(name.to_string());
+    }
+
     /// A tensor of the source.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.asked.borrow_mut().insert(name.to_string());
+        self.ask(name);
         self.source.tensor(name, shape)
     }
 
     /// A layer in the form that the operations want.
     fn layout(&self, linear: Linear) -> Result<Linear> {
-        if self.packed { Ok(linear) } else { linear.to_plain() }
+        if self.packed { Ok(linear) } else { linear.to_plain(self.device) }
     }
 
     /// The down projection, its inputs filled up to the outputs of gate and up.
-    fn down(&self, matrix: &[f32]) -> Result<Linear> {
+    fn down(&self, matrix: Matrix) -> Result<Linear> {
         let neurons = self.config.intermediate_size * self.widening.factor();
         let inputs = neurons.next_multiple_of(crate::kernels::LANES);
+        if inputs == neurons {
+            return self.linear(&[&matrix], inputs);
+        }
+        let matrix = matrix.into_f32();
         let mut filled = vec![0.0; matrix.len() / neurons * inputs];
         for (row, into) in matrix.chunks_exact(neurons).zip(filled.chunks_exact_mut(inputs)) {
             into[..neurons].copy_from_slice(row);
         }
-        self.layout(Linear::new(&filled, inputs, self.device)?)
+        self.linear(&[&Matrix::F32(filled)], inputs)
     }
 
     pub fn final_norm(&self) -> Result<Tensor> {
@@ -212,15 +270,34 @@ impl<'s> Builder<'s> {
     }
 
     pub fn head(&self) -> Result<Linear> {
-        match self.config.tie_word_embeddings {
-            true => self.table("model.embed_tokens.weight"),
-            false => self.table("lm_head.weight"),
+        let name = match self.config.tie_word_embeddings {
+            true => "model.embed_tokens.weight",
+            false => "lm_head.weight",
+        };
+        let inputs = self.config.hidden_size * self.widening.factor();
+        let dtype = self.dtype.of_tables();
+        if self.band(name, 0..0)?.is_none() {
+            let table = self.table(name)?;
+            return self.layout(Linear::new(&[&table], inputs, dtype)?);
         }
+        let head = Linear::from_bands(self.config.vocab_size, inputs, dtype, |rows| {
+            Ok(self.band(name, rows)?.unwrap_or(Matrix::F32(Vec::new())))
+        });
+        self.layout(head?)
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.
-    fn matrix(&self, name: &str, out: usize, inputs: usize) -> Result<Vec<f32>> {
-        Ok(self.widening.matrix(self.tensor(name, &[out, inputs])?, inputs))
+    fn matrix(&self, name: &str, out: usize, inputs: usize) -> Result<Matrix> {
+        self.ask(name);
+        let matrix = self.source.matrix(name, [out, inputs], self.dtype)?;
+        Ok(self.widened(matrix, inputs))
+    }
+
+    fn widened(&self, matrix: Matrix, inputs: usize) -> Matrix {
+        match self.widening.factor() {
+            1 => matrix,
+            _ => Matrix::F32(self.widening.matrix(matrix.into_f32(), inputs)),
+        }
     }
 
     fn norm(&self, name: &str) -> Result<Tensor> {

@@ -11,37 +11,10 @@ use crate::ops::Ops;
 use crate::weights::{Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
 use candle_core::{Device, Tensor};
-use s3d_data::{ModelIdentity, ModelShape, Predictors};
+use s3d_data::{Dtype, ModelIdentity, ModelShape, Predictors};
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
-
-/// The number type that weights are held and multiplied in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32-bit floating point.
-    #[default]
-    F32,
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("f32")
-    }
-}
-
-impl FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "f32" => Ok(Self::F32),
-            _ => Err(Error::invalid(format!("expected a number type of: f32; found '{text}'"))),
-        }
-    }
-}
 
 /// Where the tokenizer of a model comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,8 +33,10 @@ pub enum TokenizerFrom {
 pub struct LoadOptions {
     /// Where it runs.
     pub device: Device,
-    /// In which number type.
-    pub precision: Precision,
+    /// The number type that the weights of matrices are held in: one of [`Dtype::ENGINE`]. Embedding
+    /// and head take [`Dtype::of_tables`]; norms and mask embeddings are always `f32`, as are activations
+    /// and cache.
+    pub dtype: Dtype,
     /// How often each channel, head and neuron is repeated: 1, 2 or 4.
     pub widen: usize,
     /// Threads of the kernels; 0 takes all cores.
@@ -74,7 +49,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             device: Device::Cpu,
-            precision: Precision::F32,
+            dtype: Dtype::F32,
             widen: 1,
             threads: 0,
             tokenizer: TokenizerFrom::Checkpoint,
@@ -154,8 +129,21 @@ impl Model {
     /// # Errors
     /// When the configuration cannot be run.
     pub fn random(config: &ModelConfig, seed: u64, options: &LoadOptions) -> Result<Self> {
+        Self::geometry("random", config, seed, options)
+    }
+
+    /// [`Self::random`] under a name: a model that is timed for its shape.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn geometry(
+        name: &str,
+        config: &ModelConfig,
+        seed: u64,
+        options: &LoadOptions,
+    ) -> Result<Self> {
         let source = Seeded::new(seed);
-        let mut model = Self::build(&source, config, options, ops_for(options), "random")?;
+        let mut model = Self::build(&source, config, options, ops_for(options), name)?;
         model.identity.random_weights = true;
         Ok(model)
     }
@@ -236,7 +224,7 @@ impl Model {
         let norms = (2 * self.layers.len() + 1) * self.config.hidden_size;
         let extra: usize = self.layers.iter().map(Layer::extra_numbers).sum();
         let small = (norms + extra + self.embedding.masks.len()) * size_of::<f32>();
-        let table = self.embedding.tokens.as_ref().map_or(0, Linear::bytes);
+        let table = self.embedding.tokens.as_ref().map_or(0, |table| table.bytes.len() as u64);
         self.streamed_bytes() + table + small as u64
     }
 
@@ -266,10 +254,10 @@ impl Model {
     fn to_stock(&self) -> Result<Self> {
         let plain = |layer: &Layer| -> Result<Layer> {
             Ok(Layer {
-                qkv: layer.qkv.to_plain()?,
-                attention_out: layer.attention_out.to_plain()?,
-                gate_up: layer.gate_up.to_plain()?,
-                down: layer.down.to_plain()?,
+                qkv: layer.qkv.to_plain(&self.device)?,
+                attention_out: layer.attention_out.to_plain(&self.device)?,
+                gate_up: layer.gate_up.to_plain(&self.device)?,
+                down: layer.down.to_plain(&self.device)?,
                 ..layer.clone()
             })
         };
@@ -280,7 +268,7 @@ impl Model {
             embedding: self.embedding.clone(),
             layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
             norm: self.norm.clone(),
-            head: self.head.to_plain()?,
+            head: self.head.to_plain(&self.device)?,
             rotary: Arc::clone(&self.rotary),
             tokenizer: self.tokenizer.clone(),
             identity: self.identity.clone(),
@@ -321,6 +309,7 @@ fn content_hash(config: &ModelConfig, source: &dyn WeightSource) -> Result<Strin
 mod tests {
     use super::*;
     use crate::config::S3dConfig;
+    use crate::raw::{decode_row, encode_row};
     use crate::{Silent, trace_text};
     use s3d_data::{Drafting, Skip, SkipWindow};
 
@@ -361,6 +350,64 @@ mod tests {
         let portable = logits(&model(Ops::fused(1, Isa::Portable)));
         for isa in Isa::available() {
             assert_eq!(logits(&model(Ops::fused(2, isa))), portable, "{isa:?}");
+        }
+    }
+
+    /// Weights of a seed, rounded to a number type and given as numbers.
+    struct Rounded(Dtype);
+
+    impl WeightSource for Rounded {
+        fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+            let mut weights = Seeded::new(1).tensor(name, shape)?;
+            let tables = name.contains("embed") || name.contains("lm_head");
+            let dtype = if tables { self.0.of_tables() } else { self.0 };
+            if let (&[_, columns], false) = (shape, name.contains("mask")) {
+                let mut raw = vec![0; crate::kernels::row_bytes(dtype, columns)];
+                for row in weights.chunks_exact_mut(columns) {
+                    encode_row(dtype, row, &mut raw);
+                    decode_row(dtype, &raw, row);
+                }
+            }
+            Ok(weights)
+        }
+
+        fn names(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn content_hash(&self) -> Result<String> {
+            Ok(String::new())
+        }
+    }
+
+    #[test]
+    fn logits_in_a_number_type_are_those_of_its_weights() {
+        let config = ModelConfig {
+            hidden_size: 256,
+            intermediate_size: 256,
+            head_dim: Some(64),
+            ..config()
+        };
+        let run = |source: &dyn WeightSource, dtype| {
+            let options = LoadOptions { dtype, ..LoadOptions::default() };
+            let ops = Ops::fused(2, Isa::detect());
+            logits(&Model::build(source, &config, &options, ops, "test").unwrap()).concat()
+        };
+        let size = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+        let gap = |x: &[f32], y: &[f32]| {
+            size(&x.iter().zip(y).map(|(x, y)| x - y).collect::<Vec<_>>()) / size(y)
+        };
+        let exact = run(&Rounded(Dtype::F32), Dtype::F32);
+        for dtype in Dtype::ENGINE {
+            let rounded = run(&Rounded(dtype), Dtype::F32);
+            let found = run(&Rounded(Dtype::F32), dtype);
+            if dtype.is_quantized() {
+                // Activations in 8 bits cost no more than weights in 8 bits or fewer do.
+                let (own, weights) = (gap(&found, &rounded), gap(&rounded, &exact));
+                assert!(own < 1.5 * weights && own < 0.03, "{dtype}: {own} {weights}");
+            } else {
+                assert_eq!(found, rounded, "{dtype}");
+            }
         }
     }
 

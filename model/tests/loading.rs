@@ -5,7 +5,7 @@ mod common;
 
 use common::{grouped, options, random, rows};
 use s3d_model::weights::{Seeded, WeightSource};
-use s3d_model::{Finish, Generation, Limits, Model, ModelConfig, Result, Silent};
+use s3d_model::{Finish, Generation, Limits, LoadOptions, Model, ModelConfig, Result, Silent};
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::Path;
 
@@ -131,7 +131,8 @@ fn wrong_options_are_refused() {
     assert!(
         Model::random(&grouped(), 1, &options(3, 1)).unwrap_err().to_string().contains("1, 2 or 4")
     );
-    assert!("f8".parse::<s3d_model::Precision>().unwrap_err().to_string().contains("f32"));
+    let odd = LoadOptions { dtype: s3d_data::Dtype::Nf4, ..LoadOptions::default() };
+    assert!(Model::random(&grouped(), 1, &odd).unwrap_err().to_string().contains("q8_0"));
 }
 
 /// A tokenizer of one token per letter.

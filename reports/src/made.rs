@@ -50,6 +50,10 @@ pub fn rows(header: &RunHeader) -> Vec<(String, String)> {
         ("Device".into(), device(header)),
     ];
     rows.extend(header.machines.iter().map(|machine| ("Machine".into(), machine_row(machine))));
+    rows.extend(
+        crate::verdict::imposed_words(header.imposed.as_deref())
+            .map(|words| ("Acceptance".into(), words)),
+    );
     let commit = header.program_commit.as_deref().unwrap_or("unknown");
     rows.push(("Program".into(), format!("s3d {} (commit {commit})", header.program_version)));
     rows.push(("Seed".into(), header.seed.to_string()));

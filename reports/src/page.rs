@@ -43,7 +43,8 @@ pub fn page(input: &ReportInput) -> Result<String> {
         1,
     );
     body += &section("How this was made", &made::section(&input.header));
-    Ok(document(&format!("S3D report: {}", input.header.model.name), &body))
+    let imposed = if input.header.imposed.is_some() { " (imposed acceptance)" } else { "" };
+    Ok(document(&format!("S3D report: {}{imposed}", input.header.model.name), &body))
 }
 
 /// A whole document around `body`; `title` is escaped, `body` is HTML.
@@ -138,9 +139,10 @@ fn verdict(input: &ReportInput) -> String {
         format!("<pre class=\"copy\" id=\"command\"><code>{}</code></pre>\n", escape(command))
     });
     let mut out = format!(
-        "<h1>{} on {}</h1>\n<div class=\"{class}\" id=\"verdict\">\n<p class=\"headline\">{}</p>\n<ul>\n{details}</ul>\n</div>\n{}",
+        "<h1>{} on {}{}</h1>\n<div class=\"{class}\" id=\"verdict\">\n<p class=\"headline\">{}</p>\n<ul>\n{details}</ul>\n</div>\n{}",
         escape(&input.header.model.name),
         escape(&made::machine_name(&input.header)),
+        if input.header.imposed.is_some() { ", with imposed acceptance" } else { "" },
         escape(&verdict.headline),
         command.collect::<String>()
     );

@@ -2,6 +2,7 @@
 
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
+use crate::verdict::imposed_words;
 use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
 use s3d_simulator::summary::PassKind;
 
@@ -10,7 +11,16 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
     let judged = [plans(&input.recommendation), grid(input), held_out(input), acceptance(input)];
     let fitted = input.fit.iter().flat_map(|fit| [curves(fit), laws(fit)]);
     let timed = [passes(input), components(input), memory(input)];
-    judged.into_iter().chain(fitted).chain(timed).filter(|table| !table.rows.is_empty()).collect()
+    let all = judged.into_iter().chain(fitted).chain(timed);
+    all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, input)).collect()
+}
+
+/// The table with a note where acceptance was imposed.
+fn marked(mut table: Table, input: &ReportInput) -> Table {
+    if let Some(words) = imposed_words(input.header.imposed.as_deref()) {
+        table.note = format!("{} With {words}.", table.note).trim_start().into();
+    }
+    table
 }
 
 fn plan_columns() -> Vec<Column> {

@@ -26,16 +26,22 @@ impl Verdict {
     pub fn new(recommendation: &Recommendation, header: &RunHeader) -> Self {
         Self {
             speculate: recommendation.speculate,
-            headline: headline(recommendation),
+            headline: match imposed_words(recommendation.imposed.as_deref()) {
+                Some(words) => format!("With {words}: {}", headline(recommendation)),
+                None => headline(recommendation),
+            },
             details: derived(header)
                 .into_iter()
                 .chain(random(header))
                 .chain(details(recommendation))
                 .collect(),
-            command: recommendation.choice.as_ref().map(|choice| {
-                let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
-                command(plan, header)
-            }),
+            // Nobody can read what random weights write.
+            command: recommendation.choice.as_ref().filter(|_| !header.model.random_weights).map(
+                |choice| {
+                    let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
+                    command(plan, header)
+                },
+            ),
         }
     }
 
@@ -174,6 +180,14 @@ fn draft_in_words(draft: &DraftPlan) -> String {
 fn random(header: &RunHeader) -> Option<String> {
     let warning =
         "The weights are random: times are real, but acceptance and speedup mean nothing.";
+    if header.imposed.is_some() {
+        return Some(
+            "Acceptance was imposed, not measured: drafts were made right with these probabilities by \
+             peeking at the plain text. The times are real; the speedup is that of a model that \
+             would draft so well."
+                .into(),
+        );
+    }
     header.model.random_weights.then(|| warning.into())
 }
 
@@ -181,6 +195,14 @@ fn random(header: &RunHeader) -> Option<String> {
 fn derived(header: &RunHeader) -> Option<String> {
     let warning = "Times are derived from a data sheet, not measured.";
     header.is_derived().then(|| warning.into())
+}
+
+/// `imposed acceptance (0.9, 0.8, then 0.7)`, where acceptance was imposed.
+pub fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
+    let (last, before) = rates?.split_last()?;
+    let before: String = before.iter().map(|rate| format!("{rate}, ")).collect();
+    let then = if before.is_empty() { "" } else { "then " };
+    Some(format!("imposed acceptance ({before}{then}{last})"))
 }
 
 fn details(recommendation: &Recommendation) -> Vec<String> {

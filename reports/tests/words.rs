@@ -61,6 +61,22 @@ fn random_weights_are_said_first() {
     assert!(verdict.details[0].starts_with("The weights are random"), "{:?}", verdict.details);
 }
 
+#[test]
+fn imposed_acceptance_is_said_wherever_it_counts() {
+    let mut input = fixture::input();
+    input.header.imposed = Some(vec![0.9, 0.8]);
+    input.recommendation.imposed = Some(vec![0.9, 0.8]);
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    let words = "imposed acceptance (0.9, then 0.8)";
+    assert!(verdict.headline.starts_with(&format!("With {words}: ")), "{}", verdict.headline);
+    assert!(verdict.details[0].starts_with("Acceptance was imposed"), "{}", verdict.details[0]);
+    assert!(tables::all(&input).iter().all(|table| table.note.contains(words)));
+    let figures = figures::all(&input);
+    assert!(figures.iter().all(|figure| figure.caption.contains(words)));
+    let page = s3d_reports::page::page(&input).unwrap();
+    assert!(page.contains("(imposed acceptance)</title>"));
+}
+
 fn result(plan: &str) -> PlanResult {
     let plan: Plan = plan.parse().unwrap();
     let draft = plan.draft().unwrap().clone();

@@ -5,77 +5,25 @@
 //! one residual block and one vocabulary-sized head per predictor (arXiv 2401.10774); a separate
 //! draft model all of itself.
 
-use crate::error::{Error, Result};
-use s3d_data::{Bytes, ModelShape};
+use s3d_data::{Bytes, Dtype, ModelShape};
 use serde::Serialize;
-use std::str::FromStr;
 
-/// How weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WeightFormat {
-    /// 4 bytes.
-    F32,
-    /// 2 bytes (f16 or bf16).
-    Half,
-    /// GGUF q8_0: 34 bytes for 32 weights.
-    Q8_0,
-    /// GGUF q6_k: 210 bytes for 256 weights.
-    Q6K,
-    /// GGUF q5_k: 176 bytes for 256 weights.
-    Q5K,
-    /// GGUF q4_k: 144 bytes for 256 weights.
-    Q4K,
-    /// GGUF q4_0: 18 bytes for 32 weights.
-    Q4_0,
-    /// NF4 with blocks of 64 and double quantization (QLoRA, arXiv 2305.14314): 4.127 bits.
-    Nf4,
+/// Bytes of a number that is not in a matrix (cache, activations, masks, norms) where most engines
+/// keep it: in halves, but for models in f32.
+pub fn plain_bytes(format: Dtype) -> f64 {
+    if format == Dtype::F32 { 4.0 } else { 2.0 }
 }
 
-impl WeightFormat {
-    /// Bytes and the number of weights that they hold.
-    fn block(self) -> (f64, f64) {
-        match self {
-            Self::F32 => (4.0, 1.0),
-            Self::Half => (2.0, 1.0),
-            Self::Q8_0 => (34.0, 32.0),
-            Self::Q6K => (210.0, 256.0),
-            Self::Q5K => (176.0, 256.0),
-            Self::Q4K => (144.0, 256.0),
-            Self::Q4_0 => (18.0, 32.0),
-            Self::Nf4 => (0.5 + 1.0 / 64.0 + 4.0 / (64.0 * 256.0), 1.0),
-        }
-    }
-
-    /// Bytes of `weights` weights in matrices.
-    pub fn bytes(self, weights: u64) -> f64 {
-        let (bytes, per) = self.block();
-        weights as f64 * bytes / per
-    }
-
-    /// Bytes of a number that is not in a quantized matrix: cache, activations, embeddings, norms.
-    pub fn plain_bytes(self) -> f64 {
-        if self == Self::F32 { 4.0 } else { 2.0 }
-    }
+/// [`plain_bytes`] on a device: on the CPU this project's engine keeps all of it in f32.
+pub fn plain_bytes_on(device: &str, format: Dtype) -> f64 {
+    if device == "cpu" { 4.0 } else { plain_bytes(format) }
 }
 
-impl FromStr for WeightFormat {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        Ok(match text.to_ascii_lowercase().as_str() {
-            "f32" => Self::F32,
-            "f16" | "bf16" | "half" => Self::Half,
-            "q8_0" | "int8" => Self::Q8_0,
-            "q6_k" | "q6k" => Self::Q6K,
-            "q5_k" | "q5k" => Self::Q5K,
-            "q4_k" | "q4k" | "q4_k_m" => Self::Q4K,
-            "q4_0" => Self::Q4_0,
-            "nf4" | "int4" => Self::Nf4,
-            _ => {
-                let expected = "one of f32, f16, bf16, q8_0, q6_k, q5_k, q4_k, q4_0, nf4";
-                return Err(Error::domain("dtype", expected, format!("'{text}'")));
-            }
-        })
-    }
+/// Bytes of the weights that every pass reads: all layers and the head. The embedding is looked up.
+pub fn streamed_bytes(shape: &ModelShape, format: Dtype) -> f64 {
+    let head = (shape.vocab * shape.hidden) as u64;
+    let layers = shape.layers as u64 * shape.layer_parameters();
+    format.bytes(layers) + format.of_tables().bytes(head)
 }
 
 /// What speculation adds to the model.
@@ -100,7 +48,7 @@ pub enum Method {
         /// Its shape.
         shape: Box<ModelShape>,
         /// How it is stored.
-        format: WeightFormat,
+        format: Dtype,
     },
 }
 
@@ -131,12 +79,23 @@ pub struct Memory {
 }
 
 /// Peak memory of `shape` stored as `format`, under `load`, with what `method` adds.
-pub fn memory(shape: &ModelShape, format: WeightFormat, load: Load, method: &Method) -> Memory {
+pub fn memory(shape: &ModelShape, format: Dtype, load: Load, method: &Method) -> Memory {
+    memory_with(shape, format, plain_bytes(format), load, method)
+}
+
+/// [`memory`] with `plain` bytes for every number that is not in a matrix.
+pub fn memory_with(
+    shape: &ModelShape,
+    format: Dtype,
+    plain: f64,
+    load: Load,
+    method: &Method,
+) -> Memory {
     let parts = [
-        weights(shape, format),
-        cache(shape, format, load),
-        activations(shape, format, load),
-        added(shape, format, load, method),
+        weights(shape, format, plain),
+        cache(shape, plain, load),
+        activations(shape, plain, load),
+        added(shape, format, plain, load, method),
     ]
     .map(|bytes| Bytes(bytes.round() as u64));
     let [weights_bytes, kv_cache_bytes, activations_bytes, method_bytes] = parts;
@@ -144,40 +103,43 @@ pub fn memory(shape: &ModelShape, format: WeightFormat, load: Load, method: &Met
     Memory { weights_bytes, kv_cache_bytes, activations_bytes, method_bytes, peak_bytes }
 }
 
-/// Matrices in their format; norms at plain precision. Mask embeddings belong to the method.
-fn weights(shape: &ModelShape, format: WeightFormat) -> f64 {
+/// Matrices in their format, embedding and head in that of tables, norms at plain precision. Mask
+/// embeddings belong to the method.
+fn weights(shape: &ModelShape, format: Dtype, plain: f64) -> f64 {
     let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
     let masks = (shape.masks * shape.hidden) as u64;
-    format.bytes(shape.parameters() - norms - masks) + format.plain_bytes() * norms as f64
+    let table = (shape.vocab * shape.hidden) as u64;
+    let tables = if shape.tied { table } else { 2 * table };
+    format.bytes(shape.parameters() - norms - masks - tables)
+        + format.of_tables().bytes(tables)
+        + plain * norms as f64
 }
 
-fn cache(shape: &ModelShape, format: WeightFormat, load: Load) -> f64 {
+fn cache(shape: &ModelShape, plain: f64, load: Load) -> f64 {
     let tokens = load.batch * (load.context + load.width);
-    format.plain_bytes() * shape.kv_elements_per_token() as f64 * tokens as f64
+    plain * shape.kv_elements_per_token() as f64 * tokens as f64
 }
 
 /// The largest set alive at once: residual and normed input, beside query, key, value and scores,
 /// or gate, up and product, or logits (always 4 bytes).
-fn activations(shape: &ModelShape, format: WeightFormat, load: Load) -> f64 {
+fn activations(shape: &ModelShape, plain: f64, load: Load) -> f64 {
     let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
         + shape.heads * (load.context + load.width);
     let mlp = 3 * shape.intermediate;
     let logits = shape.vocab as f64 * 4.0;
-    let inner = (format.plain_bytes() * attention.max(mlp) as f64).max(logits);
-    let residual = format.plain_bytes() * (2 * shape.hidden) as f64;
+    let inner = (plain * attention.max(mlp) as f64).max(logits);
+    let residual = plain * (2 * shape.hidden) as f64;
     (load.batch * load.width) as f64 * (residual + inner)
 }
 
-fn added(shape: &ModelShape, format: WeightFormat, load: Load, method: &Method) -> f64 {
+fn added(shape: &ModelShape, format: Dtype, plain: f64, load: Load, method: &Method) -> f64 {
     let hidden = shape.hidden as u64;
     match method {
         Method::Plain => 0.0,
-        Method::S3d { predictors } => {
-            format.plain_bytes() * (predictors.saturating_sub(1) * shape.hidden) as f64
-        }
+        Method::S3d { predictors } => plain * (predictors.saturating_sub(1) * shape.hidden) as f64,
         Method::Eagle => {
             format.bytes(shape.layer_parameters() + 2 * hidden * hidden)
-                + cache(shape, format, load) / shape.layers as f64
+                + cache(shape, plain, load) / shape.layers as f64
         }
         Method::Medusa { predictors } => {
             let head = hidden * hidden + hidden * shape.vocab as u64;
@@ -213,7 +175,7 @@ mod tests {
     #[test]
     fn llama_2_7b_at_f16() {
         // source: 6,738,415,616 parameters x 2; 512 KiB of cache a token (arXiv 2307.09288)
-        let found = memory(&llama_7b(), WeightFormat::Half, LOAD, &Method::Plain);
+        let found = memory(&llama_7b(), Dtype::F16, LOAD, &Method::Plain);
         assert_eq!(found.weights_bytes, Bytes(13_476_831_232));
         assert_eq!(found.kv_cache_bytes, Bytes(2048 * 524_288));
         assert_eq!(found.method_bytes, Bytes(0));
@@ -223,21 +185,24 @@ mod tests {
 
     #[test]
     fn what_methods_add() {
-        let added = |method| memory(&llama_7b(), WeightFormat::Half, LOAD, &method).method_bytes.0;
+        let added = |method| memory(&llama_7b(), Dtype::F16, LOAD, &method).method_bytes.0;
         // source: by hand. 3 embeddings of 4096 halves; a layer has 202,383,360 parameters.
         assert_eq!(added(Method::S3d { predictors: 4 }), 3 * 4096 * 2);
         assert_eq!(added(Method::Eagle), 2 * (202_383_360 + 2 * 4096 * 4096) + 2048 * 16_384);
         assert_eq!(added(Method::Medusa { predictors: 4 }), 4 * 2 * 4096 * (4096 + 32_000));
-        let draft = Method::DraftModel { shape: Box::new(llama_7b()), format: WeightFormat::Half };
-        let plain = memory(&llama_7b(), WeightFormat::Half, LOAD, &Method::Plain).peak_bytes.0;
+        let draft = Method::DraftModel { shape: Box::new(llama_7b()), format: Dtype::F16 };
+        let plain = memory(&llama_7b(), Dtype::F16, LOAD, &Method::Plain).peak_bytes.0;
         assert_eq!(added(draft), plain);
     }
 
     #[test]
-    fn formats_read_back() {
-        // source: ggml block layouts: q4_k 144 bytes, q8_0 34 bytes, for 256 and 32 weights
-        assert_eq!("Q4_K".parse::<WeightFormat>().unwrap().bytes(256), 144.0);
-        assert_eq!("q8_0".parse::<WeightFormat>().unwrap().bytes(64), 68.0);
-        assert!("f64".parse::<WeightFormat>().is_err());
+    fn quantized_weights_keep_their_tables_in_8_bits() {
+        // source: by hand: 32 x 202,375,168 weights of 18 / 32 bytes, 2 x 131,072,000 of 34 / 32, and
+        // 65 norms of 4096 halves
+        let found = memory(&llama_7b(), Dtype::Q4_0, LOAD, &Method::Plain);
+        let layers = 32 * 202_375_168 * 18 / 32;
+        assert_eq!(found.weights_bytes, Bytes(layers + 2 * 131_072_000 * 34 / 32 + 65 * 4096 * 2));
+        let streamed = streamed_bytes(&llama_7b(), Dtype::F32);
+        assert_eq!(streamed, 4.0 * (32.0 * 202_383_360.0 + 131_072_000.0));
     }
 }

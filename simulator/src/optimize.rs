@@ -21,14 +21,14 @@ use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result};
 use crate::fit::check_machine;
 use crate::improvement::{IterationCost, break_even_acceptance};
-use crate::memory::{Load, Memory, Method, WeightFormat, memory};
+use crate::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use crate::observed::{TraceTable, skipped_layers};
 use crate::statistics::Resamples;
 use costs::Costs;
 use measured::Blocks;
 use predict::{Pool, Prediction, WayTable, predict};
 use s3d_data::{
-    Bytes, DraftPlan, Drafting, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
+    Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
 };
 use serde::Serialize;
 
@@ -196,14 +196,15 @@ impl<'a> Evaluated<'a> {
 /// # Errors
 /// A dtype that is not known.
 pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Result<Memory> {
-    let format: WeightFormat = header.dtype.parse()?;
+    let format: Dtype = header.dtype.parse()?;
     let predictors = plan.predictors.get();
     let method = match plan.drafting {
         Drafting::Simultaneous => Method::S3d { predictors },
         Drafting::Sequential => Method::Plain,
     };
     let load = Load { context, width: predictors + 1, batch: 1 };
-    Ok(memory(&header.model.shape, format, load, &method))
+    let plain = plain_bytes_on(&header.device, format);
+    Ok(memory_with(&header.model.shape, format, plain, load, &method))
 }
 
 /// Speedup of a prediction in the ideal case: its tokens per iteration at the paper's costs.

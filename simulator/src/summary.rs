@@ -2,13 +2,13 @@
 //! many drafts iterations accepted.
 
 use crate::error::Result;
-use crate::memory::WeightFormat;
+use crate::memory::streamed_bytes;
 use crate::observed::{TraceTable, Way};
 use crate::passes::PassTimes;
 use crate::replay::count;
 use crate::statistics::{Resamples, interval, quantile_of_sorted};
 use s3d_data::{
-    AcceptanceCounts, Component, DraftPlan, Estimate, LatencySample, Plan, Run, RunHeader,
+    AcceptanceCounts, Component, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run, RunHeader,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,12 +58,12 @@ pub fn full_passes(
 /// Waterman, Patterson, CACM 52, 2009). `None` where a rate was not measured.
 pub fn limit_seconds(header: &RunHeader, machine: usize, width: usize) -> Option<f64> {
     let machine = header.machines.get(machine)?;
-    let format: WeightFormat = header.dtype.parse().ok()?;
+    let format: Dtype = header.dtype.parse().ok()?;
     let shape = &header.model.shape;
     // Every pass multiplies by all layers and by the head; the embedding is looked up.
     let head = (shape.vocab * shape.hidden) as u64;
     let weights = shape.layers as u64 * shape.layer_parameters() + head;
-    let reading = format.bytes(weights) / machine.read_bytes_per_s?;
+    let reading = streamed_bytes(shape, format) / machine.read_bytes_per_s?;
     let computing = 2.0 * weights as f64 * width as f64 / machine.flops_per_s?;
     Some(reading.max(computing))
 }

@@ -17,7 +17,7 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let tokenizer = loaded.model.tokenizer().with_context(|| {
         format!(
             "{}: no tokenizer, which text needs; give one with --tokenizer FILE",
-            loaded.folder.display()
+            loaded.source.name()
         )
     })?;
     let plan = plan(args, &loaded)?;

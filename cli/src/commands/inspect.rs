@@ -1,24 +1,15 @@
 //! `s3d inspect`: shape and memory of a model, its logits, or what a run directory holds.
 
 use crate::args::InspectArgs;
-use crate::{load, locate, terminal};
+use crate::load::{self, Source};
+use crate::terminal;
 use anyhow::Context;
-use s3d_data::{Drafting, ModelShape, RunDir};
-use s3d_model::checkpoint::read_config;
+use s3d_data::{Drafting, Dtype, RunDir};
 use s3d_model::{ModelConfig, Silent};
-use s3d_simulator::memory::{Load, Memory, Method, WeightFormat, memory};
+use s3d_simulator::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
-
-/// Precisions whose memory is shown.
-const FORMATS: [(&str, WeightFormat); 5] = [
-    ("f32", WeightFormat::F32),
-    ("f16", WeightFormat::Half),
-    ("q8_0", WeightFormat::Q8_0),
-    ("q4_k", WeightFormat::Q4K),
-    ("q4_0", WeightFormat::Q4_0),
-];
 
 /// Inspects a run directory, or a model.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
@@ -41,17 +32,18 @@ struct Row {
 }
 
 fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
-    let (folder, _) = locate::model(&args.target, false)?;
-    let config = read_config(&folder)?;
+    let source = Source::of(&args.target, args.config.as_deref(), args.layers, false)?;
+    let config = source.config()?;
     let shape = config.shape();
     let width = shape.masks + 2;
-    let rows: Vec<Row> = FORMATS
-        .iter()
-        .map(|&(dtype, format)| Row {
-            dtype,
-            memory: memory(
+    let rows: Vec<Row> = Dtype::ENGINE
+        .into_iter()
+        .map(|dtype| Row {
+            dtype: dtype.name(),
+            memory: memory_with(
                 &shape,
-                format,
+                dtype,
+                plain_bytes_on("cpu", dtype),
                 Load { context: args.context, width, batch: 1 },
                 &Method::S3d { predictors: shape.masks + 1 },
             ),
@@ -59,19 +51,20 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
         .collect();
     if args.json {
         return terminal::json(&json!({
-            "path": folder, "architecture": config.class(), "positions": config.positions(), "shape": shape, "parameters": shape.parameters(),
+            "path": source.name(), "architecture": config.class(), "positions": config.positions(),
+            "shape": shape, "parameters": shape.parameters(),
             "context": args.context, "memory": rows,
         }));
     }
     terminal::result(&format!(
         "{}\n\n{}",
-        shape_text(&folder, &config),
+        shape_text(&source.name(), &config),
         memory_text(&rows, args.context)
     ))
 }
 
-fn shape_text(folder: &Path, config: &ModelConfig) -> String {
-    let shape: ModelShape = config.shape();
+fn shape_text(name: &str, config: &ModelConfig) -> String {
+    let shape = config.shape();
     let tied = if shape.tied { "tied" } else { "untied" };
     let masks = match shape.masks {
         0 => "none: sequential drafting only; simultaneous drafting needs training".to_string(),
@@ -80,7 +73,7 @@ fn shape_text(folder: &Path, config: &ModelConfig) -> String {
     format!(
         "{}\n  architecture  {}\n  positions     {}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
          ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}\n  parameters    {}",
-        folder.display(),
+        name,
         config.class(),
         config.positions(),
         shape.layers,
@@ -96,7 +89,7 @@ fn shape_text(folder: &Path, config: &ModelConfig) -> String {
 
 fn memory_text(rows: &[Row], context: usize) -> String {
     let mut text = format!(
-        "Memory at context {context}, computed from the shape\n  {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
+        "Memory at context {context} on the CPU, computed from the shape\n  {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
         "dtype", "weights", "KV cache", "activations", "masks", "peak"
     );
     for Row { dtype, memory } in rows {

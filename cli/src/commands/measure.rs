@@ -1,7 +1,7 @@
 //! `s3d measure`: some kinds of observation into a run directory.
 
 use crate::args::{Kind, MeasureArgs};
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::{resolve, show, terminal};
 use s3d_data::{Drafting, Plan, Skip};
 use s3d_measure::{Plans, Request, Stage};
@@ -9,6 +9,9 @@ use std::collections::BTreeSet;
 
 /// Measures the kinds asked for.
 pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
+    if needs_acceptance(args) {
+        job::refuse_random_acceptance(&args.model, &args.budget)?;
+    }
     let mut job = Job::new(&args.model, &args.budget, None, args.force)?;
     let layers = job.loaded.model.shape().layers;
     let plans = match &args.plans {
@@ -33,6 +36,14 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         seen.throughput.len(),
         seen.memory.len()
     ))
+}
+
+/// Whether what is asked for depends on how many drafts are accepted.
+fn needs_acceptance(args: &MeasureArgs) -> bool {
+    let drafts =
+        |plans: &String| plans.split(',').any(|plan| !["plain", "stock"].contains(&plan.trim()));
+    args.kinds.contains(&Kind::Acceptance)
+        || args.kinds.contains(&Kind::Throughput) && args.plans.as_ref().is_none_or(drafts)
 }
 
 /// Leaves of the whole job what was asked for.

@@ -1,18 +1,18 @@
 //! The hidden child of the memory measurement: loads a model, decodes as wide as asked, says its peak.
 
 use crate::args::MemoryChildArgs;
-use crate::{load, locate, terminal};
-use s3d_model::{Model, Tokenizer};
+use crate::{load, terminal};
+use s3d_model::Tokenizer;
 
 /// Prints the peak resident set of this process as JSON on one line.
 pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
-    let (folder, shipped) = locate::model(&args.model.model, false)?;
-    let options = load::options(&args.model, shipped)?;
-    let own = || folder.join("tokenizer.json");
-    let tokenizer = args.model.tokenizer.clone().unwrap_or_else(own);
+    let source = load::source(&args.model)?;
+    let options = load::options(&args.model, &source)?;
+    let own = || source.path().map(|path| path.join("tokenizer.json"));
+    let tokenizer = args.model.tokenizer.clone().or_else(own).filter(|file| file.is_file());
     let peak = s3d_measure::memory::peak_of_this_process(
-        || tokenizer.is_file().then(|| Tokenizer::load(&tokenizer)).transpose(),
-        || Model::load(&folder, &options),
+        || tokenizer.map(|file| Tokenizer::load(&file)).transpose(),
+        || source.load(&options),
         args.context,
         args.width,
     )?;

@@ -2,12 +2,13 @@
 
 use crate::args::RunArgs;
 use crate::conclude::conclude;
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::show;
 use s3d_simulator::Request;
 
 /// Measures what is not measured yet, concludes, writes the report, prints the verdict.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    job::refuse_random_acceptance(&args.model, &args.budget)?;
     let mut job = Job::new(&args.model, &args.budget, args.memory_budget, args.force)?;
     job.trace_before_widening()?;
     let run = job.measure(args.budget.quiet)?;

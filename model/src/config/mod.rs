@@ -137,12 +137,18 @@ impl ModelConfig {
     /// # Errors
     /// When the file cannot be read, is not such JSON, or describes no model this engine can run.
     pub fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
-        let mut config =
-            Self::from_json(&text).map_err(|message| Error::malformed(&path, message))?;
+        let mut config = Self::load_file(&dir.join("config.json"))?;
         config.take_end_tokens(&dir.join("generation_config.json"))?;
         Ok(config)
+    }
+
+    /// Reads such a file under any name.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        Self::from_json(&text).map_err(|message| Error::malformed(path, message))
     }
 
     /// End-of-text tokens of a `generation_config.json`, which may name more of them.

@@ -3,9 +3,14 @@
 //! Few rows: the threads share the panels, and each streams its weights through the cache once while
 //! all rows ride along. Many rows: blocks of rows are interleaved so that they stay in the cache, and
 //! each panel is used for a whole block. The order of additions is that of the tile in both cases.
+//! Weights in codes ([`super::coded`]) take the rows as codes too, and stream alike.
 
 use super::Kernels;
+use super::activations::CodedRows;
+use super::coded::{self, CodedOperands};
 use super::elementwise::swiglu;
+use super::number::Number;
+use super::packed::{BLOCK, Code, Packed, Panels};
 use super::panels::{LANES, panel_count};
 use super::tile::{Operands, multiply};
 use std::cell::RefCell;
@@ -37,12 +42,8 @@ pub struct Product<'a> {
     pub x: &'a [f32],
     /// Rows of activations.
     pub rows: usize,
-    /// Packed weights of `outputs` rows.
-    pub w: &'a [f32],
-    /// Inputs of the layer.
-    pub inputs: usize,
-    /// Outputs of the layer before finishing.
-    pub outputs: usize,
+    /// Weights; their rows are the outputs before finishing.
+    pub w: &'a Packed,
     /// What becomes of the products.
     pub finish: Finish<'a>,
 }
@@ -95,36 +96,45 @@ impl Product<'_> {
     /// Numbers in one row of the result.
     pub fn width(&self) -> usize {
         match self.finish {
-            Finish::SwiGlu => self.outputs / 2,
-            Finish::Store | Finish::Add(_) => self.outputs,
+            Finish::SwiGlu => self.w.outputs() / 2,
+            Finish::Store | Finish::Add(_) => self.w.outputs(),
         }
+    }
+
+    fn inputs(&self) -> usize {
+        self.w.inputs()
     }
 
     /// Panics unless the slices have the sizes that the product speaks of.
     fn check(&self, y: &[f32]) {
-        assert_eq!(self.x.len(), self.rows * self.inputs, "activations");
-        assert_eq!(self.w.len(), panel_count(self.outputs) * LANES * self.inputs, "weights");
+        assert_eq!(self.x.len(), self.rows * self.inputs(), "activations");
         assert_eq!(y.len(), self.rows * self.width(), "result");
         match self.finish {
             Finish::Add(to) => assert_eq!(to.len(), y.len(), "residual"),
-            Finish::SwiGlu => assert!(self.outputs.is_multiple_of(2 * LANES), "paired panels"),
+            Finish::SwiGlu => {
+                assert!(self.w.outputs().is_multiple_of(2 * LANES), "paired panels");
+            }
             Finish::Store => {}
         }
     }
 
     /// Multiply-adds.
     fn work(&self) -> usize {
-        self.rows * self.w.len()
+        self.rows * self.panel_count() * LANES * self.inputs()
+    }
+
+    fn panel_count(&self) -> usize {
+        panel_count(self.w.outputs())
     }
 
     /// Bundles of panels.
     fn bundles(&self) -> usize {
-        panel_count(self.outputs).div_ceil(BUNDLE)
+        self.panel_count().div_ceil(BUNDLE)
     }
 
     /// Panels of bundle `bundle`.
     fn panels(&self, bundle: usize) -> usize {
-        BUNDLE.min(panel_count(self.outputs) - bundle * BUNDLE)
+        BUNDLE.min(self.panel_count() - bundle * BUNDLE)
     }
 }
 
@@ -132,26 +142,44 @@ impl Product<'_> {
 pub fn matmul(kernels: &Kernels, product: &Product<'_>, y: &mut [f32]) {
     product.check(y);
     let y = Shared(y.as_mut_ptr());
-    if product.rows <= TILE_ROWS {
-        narrow(kernels, product, y);
-    } else {
-        wide(kernels, product, y);
+    match product.w.panels() {
+        Panels::F32(w) => plain(kernels, product, w, y),
+        Panels::F16(w) => plain(kernels, product, w, y),
+        Panels::Bf16(w) => plain(kernels, product, w, y),
+        Panels::Coded(code, w) => in_codes(kernels, product, code, w, y),
     }
 }
 
+/// Weights that stand alone.
+fn plain<N: Number>(kernels: &Kernels, product: &Product<'_>, w: &[N], y: Shared) {
+    let count = product.panel_count() * LANES * product.inputs();
+    assert_eq!(size_of_val(w), product.w.panel_bytes() * product.panel_count(), "weights");
+    assert!(w.len() >= count, "weights");
+    if product.rows <= TILE_ROWS {
+        narrow(kernels, product, w, y);
+    } else {
+        wide(kernels, product, w, y);
+    }
+}
+
+/// Tasks of a region over bundles.
+fn bundle_tasks(kernels: &Kernels, product: &Product<'_>) -> usize {
+    product.bundles().min(kernels.threads() * TASKS_PER_THREAD)
+}
+
 /// Few rows: the threads share the bundles.
-fn narrow(kernels: &Kernels, product: &Product<'_>, y: Shared) {
-    let bundles = product.bundles();
-    let tasks = bundles.min(kernels.threads() * TASKS_PER_THREAD);
+fn narrow<N: Number>(kernels: &Kernels, product: &Product<'_>, w: &[N], y: Shared) {
+    let (bundles, tasks) = (product.bundles(), bundle_tasks(kernels, product));
+    let w_panel = product.w.panel_bytes() / size_of::<N>();
     kernels.run(tasks, product.work(), &|task| {
         for bundle in bundles * task / tasks..bundles * (task + 1) / tasks {
             let mut sums = [0.0; TILE_ROWS * BUNDLE * LANES];
             let operands = Operands {
                 x: product.x.as_ptr(),
-                x_row: product.inputs,
-                w: product.w[bundle * BUNDLE * LANES * product.inputs..].as_ptr(),
-                w_panel: LANES * product.inputs,
-                depth: product.inputs,
+                x_row: product.inputs(),
+                w: w[bundle * BUNDLE * w_panel..].as_ptr(),
+                w_panel,
+                depth: product.inputs(),
                 out: sums.as_mut_ptr(),
                 out_row: BUNDLE * LANES,
                 resume: false,
@@ -166,8 +194,41 @@ fn narrow(kernels: &Kernels, product: &Product<'_>, y: Shared) {
     });
 }
 
+/// Weights in codes: the threads share the bundles, whatever the number of rows; a bundle stays in the
+/// cache while the rows pass by.
+fn in_codes(kernels: &Kernels, product: &Product<'_>, code: Code, w: &[u8], y: Shared) {
+    let blocks = product.inputs().div_ceil(code.unit()) * code.blocks();
+    let w_panel = blocks / code.blocks() * code.unit_bytes();
+    assert_eq!(w.len(), w_panel * product.panel_count(), "weights");
+    let x = CodedRows::new(kernels, product.x, product.inputs(), blocks);
+    let (bundles, tasks) = (product.bundles(), bundle_tasks(kernels, product));
+    kernels.run(tasks, product.work(), &|task| {
+        for bundle in bundles * task / tasks..bundles * (task + 1) / tasks {
+            for row in (0..product.rows).step_by(TILE_ROWS) {
+                let rows = TILE_ROWS.min(product.rows - row);
+                let mut sums = [0.0; TILE_ROWS * BUNDLE * LANES];
+                let operands = CodedOperands {
+                    code,
+                    x: x.codes[row * blocks * BLOCK..].as_ptr(),
+                    scales: x.scales[row * blocks..].as_ptr(),
+                    sums: x.sums[row * blocks..].as_ptr(),
+                    blocks,
+                    w: w[bundle * BUNDLE * w_panel..].as_ptr(),
+                    w_panel,
+                    out: sums.as_mut_ptr(),
+                    out_row: BUNDLE * LANES,
+                };
+                // SAFETY: sizes were checked; `sums` holds a bundle of the most rows; `Kernels` knows
+                // its instruction set.
+                unsafe { coded::multiply(kernels.isa(), rows, product.panels(bundle), operands) };
+                finish(kernels, product, bundle, row, &sums[..rows * BUNDLE * LANES], y);
+            }
+        }
+    });
+}
+
 /// Many rows: tasks are blocks of rows times ranges of bundles.
-fn wide(kernels: &Kernels, product: &Product<'_>, y: Shared) {
+fn wide<N: Number>(kernels: &Kernels, product: &Product<'_>, w: &[N], y: Shared) {
     let tile = kernels.isa().max_rows();
     let blocks = product.rows.div_ceil(BLOCK_ROWS).max(kernels.threads().min(product.rows / tile));
     let bundles = product.bundles();
@@ -176,20 +237,22 @@ fn wide(kernels: &Kernels, product: &Product<'_>, y: Shared) {
         let (block, range) = (task / ranges, task % ranges);
         let rows = product.rows * block / blocks..product.rows * (block + 1) / blocks;
         let range = bundles * range / ranges..bundles * (range + 1) / ranges;
-        SCRATCH.with_borrow_mut(|scratch| block_of(kernels, product, rows, range, scratch, y));
+        SCRATCH.with_borrow_mut(|scratch| block_of(kernels, product, w, rows, range, scratch, y));
     });
 }
 
 /// The rows `rows` times the bundles `bundles`.
-fn block_of(
+fn block_of<N: Number>(
     kernels: &Kernels,
     product: &Product<'_>,
+    w: &[N],
     rows: std::ops::Range<usize>,
     bundles: std::ops::Range<usize>,
     scratch: &mut Vec<f32>,
     y: Shared,
 ) {
-    let (inputs, count) = (product.inputs, rows.len());
+    let (inputs, count) = (product.inputs(), rows.len());
+    let w_panel = product.w.panel_bytes() / size_of::<N>();
     let tiles = count.div_ceil(kernels.isa().max_rows());
     let tile_rows = |tile: usize| count * tile / tiles..count * (tile + 1) / tiles;
     scratch.resize(count * inputs, 0.0);
@@ -205,8 +268,8 @@ fn block_of(
             let operands = Operands {
                 x: scratch[tile.start * inputs..].as_ptr(),
                 x_row: tile.len(),
-                w: product.w[bundle * BUNDLE * LANES * inputs..].as_ptr(),
-                w_panel: LANES * inputs,
+                w: w[bundle * BUNDLE * w_panel..].as_ptr(),
+                w_panel,
                 depth: inputs,
                 out: sums.as_mut_ptr(),
                 out_row: BUNDLE * LANES,
@@ -268,14 +331,33 @@ fn finish(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::{Isa, pack, test_numbers as numbers};
+    use crate::kernels::{Isa, test_numbers as numbers};
+    use crate::raw::{Matrix, decode_row};
+    use s3d_data::Dtype;
 
-    fn product(kernels: &Kernels, rows: usize, out: usize, inputs: usize, kind: usize) -> Vec<f32> {
-        let (x, w, to) =
-            (numbers(1, rows * inputs), numbers(2, out * inputs), numbers(3, rows * out));
-        let w = pack(out, inputs, |o| &w[o * inputs..][..inputs]);
+    /// `out * inputs` seeded weights in `dtype`.
+    fn packed(dtype: Dtype, out: usize, inputs: usize) -> Packed {
+        let w = Matrix::F32(numbers(2, out * inputs));
+        Packed::pack(dtype, out, inputs, |o, raw| w.encode_row(o, inputs, dtype, raw))
+    }
+
+    /// The weights as they are meant, `[out][inputs]`.
+    fn meant(w: &Packed) -> Vec<f32> {
+        let mut all = Vec::new();
+        for o in 0..w.outputs() {
+            let mut raw = vec![0; crate::kernels::row_bytes(w.dtype(), w.inputs())];
+            w.unpack(o, &mut raw);
+            let mut row = vec![0.0; w.inputs()];
+            decode_row(w.dtype(), &raw, &mut row);
+            all.extend(row);
+        }
+        all
+    }
+
+    fn product(kernels: &Kernels, rows: usize, w: &Packed, kind: usize) -> Vec<f32> {
+        let (x, to) = (numbers(1, rows * w.inputs()), numbers(3, rows * w.outputs()));
         let finish = [Finish::Store, Finish::Add(&to), Finish::SwiGlu][kind];
-        let product = Product { x: &x, rows, w: &w, inputs, outputs: out, finish };
+        let product = Product { x: &x, rows, w, finish };
         let mut y = vec![f32::NAN; rows * product.width()];
         matmul(kernels, &product, &mut y);
         y
@@ -284,40 +366,76 @@ mod tests {
     #[test]
     fn a_row_has_the_same_bits_at_every_width_thread_count_and_instruction_set() {
         let plain = Kernels::new(1, Isa::Portable);
-        for (out, inputs, kind) in [(40, 33, 0), (600, 128, 1), (160, 48, 2)] {
-            let reference = product(&plain, 240, out, inputs, kind);
+        let shapes = [(40, 33, 0), (600, 128, 1), (160, 48, 2)];
+        for (dtype, (out, inputs, kind)) in
+            Dtype::ENGINE.into_iter().flat_map(|dtype| shapes.map(|shape| (dtype, shape)))
+        {
+            let w = packed(dtype, out, inputs);
+            let reference = product(&plain, 60, &w, kind);
             for (isa, threads) in Isa::available().into_iter().flat_map(|i| [(i, 1), (i, 3)]) {
                 let kernels = Kernels::new(threads, isa);
-                for rows in [1, 2, 3, 5, 7, 8, 9, 12, 13, 25, 100, 240] {
-                    let y = product(&kernels, rows, out, inputs, kind);
-                    assert_eq!(y, reference[..y.len()], "{isa:?} {threads} threads, {rows} rows");
+                for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 25, 60] {
+                    let y = product(&kernels, rows, &w, kind);
+                    let same = y == reference[..y.len()];
+                    assert!(
+                        same,
+                        "{dtype} {isa:?}, {threads} threads, {rows} rows of {out} x {inputs}"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn the_three_finishes_agree_with_the_naive_product() {
-        // source: the definition, in f64
-        let (rows, out, inputs) = (3, 64, 20);
+    fn halves_have_the_bits_of_the_numbers_they_stand_for() {
         let kernels = Kernels::new(2, Isa::detect());
-        let (x, w, to) =
-            (numbers(1, rows * inputs), numbers(2, out * inputs), numbers(3, rows * out));
-        let dot = |r: usize, o: usize| -> f64 {
-            (0..inputs).map(|k| f64::from(x[r * inputs + k]) * f64::from(w[o * inputs + k])).sum()
-        };
-        let close = |found: f32, exact: f64| assert!((f64::from(found) - exact).abs() < 1e-5);
-        for (i, y) in product(&kernels, rows, out, inputs, 0).into_iter().enumerate() {
-            close(y, dot(i / out, i % out));
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            let w = packed(dtype, 200, 96);
+            let numbers = Matrix::F32(meant(&w));
+            let wide = Packed::pack(Dtype::F32, 200, 96, |o, raw| {
+                numbers.encode_row(o, 96, Dtype::F32, raw);
+            });
+            for rows in [1, 5, 20] {
+                assert_eq!(product(&kernels, rows, &w, 0), product(&kernels, rows, &wide, 0));
+            }
         }
-        for (i, y) in product(&kernels, rows, out, inputs, 1).into_iter().enumerate() {
-            close(y, dot(i / out, i % out) + f64::from(to[i]));
-        }
-        for (i, y) in product(&kernels, rows, out, inputs, 2).into_iter().enumerate() {
-            let (r, c) = (i / (out / 2), i % (out / 2));
-            let o = c / LANES * 2 * LANES + c % LANES;
-            let gate = dot(r, o);
-            close(y, gate / (1.0 + (-gate).exp()) * dot(r, o + LANES));
+    }
+
+    #[test]
+    fn the_three_finishes_agree_with_the_naive_product() {
+        // source: the definition, in f64, over the weights as they are meant. Where activations are
+        // coded, each is off by at most half a step of 1 / 127 of the largest of its block (1 here).
+        let (rows, out, inputs) = (3, 64, 256);
+        let kernels = Kernels::new(2, Isa::detect());
+        let (x, to) = (numbers(1, rows * inputs), numbers(3, rows * out));
+        for dtype in Dtype::ENGINE {
+            let w = packed(dtype, out, inputs);
+            let weights = meant(&w);
+            let weight = |o: usize, k: usize| f64::from(weights[o * inputs + k]);
+            let dot = |r: usize, o: usize| -> f64 {
+                (0..inputs).map(|k| f64::from(x[r * inputs + k]) * weight(o, k)).sum()
+            };
+            let slack = |o: usize| -> f64 {
+                let coded = dtype.is_quantized();
+                let sum: f64 = (0..inputs).map(|k| weight(o, k).abs()).sum();
+                if coded { sum / 254.0 } else { 0.0 }
+            };
+            let close = |found: f32, exact: f64, slack: f64| {
+                assert!((f64::from(found) - exact).abs() < slack + 1e-4, "{dtype} {found} {exact}");
+            };
+            for (i, y) in product(&kernels, rows, &w, 0).into_iter().enumerate() {
+                close(y, dot(i / out, i % out), slack(i % out));
+            }
+            for (i, y) in product(&kernels, rows, &w, 1).into_iter().enumerate() {
+                close(y, dot(i / out, i % out) + f64::from(to[i]), slack(i % out));
+            }
+            let products = product(&kernels, rows, &w, 0);
+            for (i, y) in product(&kernels, rows, &w, 2).into_iter().enumerate() {
+                let (r, c) = (i / (out / 2), i % (out / 2));
+                let o = c / LANES * 2 * LANES + c % LANES;
+                let [gate, up] = [o, o + LANES].map(|o| f64::from(products[r * out + o]));
+                close(y, gate / (1.0 + (-gate).exp()) * up, 1e-4 * up.abs());
+            }
         }
     }
 }

@@ -3,13 +3,20 @@
 //! Speculative decoding pays only if a pass over five tokens costs hardly more than a pass over one.
 //! On a CPU that holds when the weights come from memory once per pass, whatever its width. It is
 //! lossless only if a token's logits do not depend on the pass it sits in. Both follow from one
-//! rule: each output is a single accumulator that takes its products in a fixed order ([`tile`]);
-//! rows and panels around it, threads and vector width are free.
+//! rule: each output is a single accumulator that takes its products in a fixed order ([`tile`], and
+//! [`coded`] for quantized weights); rows and panels around it, threads and vector width are free.
 
+pub mod activations;
 pub mod attention;
+pub mod coded;
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::needless_range_loop, reason = "loops of constant length over registers")]
+mod coded_x86;
 pub mod elementwise;
 pub mod heads;
 pub mod matmul;
+pub mod number;
+pub mod packed;
 pub mod panels;
 pub mod pool;
 pub mod rotary;
@@ -18,7 +25,8 @@ pub mod tile;
 #[expect(clippy::needless_range_loop, reason = "loops of constant length over registers")]
 mod tile_x86;
 
-pub use panels::{LANES, pack, panel_count, unpack_row};
+pub use packed::{Packed, row_bytes};
+pub use panels::{LANES, panel_count};
 pub use tile::Isa;
 
 use pool::Pool;

@@ -5,6 +5,7 @@
 //! change a bit: not how many rows share it, not the panels beside it, not the width of the vectors.
 //! So a result is the same at every width, thread count and instruction set.
 
+use super::number::Number;
 use super::panels::LANES;
 #[cfg(target_arch = "x86_64")]
 use super::tile_x86::{avx2, avx512};
@@ -14,7 +15,7 @@ use super::tile_x86::{avx2, avx512};
 pub enum Isa {
     /// No special instructions; `f32::mul_add`, which is exact and may be slow.
     Portable,
-    /// 256-bit vectors with fused multiply-add.
+    /// 256-bit vectors with fused multiply-add, and conversion of halves.
     Avx2,
     /// 512-bit vectors, 32 registers.
     Avx512,
@@ -30,7 +31,9 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
             let avx512 = avx2 && is_x86_feature_detected!("avx512f");
             let has = [(Self::Portable, true), (Self::Avx2, avx2), (Self::Avx512, avx512)];
             has.into_iter().filter_map(|(isa, has)| has.then_some(isa)).collect()
@@ -61,13 +64,13 @@ impl Isa {
 
 /// Where the operands of a product are. Strides are in numbers, not bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Operands {
+pub struct Operands<N> {
     /// First activation.
     pub x: *const f32,
     /// From a row of activations to the next; a row itself is contiguous.
     pub x_row: usize,
     /// First panel.
-    pub w: *const f32,
+    pub w: *const N,
     /// From a panel to the next.
     pub w_panel: usize,
     /// Products per output.
@@ -84,7 +87,7 @@ pub struct Operands {
     pub prefetch: bool,
 }
 
-impl Operands {
+impl<N: Number> Operands<N> {
     /// The same product for later rows and panels.
     fn at(self, row: usize, panel: usize) -> Self {
         let x_step = if self.interleaved { 1 } else { self.x_row };
@@ -103,7 +106,7 @@ impl Operands {
 /// All `rows` x `depth` activations, `panels` x `depth` x [`LANES`] weights and `rows` x `panels` x
 /// [`LANES`] outputs lie in memory that may be read or written, the outputs by this thread alone,
 /// and `isa` is available on this machine.
-pub unsafe fn multiply(isa: Isa, rows: usize, panels: usize, operands: Operands) {
+pub unsafe fn multiply<N: Number>(isa: Isa, rows: usize, panels: usize, operands: Operands<N>) {
     if rows == 0 {
         return;
     }
@@ -126,8 +129,8 @@ pub unsafe fn multiply(isa: Isa, rows: usize, panels: usize, operands: Operands)
 macro_rules! choose {
     ($kernel:ident, $rows:expr, $panels:expr, $op:expr, [$($r:literal)*], [$(($r2:literal, $p2:literal))*]) => {
         match ($rows, $panels) {
-            $(($r, 1) => $kernel::<$r, 1>($op),)*
-            $(($r2, $p2) => $kernel::<$r2, $p2>($op),)*
+            $(($r, 1) => $kernel::<N, $r, 1>($op),)*
+            $(($r2, $p2) => $kernel::<N, $r2, $p2>($op),)*
             _ => portable($rows, $panels, $op),
         }
     };
@@ -137,7 +140,7 @@ macro_rules! choose {
 ///
 /// # Safety
 /// As for [`multiply`].
-unsafe fn tile(isa: Isa, rows: usize, panels: usize, operands: &Operands) {
+unsafe fn tile<N: Number>(isa: Isa, rows: usize, panels: usize, operands: &Operands<N>) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match isa {
@@ -158,7 +161,7 @@ unsafe fn tile(isa: Isa, rows: usize, panels: usize, operands: &Operands) {
 ///
 /// # Safety
 /// As for [`multiply`].
-pub(super) unsafe fn portable(rows: usize, panels: usize, op: &Operands) {
+pub(super) unsafe fn portable<N: Number>(rows: usize, panels: usize, op: &Operands<N>) {
     for row in 0..rows {
         for panel in 0..panels {
             let op = op.at(row, panel);
@@ -174,7 +177,7 @@ pub(super) unsafe fn portable(rows: usize, panels: usize, op: &Operands) {
                     let x = *op.x.add(k * step);
                     let weights = std::slice::from_raw_parts(op.w.add(k * LANES), LANES);
                     for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum = weight.mul_add(x, *sum);
+                        *sum = weight.widen().mul_add(x, *sum);
                     }
                 }
                 out.copy_from_slice(&sums);

@@ -6,9 +6,11 @@
 
 use super::WeightSource;
 use super::gguf_header::{Header, TensorInfo, Value};
-use super::stored::{RawTensor, Stored, hash_files};
+use super::stored::{Stored, hash_files};
 use crate::config::Architecture;
+use crate::raw::Matrix;
 use crate::{Error, ModelConfig, Result};
+use s3d_data::Dtype;
 use serde_json::{Map, json};
 use std::fs::File;
 use std::io::BufReader;
@@ -178,8 +180,8 @@ impl GgufFile {
     }
 
     fn stored<'s>(&'s self, name: &'s str, info: &TensorInfo) -> Stored<'s> {
-        let TensorInfo { kind, start, bytes, .. } = *info;
-        Stored { path: &self.path, name, kind, start, bytes }
+        let TensorInfo { dtype, start, bytes, .. } = *info;
+        Stored { path: &self.path, name, dtype, start, bytes }
     }
 
     /// The heads whose rows llama.cpp has reordered in this tensor.
@@ -216,22 +218,30 @@ impl WeightSource for GgufFile {
         })
     }
 
-    fn raw(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor>> {
-        let info = self.find(name, shape)?;
-        let bytes = self.stored(name, info).raw()?;
-        let bytes = match self.reordered(name) {
-            Some(heads) => put_back(bytes, heads, shape),
-            None => bytes,
-        };
-        Ok(Some(RawTensor { kind: info.kind, shape: shape.to_vec(), bytes }))
+    fn matrix(&self, name: &str, shape: [usize; 2], wanted: Dtype) -> Result<Matrix> {
+        let matrix = self.stored(name, self.find(name, &shape)?).matrix(shape[1], wanted)?;
+        Ok(match (self.reordered(name), matrix) {
+            (None, matrix) => matrix,
+            (Some(heads), Matrix::F32(values)) => Matrix::F32(put_back(values, heads, &shape)),
+            (Some(heads), Matrix::Raw(mut tensor)) => {
+                tensor.bytes = put_back(tensor.bytes, heads, &shape);
+                Matrix::Raw(tensor)
+            }
+        })
     }
 
-    fn rows(&self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Option<Vec<f32>>> {
+    fn rows(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        rows: Range<usize>,
+        wanted: Dtype,
+    ) -> Result<Option<Matrix>> {
         if self.reordered(name).is_some() {
             return Ok(None);
         }
-        let info = self.find(name, &shape)?;
-        self.stored(name, info).rows(rows, shape[1]).values().map(Some)
+        let stored = self.stored(name, self.find(name, &shape)?);
+        stored.rows(rows, shape[1]).matrix(shape[1], wanted).map(Some)
     }
 
     fn names(&self) -> Vec<String> {
@@ -399,8 +409,8 @@ impl Keys<'_> {
                 format!("tensor '{name}' has shape {:?}; expected a short list", info.shape);
             return Err(Error::malformed(self.path, message));
         }
-        let TensorInfo { kind, start, bytes, .. } = *info;
-        Stored { path: self.path, name, kind, start, bytes }.values().map(Some)
+        let TensorInfo { dtype, start, bytes, .. } = *info;
+        Stored { path: self.path, name, dtype, start, bytes }.values().map(Some)
     }
 }
 

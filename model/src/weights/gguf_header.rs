@@ -3,7 +3,8 @@
 //! The format is described in github.com/ggml-org/ggml, `docs/gguf.md`. Nothing is allocated before the
 //! bytes it is read from are known to exist, and what is kept is bounded.
 
-use super::numbers::NumberType;
+use super::numbers::READ;
+use s3d_data::Dtype;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -39,7 +40,7 @@ pub struct TensorInfo {
     /// Rows first, as everywhere in this crate (the file has them last).
     pub shape: Vec<usize>,
     /// How its numbers are stored.
-    pub kind: NumberType,
+    pub dtype: Dtype,
     /// First byte, from the beginning of the file.
     pub start: u64,
     /// Bytes.
@@ -263,8 +264,8 @@ impl<R: Read> Source<R> {
             shape.push(usize::try_from(self.u64()?).map_err(|e| e.to_string())?);
         }
         let (code, start) = (self.u32()?, self.u64()?);
-        let kind = number_type(code).ok_or_else(|| {
-            let known: Vec<&str> = NumberType::ALL.iter().map(|kind| kind.name()).collect();
+        let dtype = number_type(code).ok_or_else(|| {
+            let known = READ.map(Dtype::name);
             format!(
                 "tensor '{name}' has number type {code}, which is not supported; expected one of {}",
                 known.join(", ")
@@ -272,26 +273,33 @@ impl<R: Read> Source<R> {
         })?;
         let row = shape[0] as u64;
         let rows = shape[1..].iter().try_fold(1u64, |all, n| all.checked_mul(*n as u64));
-        let row_bytes = kind.bytes(row);
+        let row_bytes = stored_bytes(dtype, row);
         let bytes = row_bytes.zip(rows).and_then(|(row, rows)| row.checked_mul(rows));
         let bytes = bytes.ok_or_else(|| {
-            format!("tensor '{name}' of dimensions {shape:?} cannot be stored as {kind}")
+            format!("tensor '{name}' of dimensions {shape:?} cannot be stored as {dtype}")
         })?;
         shape.reverse();
-        Ok((name, TensorInfo { shape, kind, start, bytes }))
+        Ok((name, TensorInfo { shape, dtype, start, bytes }))
     }
 }
 
+/// Bytes of a row; nothing where it is no whole number of blocks, or takes too many bytes.
+fn stored_bytes(dtype: Dtype, row: u64) -> Option<u64> {
+    let block = dtype.block_weights() as u64;
+    let whole = row.is_multiple_of(block).then_some(row / block)?;
+    whole.checked_mul(dtype.block_bytes()? as u64)
+}
+
 /// The type of a code in the file.
-fn number_type(code: u32) -> Option<NumberType> {
+fn number_type(code: u32) -> Option<Dtype> {
     Some(match code {
-        0 => NumberType::F32,
-        1 => NumberType::F16,
-        2 => NumberType::Q4_0,
-        8 => NumberType::Q8_0,
-        12 => NumberType::Q4K,
-        14 => NumberType::Q6K,
-        30 => NumberType::Bf16,
+        0 => Dtype::F32,
+        1 => Dtype::F16,
+        2 => Dtype::Q4_0,
+        8 => Dtype::Q8_0,
+        12 => Dtype::Q4K,
+        14 => Dtype::Q6K,
+        30 => Dtype::Bf16,
         _ => return None,
     })
 }

@@ -4,10 +4,11 @@
 //! an error.
 
 use super::WeightSource;
-use super::numbers::NumberType;
-use super::stored::{RawTensor, Stored, hash_files};
+use super::stored::{Stored, hash_files};
+use crate::raw::Matrix;
 use crate::{Error, Result};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use s3d_data::Dtype;
+use safetensors::tensor::{Dtype as Kind, Metadata, TensorInfo};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
@@ -103,10 +104,10 @@ impl Shard {
 
     /// Where the numbers of a tensor of this file stand.
     fn stored<'s>(&'s self, name: &'s str, info: &TensorInfo) -> Result<Stored<'s>> {
-        let kind = match info.dtype {
-            Dtype::F32 => NumberType::F32,
-            Dtype::F16 => NumberType::F16,
-            Dtype::BF16 => NumberType::Bf16,
+        let dtype = match info.dtype {
+            Kind::F32 => Dtype::F32,
+            Kind::F16 => Dtype::F16,
+            Kind::BF16 => Dtype::Bf16,
             other => {
                 let message =
                     format!("tensor '{name}' has number type {other:?}; expected F32, F16 or BF16");
@@ -115,7 +116,7 @@ impl Shard {
         };
         let (start, end) = info.data_offsets;
         let (start, bytes) = (self.data_start + start as u64, (end - start) as u64);
-        Ok(Stored { path: &self.path, name, kind, start, bytes })
+        Ok(Stored { path: &self.path, name, dtype, start, bytes })
     }
 }
 
@@ -146,15 +147,20 @@ impl WeightSource for Checkpoint {
         shard.stored(name, info)?.values()
     }
 
-    fn raw(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor>> {
-        let (shard, info) = self.find(name, shape)?;
-        let stored = shard.stored(name, info)?;
-        Ok(Some(RawTensor { kind: stored.kind, shape: shape.to_vec(), bytes: stored.raw()? }))
+    fn matrix(&self, name: &str, shape: [usize; 2], wanted: Dtype) -> Result<Matrix> {
+        let (shard, info) = self.find(name, &shape)?;
+        shard.stored(name, info)?.matrix(shape[1], wanted)
     }
 
-    fn rows(&self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Option<Vec<f32>>> {
+    fn rows(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        rows: Range<usize>,
+        wanted: Dtype,
+    ) -> Result<Option<Matrix>> {
         let (shard, info) = self.find(name, &shape)?;
-        shard.stored(name, info)?.rows(rows, shape[1]).values().map(Some)
+        shard.stored(name, info)?.rows(rows, shape[1]).matrix(shape[1], wanted).map(Some)
     }
 
     fn names(&self) -> Vec<String> {
@@ -171,7 +177,7 @@ mod tests {
     use super::*;
     use safetensors::tensor::TensorView;
 
-    fn write(path: &Path, name: &str, dtype: Dtype, bytes: &[u8], shape: &[usize]) {
+    fn write(path: &Path, name: &str, dtype: Kind, bytes: &[u8], shape: &[usize]) {
         let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
         safetensors::serialize_to_file([(name, view)], None, path).unwrap();
     }
@@ -181,10 +187,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         // source: IEEE 754 bit patterns of 1, -2, 0.5 in little-endian order
-        let cases: [(Dtype, &[u8]); 3] = [
-            (Dtype::F32, &[0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0, 0, 0, 0x3f]),
-            (Dtype::F16, &[0, 0x3c, 0, 0xc0, 0, 0x38]),
-            (Dtype::BF16, &[0x80, 0x3f, 0, 0xc0, 0, 0x3f]),
+        let cases: [(Kind, &[u8]); 3] = [
+            (Kind::F32, &[0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0, 0, 0, 0x3f]),
+            (Kind::F16, &[0, 0x3c, 0, 0xc0, 0, 0x38]),
+            (Kind::BF16, &[0x80, 0x3f, 0, 0xc0, 0, 0x3f]),
         ];
         for (dtype, bytes) in cases {
             write(&path, "x", dtype, bytes, &[3]);
@@ -192,7 +198,7 @@ mod tests {
             assert_eq!(checkpoint.tensor("x", &[3]).unwrap(), [1.0, -2.0, 0.5]);
             assert_eq!(checkpoint.content_hash().unwrap().len(), 64);
         }
-        write(&path, "x", Dtype::I8, &[1], &[1]);
+        write(&path, "x", Kind::I8, &[1], &[1]);
         let error = Checkpoint::open(dir.path()).unwrap().tensor("x", &[1]).unwrap_err();
         assert!(error.to_string().contains("F16"), "{error}");
     }
@@ -201,8 +207,8 @@ mod tests {
     fn shards_are_found_through_the_index() {
         let dir = tempfile::tempdir().unwrap();
         let one = 1.0f32.to_le_bytes();
-        write(&dir.path().join("a.safetensors"), "x", Dtype::F32, &one, &[1]);
-        write(&dir.path().join("b.safetensors"), "y", Dtype::F32, &one, &[1]);
+        write(&dir.path().join("a.safetensors"), "x", Kind::F32, &one, &[1]);
+        write(&dir.path().join("b.safetensors"), "y", Kind::F32, &one, &[1]);
         let index = dir.path().join("model.safetensors.index.json");
         let map = r#"{"weight_map":{"x":"a.safetensors","y":"b.safetensors"}}"#;
         std::fs::write(&index, map).unwrap();
@@ -220,7 +226,7 @@ mod tests {
         let path = dir.path().join("model.safetensors");
         let open = || Checkpoint::open(dir.path());
         assert!(open().unwrap_err().to_string().contains("cannot open"));
-        write(&path, "x", Dtype::F32, &[0; 16], &[2, 2]);
+        write(&path, "x", Kind::F32, &[0; 16], &[2, 2]);
         let error = open().unwrap().tensor("x", &[4, 1]).unwrap_err().to_string();
         assert!(error.contains("[2, 2]") && error.contains("[4, 1]"), "{error}");
         assert!(open().unwrap().tensor("y", &[1]).unwrap_err().to_string().contains("'y'"));

@@ -1,7 +1,10 @@
 //! A tensor in a file: read as `f32`, piece by piece, or as it is stored.
 
-use super::numbers::NumberType;
+use super::numbers::decode;
+use crate::kernels::row_bytes;
+use crate::raw::{Matrix, RawTensor};
 use crate::{Error, Result};
+use s3d_data::Dtype;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,22 +14,11 @@ use std::path::{Path, PathBuf};
 /// Bytes read at a time, about.
 const PIECE: usize = 1 << 20;
 
-/// A tensor as it is stored: blocks of one number type, row by row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawTensor {
-    /// How the numbers are stored.
-    pub kind: NumberType,
-    /// Rows and their numbers.
-    pub shape: Vec<usize>,
-    /// The blocks.
-    pub bytes: Vec<u8>,
-}
-
 /// Where the numbers of a tensor stand.
 pub(super) struct Stored<'f> {
     pub path: &'f Path,
     pub name: &'f str,
-    pub kind: NumberType,
+    pub dtype: Dtype,
     /// First byte.
     pub start: u64,
     pub bytes: u64,
@@ -35,13 +27,11 @@ pub(super) struct Stored<'f> {
 impl Stored<'_> {
     /// The values. Only one piece of the stored form is in memory at a time.
     pub fn values(&self) -> Result<Vec<f32>> {
-        let count = self.bytes as usize / self.kind.block_bytes() * self.kind.block_numbers();
-        let mut values = vec![0.0; count];
+        let mut values = vec![0.0; self.weights(self.bytes as usize)];
         let mut rest = &mut values[..];
         self.each_piece(|piece| {
-            let count = piece.len() / self.kind.block_bytes() * self.kind.block_numbers();
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(count);
-            self.kind.decode(piece, now);
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(self.weights(piece.len()));
+            decode(self.dtype, piece, now);
             rest = later;
             self.check(now)
         })?;
@@ -50,22 +40,45 @@ impl Stored<'_> {
 
     /// The same tensor, cut to some of its rows of `columns` numbers.
     pub fn rows(self, rows: Range<usize>, columns: usize) -> Self {
-        let row = self.kind.bytes(columns as u64).unwrap_or(0);
+        let row = row_bytes(self.dtype, columns) as u64;
         let start = self.start + rows.start as u64 * row;
         Self { start, bytes: rows.len() as u64 * row, ..self }
     }
 
+    /// A matrix of rows of `columns` weights: as it is stored where that is as `wanted`, else as
+    /// numbers.
+    pub fn matrix(&self, columns: usize, wanted: Dtype) -> Result<Matrix> {
+        let whole_blocks = columns.is_multiple_of(self.dtype.block_weights());
+        // Numbers that stand in memory as in the file are not worth another form.
+        if self.dtype != wanted || wanted == Dtype::F32 || !whole_blocks {
+            return self.values().map(Matrix::F32);
+        }
+        let bytes = self.raw()?;
+        let rows = bytes.len() / row_bytes(wanted, columns).max(1);
+        Ok(Matrix::Raw(RawTensor::new(wanted, [rows, columns], bytes)?))
+    }
+
     /// The stored bytes, after a look at their values.
-    pub fn raw(&self) -> Result<Vec<u8>> {
+    fn raw(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.bytes as usize);
         let mut values = Vec::new();
         self.each_piece(|piece| {
-            values.resize(piece.len() / self.kind.block_bytes() * self.kind.block_numbers(), 0.0);
-            self.kind.decode(piece, &mut values);
+            values.resize(self.weights(piece.len()), 0.0);
+            decode(self.dtype, piece, &mut values);
             bytes.extend_from_slice(piece);
             self.check(&values)
         })?;
         Ok(bytes)
+    }
+
+    /// Bytes of one block.
+    fn block(&self) -> usize {
+        self.dtype.block_bytes().unwrap_or(1)
+    }
+
+    /// Weights in so many bytes.
+    fn weights(&self, bytes: usize) -> usize {
+        bytes / self.block() * self.dtype.block_weights()
     }
 
     /// Calls `take` with whole blocks, one piece of the file after another.
@@ -73,7 +86,7 @@ impl Stored<'_> {
         let io = |e| Error::io("read", self.path, e);
         let mut file = File::open(self.path).map_err(|e| Error::io("open", self.path, e))?;
         file.seek(SeekFrom::Start(self.start)).map_err(io)?;
-        let piece = PIECE / self.kind.block_bytes() * self.kind.block_bytes();
+        let piece = PIECE / self.block() * self.block();
         let mut buffer = vec![0; piece.min(self.bytes as usize)];
         let mut left = self.bytes as usize;
         while left > 0 {

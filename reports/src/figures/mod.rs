@@ -16,6 +16,7 @@ pub use speedup::speedup;
 
 use crate::figure::Figure;
 use crate::input::ReportInput;
+use crate::verdict::imposed_words;
 use s3d_data::Drafting;
 
 /// All figures that `input` has data for, in the order of the page.
@@ -30,6 +31,9 @@ pub fn all(input: &ReportInput) -> Vec<Figure> {
         figures.push(draw(input));
     }
     figures.retain(|figure| !figure.is_empty());
+    if let Some(words) = imposed_words(input.header.imposed.as_deref()) {
+        figures.iter_mut().for_each(|figure| figure.caption += &format!(" With {words}."));
+    }
     figures
 }
 

@@ -9,9 +9,9 @@ use crate::figures::equal_lines;
 use crate::palette::Hue;
 use crate::table::{Cell, Column, Table};
 use s3d_data::published::{self, System};
-use s3d_data::{Bytes, Drafting, Estimate, SkipRatio};
+use s3d_data::{Bytes, Drafting, Dtype, Estimate, SkipRatio};
 use s3d_simulator::improvement::IterationCost;
-use s3d_simulator::memory::{Load, Memory, Method, WeightFormat, memory};
+use s3d_simulator::memory::{Load, Memory, Method, memory};
 
 /// The geometries that are compared.
 pub(super) const TARGETS: [&str; 2] = ["LLaMA-2-7B", "Phi-3-mini"];
@@ -45,7 +45,7 @@ fn entries(input: &PaperInput) -> Result<Vec<Entry>> {
                 let load = Load { context: input.context, width: PREDICTORS + 1, batch: 1 };
                 let memory = memory(&shape, format, load, &method);
                 let known = published_name(method_name)
-                    .filter(|_| format == WeightFormat::Half)
+                    .filter(|_| format == Dtype::F16)
                     .and_then(|name| row(&rows, target, name));
                 let speed = match known {
                     Some(row) => Speed::Published(Box::new(row.clone())),
@@ -92,7 +92,7 @@ fn modelled(
     let base = row(rows, SCALED_FROM, "autoregressive").and_then(|row| row.tokens_per_s);
     let Some(base) = base else { return Ok(Speed::Missing) };
     let load = Load { context: input.context, width: 1, batch: 1 };
-    let there = memory(&shape(SCALED_FROM)?, WeightFormat::Half, load, &Method::Plain);
+    let there = memory(&shape(SCALED_FROM)?, Dtype::F16, load, &Method::Plain);
     let read = |memory: &Memory| (memory.weights_bytes.0 + memory.kv_cache_bytes.0) as f64;
     let plain = base * read(&there) / read(here);
     if name == "plain decoding" {

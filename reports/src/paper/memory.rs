@@ -7,8 +7,8 @@ use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Sy
 use crate::palette::Hue;
 use crate::table::{Cell, Column, Table};
 use s3d_data::published::{self, System};
-use s3d_data::{Bytes, Estimate, ModelShape, Share};
-use s3d_simulator::memory::{Load, Method, WeightFormat, memory};
+use s3d_data::{Bytes, Dtype, Estimate, ModelShape, Share};
+use s3d_simulator::memory::{Load, Method, memory};
 
 /// Predictors of S3D in this comparison; about what the paper found best.
 pub(super) const PREDICTORS: usize = 4;
@@ -22,8 +22,8 @@ const MEDUSA_HEADS: usize = 5;
 const DRAFT_MODEL: &str = "draft model (68M)";
 
 /// Formats that are compared, with their names.
-pub(super) const FORMATS: [(WeightFormat, &str); 3] =
-    [(WeightFormat::Half, "f16"), (WeightFormat::Q8_0, "q8_0"), (WeightFormat::Q4_0, "q4_0")];
+pub(super) const FORMATS: [(Dtype, &str); 3] =
+    [(Dtype::F16, "f16"), (Dtype::Q8_0, "q8_0"), (Dtype::Q4_0, "q4_0")];
 
 /// The part.
 pub(super) fn part(input: &PaperInput) -> Result<Part> {
@@ -49,8 +49,7 @@ pub(super) fn part(input: &PaperInput) -> Result<Part> {
 
 /// The methods that are compared, by the names of the published rows where there are any.
 pub(super) fn methods() -> Result<Vec<(&'static str, Method)>> {
-    let draft =
-        Method::DraftModel { shape: Box::new(shape(DRAFT_MODEL)?), format: WeightFormat::Half };
+    let draft = Method::DraftModel { shape: Box::new(shape(DRAFT_MODEL)?), format: Dtype::F16 };
     Ok(vec![
         ("plain decoding", Method::Plain),
         ("Draft & Verify", Method::Plain),
@@ -80,7 +79,7 @@ pub fn computed_gib(target: &str, method: &str, context: usize) -> Result<Option
         _ => return Ok(None),
     };
     let load = Load { context, width: PREDICTORS + 1, batch: 1 };
-    let computed = memory(&shape(target)?, WeightFormat::Half, load, &known);
+    let computed = memory(&shape(target)?, Dtype::F16, load, &known);
     Ok(Some(computed.peak_bytes.gib()))
 }
 
@@ -248,7 +247,7 @@ fn modelled(input: &PaperInput, rows: &[System]) -> Result<Vec<Point>> {
     let Some(plain) = plain.and_then(|row| row.tokens_per_s) else { return Ok(Vec::new()) };
     let load = Load { context: input.context, width: PREDICTORS + 1, batch: 1 };
     let method = Method::S3d { predictors: PREDICTORS };
-    let bytes = memory(&shape(target)?, WeightFormat::Half, load, &method).peak_bytes.0 as f64;
+    let bytes = memory(&shape(target)?, Dtype::F16, load, &method).peak_bytes.0 as f64;
     let point = |choice: &s3d_data::PlanResult| {
         let ideal = 2.0 - choice.skip_ratio.get();
         let speed = choice.tokens_per_iteration?.map(|tokens| plain * tokens / ideal);

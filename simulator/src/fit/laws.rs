@@ -3,6 +3,7 @@
 use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
 use crate::fit::minimize::{EXACT, minimize};
+use crate::memory::{plain_bytes_on, streamed_bytes};
 use crate::passes::PassTimes;
 use crate::statistics::{
     Normals, broken_line, interval, median, non_negative_least_squares, robust_mean,
@@ -228,12 +229,13 @@ fn roofline_law(cells: &[TimedCell], roofline: Roofline, seed: u64) -> Option<La
 fn roofline(run: &Run, machine: usize) -> Option<Roofline> {
     let (shape, machine) = (&run.header.model.shape, run.header.machines.get(machine)?);
     let (bandwidth, flops) = (machine.read_bytes_per_s?, machine.flops_per_s?);
-    let format: crate::memory::WeightFormat = run.header.dtype.parse().ok()?;
+    let format: s3d_data::Dtype = run.header.dtype.parse().ok()?;
     let head = (shape.vocab * shape.hidden) as u64;
     let weights = shape.layers as u64 * shape.layer_parameters() + head;
     Some(Roofline {
-        stream: format.bytes(weights) / bandwidth,
-        stream_per_cached_token: format.plain_bytes() * shape.kv_elements_per_token() as f64
+        stream: streamed_bytes(shape, format) / bandwidth,
+        stream_per_cached_token: plain_bytes_on(&run.header.device, format)
+            * shape.kv_elements_per_token() as f64
             / bandwidth,
         compute_per_token: 2.0 * weights as f64 / flops,
     })

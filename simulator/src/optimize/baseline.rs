@@ -1,8 +1,8 @@
 //! Plain decoding, the measure of every speedup.
 
-use crate::memory::WeightFormat;
+use crate::memory::streamed_bytes;
 use crate::optimize::{Evaluated, Request};
-use s3d_data::{Baseline, Estimate, Plan, Run};
+use s3d_data::{Baseline, Dtype, Estimate, Plan, Run};
 
 /// Plain decoding: measured in blocks, else from the timed plain pass.
 pub(super) fn plain_rate(all: &Evaluated) -> Option<Estimate> {
@@ -27,8 +27,6 @@ pub(super) fn baseline(run: &Run, request: &Request, all: &Evaluated) -> Baselin
 /// Seconds that streaming the weights of one pass takes at the machine's measured bandwidth.
 fn streamed_share(run: &Run, machine: usize) -> Option<f64> {
     let shape = &run.header.model.shape;
-    let format: WeightFormat = run.header.dtype.parse().ok()?;
-    let head = (shape.vocab * shape.hidden) as u64;
-    let bytes = format.bytes(shape.layers as u64 * shape.layer_parameters() + head);
-    Some(bytes / run.header.machines.get(machine)?.read_bytes_per_s?)
+    let format: Dtype = run.header.dtype.parse().ok()?;
+    Some(streamed_bytes(shape, format) / run.header.machines.get(machine)?.read_bytes_per_s?)
 }

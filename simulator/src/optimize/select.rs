@@ -53,6 +53,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         dtype: header.dtype.clone(),
         widen: header.widen,
         context: request.context(),
+        imposed: header.imposed.clone(),
         baseline: baseline(run, request, all),
         choice,
         speculate,

@@ -326,6 +326,7 @@ impl Planted {
                 training_steps: None,
             },
             gamma_max: self.gamma_max,
+            imposed: None,
             context: CONTEXT,
             memory_budget_bytes: None,
             seed: self.seed,
