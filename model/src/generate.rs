@@ -65,6 +65,8 @@ pub struct Generation<'m> {
     /// Prompt and output.
     committed: Vec<u32>,
     prompt: usize,
+    /// Positions of the model, where every text ends.
+    positions: usize,
     stops: Option<StopStrings<'m>>,
     finished: bool,
 }
@@ -107,6 +109,7 @@ impl<'m> Generation<'m> {
             cache: model.new_cache(text + drafts + 1)?,
             committed: prompt.to_vec(),
             prompt: prompt.len(),
+            positions,
             stops,
             finished: limits.max_tokens == 0,
             limits,
@@ -185,7 +188,7 @@ impl<'m> Generation<'m> {
             Some(Finish::Stop)
         } else if self.output().len() >= self.limits.max_tokens {
             Some(Finish::Length)
-        } else if self.committed.len() >= self.model.config.positions() {
+        } else if self.committed.len() >= self.positions {
             Some(Finish::Context)
         } else {
             None
