@@ -1,5 +1,9 @@
 //! What was typed: the command line as clap reads it. What it means is resolved in `resolve.rs`.
 
+mod generated;
+
+pub use generated::{Shell, completions, manual};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use s3d_data::{Bytes, Drafting, Seconds};
 use std::path::PathBuf;
@@ -54,6 +58,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// The machine: bandwidth, multiply-add rate, and what would make measuring better
     Doctor(DoctorArgs),
+    /// Completions of the command line for a shell, to standard output
+    Completions(CompletionsArgs),
+    /// The manual page, to standard output; with --out one page for every command
+    Man(ManArgs),
     /// Measures peak memory of a child process
     #[command(hide = true)]
     MemoryChild(MemoryChildArgs),
@@ -106,12 +114,23 @@ pub struct BudgetArgs {
     /// Use the first N prompts
     #[arg(long, value_name = "N")]
     pub prompt_count: Option<usize>,
+    /// Windows looked at: symmetric ones, or all contiguous ones (first on few prompts, then further
+    /// where the choice is undecided)
+    #[arg(long, value_enum, default_value = "symmetric")]
+    pub windows: Windows,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// No progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Which windows of skipped layers are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Windows {
+    Symmetric,
+    All,
 }
 
 /// How a result is printed.
@@ -178,8 +197,9 @@ pub struct MeasureArgs {
 /// `s3d fit`
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// Run directory
-    pub dir: PathBuf,
+    /// Run directory; of several checkpoints of one training, how U rises is shown
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Seed of the bootstrap
@@ -210,26 +230,31 @@ pub struct CurveArgs {
 /// `s3d optimize`
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
-    /// Run directory
-    pub dir: Option<PathBuf>,
+    /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE")]
     pub memory_budget: Option<Bytes>,
-    /// Context that the choice is made for, in tokens [default: the run's]
-    #[arg(long, value_name = "N")]
-    pub context: Option<usize>,
+    /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
+    /// 256:3,1024:1 [default: the run's]
+    #[arg(long, value_name = "N|A..B|N:W,..")]
+    pub context: Option<String>,
     /// Largest number of predictors
     #[arg(long, value_name = "N")]
     pub gamma_max: Option<usize>,
+    /// Write the best free sets of sub-layers as skip lists into this folder, to be measured
+    #[arg(long, value_name = "DIR", requires = "dirs")]
+    pub write_sets: Option<PathBuf>,
     /// Layers of a model that was not measured
-    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    #[arg(long, value_name = "N", conflicts_with = "dirs")]
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
     /// Costs of passes (TOML) of a model that was not measured
-    #[arg(long, value_name = "FILE.toml", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
     pub costs: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
@@ -243,6 +268,12 @@ pub struct ValidateArgs {
     pub dir: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
+    /// After a sweep: only print the choice and the N fastest other plans, to be measured once more
+    #[arg(long, value_name = "N")]
+    pub rivals: Option<usize>,
+    /// Take regret of the choice that this run recorded [default: the run directory's own]
+    #[arg(long, value_name = "DIR")]
+    pub choice_of: Option<PathBuf>,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -300,8 +331,8 @@ pub struct SimulateArgs {
 /// `s3d import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL of traces, CSV of counts,
-    /// or the tables of a run directory
+    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL or CSV of traces or of
+    /// counts, or the tables of a run directory (docs/IMPORT.md)
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Folder of the run directory
@@ -336,6 +367,8 @@ pub struct ReportArgs {
     /// Folder for the comparison of several
     #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -360,6 +393,9 @@ pub struct PaperArgs {
 pub struct ExportArgs {
     /// Run directory
     pub dir: PathBuf,
+    /// Write its header and tables into this folder instead, for other programs and `s3d import`
+    #[arg(long, value_name = "DIR")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `s3d generate`
@@ -405,6 +441,9 @@ pub struct TrainArgs {
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub checkpoint_every: u64,
+    /// Keep the model as it was after these steps too, in folders step-N of --out
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    pub keep: Vec<u64>,
     /// Seed of corpus, weights and batches
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -442,6 +481,22 @@ pub struct DoctorArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `s3d completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `s3d man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for s3d.1, s3d-run.1, ... [default: s3d.1 alone, to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// The hidden child of the memory measurement.

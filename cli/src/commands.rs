@@ -1,5 +1,6 @@
 //! One short function per command.
 
+mod docs;
 mod doctor;
 mod export;
 mod fit;
@@ -30,6 +31,8 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => docs::completions(&args),
+        Command::Man(args) => docs::man(&args),
         Command::Paper(args) => paper::paper(&args),
         Command::MemoryChild(args) => memory_child::memory_child(&args),
         Command::Run(args) => run::run(&args),

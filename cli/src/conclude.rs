@@ -1,10 +1,12 @@
 //! From a run directory to what is concluded of it: fit, choice, judgement, report.
 
-use s3d_data::{Plan, Run, RunDir};
+use s3d_data::{DraftPlan, Plan, Run, RunDir};
 use s3d_reports::{
     AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, WaterfallStep,
     write_report,
 };
+use s3d_simulator::memory::{Load, Method, WeightFormat, memory};
+use s3d_simulator::optimize::conditions::conditions;
 use s3d_simulator::validate::{self, Errors, waterfall};
 use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose, fit, summary};
 
@@ -35,14 +37,16 @@ pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 }
 
 impl Conclusion {
-    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables.
+    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables; returns what they show.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save(&self, dir: &RunDir) -> anyhow::Result<()> {
+    pub fn save(&self, dir: &RunDir) -> anyhow::Result<ReportInput> {
         s3d_data::store::save_json(&dir.fit(), &self.fit)?;
         s3d_data::store::save_json(&dir.recommendation(), &self.choice.recommendation)?;
-        Ok(write_report(dir, &self.report_input()?)?)
+        let input = self.report_input()?;
+        write_report(dir, &input)?;
+        Ok(input)
     }
 
     /// What the report shows.
@@ -56,7 +60,9 @@ impl Conclusion {
         input.grid = self.choice.grid.iter().filter_map(|row| self.grid_cell(row)).collect();
         input.held_out = self.held_out_plans();
         input.passes = self.passes();
-        input.components = components(&self.run);
+        input.components = components(&self.run, input.chosen().and_then(Plan::draft));
+        input.what_if = conditions(&self.run, &self.request)?;
+        input.plain_memory_bytes = self.plain_memory();
         input.memory = self.run.observations.memory.clone();
         if let Some(draft) = input.chosen().and_then(Plan::draft) {
             let steps = waterfall::waterfall(&self.run, &self.request, draft)?;
@@ -71,6 +77,13 @@ impl Conclusion {
         Ok(input)
     }
 
+    fn plain_memory(&self) -> Option<u64> {
+        let header = &self.run.header;
+        let format: WeightFormat = header.dtype.parse().ok()?;
+        let load = Load { context: self.request.context(), width: 1, batch: 1 };
+        Some(memory(&header.model.shape, format, load, &Method::Plain).peak_bytes.0)
+    }
+
     fn grid_cell(&self, row: &PlanEvaluation) -> Option<GridCell> {
         let ties = &self.choice.recommendation.ties;
         let known = ties.iter().chain(&self.choice.recommendation.choice);
@@ -79,7 +92,9 @@ impl Conclusion {
             ideal: row.ideal_speedup,
             predicted: Some(row.predicted_speedup),
             measured: row.measured_speedup,
-            tokens_per_s: listed.and_then(|result| result.tokens_per_s),
+            tokens_per_s: listed
+                .and_then(|result| result.tokens_per_s)
+                .or(row.predicted_tokens_per_s),
             tokens_per_iteration: Some(row.tokens_per_iteration),
             peak_memory_bytes: Some(row.peak_memory_bytes),
             tie: ties.iter().any(|tie| tie.plan == row.plan),
@@ -111,10 +126,15 @@ impl Conclusion {
     }
 }
 
-fn components(run: &Run) -> Vec<ComponentTime> {
-    summary::components(run, 0)
-        .into_iter()
-        .map(|c| ComponentTime { component: c.component, width: c.width, seconds: c.seconds })
+fn components(run: &Run, chosen: Option<&DraftPlan>) -> Vec<ComponentTime> {
+    let times = summary::components(run, 0, chosen).into_iter();
+    times
+        .map(|time| ComponentTime {
+            component: time.component,
+            pass: time.pass,
+            width: time.width,
+            seconds: time.seconds,
+        })
         .collect()
 }
 

@@ -1,16 +1,19 @@
 //! A measuring job: flags into a request, with the prompts and the provenance of its header.
 
-use crate::args::{BudgetArgs, ModelArgs};
+use crate::args::{BudgetArgs, ModelArgs, Windows};
 use crate::judge::SimulatorJudge;
 use crate::load::Loaded;
 use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{load, resolve, terminal};
 use anyhow::Context;
-use s3d_data::{Bytes, Drafting, Prompt, Run, RunDir, load_prompts};
+use s3d_data::{Bytes, Drafting, Prompt, Run, RunDir, Skip, SkipWindow, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
 use s3d_model::Model;
 use std::path::{Path, PathBuf};
+
+/// The first look at all windows takes one in so many of the positions wanted in the end.
+const FIRST_LOOK: usize = 4;
 
 /// Said of a checkpoint that was never trained to draft several tokens at once.
 const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
@@ -58,6 +61,10 @@ impl Job {
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
         request.time_budget = budget.time_budget;
+        if budget.windows == Windows::All {
+            request.skips = SkipWindow::all(layers).into_iter().map(Skip::Window).collect();
+            request.first_look = Some(request.positions.div_ceil(FIRST_LOOK));
+        }
         request.memory_child = Some(memory_child(model, &loaded, &request)?);
         let clock = SystemClock::new(&loaded.options.device);
         Ok(Self { loaded, narrow: None, request, out, clock })

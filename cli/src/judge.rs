@@ -1,13 +1,17 @@
 //! Conclusions while measuring goes on: the simulator's answers to the questions of `measure`.
 
-use s3d_data::{Plan, Run};
+use s3d_data::{Drafting, Plan, PlanResult, Run, Skip};
 use s3d_measure::{Judge, Standing, Verdict};
+use s3d_simulator::optimize::measured::Blocks;
 use s3d_simulator::{Choice, Error, Request, choose};
+use std::collections::BTreeSet;
 
 /// Draws of the bootstrap while measuring: enough to rank plans, cheap enough to ask often.
 const DRAWS: usize = 200;
-/// The leading plans are told apart well enough when the speedup of the best is known this closely.
+/// Two plans are told apart well enough when the ratio of their speeds is known this closely.
 const NARROW: f64 = 0.01;
+/// Blocks below which the ratio between two plans is not judged.
+const ENOUGH_BLOCKS: usize = 8;
 
 /// Judges by the cost model.
 #[derive(Debug, Default)]
@@ -28,6 +32,20 @@ impl Judge for SimulatorJudge {
         Ok(leading_and_spread(&ranked, wanted))
     }
 
+    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
+        let choice = match self.choice(run) {
+            Ok(choice) => choice,
+            Err(Error::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let leading = choice.recommendation.ties.iter().chain(&choice.recommendation.choice);
+        let sometimes_best = choice.grid.iter().filter(|row| row.probability_best > 0.0);
+        let plans = leading.map(|tie| &tie.plan).chain(sometimes_best.map(|row| &row.plan));
+        let ways: BTreeSet<_> =
+            plans.filter_map(Plan::draft).map(|plan| (plan.drafting, plan.skip.clone())).collect();
+        Ok((!ways.is_empty()).then(|| ways.into_iter().collect()))
+    }
+
     fn standing(&mut self, run: &Run) -> Verdict<Standing> {
         let choice = match self.choice(run) {
             Ok(choice) => choice,
@@ -37,10 +55,23 @@ impl Judge for SimulatorJudge {
         };
         let Some(best) = choice.recommendation.choice else { return Ok(Standing::default()) };
         let speedup = best.measured_speedup.or(best.predicted_speedup);
-        let settled =
-            best.measured_speedup.is_some_and(|s| s.high - s.low < 2.0 * NARROW * s.value);
+        let settled = settled(run, &best, &choice.recommendation.ties);
         Ok(Standing { best: Some(best.plan), speedup, settled })
     }
+}
+
+/// Whether the end-to-end blocks tell the best plan apart from plain decoding and from every plan
+/// that ties with it: the interval of each ratio excludes 1, or is narrow.
+fn settled(run: &Run, best: &PlanResult, ties: &[PlanResult]) -> bool {
+    let blocks = Blocks::new(run, 0, run.header.seed);
+    let known = |other: &Plan| {
+        let common = blocks.with_both(&best.plan, other);
+        let ratio = blocks.compare(&best.plan, other, &common);
+        common.len() >= ENOUGH_BLOCKS
+            && ratio.is_some_and(|r| !r.covers(1.0) || r.high - r.low < 2.0 * NARROW * r.value)
+    };
+    let measured = |tie: &&PlanResult| !blocks.holding(&tie.plan).is_empty();
+    known(&Plan::Plain) && ties.iter().filter(measured).all(|tie| known(&tie.plan))
 }
 
 /// Half of the plans from the top of the ranking, the best one of each window, since the plans of one

@@ -1,6 +1,7 @@
 //! The `s3d` command: parse, run, exit.
 
 mod args;
+mod beyond;
 mod commands;
 mod conclude;
 mod hub;

@@ -10,31 +10,34 @@ use std::ops::ControlFlow;
 const LENGTH: u64 = 1000;
 
 /// A bar, or nothing.
-pub struct Bar(ProgressBar);
+pub struct Bar {
+    bar: ProgressBar,
+    quiet: bool,
+}
 
 impl Bar {
     /// A bar where one can be seen.
     pub fn new(quiet: bool) -> Self {
         if quiet || !terminal::is_interactive() {
-            return Self(ProgressBar::hidden());
+            return Self { bar: ProgressBar::hidden(), quiet };
         }
         let bar = ProgressBar::new(LENGTH);
         let template = "{bar:24} {percent:>3}%  {wide_msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self(bar)
+        Self { bar, quiet }
     }
 
     /// Shows a share of the work and what is being done.
     pub fn show(&self, fraction: f64, message: String) {
-        self.0.set_position((fraction * LENGTH as f64) as u64);
-        self.0.set_message(message);
+        self.bar.set_position((fraction * LENGTH as f64) as u64);
+        self.bar.set_message(message);
     }
 
     /// Takes the bar away.
     pub fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -45,6 +48,12 @@ impl Progress for Bar {
             format!("{:.0} s left  {}: {}{best}", update.left.0, update.stage, update.what);
         self.show(update.fraction, message);
         ControlFlow::Continue(())
+    }
+
+    fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| terminal::note(text));
+        }
     }
 }
 

@@ -89,6 +89,44 @@ pub fn widen(args: &ModelArgs, shipped: bool) -> anyhow::Result<usize> {
     }
 }
 
+/// Points that stand for a range of contexts.
+const RANGE_POINTS: usize = 8;
+
+/// Contexts in tokens with their weights: `512`, `256..4096` (decoding from one to the other passes
+/// every context once: the middles of equal parts), or `256:3,1024:1`.
+///
+/// # Errors
+/// Another form, or a context that is out of bounds.
+pub fn contexts(text: &str) -> anyhow::Result<Vec<(usize, f64)>> {
+    let bad = || {
+        usage(format!(
+            "--context {text}: expected tokens (512), a range (256..4096) or tokens with weights \
+             (256:3,1024:1), each context 1 to {CONTEXT_MAX} and each weight above 0"
+        ))
+    };
+    let context = |text: &str| {
+        let tokens: Option<usize> = text.trim().parse().ok();
+        tokens.filter(|tokens| (1..=CONTEXT_MAX).contains(tokens)).ok_or_else(bad)
+    };
+    if let Some((from, to)) = text.split_once("..") {
+        let (from, to) = (context(from)?, context(to)?);
+        if from >= to {
+            return Err(bad());
+        }
+        let at = |i: usize| from + (to - from) * (2 * i + 1) / (2 * RANGE_POINTS);
+        return Ok((0..RANGE_POINTS).map(|i| (at(i), 1.0)).collect());
+    }
+    let one = |part: &str| match part.split_once(':') {
+        Some((tokens, weight)) => {
+            let weight: Option<f64> = weight.trim().parse().ok();
+            let weight = weight.filter(|w| w.is_finite() && *w > 0.0).ok_or_else(bad)?;
+            Ok((context(tokens)?, weight))
+        }
+        None => Ok((context(part)?, 1.0)),
+    };
+    text.split(',').map(one).collect()
+}
+
 /// Checks the flags that bound a run.
 ///
 /// # Errors
@@ -123,6 +161,20 @@ mod tests {
     fn all_means_symmetric_windows_times_predictors_both_draftings() {
         let plans = plans("all", 12, 8).unwrap();
         assert_eq!(plans.len(), 1 + 2 * 12 * 8);
+    }
+
+    #[test]
+    fn contexts_are_one_a_range_or_weighted() {
+        assert_eq!(contexts("512").unwrap(), [(512, 1.0)]);
+        assert_eq!(contexts("256:3, 1024:0.5").unwrap(), [(256, 3.0), (1024, 0.5)]);
+        let range = contexts("0..16");
+        assert!(range.is_err());
+        // source: by hand: eight parts of 100, their middles
+        let range = contexts("200..1000").unwrap();
+        assert_eq!((range[0], range[7], range.len()), ((250, 1.0), (950, 1.0), 8));
+        for bad in ["", "x", "-4", "9..3", "4..4", "256:0", "256:nan", "99999999999", "1,,2"] {
+            assert!(contexts(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use crate::args::OutputArgs;
 use crate::terminal;
-use s3d_data::{Recommendation, RunDir, RunHeader};
+use s3d_data::{Recommendation, RunDir, RunHeader, Seconds};
+use s3d_measure::coverage::times_as_long;
+use s3d_reports::compare::{self, NamedRun};
 use s3d_reports::format::{markdown, text};
 use s3d_reports::{Table, verdict};
 use serde::Serialize;
@@ -26,6 +28,21 @@ pub fn choice(
         return terminal::result(&verdict::summary_markdown(recommendation, header));
     }
     terminal::result(&verdict::summary(recommendation, header, WIDTH, terminal::has_colour()))
+}
+
+/// What runs recommend: one as [`choice`] prints it, several as a list, or as a table in Markdown.
+///
+/// # Errors
+/// When standard output does not take it.
+pub fn runs(runs: &[NamedRun], output: &OutputArgs) -> anyhow::Result<()> {
+    if let [run] = runs {
+        return choice(&run.input.recommendation, &run.input.header, output);
+    }
+    if output.json {
+        let all: Vec<_> = runs.iter().map(|run| &run.input.recommendation).collect();
+        return terminal::json(&all);
+    }
+    terminal::result(&markdown::table(&compare::table(runs)))
 }
 
 /// Tables, or `value` as JSON.
@@ -54,6 +71,37 @@ pub fn tables<T: Serialize>(
 pub fn warnings(header: &RunHeader) {
     for warning in &header.warnings {
         terminal::note(&format!("warning: {warning}"));
+    }
+}
+
+/// Why measuring stopped, what the traces cover and what else that would have taken; nothing of what
+/// was not measured.
+pub fn effort(header: &RunHeader) {
+    match header.stopped.as_deref() {
+        Some("narrow") => terminal::note(
+            "end-to-end blocks: stopped because the ratio between the leading plans is narrow enough",
+        ),
+        Some("budget") => {
+            terminal::note("end-to-end blocks: stopped because their share of the time was spent");
+        }
+        Some(_) => terminal::note("end-to-end blocks: all that were asked for are measured"),
+        None => {}
+    }
+    if let Some(coverage) = header.coverage.as_ref().filter(|c| c.sampled_plans > 0) {
+        terminal::note(&format!(
+            "traces: {} plans, {} positions of windows and draftings in {}; generating as much under \
+             every plan would take {}, {:.0} times as long (extrapolated from {} plans)",
+            coverage.plans,
+            coverage.positions,
+            Seconds(coverage.trace_seconds),
+            Seconds(coverage.generation_seconds),
+            times_as_long(coverage),
+            coverage.sampled_plans
+        ));
+    }
+    if let Some(cpu) = header.cpu_seconds {
+        let (cpu, wall) = (Seconds(cpu), Seconds(header.seconds_measuring));
+        terminal::note(&format!("measured for {wall}, using {cpu} of processor time"));
     }
 }
 

@@ -108,3 +108,54 @@ fn a_folder_that_is_no_run_directory_says_so() {
         assert!(said.contains(".json"), "{command}: {said}");
     }
 }
+
+/// Linux alone tells the peak of a process.
+#[cfg(target_os = "linux")]
+#[test]
+fn computed_and_measured_peak_memory_agree() {
+    for widen in ["1", "2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().to_str().unwrap();
+        let output = s3d(&["measure", "memory", "--widen", widen, "--quiet", "--out", out]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read_to_string(dir.path().join("memory.csv")).unwrap();
+        let peak = |origin: &str| -> f64 {
+            let row = text.lines().find(|l| l.starts_with("peak,") && l.ends_with(origin)).unwrap();
+            row.split(',').nth(3).unwrap().parse().unwrap()
+        };
+        let ratio = peak("computed") / peak("measured");
+        assert!((ratio - 1.0).abs() < 0.05, "widened x{widen}: computed / measured = {ratio}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_an_error_that_keeps_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let measure = |limit: &str| {
+        // A file may grow to so many blocks of 512 bytes; the signal for it is ignored, as a full disk
+        // sends none.
+        let line = format!(
+            "trap '' XFSZ; ulimit -f {limit}; exec '{}' measure acceptance --widen 1 --prompt-count 3 \
+             --tokens 24 --gamma-max 2 --quiet --out '{}'",
+            env!("CARGO_BIN_EXE_s3d"),
+            out.display()
+        );
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        Command::new("sh").current_dir(root).args(["-c", &line]).output().unwrap()
+    };
+    let full = measure("16");
+    let said = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(said.contains("journal.jsonl") && !said.contains("panicked"), "{said}");
+    let kept = fs::read(out.join("journal.jsonl")).unwrap();
+    let whole = kept.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+    assert!(whole > 4000, "{whole} bytes in whole lines");
+    let again = measure("unlimited");
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let journal = fs::read(out.join("journal.jsonl")).unwrap();
+    assert_eq!(journal[..whole], kept[..whole], "what was written stays");
+    let traces = fs::read_to_string(out.join("acceptance.jsonl")).unwrap();
+    assert_eq!(traces.lines().count(), 3 * 24, "three texts, twelve windows, two draftings, once");
+}

@@ -5,7 +5,7 @@ use crate::acceptance::Trace;
 use crate::profile::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,8 @@ impl Journal {
     /// Opens (or creates) a journal for appending; a torn last line is cut off first.
     ///
     /// # Errors
-    /// When the file cannot be opened or is malformed before its last line.
+    /// When the file cannot be opened, another process has it open, or it is malformed before its
+    /// last line.
     pub fn open(path: &Path) -> Result<(Self, Vec<Observation>)> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -49,6 +50,12 @@ impl Journal {
             .create(true)
             .open(path)
             .map_err(|e| Error::io("open", path, e))?;
+        // Two writers would tear each other's lines. The system gives the lock back with the process;
+        // where there are no locks, nobody is kept out.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let message = "another s3d is writing this run; wait for it, or give another --out";
+            return Err(Error::malformed(path, message));
+        }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(|e| Error::io("read", path, e))?;
         let (entries, kept) = parse(&text, path)?;
@@ -138,6 +145,28 @@ mod tests {
             journal.append(&written[entries.len()..]).unwrap();
             prop_assert_eq!(read(&path).unwrap(), written);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_names_the_journal() {
+        let path = Path::new("/dev/full");
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        let mut journal = Journal { path: path.to_path_buf(), file };
+        let message = journal.append(&sample(2)).unwrap_err().to_string();
+        assert!(message.starts_with("cannot append to /dev/full"), "{message}");
+        assert!(message.contains("free some space"), "{message}");
+    }
+
+    #[test]
+    fn a_second_writer_is_kept_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let first = Journal::open(&path).unwrap();
+        let message = Journal::open(&path).unwrap_err().to_string();
+        assert!(message.contains("another s3d is writing"), "{message}");
+        drop(first);
+        assert!(Journal::open(&path).is_ok());
     }
 
     #[test]

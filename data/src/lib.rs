@@ -3,7 +3,8 @@
 //! The record is the interface of this project: `measure` writes a [`RunDir`], and everything after
 //! it (`simulator`, `reports`, the commands) only reads one. This crate is the only one that reads
 //! and writes records, and it computes nothing: counts and raw samples are kept, rates and means are
-//! derived later. No file format of another project, no clock, no model is known here.
+//! derived later. No clock and no model is known here; what other engines measured is read by
+//! [`outside`].
 //!
 //! ```
 //! use s3d_data::{Drafting, Plan, Predictors, SkipWindow};
@@ -17,6 +18,7 @@
 pub mod acceptance;
 mod error;
 pub mod journal;
+pub mod outside;
 pub mod plan;
 pub mod profile;
 pub mod prompt;
@@ -39,6 +41,6 @@ pub use recommendation::{
     PredictionError, Recommendation,
 };
 pub use run::{
-    Cache, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
+    Cache, Coverage, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
 };
-pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Seconds, Share};
+pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Hertz, Seconds, Share};

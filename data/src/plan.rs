@@ -54,6 +54,14 @@ impl SkipWindow {
         (0..layers).filter_map(|k| Self::symmetric(layers, k).ok()).collect()
     }
 
+    /// All contiguous windows of a model that keep a layer: the empty one, then by length and start.
+    pub fn all(layers: usize) -> Vec<Self> {
+        let of_length =
+            |k: usize| (0..=layers - k).map(move |start| Self { start, end: start + k });
+        let empty = Self::symmetric(layers, 0).ok();
+        empty.into_iter().chain((1..layers).flat_map(of_length)).collect()
+    }
+
     /// First skipped layer.
     pub fn start(&self) -> usize {
         self.start
@@ -437,6 +445,10 @@ mod tests {
         assert_eq!(SkipWindow::symmetric(10, 4).unwrap().to_string(), "3..7");
         assert!(SkipWindow::symmetric(12, 12).is_err());
         assert_eq!(SkipWindow::all_symmetric(12).len(), 12);
+        // source: by hand: 12 + 11 + ... + 2 windows of 1 to 11 layers, and the empty one
+        let all = SkipWindow::all(12);
+        assert_eq!(all.len(), 78);
+        assert!(SkipWindow::all_symmetric(12).iter().all(|window| all.contains(window)));
     }
 
     #[test]

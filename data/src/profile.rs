@@ -94,6 +94,9 @@ pub struct LatencySample {
     pub copy: usize,
     /// Wall time.
     pub seconds: f64,
+    /// CPU time of all threads together, of whole passes; none where it was not read.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
 }
 
 /// One end-to-end generation: a row of `throughput.csv`.
@@ -123,6 +126,9 @@ pub struct ThroughputSample {
     pub verify_seconds: f64,
     /// The whole generation, prompt pass included.
     pub seconds: f64,
+    /// CPU time of all threads together over the whole generation; none where it was not read.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
 }
 
 impl ThroughputSample {

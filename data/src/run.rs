@@ -66,6 +66,25 @@ pub struct ModelIdentity {
     /// Whether the weights are random (acceptance then means nothing).
     #[serde(default)]
     pub random_weights: bool,
+    /// Optimizer steps the checkpoint was trained for, where it says so.
+    #[serde(default)]
+    pub training_steps: Option<u64>,
+}
+
+/// What traces cover, and what the same would have taken by generating.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Plans that the traces speak about: windows x draftings x predictors.
+    pub plans: usize,
+    /// Positions traced, summed over windows and draftings.
+    pub positions: usize,
+    /// Seconds that tracing took, the plain texts included.
+    pub trace_seconds: f64,
+    /// Seconds that generating as many tokens under every one of these plans would take with the
+    /// model as it runs: extrapolated from `sampled_plans` of them, evenly spread.
+    pub generation_seconds: f64,
+    /// Plans that were generated for this.
+    pub sampled_plans: usize,
 }
 
 /// `run.json`: how a run was made.
@@ -108,6 +127,16 @@ pub struct RunHeader {
     pub ended: Option<String>,
     /// Seconds spent measuring so far, over all resumptions.
     pub seconds_measuring: f64,
+    /// CPU time of all threads together over that time.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
+    /// Why the end-to-end blocks stopped: `narrow` (the ratio between the leading plans is known
+    /// closely enough), `budget` (the time was spent) or `blocks` (all that were asked for).
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// What the traces cover, beside what generating would have taken.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
     /// Advice given while measuring.
     pub warnings: Vec<String>,
 }

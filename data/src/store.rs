@@ -115,16 +115,23 @@ pub fn save_jsonl<T: Serialize>(path: &Path, values: &[T]) -> Result<()> {
 /// # Errors
 /// When the file cannot be read or a line has another form; the line is named.
 pub fn load_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let bytes = read(path)?;
+    Ok(parse_jsonl(&read(path)?, path)?.into_iter().map(|(_, value)| value).collect())
+}
+
+/// Like [`load_jsonl`] of `bytes` that were read from `path`, each value with its line number.
+///
+/// # Errors
+/// When a line has another form; the line is named.
+pub fn parse_jsonl<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<Vec<(u64, T)>> {
     let mut values = Vec::new();
     for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        values.push(
-            serde_json::from_slice(line)
-                .map_err(|e| Error::malformed_at(path, index as u64 + 1, e.to_string()))?,
-        );
+        let number = index as u64 + 1;
+        let value = serde_json::from_slice(line)
+            .map_err(|e| Error::malformed_at(path, number, e.to_string()))?;
+        values.push((number, value));
     }
     Ok(values)
 }
@@ -134,7 +141,7 @@ pub fn load_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
 /// # Errors
 /// As [`load_jsonl`]; a trace that contradicts itself; a missing file or one without any.
 pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
-    let traces = checked(load_jsonl(path)?, path)?;
+    let traces = checked(path)?;
     if traces.is_empty() {
         return Err(Error::malformed(path, "no traces; expected one JSON object a line"));
     }
@@ -146,14 +153,15 @@ pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
 /// # Errors
 /// As [`load_jsonl`]; a trace that contradicts itself.
 pub fn load_traces_or_empty(path: &Path) -> Result<Vec<Trace>> {
-    if path.exists() { checked(load_jsonl(path)?, path) } else { Ok(Vec::new()) }
+    if path.exists() { checked(path) } else { Ok(Vec::new()) }
 }
 
-fn checked(traces: Vec<Trace>, path: &Path) -> Result<Vec<Trace>> {
-    for trace in &traces {
-        trace.validate().map_err(|e| Error::malformed(path, e.to_string()))?;
+fn checked(path: &Path) -> Result<Vec<Trace>> {
+    let traces: Vec<(u64, Trace)> = parse_jsonl(&read(path)?, path)?;
+    for (line, trace) in &traces {
+        trace.validate().map_err(|e| Error::malformed_at(path, *line, e.to_string()))?;
     }
-    Ok(traces)
+    Ok(traces.into_iter().map(|(_, trace)| trace).collect())
 }
 
 /// Writes rows with a header line.
@@ -174,16 +182,16 @@ pub fn save_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
 /// # Errors
 /// When the file cannot be read or a row has another form; the line is named.
 pub fn load_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    Ok(load_csv_lines(path)?.into_iter().map(|(_, row)| row).collect())
+    Ok(parse_csv(&read(path)?, path)?.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Reads rows below a header line, each with its line number, for those who check them further.
+/// Like [`load_csv`] of `bytes` that were read from `path`, each row with its line number, for those
+/// who check them further.
 ///
 /// # Errors
-/// As [`load_csv`].
-pub fn load_csv_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>> {
-    let bytes = read(path)?;
-    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+/// When a row has another form; the line is named.
+pub fn parse_csv<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<Vec<(u64, T)>> {
+    let mut reader = csv::Reader::from_reader(bytes);
     let bad = |e: csv::Error, line: u64| match e.position() {
         Some(position) => Error::malformed_at(path, position.line(), e.to_string()),
         None => Error::malformed_at(path, line, e.to_string()),
@@ -198,13 +206,12 @@ pub fn load_csv_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>>
     Ok(rows)
 }
 
-/// The column names of a CSV file.
+/// The column names of a CSV file, `bytes` having been read from `path`.
 ///
 /// # Errors
-/// When the file cannot be read or its first line is no row.
-pub fn csv_columns(path: &Path) -> Result<Vec<String>> {
-    let bytes = read(path)?;
-    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+/// When its first line is no row.
+pub fn csv_columns(bytes: &[u8], path: &Path) -> Result<Vec<String>> {
+    let mut reader = csv::Reader::from_reader(bytes);
     let headers = reader.headers().map_err(|e| Error::malformed_at(path, 1, e.to_string()))?;
     Ok(headers.iter().map(|name| name.trim().to_string()).collect())
 }
@@ -265,12 +272,13 @@ mod tests {
             order: 2,
             copy: 0,
             seconds: 0.1 + 0.2,
+            cpu_seconds: Some(0.4),
         }];
         save_csv(&path, &rows).unwrap();
         assert_eq!(load_csv::<LatencySample>(&path).unwrap(), rows);
         let header = fs::read_to_string(&path).unwrap();
         assert!(header.starts_with(
-            "machine,component,layer,plan,width,context,block,order,copy,seconds\n0,verify_pass,,seq:3..9:4,"
+            "machine,component,layer,plan,width,context,block,order,copy,seconds,cpu_seconds\n0,verify_pass,,seq:3..9:4,"
         ));
         fs::write(&path, "machine,component\n0,verify_pass\n").unwrap();
         let message = load_csv::<LatencySample>(&path).unwrap_err().to_string();

@@ -30,6 +30,17 @@ pub struct BytesPerSecond(pub f64);
 #[serde(transparent)]
 pub struct FlopsPerSecond(pub f64);
 
+/// A clock frequency in Hz.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hertz(pub f64);
+
+impl fmt::Display for Hertz {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} GHz", three_digits(self.0 / 1e9))
+    }
+}
+
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.abs();
@@ -52,7 +63,10 @@ impl fmt::Display for Bytes {
         for (power, unit) in [(3, "GiB"), (2, "MiB"), (1, "KiB")] {
             let scale = 1024f64.powi(power);
             if value >= scale {
-                return write!(f, "{} {unit}", three_digits(value / scale));
+                return match f.precision() {
+                    Some(decimals) => write!(f, "{:.decimals$} {unit}", value / scale),
+                    None => write!(f, "{} {unit}", three_digits(value / scale)),
+                };
             }
         }
         write!(f, "{} B", self.0)
@@ -228,6 +242,7 @@ mod tests {
         assert_eq!(Share(0.83).to_string(), "83 %");
         assert_eq!(Bytes(150 * 1024 * 1024).to_string(), "150 MiB");
         assert_eq!(BytesPerSecond(25.3e9).to_string(), "25.3 GB/s");
+        assert_eq!(Hertz(2.445e9).to_string(), "2.44 GHz");
         assert_eq!(Estimate::new(1.834, 1.75, 1.91).to_string(), "1.83 [1.75, 1.91]");
     }
 }

@@ -1,85 +1,201 @@
 //! Acceptance as traces: for every window and drafting, how many drafts an iteration would have had
 //! accepted at every position of plain texts. One pass answers all positions (see
 //! [`s3d_model::shadow`]); nothing is generated but the plain texts.
+//!
+//! Many windows are looked at first on few prompts; the rest of the prompts is then spent where the
+//! judge says that the choice is undecided.
 
+use crate::coverage;
 use crate::reference::plain_text;
 use crate::run::Bench;
 use crate::warning::Warning;
-use crate::{Prompt, Request, Result};
-use s3d_data::{Drafting, Observation, Skip, Trace};
+use crate::{Error, Prompt, Request, Result};
+use s3d_data::{Drafting, Observation, Seconds, Skip, Trace};
 use s3d_model::{Model, TextTrace, trace_text};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Output tokens below which a text is not worth tracing.
 const SHORTEST_TEXT: usize = 8;
+/// Prompts traced between two questions to the judge.
+const PROMPTS_PER_LOOK: usize = 4;
+/// Windows whose time on the first prompt tells how long all will take.
+const SAMPLED_WINDOWS: usize = 6;
+
+/// What is traced: a drafting and what it leaves out.
+type Way = (Drafting, Skip);
 
 /// Stage: traces prompt after prompt, until there are enough positions or the time is spent.
 pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
     let request = bench.request;
-    let mut positions = traced_positions(&bench.recorder.run.observations.traces);
+    let ways = wanted(request);
+    if request.first_look.is_some() {
+        announce(bench, &ways)?;
+    }
+    let goal = request.first_look.unwrap_or(request.positions);
+    let found = trace_until(bench, &ways, goal, usize::MAX)?;
+    if found < goal {
+        bench.warnings.push(Warning::FewPositions { found, wanted: goal });
+    }
+    coverage::beside_generating(bench)
+}
+
+/// Stage: more prompts for the windows that may hold the best plan.
+pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
+    let goal = bench.request.positions;
+    let all = wanted(bench.request);
+    let mut announced = false;
+    loop {
+        let judged = bench.judge.undecided(&bench.recorder.run).map_err(Error::Judge)?;
+        let ways = judged.unwrap_or_else(|| all.clone());
+        let before = positions_of(&bench.recorder.run.observations.traces, &ways);
+        if before >= goal {
+            return Ok(());
+        }
+        if !announced {
+            announce_refinement(bench, ways.len(), all.len(), goal - before);
+            announced = true;
+        }
+        let found = trace_until(bench, &ways, goal, PROMPTS_PER_LOOK)?;
+        if found <= before || bench.clock.now() >= bench.deadline {
+            if found < goal {
+                bench.warnings.push(Warning::FewPositions { found, wanted: goal });
+            }
+            return coverage::beside_generating(bench);
+        }
+    }
+}
+
+/// Traces `ways` on further prompts, at most `prompts` of them, until each has `goal` positions or
+/// the time is spent; returns the positions that each has.
+fn trace_until(bench: &mut Bench<'_>, ways: &[Way], goal: usize, prompts: usize) -> Result<usize> {
+    let request = bench.request;
+    let mut positions = positions_of(&bench.recorder.run.observations.traces, ways);
+    let mut traced = 0;
     for prompt in &request.prompts {
         let late = bench.clock.now() >= bench.deadline && positions > 0;
-        if positions >= request.positions || late {
+        if positions >= goal || traced >= prompts || late {
             break;
         }
-        if is_traced(bench, prompt) {
+        let missing = missing(bench, prompt, ways);
+        if missing.is_empty() {
             continue;
         }
-        bench.tell(&format!("acceptance on prompt {}, {positions} positions so far", prompt.id))?;
-        positions += trace_prompt(bench, prompt)?;
+        let what = format!(
+            "acceptance of {} windows and draftings on prompt {}, {positions} positions so far",
+            ways.len(),
+            prompt.id
+        );
+        bench.tell(&what)?;
+        if trace_prompt(bench, prompt, &missing)? {
+            traced += 1;
+        }
+        positions = positions_of(&bench.recorder.run.observations.traces, ways);
     }
-    if positions < request.positions {
-        let wanted = request.positions;
-        bench.warnings.push(Warning::FewPositions { found: positions, wanted });
-    }
+    Ok(positions)
+}
+
+/// Says how long the first look will take, and what may follow, from a few windows on one prompt.
+fn announce(bench: &mut Bench<'_>, ways: &[Way]) -> Result<()> {
+    let request = bench.request;
+    let goal = request.first_look.unwrap_or(request.positions);
+    let have = positions_of(&bench.recorder.run.observations.traces, ways);
+    let sample: Vec<Way> =
+        ways.iter().step_by((ways.len() / SAMPLED_WINDOWS).max(1)).cloned().collect();
+    let Some((texts, both)) = timed_sample(bench, &sample)? else { return Ok(()) };
+    let per_way = (both - texts).max(0.0) / sample.len() as f64;
+    let of = |positions: usize| Seconds(positions as f64 * (texts + per_way * ways.len() as f64));
+    let (look, all) = (of(goal.saturating_sub(have)), of(request.positions));
+    bench.progress.note(&format!(
+        "{} windows and draftings: about {look} for a first look on {goal} positions, then at most {} \
+         where the choice is undecided (estimated from {} of them on one prompt)",
+        ways.len(),
+        Seconds((all.0 - look.0).max(0.0)),
+        sample.len()
+    ));
     Ok(())
 }
 
-/// Positions that every window and drafting has: those of the sparsest.
-fn traced_positions(traces: &[Trace]) -> usize {
-    let mut by_window = std::collections::HashMap::new();
-    for trace in traces {
-        *by_window.entry((trace.drafting, trace.skip())).or_insert(0) += trace.tokens();
+/// Seconds per position of a plain text, and of a plain text with the traces of `sample`, on the first
+/// prompt that has none of them and is long enough; none where there is no such prompt.
+fn timed_sample(bench: &mut Bench<'_>, sample: &[Way]) -> Result<Option<(f64, f64)>> {
+    let request = bench.request;
+    for prompt in &request.prompts {
+        if missing(bench, prompt, sample) != sample {
+            continue;
+        }
+        let begin = bench.clock.now().0;
+        let tokens = plain_text(bench.subject.before_widening, prompt, request.tokens)?.len();
+        let text = bench.clock.now().0 - begin;
+        if tokens >= SHORTEST_TEXT && trace_prompt(bench, prompt, sample)? {
+            let both = bench.clock.now().0 - begin - text;
+            return Ok(Some((text / tokens as f64, both / tokens as f64)));
+        }
     }
-    by_window.into_values().min().unwrap_or(0)
+    Ok(None)
 }
 
-/// The windows and draftings that were traced on this prompt.
-fn traced(bench: &Bench<'_>, prompt: &Prompt) -> HashSet<(Drafting, Skip)> {
-    let traces = bench.recorder.run.observations.traces.iter().filter(|t| t.id == prompt.id);
-    traces.filter_map(|trace| Some((trace.drafting?, trace.skip()?))).collect()
+/// Says how much is undecided after the first look, and how long that will take.
+fn announce_refinement(bench: &mut Bench<'_>, ways: usize, all: usize, positions: usize) {
+    let coverage = bench.recorder.run.header.coverage.as_ref();
+    let per_position = coverage.map_or(0.0, |c| c.trace_seconds / c.positions.max(1) as f64);
+    let time = Seconds(per_position * (ways * positions) as f64);
+    bench.progress.note(&format!(
+        "{ways} of {all} windows and draftings may hold the best plan: about {time} more for them"
+    ));
+}
+
+/// Positions that each of `ways` has: those of the sparsest.
+fn positions_of(traces: &[Trace], ways: &[Way]) -> usize {
+    let mut by_way = HashMap::new();
+    for trace in traces {
+        if let (Some(drafting), Some(skip)) = (trace.drafting, trace.skip()) {
+            *by_way.entry((drafting, skip)).or_insert(0) += trace.tokens();
+        }
+    }
+    ways.iter().map(|way| by_way.get(way).copied().unwrap_or(0)).min().unwrap_or(0)
 }
 
 /// All that the request wants traced.
-fn wanted<'a>(bench: &Bench<'a>) -> impl Iterator<Item = (Drafting, &'a Skip)> + use<'a> {
-    let request = bench.request;
-    request.draftings.iter().flat_map(|&drafting| request.skips.iter().map(move |s| (drafting, s)))
+fn wanted(request: &Request) -> Vec<Way> {
+    let of = |&drafting: &Drafting| request.skips.iter().map(move |s| (drafting, s.clone()));
+    request.draftings.iter().flat_map(of).collect()
 }
 
-fn is_traced(bench: &Bench<'_>, prompt: &Prompt) -> bool {
-    let done = traced(bench, prompt);
-    wanted(bench).all(|(drafting, skip)| done.contains(&(drafting, skip.clone())))
+/// Those of `ways` that were not traced on this prompt.
+fn missing(bench: &Bench<'_>, prompt: &Prompt, ways: &[Way]) -> Vec<Way> {
+    let traces = bench.recorder.run.observations.traces.iter().filter(|t| t.id == prompt.id);
+    let done: HashSet<Way> =
+        traces.filter_map(|trace| Some((trace.drafting?, trace.skip()?))).collect();
+    ways.iter().filter(|way| !done.contains(way)).cloned().collect()
 }
 
-/// Traces what is missing of one prompt; returns its positions.
-fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt) -> Result<usize> {
+/// Traces `missing` on one prompt; false where its text is too short to be worth it.
+fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Way]) -> Result<bool> {
     let (model, request) = (bench.subject.before_widening, bench.request);
+    let begin = bench.clock.now();
     let output = plain_text(model, prompt, request.tokens)?;
     if output.len() < SHORTEST_TEXT {
-        return Ok(0);
+        return Ok(false);
     }
-    let done = traced(bench, prompt);
     for &drafting in &request.draftings {
-        let missing: Vec<Skip> = request
-            .skips
-            .iter()
-            .filter(|&skip| !done.contains(&(drafting, skip.clone())))
-            .cloned()
-            .collect();
-        let traces = traces_of(model, request, prompt, &output, drafting, &missing)?;
+        let of_drafting = missing.iter().filter(|way| way.0 == drafting);
+        let skips: Vec<Skip> = of_drafting.map(|way| way.1.clone()).collect();
+        if skips.is_empty() {
+            continue;
+        }
+        let traces = traces_of(model, request, prompt, &output, drafting, &skips)?;
         bench.recorder.append(traces.into_iter().map(Observation::Trace).collect())?;
     }
-    Ok(output.len())
+    coverage::add_tracing(bench, begin);
+    Ok(true)
+}
+
+/// The most predictors that are traced: a model with few masks is traced as far as it can draft.
+pub(crate) fn most_predictors(model: &Model, request: &Request, drafting: Drafting) -> usize {
+    match drafting {
+        Drafting::Simultaneous => request.gamma_max.min(model.shape().masks + 1),
+        Drafting::Sequential => request.gamma_max,
+    }
 }
 
 /// The traces of one text for every skip of `skips`.
@@ -91,11 +207,7 @@ fn traces_of(
     drafting: Drafting,
     skips: &[Skip],
 ) -> Result<Vec<Trace>> {
-    let most = match drafting {
-        // A model with few masks is traced as far as it can draft.
-        Drafting::Simultaneous => request.gamma_max.min(model.shape().masks + 1),
-        Drafting::Sequential => request.gamma_max,
-    };
+    let most = most_predictors(model, request, drafting);
     let counts =
         trace_text(model, &prompt.tokens, output, drafting, skips, most, request.confidence)?;
     let trace = |(skip, counts): (&Skip, TextTrace)| Trace {

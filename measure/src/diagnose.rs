@@ -7,10 +7,21 @@ use s3d_data::{
     Bytes, BytesPerSecond, Component, LatencySample, Machine, MemoryRecord, NearTie, Origin, Plan,
     Seconds, ThroughputSample,
 };
+use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
 
 /// Blocks below which no statement about copies or drift is made.
 const ENOUGH_BLOCKS: usize = 6;
+
+/// All that can be said about the machine before anything is measured.
+pub fn machine(machine: &Machine) -> Vec<Warning> {
+    let slow = |governor: &&String| !matches!(governor.as_str(), "performance" | "schedutil");
+    let governor = machine.governor.as_ref().filter(slow).cloned();
+    busy_machine(machine)
+        .into_iter()
+        .chain(governor.map(|governor| Warning::SlowGovernor { governor }))
+        .collect()
+}
 
 /// What the machine was doing before the run: its load, set against its cores.
 pub fn busy_machine(machine: &Machine) -> Option<Warning> {
@@ -85,10 +96,33 @@ pub fn latency(samples: &[LatencySample], resolution: Seconds) -> Vec<Warning> {
         control(what, &ratios),
         slow_first_runs(what, &series),
         drift(what, &series),
-        outliers(what, &series),
+        outliers("passes, each beside those of its kind,", &beside_their_median(samples)),
         coarse_clock(resolution, Seconds(shortest)),
     ];
     checks.into_iter().flatten().collect()
+}
+
+/// Whole passes over the median of their cell: same kind, plan, width and context.
+fn beside_their_median(samples: &[LatencySample]) -> Vec<f64> {
+    let mut cells: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for s in samples.iter().filter(|s| s.component >= Component::FullPass) {
+        cells.entry((s.component, &s.plan, s.width, s.context)).or_default().push(s.seconds);
+    }
+    let over_median = |cell: Vec<f64>| {
+        let middle = median(&cell);
+        cell.into_iter().map(move |seconds| seconds / middle)
+    };
+    cells.into_values().filter(|cell| cell.len() > 2).flat_map(over_median).collect()
+}
+
+/// Whether whole passes got the processors they could use; `threads` of them wait by spinning, so
+/// that an undisturbed pass uses all of them all the time.
+pub fn waiting(samples: &[LatencySample], threads: usize) -> Option<Warning> {
+    let used = |s: &LatencySample| Some(s.cpu_seconds? / (s.seconds * threads as f64));
+    let shares: Vec<f64> =
+        samples.iter().filter(|s| s.component >= Component::FullPass).filter_map(used).collect();
+    let share = median(&shares);
+    (shares.len() >= 20 && share < 0.85).then_some(Warning::Waiting { share })
 }
 
 /// How many near-ties were met, and the widest.
@@ -148,11 +182,21 @@ pub fn control(what: &str, ratios: &[f64]) -> Option<Warning> {
     if blocks < ENOUGH_BLOCKS {
         return None;
     }
-    let tail = (blocks as f64 / 2.0 - 0.98 * (blocks as f64).sqrt()).floor().max(0.0) as usize;
+    let tail = sign_test_rank(blocks).saturating_sub(1);
     let (ratio, low, high) = (median(ratios), sorted[tail], sorted[blocks - 1 - tail]);
     // Copies may differ by a thousandth for good (their places in the cache): that harms nothing.
     let disagree = (low > 1.0 || high < 1.0) && (ratio - 1.0).abs() > 0.01;
     disagree.then(|| Warning::ControlDisagrees { what: what.into(), ratio, low, high })
+}
+
+/// Which of `blocks` sorted values, counted from 1 at either end, bounds the 95 % interval of their
+/// median: the largest `r` with `P(X < r) <= 2.5 %`, X binomial with probability 1/2; 0 where none does.
+fn sign_test_rank(blocks: usize) -> usize {
+    let law = Binomial::new(0.5, blocks as u64);
+    law.map_or(0, |law| {
+        let within = |rank: &u64| law.cdf(*rank) <= 0.025;
+        (0..blocks as u64 / 2).take_while(within).count()
+    })
 }
 
 /// Whether the first block stands out; `series` is one cell by block.
@@ -225,6 +269,7 @@ mod tests {
         assert_eq!(outliers("x", &quiet), None);
         assert_eq!(changing_clock(&[2.5e9, 2.6e9], None), None);
         assert_eq!(coarse_clock(Seconds(3e-8), Seconds(1e-5)), None);
+        assert_eq!(waiting(&passes(&quiet, 1.9), 2), None);
     }
 
     #[test]
@@ -241,6 +286,44 @@ mod tests {
         assert!(control("x", &biased).is_some_and(|warning| warning.marks_run()));
         assert!(changing_clock(&[2.6e9, 1.3e9], Some("powersave")).is_some());
         assert!(coarse_clock(Seconds(1e-6), Seconds(4e-6)).is_some());
+        let starved = waiting(&passes(&series(noise, 30), 1.0), 2);
+        assert!(matches!(starved, Some(Warning::Waiting { share }) if (share - 0.5).abs() < 1e-9));
+        let burst = latency(&passes(&spoiled, 2.0), Seconds(1e-9));
+        assert!(burst.iter().any(|warning| matches!(warning, Warning::Outliers { .. })));
+    }
+
+    /// Plain passes of these times, on so many processors.
+    fn passes(seconds: &[f64], processors: f64) -> Vec<LatencySample> {
+        let pass = |(block, &seconds): (usize, &f64)| LatencySample {
+            machine: 0,
+            component: Component::FullPass,
+            layer: None,
+            plan: Some(Plan::Plain),
+            width: 1,
+            context: 256,
+            block,
+            order: 0,
+            copy: 0,
+            seconds,
+            cpu_seconds: Some(seconds * processors),
+        };
+        seconds.iter().enumerate().map(pass).collect()
+    }
+
+    #[test]
+    fn the_sign_test_has_its_tabulated_ranks() {
+        // source: tables of the sign test, two-sided 5 %: critical values 0 at 6, 1 at 10, 5 at 20, 9 at 30
+        let critical = [6, 10, 20, 30].map(|n| sign_test_rank(n) as i64 - 1);
+        assert_eq!(critical, [0, 1, 5, 9]);
+    }
+
+    #[test]
+    fn a_governor_that_saves_power_is_named() {
+        let mut described = crate::machine::describe();
+        (described.load, described.governor) = (None, Some("powersave".into()));
+        assert!(matches!(machine(&described)[..], [Warning::SlowGovernor { .. }]));
+        described.governor = Some("performance".into());
+        assert_eq!(machine(&described), []);
     }
 
     #[test]

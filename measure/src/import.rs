@@ -1,29 +1,13 @@
 //! Measurements of other engines, into a run directory: `fit` and `optimize` then work without any
-//! model.
-//!
-//! What a file is, its name and its first line say:
-//!
-//! | file | content |
-//! |---|---|
-//! | `*.csv` with `width,context,seconds` | times of passes, see [`passes`] |
-//! | `*.json` with `fixed_seconds` | an affine law of pass times, see [`law`] |
-//! | `*.jsonl` | traces, in the form of `acceptance.jsonl` |
-//! | `*.csv` with `attempted,accepted` | acceptance by predictor, see [`counts`] |
-//! | `run.json`, `latency.csv`, `throughput.csv`, `memory.csv` | what this program wrote |
-
-pub mod counts;
-pub mod law;
-pub mod passes;
+//! model. The forms of the files are those of [`s3d_data::outside`].
 
 use crate::request::Provenance;
 use crate::{Error, Result, clock};
+use s3d_data::outside::{self, Kind, Setting};
 use s3d_data::{
-    Error as DataError, Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir,
-    RunHeader, SCHEMA_VERSION, store,
+    Machine, ModelIdentity, ModelShape, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION, store,
 };
-use std::collections::HashSet;
-use std::hash::Hash;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the files do not say.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,12 +36,18 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
         let path = out.root().display();
         return Err(Error::invalid(format!("{path} holds a run already; give another --out")));
     }
+    let setting = Setting {
+        layers: outside.shape.layers,
+        gamma_max: outside.gamma_max,
+        context: outside.context,
+    };
     let mut header = None;
     let mut all = Vec::new();
     for file in files {
-        match kind_of(file)? {
+        let bytes = store::read(file)?;
+        match outside::kind_of(&bytes, file)? {
             Kind::Header => header = Some(store::load_versioned(file, SCHEMA_VERSION)?),
-            kind => all.extend(read(file, kind, outside)?),
+            kind => all.extend(outside::parse(&bytes, kind, file, &setting)?),
         }
     }
     let header = header.unwrap_or_else(|| header_of(outside));
@@ -66,64 +56,6 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
     let observations = Observations::from_journal(all);
     out.save_tables(&observations)?;
     Ok(Run { header, observations })
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Header,
-    Law,
-    Traces,
-    Counts,
-    Passes,
-    OwnLatency,
-    OwnThroughput,
-    OwnMemory,
-}
-
-fn kind_of(file: &Path) -> Result<Kind> {
-    match file.extension().and_then(|extension| extension.to_str()) {
-        Some("jsonl") => Ok(Kind::Traces),
-        Some("json") if file.file_name().is_some_and(|name| name == "run.json") => Ok(Kind::Header),
-        Some("json") => Ok(Kind::Law),
-        Some("csv") => table_kind(file),
-        _ => Err(malformed(file, 1, "expected a file named *.csv, *.json or *.jsonl")),
-    }
-}
-
-fn table_kind(file: &Path) -> Result<Kind> {
-    let columns = store::csv_columns(file)?;
-    let has = |name: &str| columns.iter().any(|column| column == name);
-    let kinds = [
-        ("component", Kind::OwnLatency),
-        ("iterations", Kind::OwnThroughput),
-        ("item", Kind::OwnMemory),
-        ("attempted", Kind::Counts),
-        ("width", Kind::Passes),
-    ];
-    kinds.into_iter().find(|(name, _)| has(name)).map(|(_, kind)| kind).ok_or_else(|| {
-        let found = columns.join(",");
-        let expected =
-            "width,context,seconds or drafting,skip_start,skip_end,predictor,attempted,accepted";
-        malformed(file, 1, &format!("expected the columns {expected}; found {found}"))
-    })
-}
-
-fn read(file: &Path, kind: Kind, outside: &Outside) -> Result<Vec<Observation>> {
-    Ok(match kind {
-        Kind::Header => Vec::new(),
-        Kind::Law => collect(law::read(file, outside)?, Observation::Latency),
-        Kind::Traces => collect(store::load_traces(file)?, Observation::Trace),
-        Kind::Counts => collect(counts::read(file, outside)?, Observation::Trace),
-        Kind::Passes => collect(passes::read(file, outside)?, Observation::Latency),
-        Kind::OwnLatency => collect(passes::read_own(file)?, Observation::Latency),
-        Kind::OwnThroughput => collect(store::load_csv(file)?, Observation::Throughput),
-        Kind::OwnMemory => collect(store::load_csv(file)?, Observation::Memory),
-    })
-}
-
-fn collect<T>(rows: Vec<T>, kind: impl Fn(T) -> Observation) -> Vec<Observation> {
-    rows.into_iter().map(kind).collect()
 }
 
 fn header_of(outside: &Outside) -> RunHeader {
@@ -146,6 +78,7 @@ fn header_of(outside: &Outside) -> RunHeader {
         shape: outside.shape.clone(),
         content_hash: String::new(),
         random_weights: false,
+        training_steps: None,
     };
     RunHeader {
         schema_version: SCHEMA_VERSION,
@@ -166,40 +99,56 @@ fn header_of(outside: &Outside) -> RunHeader {
         started: now.clone(),
         ended: Some(now),
         seconds_measuring: 0.0,
+        cpu_seconds: None,
+        stopped: None,
+        coverage: None,
         warnings: Vec::new(),
     }
 }
 
-/// An error at a line of a file.
-fn malformed(file: &Path, line: u64, message: &str) -> Error {
-    Error::Data(DataError::malformed_at(file, line, message))
-}
-
-/// A column that must have a value on every line.
-fn required<T>(value: Option<T>, column: &str, file: &Path, line: u64) -> Result<T> {
-    value
-        .ok_or_else(|| malformed(file, line, &format!("the column '{column}' is missing or empty")))
-}
-
-/// A time above 0.
-fn positive(seconds: f64, file: &Path, line: u64) -> Result<f64> {
-    match seconds.is_finite() && seconds > 0.0 {
-        true => Ok(seconds),
-        false => Err(malformed(file, line, &format!("expected a time above 0, found {seconds}"))),
-    }
-}
-
-/// Refuses the second appearance of a cell.
-fn once<K: Hash + Eq>(seen: &mut HashSet<K>, key: K, file: &Path, line: u64) -> Result<()> {
-    match seen.insert(key) {
-        true => Ok(()),
-        false => Err(malformed(
-            file,
-            line,
-            "this cell stands in the file already; number repeated measurements in a column 'block'",
-        )),
-    }
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn outside() -> Outside {
+        let shape = ModelShape {
+            layers: 12,
+            hidden: 0,
+            intermediate: 0,
+            heads: 0,
+            kv_heads: 0,
+            head_dim: 0,
+            vocab: 0,
+            tied: false,
+            masks: 7,
+        };
+        Outside {
+            model: "some-12-layers".into(),
+            shape,
+            machine: "their card".into(),
+            gamma_max: 4,
+            context: 256,
+            provenance: Provenance::default(),
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_when_one_file_is_wrong() {
+        let line = r#"{"skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
+        let dir = tempfile::tempdir().unwrap();
+        let [good, bad] = ["good.jsonl", "bad.jsonl"].map(|name| dir.path().join(name));
+        fs::write(&good, line).unwrap();
+        fs::write(&bad, format!("{line}\n{{\"id\":\"b\",\"prompt\":1,\"accepted\":[]}}\n"))
+            .unwrap();
+        let out = RunDir::new(dir.path().join("out"));
+        let message = import(&[good.clone(), bad], &outside(), &out).unwrap_err().to_string();
+        assert!(message.contains("bad.jsonl, line 2"), "{message}");
+        assert!(!out.root().exists());
+        let run = import(std::slice::from_ref(&good), &outside(), &out).unwrap();
+        assert_eq!(out.load().unwrap(), run, "what was written is what was read");
+        assert_eq!(run.header.model.name, "some-12-layers");
+        let message = import(&[good], &outside(), &out).unwrap_err().to_string();
+        assert!(message.contains("holds a run already"), "{message}");
+    }
+}

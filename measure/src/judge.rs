@@ -4,7 +4,7 @@
 //! by a [`Judge`] (the commands implement it with `simulator`).
 
 use crate::Stage;
-use s3d_data::{Estimate, Plan, Run, Seconds};
+use s3d_data::{Drafting, Estimate, Plan, Run, Seconds, Skip};
 use std::error::Error;
 use std::ops::ControlFlow;
 
@@ -33,6 +33,13 @@ pub trait Judge {
     /// When nothing can be said.
     fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
 
+    /// The windows and draftings that may hold the best plan, by what was observed so far; none when
+    /// nothing can be said (pass times were not measured, say).
+    ///
+    /// # Errors
+    /// When the observations contradict each other.
+    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>>;
+
     /// Where the choice stands, asked after every second block.
     ///
     /// # Errors
@@ -59,6 +66,11 @@ pub struct Update<'a> {
 pub trait Progress {
     /// Called often, between measurements. `Break` stops the run: everything finished is kept.
     fn update(&mut self, update: Update<'_>) -> ControlFlow<()>;
+
+    /// Something worth a line of its own, such as the time that is ahead.
+    fn note(&mut self, text: &str) {
+        let _ = text;
+    }
 }
 
 /// Watches nothing.

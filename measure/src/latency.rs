@@ -3,7 +3,8 @@
 //! What one pass leaves in the processor's cache the next one finds, so nothing is timed alone: a
 //! turn of the schedule is one iteration of decoding (draft, then verify; or plain steps), at a given
 //! number of predictors and context. An observer reads the clock at the end of every component, which
-//! makes the components of a pass, with the rest, add up to the pass exactly.
+//! makes the components of a pass, with the rest, add up to the pass exactly. Now and then the same
+//! iteration is timed beside it without that observer: whole passes alone, the check on the sums.
 
 use crate::Result;
 use crate::clock::Clock;
@@ -23,39 +24,51 @@ const AT_MOST: usize = 200;
 /// Windows that take turns, from nearly nothing skipped to nearly everything.
 const WINDOWS: usize = 5;
 
+/// Watched iterations of a cell for one that is timed whole.
+const WATCHED_PER_WHOLE: usize = 2;
+
+/// What one iteration of decoding does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A plain step after a plain step.
+    Plain,
+    /// Draft passes, then the verify pass.
+    Iteration { drafting: Drafting, predictors: usize },
+}
+
 /// One iteration of decoding to time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cell {
-    /// A plain step after a plain step.
-    Plain { context: usize },
-    /// Draft passes, then the verify pass.
-    Iteration { drafting: Drafting, predictors: usize, context: usize },
+struct Cell {
+    step: Step,
+    context: usize,
+    /// For an iteration that is timed whole: the place of the watched one beside it.
+    beside: Option<usize>,
 }
 
 impl Cell {
-    fn context(self) -> usize {
-        match self {
-            Self::Plain { context } | Self::Iteration { context, .. } => context,
-        }
-    }
-
-    /// Sampled once in so many pairs of blocks: wide iterations cost more and matter less.
+    /// Sampled once in so many pairs of blocks: wide iterations and long contexts cost more and
+    /// matter less. Plain steps are the unit of all others and in every block.
     fn period(self) -> usize {
-        match self {
-            Self::Iteration { predictors, .. } if predictors > 6 => 2,
-            _ => 1,
+        // Twice as rare with every factor of four beyond a thousand tokens.
+        let long = 1 << ((self.context / LONG_CONTEXT).max(1).ilog2() / 2);
+        match self.step {
+            Step::Plain => 1,
+            Step::Iteration { predictors, .. } if predictors > WIDE => 2 * long,
+            Step::Iteration { .. } => long,
         }
     }
 }
+
+/// Contexts from four times this on are sampled less often.
+const LONG_CONTEXT: usize = 1_000;
+/// Iterations of more predictors are sampled less often.
+const WIDE: usize = 6;
 
 /// Stage: times iterations block by block until the stage's time is spent.
 pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
     let mut timing = Timing::new(bench)?;
     timing.warm_up(bench)?;
-    let mut schedule = Schedule::new(timing.cells.len(), Some(0), bench.request.seed);
-    for (cell, what) in timing.cells.iter().enumerate() {
-        schedule = schedule.sample_every(cell, what.period());
-    }
+    let schedule = schedule(&timing.cells, bench.request.seed);
     let first_block = timing.done.iter().map(|&(block, _)| block).max().unwrap_or(0);
     let (at_least, at_most, deadline) = (AT_LEAST, AT_MOST, bench.deadline);
     let bounds = Bounds { first_block, at_least, at_most, deadline };
@@ -67,6 +80,14 @@ pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
         Ok(false)
     })
     .map(drop)
+}
+
+fn schedule(cells: &[Cell], seed: u64) -> Schedule {
+    let schedule = Schedule::new(cells.len(), Some(0), seed);
+    cells.iter().enumerate().fold(schedule, |schedule, (place, cell)| match cell.beside {
+        Some(watched) => schedule.sample_beside(place, watched, WATCHED_PER_WHOLE),
+        None => schedule.sample_every(place, cell.period()),
+    })
 }
 
 /// Contexts on a logarithmic grid: the longest, then a quarter of it each time, down to about 16.
@@ -141,9 +162,12 @@ impl Timing {
         let cell = self.cells[turn.cell];
         let plan = self.plan(cell, turn)?;
         let token = self.token;
-        let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context());
+        let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context);
         let Some((context, cache)) = place else { return Ok(Vec::new()) };
         let mut watch = PassWatch::new(clock, turn, plan.clone());
+        if cell.beside.is_some() {
+            watch = watch.whole_only();
+        }
         match &plan {
             Plan::Speculate(draft) => speculate(model, token, *context, draft, cache, &mut watch),
             _ => step_twice(model, token, *context, cache, &mut watch),
@@ -152,28 +176,33 @@ impl Timing {
 
     /// The plan of a cell; the windows take turns from one pair of blocks to the next.
     fn plan(&self, cell: Cell, turn: Turn) -> Result<Plan> {
-        let Cell::Iteration { drafting, predictors, .. } = cell else { return Ok(Plan::Plain) };
-        let skip = self.skips[(turn.cell + turn.block / 2) % self.skips.len()].clone();
+        let Step::Iteration { drafting, predictors } = cell.step else { return Ok(Plan::Plain) };
+        let place = cell.beside.unwrap_or(turn.cell);
+        let skip = self.skips[(place + turn.block / 2) % self.skips.len()].clone();
         let predictors = Predictors::new(predictors)?;
         Ok(Plan::Speculate(DraftPlan { drafting, skip, predictors }))
     }
 }
 
 /// A plain step at every context (the first one is the control); simultaneous iterations of every
-/// number of predictors at every context; sequential ones of a few.
+/// number of predictors at every context; sequential ones of a few; and all of these timed whole.
 fn cells(contexts: &[usize], gamma_max: usize, masks: usize) -> Vec<Cell> {
+    let watched = |step, context| Cell { step, context, beside: None };
     let longest_first = contexts.iter().rev();
     let mut cells: Vec<Cell> =
-        longest_first.clone().map(|&context| Cell::Plain { context }).collect();
+        longest_first.clone().map(|&context| watched(Step::Plain, context)).collect();
     for &context in longest_first {
         let iteration =
-            |drafting| move |predictors| Cell::Iteration { drafting, predictors, context };
+            |drafting| move |predictors| watched(Step::Iteration { drafting, predictors }, context);
         // A model without masks can only draft in turn; the verify widths are needed all the same.
         let at_once = gamma_max.min(masks + 1);
         cells.extend((1..=at_once).map(iteration(Drafting::Simultaneous)));
         let in_turn = (1..=gamma_max).filter(|&g| g > at_once || g == 4.min(gamma_max));
         cells.extend(in_turn.map(iteration(Drafting::Sequential)));
     }
+    let whole = |(place, cell): (usize, &Cell)| Cell { beside: Some(place), ..*cell };
+    let wholes: Vec<Cell> = cells.iter().enumerate().map(whole).collect();
+    cells.extend(wholes);
     cells
 }
 
@@ -254,10 +283,10 @@ mod tests {
             for context in [16, 64] {
                 let mut widths: Vec<usize> = cells
                     .iter()
-                    .filter(|cell| cell.context() == context)
-                    .map(|cell| match cell {
-                        Cell::Plain { .. } => 1,
-                        Cell::Iteration { predictors, .. } => predictors + 1,
+                    .filter(|cell| cell.context == context)
+                    .map(|cell| match cell.step {
+                        Step::Plain => 1,
+                        Step::Iteration { predictors, .. } => predictors + 1,
                     })
                     .collect();
                 widths.sort_unstable();
@@ -265,5 +294,28 @@ mod tests {
                 assert_eq!(widths, (1..=9).collect::<Vec<_>>(), "{masks} masks");
             }
         }
+    }
+
+    #[test]
+    fn long_contexts_and_wide_passes_are_rarer_but_there() {
+        let cells = cells(&contexts(16_384), 8, 7);
+        let schedule = schedule(&cells, 3);
+        let seen = |what: &Cell| {
+            let place = cells.iter().position(|cell| cell == what).unwrap();
+            let holds = |&block: &usize| schedule.block(block).iter().any(|t| t.cell == place);
+            (2..66).filter(holds).count()
+        };
+        let cell = |context, predictors| {
+            let step = Step::Iteration { drafting: Drafting::Simultaneous, predictors };
+            Cell { step, context, beside: None }
+        };
+        let counts = [(256, 4), (256, 8), (4096, 4), (16_384, 4), (16_384, 8)];
+        let counts = counts.map(|(context, predictors)| seen(&cell(context, predictors)));
+        // source: 64 blocks; half for a wide iteration; half at 4 thousand tokens, a quarter at 16
+        assert_eq!(counts, [64, 32, 32, 16, 8]);
+        let plain = Cell { step: Step::Plain, context: 16_384, beside: None };
+        assert_eq!(seen(&plain), 64, "the unit is in every block");
+        let whole = Cell { beside: Some(0), ..plain };
+        assert_eq!(seen(&whole), 32);
     }
 }

@@ -16,6 +16,7 @@
 
 mod acceptance;
 pub mod clock;
+pub mod coverage;
 pub mod diagnose;
 mod error;
 #[cfg(test)]

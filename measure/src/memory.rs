@@ -20,7 +20,8 @@ const CACHE_STEP: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peak {
-    /// Resident before the model was loaded: the program, once it has run a model of no size.
+    /// Resident before the model was loaded: the program, once it has run a model of no size and read
+    /// the tokenizer.
     pub program_bytes: u64,
     /// Resident at most while decoding.
     pub peak_bytes: u64,
@@ -98,17 +99,21 @@ fn row(item: &str, context: usize, width: usize, bytes: u64, origin: Origin) -> 
 
 /// For the child process: loads a model by `load`, fills a cache up to `context` tokens, makes a pass
 /// of `width` tokens, and says what was resident at most. Loading itself, which reads and converts,
-/// is not counted where the system lets the mark be reset (Linux 4.0 and later).
+/// is not counted where the system lets the mark be reset (Linux 4.0 and later). What `prepare` makes
+/// (a tokenizer) counts as the program's, whatever the model's size.
 ///
 /// # Errors
 /// When the model cannot be loaded or run, or the system does not tell.
-pub fn peak_of_this_process(
+pub fn peak_of_this_process<T>(
+    prepare: impl FnOnce() -> s3d_model::Result<T>,
     load: impl FnOnce() -> s3d_model::Result<Model>,
     context: usize,
     width: usize,
 ) -> Result<Peak> {
     run(&smallest()?, 2, 2)?;
+    let prepared = prepare()?;
     let program_bytes = resident("VmRSS")?;
+    drop(prepared); // loading makes it again, in the same place
     let model = load()?;
     // proc(5): writing 5 to clear_refs resets the peak of the resident set. Not a record: no store.
     let _ = fs::write("/proc/self/clear_refs", "5");

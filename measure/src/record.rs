@@ -21,6 +21,7 @@ pub(crate) struct Recorder<'a> {
     clock: &'a dyn Clock,
     begun: f64,
     spent_before: f64,
+    cpu_before: f64,
     saved_at: f64,
 }
 
@@ -29,16 +30,22 @@ impl<'a> Recorder<'a> {
     pub fn open(dir: &'a RunDir, header: RunHeader, clock: &'a dyn Clock) -> Result<Self> {
         let header = match dir.header().exists() {
             true => resume(dir, header)?,
-            false => header,
+            false => {
+                dir.save_header(&header)?;
+                header
+            }
         };
-        dir.save_header(&header)?;
+        // Refused while another process writes this run: its header is left as it is.
         let (journal, entries) = Journal::open(&dir.journal())?;
+        dir.save_header(&header)?;
         let finished = entries.iter().filter_map(stage_of).collect();
         let observations = Observations::from_journal(entries);
         let spent_before = header.seconds_measuring;
+        let cpu_before = header.cpu_seconds.unwrap_or(0.0) - clock.cpu().0;
         let run = Run { header, observations };
         let begun = clock.now().0;
-        Ok(Self { run, dir, journal, finished, clock, begun, spent_before, saved_at: begun })
+        let saved_at = begun;
+        Ok(Self { run, dir, journal, finished, clock, begun, spent_before, cpu_before, saved_at })
     }
 
     /// Seconds spent measuring, over all resumptions.
@@ -71,6 +78,7 @@ impl<'a> Recorder<'a> {
     /// Writes the header with the time spent so far.
     pub fn save_header(&mut self) -> Result<()> {
         self.run.header.seconds_measuring = self.spent();
+        self.run.header.cpu_seconds = Some(self.cpu_before + self.clock.cpu().0);
         Ok(self.dir.save_header(&self.run.header)?)
     }
 
@@ -123,6 +131,9 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         started: clock::utc_now(),
         ended: None,
         seconds_measuring: 0.0,
+        cpu_seconds: Some(0.0),
+        stopped: None,
+        coverage: None,
         warnings: Vec::new(),
     }
 }

@@ -15,6 +15,8 @@ pub enum Stage {
     Acceptance,
     /// Times of components and passes.
     Latency,
+    /// More traces of the windows that may hold the best plan, where all were only looked at first.
+    Refinement,
     /// Computed and measured memory.
     Memory,
     /// End-to-end generations.
@@ -25,10 +27,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages: the whole job.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Probe,
         Self::Acceptance,
         Self::Latency,
+        Self::Refinement,
         Self::Memory,
         Self::Throughput,
         Self::Confirmation,
@@ -40,6 +43,7 @@ impl Stage {
             Self::Probe => "probe",
             Self::Acceptance => "acceptance",
             Self::Latency => "latency",
+            Self::Refinement => "refinement",
             Self::Memory => "memory",
             Self::Throughput => "throughput",
             Self::Confirmation => "confirmation",
@@ -52,6 +56,7 @@ impl Stage {
             Self::Probe => 5.0,
             Self::Acceptance => 30.0,
             Self::Latency => 16.0,
+            Self::Refinement => 15.0,
             Self::Memory => 3.0,
             Self::Throughput => 26.0,
             Self::Confirmation => 20.0,
@@ -146,6 +151,9 @@ pub struct Request {
     pub tokens: usize,
     /// Positions to trace for every window and drafting.
     pub positions: usize,
+    /// Positions of a first look at every window and drafting, after which only those are traced
+    /// further that may hold the best plan; none: all are traced alike.
+    pub first_look: Option<usize>,
     /// Largest number of predictors looked at.
     pub gamma_max: usize,
     /// The context that choices are made for, in tokens.
@@ -198,6 +206,7 @@ impl Request {
             prompts,
             tokens: 128,
             positions: 1_500,
+            first_look: None,
             gamma_max: 8,
             context: 256,
             confidence: false,
@@ -211,7 +220,9 @@ impl Request {
 
     /// Whether `stage` is wanted.
     pub fn wants(&self, stage: Stage) -> bool {
-        self.stages.contains(&stage)
+        // Without a first look there is nothing left to refine.
+        let pointless = stage == Stage::Refinement && self.first_look.is_none();
+        self.stages.contains(&stage) && !pointless
     }
 
     /// Checks the request against `model`.

@@ -87,7 +87,8 @@ impl<'a> Bench<'a> {
         progress: &'a mut dyn Progress,
     ) -> Self {
         let mut warnings = Vec::new();
-        warnings.extend(recorder.run.header.machines.first().and_then(diagnose::busy_machine));
+        warnings
+            .extend(recorder.run.header.machines.first().into_iter().flat_map(diagnose::machine));
         if recorder.run.header.model.random_weights {
             warnings.push(Warning::RandomWeights);
         }
@@ -118,14 +119,23 @@ impl<'a> Bench<'a> {
                 Stage::Probe => self.probe()?,
                 Stage::Acceptance => crate::acceptance::trace_prompts(self)?,
                 Stage::Latency => crate::latency::time_passes(self)?,
+                Stage::Refinement => crate::acceptance::refine(self)?,
                 Stage::Memory => crate::memory::record(self)?,
-                Stage::Throughput => stop = Some(crate::throughput::generate_blocks(self)?),
+                Stage::Throughput => {
+                    let why = crate::throughput::generate_blocks(self)?;
+                    self.recorder.run.header.stopped = Some(why.name().to_string());
+                    stop = Some(why);
+                }
                 Stage::Confirmation => {
                     crate::throughput::confirm(self)?;
                     self.probe_again()?;
                 }
             }
             self.recorder.finish(&name)?;
+            if matches!(stage, Stage::Latency | Stage::Refinement) {
+                let standing = self.judge.standing(&self.recorder.run).map_err(Error::Judge)?;
+                self.standing = Some(standing);
+            }
         }
         Ok(stop)
     }
@@ -210,6 +220,7 @@ impl<'a> Bench<'a> {
         let seen = &self.recorder.run.observations;
         let mut found = diagnose::throughput(&seen.throughput);
         found.extend(diagnose::latency(&seen.latency, resolution(self.clock)));
+        found.extend(diagnose::waiting(&seen.latency, self.request.threads));
         found.extend(diagnose::near_ties(&seen.near_ties));
         found.extend(diagnose::memory(&seen.memory));
         if let (Some(machine), Some(rate)) = (

@@ -29,6 +29,7 @@ pub struct Turn {
 #[derive(Debug, Clone)]
 pub struct Schedule {
     periods: Vec<usize>,
+    phases: Vec<usize>,
     control: Option<usize>,
     seed: u64,
     interleaved: bool,
@@ -37,12 +38,20 @@ pub struct Schedule {
 impl Schedule {
     /// A schedule of `cells` cells, all of them in every block, with `control` (if any) duplicated.
     pub fn new(cells: usize, control: Option<usize>, seed: u64) -> Self {
-        Self { periods: vec![1; cells], control, seed, interleaved: true }
+        let phases = (0..cells).collect();
+        Self { periods: vec![1; cells], phases, control, seed, interleaved: true }
     }
 
     /// Samples `cell` in one of every `period` pairs of blocks only (wide passes, long contexts).
     pub fn sample_every(mut self, cell: usize, period: usize) -> Self {
         self.periods[cell] = period.max(1);
+        self
+    }
+
+    /// Samples `cell` in one of `times` of the blocks that hold the cell `of`, never without it.
+    pub fn sample_beside(mut self, cell: usize, of: usize, times: usize) -> Self {
+        self.periods[cell] = self.periods[of] * times.max(1);
+        self.phases[cell] = self.phases[of] + self.periods[of] * cell;
         self
     }
 
@@ -69,11 +78,12 @@ impl Schedule {
         cells.into_iter().enumerate().map(turn).collect()
     }
 
-    /// Cells with their copies. Rare cells take turns: the cell's index is its phase, so that pairs
-    /// of blocks stay equally long. The first pair holds every cell.
+    /// Cells with their copies. Rare cells take turns: each has a phase of its own, so that pairs of
+    /// blocks stay about equally long. The first pair holds every cell.
     fn cells_of_pair(&self, pair: usize) -> Vec<(usize, usize)> {
-        let due =
-            |&(cell, &period): &(usize, &usize)| pair == 0 || (pair + cell).is_multiple_of(period);
+        let due = |&(cell, &period): &(usize, &usize)| {
+            pair == 0 || (pair + self.phases[cell]).is_multiple_of(period)
+        };
         let mut cells: Vec<_> =
             self.periods.iter().enumerate().filter(due).map(|(cell, _)| (cell, 0)).collect();
         cells.extend(self.control.map(|cell| (cell, 1)));
@@ -90,6 +100,17 @@ pub enum Stop {
     Budget,
     /// The asked number of blocks is measured.
     Blocks,
+}
+
+impl Stop {
+    /// Its word in `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Narrow => "narrow",
+            Self::Budget => "budget",
+            Self::Blocks => "blocks",
+        }
+    }
 }
 
 /// When to stop measuring blocks.

@@ -25,6 +25,16 @@ pub enum Warning {
         /// Share of all processor time that others used while the run was on.
         share: f64,
     },
+    /// Passes waited for processors that they could have used.
+    Waiting {
+        /// Median share of its threads' time that a pass was given.
+        share: f64,
+    },
+    /// The frequency governor lets the processor's clock follow the load.
+    SlowGovernor {
+        /// Its name.
+        governor: String,
+    },
     /// A stage's first block was slower than the later ones although everything had been warmed.
     SlowFirstRuns {
         /// What was timed.
@@ -133,6 +143,8 @@ impl fmt::Display for Warning {
             Self::BusyMachine { .. }
             | Self::StolenTime { .. }
             | Self::ForeignWork { .. }
+            | Self::Waiting { .. }
+            | Self::SlowGovernor { .. }
             | Self::ChangingClock { .. } => self.about_the_machine(f),
             Self::FewPositions { .. }
             | Self::FewBlocks { .. }
@@ -164,6 +176,17 @@ impl Warning {
                 "other programs used {} of the processor time during the run: close them and \
                  measure again with --force",
                 percent(*share)
+            ),
+            Self::Waiting { share } => write!(
+                f,
+                "passes were given only {} of the processor time that their threads could use: \
+                 close other programs, or give fewer --threads",
+                percent(*share)
+            ),
+            Self::SlowGovernor { governor } => write!(
+                f,
+                "the frequency governor is '{governor}': set it to 'performance' (cpupower \
+                 frequency-set -g performance) while measuring"
             ),
             Self::ChangingClock { lowest, governor } => write!(
                 f,
@@ -264,6 +287,8 @@ mod tests {
             BusyMachine { load: 3.2, cores: 2 },
             StolenTime { share: 0.12 },
             ForeignWork { share: 0.31 },
+            Waiting { share: 0.62 },
+            SlowGovernor { governor: "powersave".into() },
             SlowFirstRuns { what: what(), ratio: 1.4 },
             Drift { what: what(), ratio: 1.18 },
             CoarseClock { resolution: Seconds(1e-6), shortest: Seconds(4e-6) },
@@ -281,6 +306,7 @@ mod tests {
         for warning in &all {
             match warning {
                 BusyMachine { .. } | StolenTime { .. } | ForeignWork { .. } => {}
+                Waiting { .. } | SlowGovernor { .. } => {}
                 SlowFirstRuns { .. } | Drift { .. } | CoarseClock { .. } => {}
                 ChangingClock { .. } | Outliers { .. } | ControlDisagrees { .. } => {}
                 BandwidthShare { .. } | FewPositions { .. } | FewBlocks { .. } => {}

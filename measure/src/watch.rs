@@ -24,18 +24,27 @@ pub(crate) struct PassWatch<'a> {
     marks: Vec<(Mark, f64)>,
     turn: Turn,
     plan: Plan,
+    whole_only: bool,
 }
 
 impl Observer for PassWatch<'_> {
     fn mark(&mut self, mark: Mark) {
-        self.marks.push((mark, self.clock.now().0));
+        if !self.whole_only {
+            self.marks.push((mark, self.clock.now().0));
+        }
     }
 }
 
 impl<'a> PassWatch<'a> {
     /// Watches the passes of one turn, under one plan.
     pub fn new(clock: &'a dyn Clock, turn: Turn, plan: Plan) -> Self {
-        Self { clock, marks: Vec::new(), turn, plan }
+        Self { clock, marks: Vec::new(), turn, plan, whole_only: false }
+    }
+
+    /// The same without a look at the components: the check on their sums.
+    pub fn whole_only(mut self) -> Self {
+        self.whole_only = true;
+        self
     }
 
     /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the whole.
@@ -46,9 +55,11 @@ impl<'a> PassWatch<'a> {
         pass: impl FnOnce(&mut Self) -> s3d_model::Result<T>,
     ) -> Result<T> {
         self.marks.clear();
+        let cpu = self.clock.cpu().0;
         let begin = self.clock.now().0;
         let result = pass(self)?;
         let whole = self.clock.now().0 - begin;
+        let cpu = self.clock.cpu().0 - cpu;
         let mut components = 0.0;
         for pair in self.marks.windows(2) {
             let ((_, from), (mark, to)) = (pair[0], pair[1]);
@@ -62,9 +73,12 @@ impl<'a> PassWatch<'a> {
             components += to - from;
             samples.push(self.sample(Place { component, ..place }, layer, to - from));
         }
-        let rest = Place { component: Component::Rest, ..place };
-        samples.push(self.sample(rest, None, whole - components));
-        samples.push(self.sample(place, None, whole));
+        if !self.whole_only {
+            let rest = Place { component: Component::Rest, ..place };
+            samples.push(self.sample(rest, None, whole - components));
+        }
+        let whole = self.sample(place, None, whole);
+        samples.push(LatencySample { cpu_seconds: Some(cpu), ..whole });
         Ok(result)
     }
 
@@ -80,6 +94,7 @@ impl<'a> PassWatch<'a> {
             order: self.turn.order,
             copy: self.turn.copy,
             seconds,
+            cpu_seconds: None,
         }
     }
 }
@@ -93,6 +108,7 @@ pub(crate) struct Generated {
     pub draft_seconds: f64,
     pub verify_seconds: f64,
     pub seconds: f64,
+    pub cpu_seconds: f64,
 }
 
 impl Generated {
@@ -117,6 +133,7 @@ impl Generated {
             draft_seconds: self.draft_seconds,
             verify_seconds: self.verify_seconds,
             seconds: self.seconds,
+            cpu_seconds: Some(self.cpu_seconds),
         }
     }
 }
@@ -130,6 +147,7 @@ pub(crate) fn generate(
     tokens: usize,
     clock: &dyn Clock,
 ) -> Result<Generated> {
+    let cpu = clock.cpu().0;
     let mut watch = Stopwatch::new(clock);
     let limits = Limits::tokens(tokens);
     let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
@@ -142,6 +160,7 @@ pub(crate) fn generate(
         draft_seconds: watch.draft,
         verify_seconds: watch.verify,
         seconds,
+        cpu_seconds: clock.cpu().0 - cpu,
     })
 }
 
@@ -219,6 +238,24 @@ mod tests {
             ]
         );
         assert!(samples.iter().all(|s| (s.width, s.context, s.block, s.order) == (2, 9, 3, 5)));
+    }
+
+    #[test]
+    fn a_whole_pass_is_one_sample() {
+        let clock = FakeClock::new(Faults::default(), 0);
+        let turn = Turn { cell: 0, copy: 0, block: 0, order: 1 };
+        let mut watch = PassWatch::new(&clock, turn, Plan::Plain).whole_only();
+        let place = Place { component: Component::FullPass, width: 1, context: 9 };
+        let mut samples = Vec::new();
+        let pass = |watch: &mut PassWatch<'_>| {
+            watch.mark(Mark::PassStart);
+            clock.spend(2.0);
+            watch.mark(Mark::Embed);
+            Ok(())
+        };
+        watch.pass(place, &mut samples, pass).unwrap();
+        assert_eq!(samples.len(), 1);
+        assert_eq!((samples[0].seconds, samples[0].cpu_seconds), (2.0, Some(2.0)));
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Judge for Fixed {
         Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
     }
 
+    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
+        assert!(!run.observations.latency.is_empty(), "asked after the passes were timed");
+        Ok(Some(vec![(Drafting::Simultaneous, SkipWindow::new(1, 3)?.into())]))
+    }
+
     fn standing(&mut self, run: &Run) -> Verdict<Standing> {
         assert!(run.observations.throughput.iter().all(|sample| !sample.confirms()));
         Ok(Standing { best: Some("1..3:3".parse()?), ..Standing::default() })
@@ -182,16 +187,23 @@ fn samples_add_up_and_name_what_ran() {
         }
     }
     let seen = &run.observations.latency;
+    let mut whole = 0;
     for pass in seen.iter().filter(|s| s.component == Component::VerifyPass) {
+        assert!(pass.cpu_seconds.is_some_and(|cpu| cpu > 0.0), "{pass:?}");
         let same = |s: &&LatencySample| {
             (s.block, s.order, s.width) == (pass.block, pass.order, pass.width)
         };
         let parts: Vec<_> =
             seen.iter().filter(same).filter(|s| s.component != pass.component).collect();
+        if parts.is_empty() {
+            whole += 1; // the check on the sums
+            continue;
+        }
         assert_eq!(parts.len(), 3 + 2 * 4, "embed, head, rest, and four layers of two");
         let sum: f64 = parts.iter().map(|s| s.seconds).sum();
         assert!((sum - pass.seconds).abs() < 1e-9, "{sum} against {}", pass.seconds);
     }
+    assert!(whole > 0, "some passes are timed whole");
 }
 
 #[test]
@@ -286,4 +298,53 @@ fn a_request_that_does_not_fit_is_refused() {
         assert!(message.contains(words), "{message}");
     }
     assert!(!out.header().exists(), "nothing is written for a bad request");
+}
+
+/// Keeps what is said before the work.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Progress for Notes {
+    fn update(&mut self, _: Update<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_string());
+    }
+}
+
+#[test]
+fn all_windows_are_looked_at_first_and_undecided_ones_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = RunDir::new(dir.path());
+    let asked = Request {
+        stages: vec![Stage::Acceptance, Stage::Latency, Stage::Refinement],
+        skips: SkipWindow::all(4).into_iter().map(Skip::Window).collect(),
+        first_look: Some(30),
+        time_budget: Seconds(4.0),
+        ..request()
+    };
+    let mut notes = Notes::default();
+    let run = Models::new().measure(&asked, &out, &mut notes).unwrap();
+    assert_no_observation_twice(&run);
+    let positions = |drafting, skip: &Skip| -> usize {
+        let of =
+            |t: &&s3d_data::Trace| t.drafting == Some(drafting) && t.skip().as_ref() == Some(skip);
+        run.observations.traces.iter().filter(of).map(|t| t.tokens()).sum()
+    };
+    for drafting in Drafting::ALL {
+        for skip in &asked.skips {
+            let found = positions(drafting, skip);
+            let chosen = drafting == Drafting::Simultaneous && skip.to_string() == "1..3";
+            let expected = if chosen { 60..=80 } else { 30..=50 };
+            assert!(expected.contains(&found), "{drafting} {skip}: {found} positions");
+        }
+    }
+    assert_eq!(notes.0.len(), 2, "one estimate before each look: {:?}", notes.0);
+    assert!(notes.0[0].starts_with("20 windows and draftings: about"), "{}", notes.0[0]);
+    assert!(notes.0[1].starts_with("1 of 20 windows and draftings may hold"), "{}", notes.0[1]);
+    let coverage = run.header.coverage.unwrap();
+    assert_eq!((coverage.plans, coverage.sampled_plans), (10 * (4 + 4), 8));
+    assert!(coverage.generation_seconds > 0.0 && coverage.trace_seconds > 0.0);
 }

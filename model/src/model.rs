@@ -193,6 +193,7 @@ impl Model {
                 shape: wide.shape(),
                 content_hash,
                 random_weights: false,
+                training_steps: config.s3d.as_ref().and_then(|s3d| s3d.training_steps),
             },
             config: wide,
             stock: OnceLock::new(),

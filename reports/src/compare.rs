@@ -1,13 +1,17 @@
 //! Several runs side by side: dtypes, devices, checkpoints, models.
 
+mod training;
+
 use crate::figure::{Axis, Bar, Figure, Mark, Note, Point, Quantity, Series, Symbol};
-use crate::format::{csv, html, markdown};
+use crate::figures::equal_lines;
+use crate::format::html;
 use crate::input::ReportInput;
 use crate::palette::Hue;
+use crate::report::{write_figures, write_tables};
 use crate::table::{Cell, Column, Table};
 use crate::verdict::Verdict;
-use crate::{Result, chart, made, page, scene};
-use s3d_data::{Bytes, Estimate, RunDir, store};
+use crate::{Result, made, page};
+use s3d_data::{Bytes, Drafting, Estimate, RunDir, store};
 
 /// A run with the name it goes by.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,8 +39,9 @@ pub fn document(runs: &[NamedRun]) -> Result<String> {
             html::escape(&verdict.headline)
         );
     }
-    body += &page::section("Side by side", &html::table(&table(runs)));
-    body += &page::section("Speed and memory", &page::draw(&figures, &names)?);
+    let tables: String = tables(runs).iter().map(html::table).collect();
+    body += &page::section("Side by side", &tables);
+    body += &page::section("Speed, memory, training", &page::draw(&figures, &names)?);
     for run in runs {
         let title = format!("How {} was made", run.name);
         body += &page::section(&title, &made::section(&run.input.header));
@@ -49,18 +54,17 @@ pub fn document(runs: &[NamedRun]) -> Result<String> {
 /// # Errors
 /// As [`document`]; a file that cannot be written.
 pub fn write_comparison(dir: &RunDir, runs: &[NamedRun]) -> Result<()> {
-    for figure in figures(runs) {
-        let scene = scene::scene(&figure);
-        let file = |extension: &str| dir.file(&format!("figures/{}.{extension}", figure.name));
-        store::save_atomically(&file("svg"), chart::svg(&scene)?.as_bytes())?;
-        store::save_atomically(&file("png"), &chart::png(&scene)?)?;
-        store::save_atomically(&file("csv"), &csv::figure(&figure))?;
-    }
-    let table = table(runs);
-    store::save_atomically(&dir.file("tables/comparison.csv"), &csv::table(&table))?;
-    store::save_atomically(&dir.file("tables/comparison.md"), markdown::table(&table).as_bytes())?;
+    write_figures(dir, &figures(runs))?;
+    write_tables(dir, &tables(runs))?;
     store::save_atomically(&dir.file("comparison.html"), document(runs)?.as_bytes())?;
     Ok(())
+}
+
+/// The tables of a comparison.
+fn tables(runs: &[NamedRun]) -> Vec<Table> {
+    let mut tables = vec![table(runs), training::table(runs)];
+    tables.retain(|table| !table.rows.is_empty());
+    tables
 }
 
 /// One row a run: what was compared, the choice, what it gains and costs.
@@ -132,6 +136,7 @@ pub fn quotient(a: Estimate, b: Estimate) -> Estimate {
 
 fn figures(runs: &[NamedRun]) -> Vec<Figure> {
     let mut figures = vec![speedups(runs), speed_memory(runs)];
+    figures.extend(Drafting::ALL.map(|drafting| training::figure(runs, drafting)));
     figures.retain(|figure| !figure.is_empty());
     figures
 }
@@ -143,7 +148,8 @@ fn speedups(runs: &[NamedRun]) -> Figure {
         let choice = run.input.recommendation.choice.as_ref()?;
         let speedup = choice.measured_speedup.or(choice.predicted_speedup)?;
         let text = format!("{}: {} {speedup}", run.name, choice.plan);
-        Some(Bar { at: place as f64, thickness: 0.7, from: 0.0, to: speedup, text })
+        let label = format!("{:.2}", speedup.value);
+        Some(Bar { at: place as f64, thickness: 0.7, from: 0.0, to: speedup, text, label })
     };
     let bars = runs.iter().rev().enumerate().filter_map(bar).collect();
     Figure::new("comparison_speedup", "Speedup by run", x.reach(0.0), Axis::categories("", names))
@@ -156,7 +162,9 @@ fn speed_memory(runs: &[NamedRun]) -> Figure {
     let x = Axis::new("peak memory", Quantity::Bytes);
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("comparison_speed_memory", "Speed against memory by run", x, y)
-        .caption("The choice of each run, with the 95 % interval of its speed.");
+        .caption(
+            "The choice of each run, with the 95 % interval of its speed; dashed: equal speed per memory.",
+        );
     for (index, run) in runs.iter().enumerate() {
         let choice = run.input.recommendation.choice.as_ref();
         let point = choice.and_then(|choice| {
@@ -167,6 +175,10 @@ fn speed_memory(runs: &[NamedRun]) -> Figure {
         let mark =
             Mark::Points { points: point.into_iter().collect(), symbol: Symbol::of_index(index) };
         figure.series.push(Series::new(&run.name, Hue::of_index(index), mark));
+    }
+    if !figure.is_empty() {
+        let lines = equal_lines(&figure);
+        figure.series.extend(lines);
     }
     figure
 }

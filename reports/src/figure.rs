@@ -24,6 +24,9 @@ pub struct Figure {
     pub series: Vec<Series>,
     /// Reference lines, drawn over areas and behind lines and points.
     pub notes: Vec<Note>,
+    /// Small figures with the same axes, drawn side by side in place of `series`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub panels: Vec<Figure>,
 }
 
 impl Figure {
@@ -37,6 +40,7 @@ impl Figure {
             y,
             series: Vec::new(),
             notes: Vec::new(),
+            panels: Vec::new(),
         }
     }
 
@@ -61,6 +65,7 @@ impl Figure {
     /// Whether there is anything to draw.
     pub fn is_empty(&self) -> bool {
         self.series.iter().all(|series| series.mark.is_empty())
+            && self.panels.iter().all(Self::is_empty)
     }
 }
 
@@ -101,12 +106,27 @@ pub struct Axis {
     pub categories: Vec<String>,
     /// Values the axis must reach, whatever the data.
     pub include: Vec<f64>,
+    /// The least share of its highest value that the axis spans, so that what hardly differs looks so.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub least_span: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 impl Axis {
     /// An axis whose range follows the data.
     pub fn new(label: impl Into<String>, quantity: Quantity) -> Self {
-        Self { label: label.into(), quantity, categories: Vec::new(), include: Vec::new() }
+        let (categories, include) = (Vec::new(), Vec::new());
+        Self { label: label.into(), quantity, categories, include, least_span: 0.0 }
+    }
+
+    /// The same axis, spanning at least `share` of its highest value.
+    pub fn span(mut self, share: f64) -> Self {
+        self.least_span = share;
+        self
     }
 
     /// The same axis, reaching `value` at least.

@@ -11,6 +11,24 @@ const TITLE: f64 = 15.0;
 /// Pixels from one title line to the next.
 const TITLE_LINE: f64 = 20.0;
 
+/// How large a figure is drawn, in CSS pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Size {
+    /// Width of the figure.
+    pub width: f64,
+    /// Height of the data area.
+    pub height: f64,
+    /// Size of the title.
+    pub title: f64,
+}
+
+impl Size {
+    /// A figure by itself; its height follows from what is drawn.
+    pub fn of(figure: &Figure) -> Self {
+        Self { width: WIDTH, height: plot_height(figure), title: TITLE }
+    }
+}
+
 /// Where data is drawn, and the scales that lead there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
@@ -19,29 +37,32 @@ pub struct Frame {
     /// Vertical scale; its start is at the bottom.
     pub y: Scale,
     title: Vec<String>,
+    title_size: f64,
     x_ticks: Vec<(f64, Vec<String>)>,
     y_ticks: Vec<(f64, Vec<String>)>,
 }
 
 impl Frame {
     /// Margins follow from the labels, the height from what is drawn.
-    pub fn of(figure: &Figure) -> Self {
-        let title = wrap(&figure.title, TITLE, WIDTH - 20.0);
+    pub fn of(figure: &Figure, size: Size) -> Self {
+        let title = wrap(&figure.title, size.title, size.width - 20.0);
         let label = if figure.y.label.is_empty() { 6.0 } else { 30.0 };
         let top = 10.0 + TITLE_LINE * title.len() as f64 + label;
-        let height = plot_height(figure);
+        let height = size.height;
         let pitch = if is_heat(figure) { 18.0 } else { 42.0 };
         let y_range = range(figure, false);
         let y_ticks = labelled_ticks(&figure.y, y_range, (height / pitch) as usize);
         let left = 18.0 + widest(&y_ticks).min(170.0);
-        let right = WIDTH - 22.0;
+        let right = size.width - 22.0;
         let x_range = range(figure, true);
-        let columns = if is_heat(figure) { 12 } else { 7 };
+        let pitch = if is_heat(figure) { 36.0 } else { 62.0 };
+        let columns = ((right - left) / pitch) as usize;
         let x_ticks = labelled_ticks(&figure.x, x_range, columns);
         Self {
             x: Scale { low: x_range.0, high: x_range.1, start: left, end: right },
             y: Scale { low: y_range.0, high: y_range.1, start: top + height, end: top },
             title,
+            title_size: size.title,
             x_ticks,
             y_ticks,
         }
@@ -65,8 +86,8 @@ impl Frame {
     }
 
     /// The pixel below which the legend starts.
-    pub fn bottom(&self) -> f64 {
-        self.y.start + 48.0
+    pub fn bottom(&self, figure: &Figure) -> f64 {
+        self.y.start + if figure.x.label.is_empty() { 26.0 } else { 48.0 }
     }
 
     /// Draws all that lies behind the data.
@@ -82,7 +103,7 @@ impl Frame {
     fn draw_title(&self, figure: &Figure, scene: &mut Scene) {
         for (line, text) in self.title.iter().enumerate() {
             let at = (10.0, 18.0 + TITLE_LINE * line as f64);
-            scene.shapes.push(Shape::text(at, text, TITLE, Hue::Ink, Anchor::Start));
+            scene.shapes.push(Shape::text(at, text, self.title_size, Hue::Ink, Anchor::Start));
         }
         let at = (10.0, self.y.end - 16.0);
         scene.shapes.push(Shape::text(at, &figure.y.label, SMALL, Hue::Muted, Anchor::Start));

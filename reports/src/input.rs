@@ -6,6 +6,8 @@ use s3d_data::{
     Component, Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip,
     SkipWindow,
 };
+use s3d_simulator::optimize::conditions::Condition;
+use s3d_simulator::summary::PassKind;
 
 /// All that a report shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +32,10 @@ pub struct ReportInput {
     pub accepted: Vec<AcceptedShare>,
     /// Rows of `memory.csv`.
     pub memory: Vec<MemoryRecord>,
-    /// The training parameter by training step, where checkpoints were compared.
-    pub training: Vec<TrainingPoint>,
+    /// Computed peak memory of plain decoding at the run's context, in bytes.
+    pub plain_memory_bytes: Option<u64>,
     /// The choice under other conditions, for the sliders of the page.
-    pub what_if: Vec<WhatIf>,
+    pub what_if: Vec<Condition>,
     /// A sample of what was decoded: prompt and continuation.
     pub sample: Option<Sample>,
 }
@@ -52,7 +54,7 @@ impl ReportInput {
             waterfall: Vec::new(),
             accepted: Vec::new(),
             memory: Vec::new(),
-            training: Vec::new(),
+            plain_memory_bytes: None,
             what_if: Vec::new(),
             sample: None,
         }
@@ -163,11 +165,13 @@ pub struct PassTime {
     pub limit_seconds: Option<f64>,
 }
 
-/// Time of one component over all layers.
+/// Time of one component over all layers of one kind of pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComponentTime {
     /// What was timed.
     pub component: Component,
+    /// In which kind of pass.
+    pub pass: PassKind,
     /// Tokens fed.
     pub width: usize,
     /// Measured seconds.
@@ -192,32 +196,6 @@ pub struct AcceptedShare {
     pub accepted: usize,
     /// Share of iterations.
     pub share: Estimate,
-}
-
-/// How well trained a checkpoint is for skipping.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainingPoint {
-    /// Optimizer steps.
-    pub steps: usize,
-    /// How drafts were made.
-    pub drafting: Drafting,
-    /// The training parameter (`U` in the paper).
-    pub training: Estimate,
-}
-
-/// The choice under other conditions than the run's.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WhatIf {
-    /// Context, in tokens.
-    pub context: usize,
-    /// Memory that the plan must fit, in bytes; `u64::MAX` = no limit.
-    pub memory_budget_bytes: u64,
-    /// Most tokens drafted.
-    pub gamma_max: usize,
-    /// The choice; null where no plan fits.
-    pub plan: Option<Plan>,
-    /// Its predicted speedup over plain decoding at that context.
-    pub predicted: Option<Estimate>,
 }
 
 /// A text that was decoded, shown on the page as it is.

@@ -22,12 +22,14 @@ pub mod figures;
 pub mod format;
 mod frame;
 pub mod input;
+mod labels;
 mod legend;
 pub mod made;
 mod mark;
 mod marks;
 pub mod page;
 pub mod palette;
+mod panels;
 pub mod paper;
 pub mod report;
 mod scale;
@@ -41,7 +43,7 @@ pub use error::{Error, Result};
 pub use figure::Figure;
 pub use input::{
     AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, Sample,
-    TrainingPoint, WaterfallStep, WhatIf,
+    WaterfallStep,
 };
 pub use report::write_report;
 pub use table::Table;

@@ -7,6 +7,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Symbol {
+    /// A small disc, for panels.
+    Dot,
     /// A disc.
     Circle,
     /// A square.
@@ -30,7 +32,9 @@ impl Symbol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stroke {
-    /// One pixel and a half.
+    /// One of many, in the background.
+    Fine,
+    /// Two pixels.
     Thin,
     /// Emphasised.
     Bold,
@@ -132,8 +136,10 @@ pub struct Bar {
     pub from: f64,
     /// Where it ends, with its interval.
     pub to: Estimate,
-    /// Words written at its end.
+    /// What it is, shown when a reader points at it.
     pub text: String,
+    /// Words written at its end; may be empty.
+    pub label: String,
 }
 
 /// What a heat-map cell is besides its value.

@@ -1,12 +1,15 @@
 //! From series to shapes: lines, points with intervals, bands, bars, heat maps.
 
-use crate::figure::{Bar, Cell, CellMark, Figure, Mark, Note, Point, Series, Stroke, Symbol};
+use crate::figure::{Bar, Cell, CellMark, Mark, Note, Point, Series, Stroke, Symbol};
 use crate::frame::Frame;
 use crate::palette::{Hue, diverging, text_on};
 use crate::scene::{Anchor, Hotspot, Paint, SMALL, Scene, Shape, text_width};
 
 /// Radius of a point.
 const RADIUS: f64 = 4.0;
+
+/// Radius of a point in a panel.
+const DOT: f64 = 2.5;
 
 /// Draws one series.
 pub fn draw(series: &Series, frame: &Frame, scene: &mut Scene) {
@@ -43,6 +46,7 @@ pub fn draw_note(note: &Note, frame: &Frame, scene: &mut Scene) {
 fn draw_line(pixels: &[(f64, f64)], hue: Hue, stroke: Stroke, scene: &mut Scene) {
     let width = match stroke {
         Stroke::Dashed => return dashed(pixels, hue, 1.8, scene),
+        Stroke::Fine => 1.1,
         Stroke::Thin => 1.8,
         Stroke::Bold => 3.6,
     };
@@ -89,10 +93,11 @@ fn draw_point(point: &Point, symbol: Symbol, hue: Hue, frame: &Frame, scene: &mu
 /// Draws a symbol around `centre`, with a rim that keeps it apart from lines below it.
 pub fn draw_symbol(symbol: Symbol, centre: (f64, f64), hue: Hue, scene: &mut Scene) {
     match symbol {
-        Symbol::Circle => {
+        Symbol::Circle | Symbol::Dot => {
+            let radius = if symbol == Symbol::Dot { DOT } else { RADIUS };
             let disc =
                 |radius, hue: Hue| Shape::Circle { centre, radius, paint: hue.into(), ring: None };
-            scene.shapes.extend([disc(RADIUS + 1.0, Hue::Paper), disc(RADIUS, hue)]);
+            scene.shapes.extend([disc(radius + 1.0, Hue::Paper), disc(radius, hue)]);
         }
         Symbol::Ring => scene.shapes.push(Shape::Circle {
             centre,
@@ -137,9 +142,20 @@ fn draw_bar(bar: &Bar, hue: Hue, frame: &Frame, scene: &mut Scene) {
             scene.shapes.push(Shape::segment((end, y - 4.0), (end, y + 4.0), Hue::Ink, 1.5));
         }
     }
+    draw_bar_label(bar, frame, scene);
     let centre = ((from + to) / 2.0, y);
     let half = ((to - from).abs() / 2.0 + 2.0, half);
     scene.hotspots.push(Hotspot { centre, half, text: bar.text.clone() });
+}
+
+/// The words of a bar behind its farther end, its interval included.
+fn draw_bar_label(bar: &Bar, frame: &Frame, scene: &mut Scene) {
+    let end = frame.x.at(bar.from.max(bar.to.value).max(bar.to.high)) + 6.0;
+    let left = end.min(frame.x.end + 18.0 - text_width(&bar.label, SMALL - 1.0));
+    let at = (left, frame.y.at(bar.at));
+    if !bar.label.is_empty() {
+        scene.shapes.push(Shape::text(at, &bar.label, SMALL - 1.0, Hue::Ink, Anchor::Start));
+    }
 }
 
 /// The distance from 1 at which the colours of a heat map saturate.
@@ -208,57 +224,4 @@ fn draw_cell_mark(cell: &Cell, half: (f64, f64), written: bool, frame: &Frame, s
             scene.shapes.extend([disc(3.5, Paint::Fixed([0xFD; 3])), disc(2.5, paint)]);
         }
     }
-}
-
-/// Writes the words of labelled points where they cover neither a point nor other words; words that
-/// find no place are left to the table.
-pub fn draw_labels(figure: &Figure, frame: &Frame, scene: &mut Scene) {
-    let mut taken: Vec<[f64; 4]> = Vec::new();
-    let mut labelled: Vec<((f64, f64), &Point)> = Vec::new();
-    for series in &figure.series {
-        if let Mark::Points { points, .. } = &series.mark {
-            for point in points {
-                let (x, y) = (frame.x.at(point.x), frame.y.at(point.y.value));
-                taken.push([x - 5.0, y - 5.0, x + 5.0, y + 5.0]);
-                if point.labelled {
-                    labelled.push(((x, y), point));
-                }
-            }
-        }
-    }
-    // What was added last lies in front, and its words come first.
-    for (at, point) in labelled.into_iter().rev() {
-        place_label(at, &point.text, &mut taken, frame, scene);
-    }
-}
-
-fn place_label(
-    (x, y): (f64, f64),
-    text: &str,
-    taken: &mut Vec<[f64; 4]>,
-    frame: &Frame,
-    scene: &mut Scene,
-) {
-    let size = SMALL - 1.0;
-    let width = text_width(text, size);
-    let (right, left, middle) = (x + 9.0, x - 9.0 - width, x - width / 2.0);
-    let places = [(right, 0.0), (left, 0.0), (middle, -14.0), (middle, 14.0), (right, 14.0)];
-    let farther = [(left, 14.0), (right, -14.0), (left, -14.0), (middle, 28.0), (middle, -28.0)];
-    for (left, drop) in places.into_iter().chain(farther) {
-        let middle = y + drop;
-        let area = [left, middle - 7.0, left + width, middle + 7.0];
-        let inside = left > frame.x.start && area[2] < frame.x.end + 18.0;
-        let inside = inside && area[1] > frame.y.end - 8.0 && area[3] < frame.y.start;
-        if inside && !taken.iter().any(|other| overlap(other, &area)) {
-            let (from, to) = ((area[0], area[1]), (area[2], area[3]));
-            scene.shapes.push(Shape::rectangle(from, to, Hue::Paper, 0.8));
-            scene.shapes.push(Shape::text((left, middle), text, size, Hue::Ink, Anchor::Start));
-            taken.push(area);
-            return;
-        }
-    }
-}
-
-fn overlap(a: &[f64; 4], b: &[f64; 4]) -> bool {
-    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }

@@ -35,10 +35,13 @@ pub fn page(input: &ReportInput) -> Result<String> {
     body += &section("How far the predictions can be trusted", &draw(&figures, &["prediction"])?);
     body += &section(
         "Text, workloads, memory",
-        &(draw(&figures, &["accepted", "acceptance_by_task", "training", "speed_memory"])?
-            + &sample(input)),
+        &(draw(&figures, &["accepted", "acceptance_by_task", "speed_memory"])? + &sample(input)),
     );
-    body += &section("Tables", &table_list(&tables));
+    body += &section("Tables", &table_list(&tables)).replacen(
+        "<section>",
+        "<section class=\"tables\">",
+        1,
+    );
     body += &section("How this was made", &made::section(&input.header));
     Ok(document(&format!("S3D report: {}", input.header.model.name), &body))
 }

@@ -3,7 +3,8 @@
 //! The hues are those of Okabe and Ito (2008, "Color Universal Design"), which people with any of the
 //! common colour-vision deficiencies can tell apart; its light yellow is darkened to be seen on white.
 
-use s3d_data::{Component, Drafting};
+use s3d_data::Drafting;
+use s3d_simulator::Family;
 use serde::Serialize;
 
 /// A colour by its role. Pages restyle each hue for a dark background by its hexadecimal code.
@@ -67,18 +68,10 @@ impl Hue {
         }
     }
 
-    /// The hue of a timed component.
-    pub fn of_component(component: Component) -> Self {
-        match component {
-            Component::Embed => Self::Olive,
-            Component::Attention => Self::Orange,
-            Component::Mlp => Self::Green,
-            Component::Head => Self::Purple,
-            Component::Rest => Self::Grey,
-            Component::FullPass => Self::Ink,
-            Component::DraftPass => Self::Sky,
-            Component::VerifyPass => Self::Blue,
-        }
+    /// The hue of a family of acceptance curves.
+    pub fn of_family(family: &str) -> Self {
+        let place = Family::ALL.iter().position(|known| known.to_string() == family);
+        Self::of_index(place.unwrap_or(SERIES.len() - 1))
     }
 
     /// Red, green and blue.

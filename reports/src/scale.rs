@@ -81,11 +81,23 @@ pub fn range(figure: &Figure, horizontal: bool) -> (f64, f64) {
     if figure.series.iter().any(|series| matches!(series.mark, Mark::Heat { .. })) {
         return (low - 0.5, high + 0.5);
     }
-    with_room(low, high, axis)
+    let (low, high) = with_room(low, high, axis);
+    (low, high + if horizontal { label_room(figure) * (high - low) } else { 0.0 })
+}
+
+/// The share of a horizontal axis that words at the ends of bars need beyond the longest bar.
+fn label_room(figure: &Figure) -> f64 {
+    let labelled = |mark: &Mark| match mark {
+        Mark::Bars { bars } => bars.iter().any(|bar| !bar.label.is_empty()),
+        _ => false,
+    };
+    if figure.series.iter().any(|series| labelled(&series.mark)) { 0.12 } else { 0.0 }
 }
 
 /// Adds 4 % on each side, but none beyond a value that the axis was told to reach.
 fn with_room(low: f64, high: f64, axis: &Axis) -> (f64, f64) {
+    let lacking = (axis.least_span * high.abs() - (high - low)).max(0.0) / 2.0;
+    let (low, high) = (low - lacking, high + lacking);
     let span = if high > low { high - low } else { high.abs().max(1.0) };
     let room = |edge: f64| if axis.include.contains(&edge) { 0.0 } else { 0.04 * span };
     let (low, high) = (low - room(low), high + room(high));
@@ -121,6 +133,9 @@ fn step(raw: f64, quantity: Quantity) -> f64 {
 
 /// Tick labels: as many decimals as the step needs, units where the quantity has them.
 pub fn tick_labels(ticks: &[f64], quantity: Quantity) -> Vec<String> {
+    if quantity == Quantity::Bytes {
+        return byte_labels(ticks);
+    }
     let step = if ticks.len() > 1 { ticks[1] - ticks[0] } else { 1.0 };
     let decimals = (-step.log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize;
     ticks
@@ -133,6 +148,18 @@ pub fn tick_labels(ticks: &[f64], quantity: Quantity) -> Vec<String> {
             Quantity::Seconds | Quantity::Bytes => trim_zeros(&quantity.text(tick)),
         })
         .collect()
+}
+
+/// Sizes with three digits, or with as many decimals as tell neighbours apart.
+fn byte_labels(ticks: &[f64]) -> Vec<String> {
+    let differ = |labels: &[String]| labels.windows(2).all(|pair| pair[0] != pair[1]);
+    let short: Vec<_> = ticks.iter().map(|&tick| trim_zeros(&Quantity::Bytes.text(tick))).collect();
+    let exact = |decimals: usize| -> Vec<String> {
+        let bytes = ticks.iter().map(|&tick| s3d_data::Bytes(tick.max(0.0).round() as u64));
+        bytes.map(|bytes| format!("{bytes:.decimals$}")).collect()
+    };
+    let longer = (1..=6).map(exact);
+    std::iter::once(short.clone()).chain(longer).find(|labels| differ(labels)).unwrap_or(short)
 }
 
 /// `2.00 ms` as `2 ms`, `1.50 GiB` as `1.5 GiB`.
@@ -165,6 +192,8 @@ mod tests {
         assert_eq!(tick_labels(&[0.0, 0.002, 0.004], Quantity::Seconds), ["0 s", "2 ms", "4 ms"]);
         assert_eq!(tick_labels(&[0.0, 0.05, 0.1], Quantity::Number), ["0", "0.05", "0.10"]);
         assert_eq!(tick_labels(&[1.5 * 1024f64.powi(3)], Quantity::Bytes), ["1.5 GiB"]);
+        let near = [152.125, 152.25].map(|mib| mib * 1024f64.powi(2));
+        assert_eq!(tick_labels(&near, Quantity::Bytes), ["152.1 MiB", "152.2 MiB"]);
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! wide enough for any sans-serif font. The legend stands below the axes, never over data.
 
 use crate::figure::Figure;
-use crate::frame::Frame;
+use crate::frame::{Frame, Size};
 use crate::palette::Hue;
-use crate::{legend, marks};
+use crate::{labels, legend, marks, panels};
 
 /// Width of every figure in CSS pixels; chosen so that 13-pixel text is still legible when a phone of
 /// 390 pixels shows the figure at three quarters.
@@ -136,20 +136,53 @@ pub struct Scene {
     pub hotspots: Vec<Hotspot>,
 }
 
+impl Scene {
+    /// Adds another scene, moved by `(dx, dy)` pixels.
+    pub fn add(&mut self, other: Self, (dx, dy): (f64, f64)) {
+        let at = |(x, y): (f64, f64)| (x + dx, y + dy);
+        let moved = |shape| match shape {
+            Shape::Line { points, paint, width } => {
+                Shape::Line { points: points.into_iter().map(at).collect(), paint, width }
+            }
+            Shape::Area { points, paint, opacity } => {
+                Shape::Area { points: points.into_iter().map(at).collect(), paint, opacity }
+            }
+            Shape::Circle { centre, radius, paint, ring } => {
+                Shape::Circle { centre: at(centre), radius, paint, ring }
+            }
+            Shape::Text { at: place, text, size, paint, anchor } => {
+                Shape::Text { at: at(place), text, size, paint, anchor }
+            }
+        };
+        self.shapes.extend(other.shapes.into_iter().map(moved));
+        let spots = other.hotspots.into_iter();
+        self.hotspots.extend(spots.map(|spot| Hotspot { centre: at(spot.centre), ..spot }));
+    }
+}
+
 /// Lays `figure` out.
 pub fn scene(figure: &Figure) -> Scene {
-    let frame = Frame::of(figure);
+    if !figure.panels.is_empty() {
+        return panels::scene(figure);
+    }
     let mut scene = Scene { width: WIDTH, ..Scene::default() };
-    frame.draw_back(figure, &mut scene);
+    let bottom = plot(figure, Size::of(figure), &mut scene);
+    scene.height = legend::draw(figure, bottom, &mut scene) + 8.0;
+    scene
+}
+
+/// Draws all of `figure` but the legend; returns where that may start.
+pub(crate) fn plot(figure: &Figure, size: Size, scene: &mut Scene) -> f64 {
+    let frame = Frame::of(figure, size);
+    frame.draw_back(figure, scene);
     let mut series: Vec<_> = figure.series.iter().collect();
     series.sort_by_key(|series| series.mark.layer());
     let (areas, lines): (Vec<_>, Vec<_>) = series.into_iter().partition(|s| s.mark.layer() == 0);
-    areas.into_iter().for_each(|series| marks::draw(series, &frame, &mut scene));
-    figure.notes.iter().for_each(|note| marks::draw_note(note, &frame, &mut scene));
-    lines.into_iter().for_each(|series| marks::draw(series, &frame, &mut scene));
-    marks::draw_labels(figure, &frame, &mut scene);
-    scene.height = legend::draw(figure, frame.bottom(), &mut scene) + 8.0;
-    scene
+    areas.into_iter().for_each(|series| marks::draw(series, &frame, scene));
+    figure.notes.iter().for_each(|note| marks::draw_note(note, &frame, scene));
+    lines.into_iter().for_each(|series| marks::draw(series, &frame, scene));
+    labels::draw(figure, &frame, scene);
+    frame.bottom(figure)
 }
 
 /// An estimate of a text's width, on the wide side for the fonts named in `chart::FONT_STACK`.

@@ -3,6 +3,7 @@
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
 use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
+use s3d_simulator::summary::PassKind;
 
 /// All tables that `input` has data for, in the order of the page.
 pub fn all(input: &ReportInput) -> Vec<Table> {
@@ -66,6 +67,9 @@ pub fn brief(mut table: Table) -> Table {
         .map(|column| !["tokens per iteration", "peak memory"].contains(&column.name.as_str()))
         .collect();
     table.keep_columns(&kept);
+    for column in &mut table.columns {
+        column.name = column.name.replace(" speedup", "");
+    }
     table
 }
 
@@ -226,17 +230,22 @@ fn passes(input: &ReportInput) -> Table {
 fn components(input: &ReportInput) -> Table {
     let columns = vec![
         Column::new("component"),
+        Column::new("pass"),
         Column::unit("width", "tokens"),
         Column::new("time in one pass"),
     ];
     let rows = input.components.iter().map(|time| {
         vec![
             Cell::text(format!("{:?}", time.component).to_lowercase()),
+            Cell::text(match time.pass {
+                PassKind::Full => "full depth",
+                PassKind::Draft => "draft of the choice",
+            }),
             Cell::Count(time.width as u64),
             Cell::Seconds(time.seconds),
         ]
     });
-    Table::new("components", "Time by component, over all layers", columns).rows(rows)
+    Table::new("components", "Time by component, over all layers of a pass", columns).rows(rows)
 }
 
 fn memory(input: &ReportInput) -> Table {

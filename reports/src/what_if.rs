@@ -1,53 +1,15 @@
 //! The choice under other conditions: values computed beforehand and embedded, looked up by sliders.
 
 use crate::format::html::escape;
-use crate::input::{GridCell, ReportInput, WhatIf};
-use s3d_data::{Bytes, Estimate};
+use crate::input::ReportInput;
+use s3d_data::{Bytes, Estimate, Plan};
+use s3d_simulator::optimize::conditions::Condition;
 use std::collections::BTreeSet;
-
-/// The fastest prediction of `grid` that fits, for every memory budget worth asking (the least and
-/// the middle memory of a plan, `budget`, none) and every number of drafts up to `gamma_max`.
-///
-/// Only looks up what was predicted for `context`; a grid of another context gives further rows.
-pub fn rows(
-    context: usize,
-    grid: &[GridCell],
-    budget: Option<u64>,
-    gamma_max: usize,
-) -> Vec<WhatIf> {
-    let memory: BTreeSet<u64> = grid.iter().filter_map(|cell| cell.peak_memory_bytes).collect();
-    let middle = memory.iter().nth(memory.len() / 2);
-    let known = memory.first().into_iter().chain(middle).copied();
-    let budgets: BTreeSet<u64> = known.chain(budget).chain([u64::MAX]).collect();
-    let row = |memory_budget_bytes: u64, gamma_max: usize| {
-        let fits = |cell: &&GridCell| {
-            cell.predictors <= gamma_max
-                && cell.peak_memory_bytes.unwrap_or(0) <= memory_budget_bytes
-        };
-        let speedup =
-            |cell: &GridCell| cell.predicted.map_or(0.0, |speedup: Estimate| speedup.value);
-        let best = grid.iter().filter(fits).max_by(|a, b| speedup(a).total_cmp(&speedup(b)));
-        WhatIf {
-            context,
-            memory_budget_bytes,
-            gamma_max,
-            plan: best.map(|cell| cell.plan.clone()),
-            predicted: best.and_then(|cell| cell.predicted),
-        }
-    };
-    budgets.iter().flat_map(|budget| (1..=gamma_max).map(|most| row(*budget, most))).collect()
-}
 
 /// The section of the page: three sliders and the choice they lead to; without script, a table.
 pub fn section(input: &ReportInput) -> String {
     let header = &input.header;
-    let own;
-    let all = if input.what_if.is_empty() && !input.grid.is_empty() {
-        own = rows(header.context, &input.grid, header.memory_budget_bytes, header.gamma_max);
-        &own
-    } else {
-        &input.what_if
-    };
+    let all = &input.what_if;
     if all.is_empty() {
         return String::new();
     }
@@ -64,11 +26,13 @@ pub fn section(input: &ReportInput) -> String {
         slider("budget", "Memory budget", &budgets, limit, budget),
         slider("predictors", "Drafted tokens at most", &predictors, most, count),
     ];
-    let body: String = all.iter().map(row).collect();
+    let body: String = all.iter().map(|condition| row(condition, input)).collect();
     format!(
         "<section class=\"what-if-section\">\n<h2>What if</h2>\n{}</section>\n",
         format_args!(
-            "<div class=\"what-if\" hidden>\n{}<p>Choice: <output id=\"what-if-choice\"></output></p>\n</div>\n\
+            "<div class=\"what-if\" hidden>\n{}<p>Choice: <output id=\"what-if-choice\"></output></p>\n\
+             <p class=\"note\">By prediction alone, except under the conditions of the run, where the choice stands that was \
+             checked by measuring.</p>\n</div>\n\
              <details id=\"what-if-table\"><summary>All {} conditions</summary><div class=\"wide\"><table>\
              <thead><tr><th class=\"number\">context (tokens)</th><th class=\"number\">memory budget</th>\
              <th class=\"number\">drafted at most</th><th>choice</th></tr></thead><tbody>\n{body}</tbody></table></div></details>\n",
@@ -97,24 +61,37 @@ fn slider(
     )
 }
 
-fn row(row: &WhatIf) -> String {
-    let speedup =
-        row.predicted.map(|speedup| format!(", {speedup} times plain decoding, predicted"));
-    let choice = match &row.plan {
-        Some(plan) => format!("{plan}{}", speedup.unwrap_or_default()),
+/// Plan and predicted speedup under a condition; under the run's own those of the verdict.
+fn answer(condition: &Condition, input: &ReportInput) -> (Option<Plan>, Option<Estimate>) {
+    let header = &input.header;
+    let own = condition.context == header.context
+        && condition.memory_budget_bytes == header.memory_budget_bytes.unwrap_or(u64::MAX)
+        && condition.gamma_max == header.gamma_max;
+    match &input.recommendation.choice {
+        Some(choice) if own => (Some(choice.plan.clone()), choice.predicted_speedup),
+        _ => (condition.plan.clone(), condition.predicted),
+    }
+}
+
+fn row(condition: &Condition, input: &ReportInput) -> String {
+    let (plan, predicted) = answer(condition, input);
+    let speedup = predicted.map(|speedup| format!(", {speedup} times plain decoding, predicted"));
+    let beyond = if condition.extrapolated { " (beyond the timed contexts)" } else { "" };
+    let choice = match &plan {
+        Some(plan) => format!("{plan}{}{beyond}", speedup.unwrap_or_default()),
         None => "no plan fits the budget".into(),
     };
-    let budget = match row.memory_budget_bytes {
+    let budget = match condition.memory_budget_bytes {
         u64::MAX => "no limit".into(),
         bytes => Bytes(bytes).to_string(),
     };
-    let plan = row.plan.as_ref().map(|plan| plan.to_string()).unwrap_or_default();
+    let plan = plan.map(|plan| plan.to_string()).unwrap_or_default();
     format!(
         "<tr data-plan=\"{}\"><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>\n",
         escape(&plan),
-        row.context,
+        condition.context,
         escape(&budget),
-        row.gamma_max,
+        condition.gamma_max,
         escape(&choice)
     )
 }

@@ -36,7 +36,8 @@ fn computed_memory_agrees_with_published_memory() {
 
 #[test]
 fn every_published_row_on_the_page_leads_to_its_source() {
-    for part in paper::parts(&PaperInput::default()).unwrap() {
+    let part = |runs| paper::parts(&PaperInput { runs, ..PaperInput::default() }).unwrap();
+    for part in part(Vec::new()).into_iter().chain(part(vec![fixture::input()]).drain(2..)) {
         for table in part.tables.iter().filter(|table| table.name != "paper_optimum") {
             for row in &table.rows {
                 let cited = row.iter().any(|cell| {
@@ -96,7 +97,8 @@ fn the_comparison_is_written_with_and_without_runs() {
 fn tables_of_the_paper() {
     let parts = paper::parts(&PaperInput::default()).unwrap();
     insta::assert_snapshot!("optimum", markdown::table(&parts[0].tables[0]));
-    insta::assert_snapshot!("memory", markdown::table(&parts[2].tables[0]));
+    insta::assert_snapshot!("formats", markdown::table(&parts[2].tables[0]));
+    insta::assert_snapshot!("memory", markdown::table(&parts[2].tables[1]));
 }
 
 #[test]
@@ -118,4 +120,31 @@ fn runs_are_compared() {
     // source: delta method by hand: 2 / 1 with 3 % and 4 % half widths is 2 with 5 %
     let ratio = quotient(fixture::around(2.0, 0.03), fixture::around(1.0, 0.04));
     assert!((ratio.low - 1.9).abs() < 1e-12 && (ratio.high - 2.1).abs() < 1e-12);
+}
+
+#[test]
+fn checkpoints_show_what_training_buys() {
+    use s3d_reports::compare::{NamedRun, write_comparison};
+    let run = |steps: u64, u: f64| {
+        let mut input = fixture::input();
+        input.header.model.name = format!("step-{steps}");
+        input.header.model.training_steps = Some(steps);
+        for curve in &mut input.fit.as_mut().unwrap().curves {
+            curve.parameters[0].estimate = fixture::around(u, 0.1);
+        }
+        NamedRun { name: format!("step-{steps}"), input }
+    };
+    let runs = [run(500, 2.0), run(1000, 3.0), run(2000, 4.0)];
+    let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("checkpoints");
+    write_comparison(&RunDir::new(&root), &runs).unwrap();
+    let table = std::fs::read_to_string(root.join("tables/training.md")).unwrap();
+    insta::assert_snapshot!("training", table);
+    let figure = std::fs::read_to_string(root.join("figures/training_simultaneous.csv")).unwrap();
+    assert!(figure.contains("draft 1,point,1000,3,,2.7,3.3"), "{figure}");
+    // Two models do not differ by their training alone.
+    let mut others = runs;
+    others[0].input.header.model.shape.layers = 6;
+    let alone = root.join("others");
+    write_comparison(&RunDir::new(&alone), &others).unwrap();
+    assert!(!alone.join("tables/training.md").exists());
 }

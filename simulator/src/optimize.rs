@@ -6,6 +6,7 @@
 //! helps to choose among them and only the second half is reported.
 
 mod baseline;
+pub mod conditions;
 pub mod costs;
 pub mod early_stop;
 pub mod measured;
@@ -94,6 +95,8 @@ pub struct PlanEvaluation {
     pub predicted_speedup: Estimate,
     /// Speedup measured end to end over all its blocks.
     pub measured_speedup: Option<Estimate>,
+    /// Predicted tokens per second, where the speed of plain decoding is known.
+    pub predicted_tokens_per_s: Option<Estimate>,
     /// Tokens per iteration by replay.
     pub tokens_per_iteration: Estimate,
     /// Tokens per iteration at which the plan breaks even: the cost of an iteration in plain steps.

@@ -29,6 +29,19 @@ pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
+/// The least value up to which half of the weight lies; `None` without values.
+pub fn weighted_median(values: &[(f64, f64)]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let half = sorted.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut below = 0.0;
+    let reached = |(value, weight): &(f64, f64)| {
+        below += weight;
+        (below >= half).then_some(*value)
+    };
+    sorted.iter().find_map(reached)
+}
+
 /// The median and its standard error, from the median absolute deviation: `sigma = 1.4826 MAD` and
 /// `1.2533 sigma / sqrt(n)` for normal values, robust against the bursts of a busy machine.
 pub fn robust_mean(values: &[f64]) -> Option<(f64, f64)> {

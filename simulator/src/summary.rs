@@ -6,8 +6,10 @@ use crate::memory::WeightFormat;
 use crate::observed::{TraceTable, Way};
 use crate::passes::PassTimes;
 use crate::replay::count;
-use crate::statistics::{Resamples, interval, robust_mean};
-use s3d_data::{AcceptanceCounts, Component, DraftPlan, Estimate, LatencySample, Run, RunHeader};
+use crate::statistics::{Resamples, interval, quantile_of_sorted};
+use s3d_data::{
+    AcceptanceCounts, Component, DraftPlan, Estimate, LatencySample, Plan, Run, RunHeader,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -16,8 +18,20 @@ const Z95: f64 = 1.96;
 /// Draws behind the interval of an accepted share.
 const DRAWS: usize = 400;
 
+/// The interval of a time or of a quotient of times, normal on the logarithm (the error of a logarithm
+/// is the relative error), so that it never reaches 0.
 fn around(value: f64, error: f64) -> Estimate {
-    Estimate::new(value, value - Z95 * error, value + Z95 * error)
+    let factor = (Z95 * error / value).exp();
+    Estimate::new(value, value / factor, value * factor)
+}
+
+/// The median with its interval from order statistics, which assumes no law of the values: the ranks
+/// `n / 2 -+ 1.96 sqrt(n) / 2` (Conover, Practical Nonparametric Statistics, section 3.2).
+fn median_of(mut values: Vec<f64>) -> Option<Estimate> {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = Z95 / (values.len() as f64).sqrt() / 2.0;
+    let at = |q: f64| quantile_of_sorted(&values, q);
+    Some(Estimate::new(at(0.5)?, at(0.5 - half)?, at(0.5 + half)?))
 }
 
 /// Seconds of a full pass by width at `context`, and the ratio to width 1.
@@ -54,48 +68,69 @@ pub fn limit_seconds(header: &RunHeader, machine: usize, width: usize) -> Option
     Some(reading.max(computing))
 }
 
-/// Time of one component over all layers at one width.
+/// The kind of pass that a component was timed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassKind {
+    /// Outside of speculation, or verifying: at full depth.
+    Full,
+    /// A draft pass of the choice: the layers it keeps.
+    Draft,
+}
+
+/// Time of one component over all layers of one kind of pass.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ComponentSeconds {
     /// What was timed.
     pub component: Component,
+    /// In which kind of pass.
+    pub pass: PassKind,
     /// Tokens fed.
     pub width: usize,
-    /// Seconds over all layers.
+    /// Seconds in one pass, over all its layers.
     pub seconds: Estimate,
 }
 
-/// Seconds of each component over all layers, by width: medians by layer, added up.
-pub fn components(run: &Run, machine: usize) -> Vec<ComponentSeconds> {
-    type Layers<'a> = BTreeMap<Option<usize>, Vec<f64>>;
-    let mut cells: BTreeMap<(Component, usize), Layers> = BTreeMap::new();
-    let parts = |sample: &&LatencySample| {
-        sample.machine == machine
-            && matches!(
-                sample.component,
-                Component::Embed
-                    | Component::Attention
-                    | Component::Mlp
-                    | Component::Head
-                    | Component::Rest
-            )
-    };
-    for sample in run.observations.latency.iter().filter(parts) {
-        let layers = cells.entry((sample.component, sample.width)).or_default();
-        layers.entry(sample.layer).or_default().push(sample.seconds);
+/// Seconds of each component in one pass, by kind and width of the pass: medians over passes. Draft
+/// passes are those of the window and drafting of `chosen` alone, since each window keeps other layers.
+pub fn components(run: &Run, machine: usize, chosen: Option<&DraftPlan>) -> Vec<ComponentSeconds> {
+    // One pass, or several of one kind that follow each other in one place of the schedule.
+    type Passes = BTreeMap<(usize, usize, usize), BTreeMap<Option<usize>, (f64, usize)>>;
+    let mut cells: BTreeMap<(PassKind, Component, usize), Passes> = BTreeMap::new();
+    let mine = |sample: &&LatencySample| sample.machine == machine && is_part(sample.component);
+    for sample in run.observations.latency.iter().filter(mine) {
+        let Some(kind) = pass_kind(sample, chosen) else { continue };
+        let passes = cells.entry((kind, sample.component, sample.width)).or_default();
+        let pass = passes.entry((sample.block, sample.order, sample.copy)).or_default();
+        let layer = pass.entry(sample.layer).or_default();
+        *layer = (layer.0 + sample.seconds, layer.1 + 1);
     }
-    let sum = |layers: &Layers| {
-        let medians = layers.values().filter_map(|seconds| robust_mean(seconds));
-        medians.fold((0.0, 0.0f64), |sum, (value, error)| (sum.0 + value, sum.1.hypot(error)))
+    let one = |layers: &BTreeMap<_, (f64, usize)>| {
+        layers.values().map(|(seconds, times)| seconds / *times as f64).sum()
     };
-    cells
-        .iter()
-        .map(|((component, width), layers)| {
-            let (value, error) = sum(layers);
-            let seconds = around(value, error);
-            ComponentSeconds { component: *component, width: *width, seconds }
-        })
-        .collect()
+    let cell = |(&(pass, component, width), passes): (&_, &Passes)| {
+        let seconds = median_of(passes.values().map(one).collect())?;
+        Some(ComponentSeconds { component, pass, width, seconds })
+    };
+    cells.iter().filter_map(cell).collect()
+}
+
+fn is_part(component: Component) -> bool {
+    use Component::{Attention, Embed, Head, Mlp, Rest};
+    matches!(component, Embed | Attention | Mlp | Head | Rest)
+}
+
+/// Which pass a component belongs to. A plan's draft and verify passes differ in width: `gamma` (one,
+/// where drafting is sequential) against `gamma + 1`.
+fn pass_kind(sample: &LatencySample, chosen: Option<&DraftPlan>) -> Option<PassKind> {
+    let Some(Plan::Speculate(plan)) = &sample.plan else {
+        return (sample.plan != Some(Plan::Stock)).then_some(PassKind::Full);
+    };
+    if sample.width == plan.predictors.get() + 1 {
+        return Some(PassKind::Full);
+    }
+    let same = |chosen: &DraftPlan| chosen.drafting == plan.drafting && chosen.skip == plan.skip;
+    chosen.is_some_and(same).then_some(PassKind::Draft)
 }
 
 /// Share of the iterations of `plan` by number of accepted drafts (from 0), with intervals that
@@ -140,6 +175,18 @@ fn share(counts: &[AcceptanceCounts], weights: &[u32], accepted: usize) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn intervals_of_times_stay_above_nothing() {
+        // source: by hand: exp(1.96) = 7.099
+        let wide = around(1.0, 1.0);
+        assert!((wide.high - 7.099).abs() < 1e-3 && (wide.low * wide.high - 1.0).abs() < 1e-12);
+        // source: numpy.quantile(range(1, 101), [0.5, 0.402, 0.598]) = 50.5, 40.798, 60.202
+        let found = median_of((1..=100).map(f64::from).collect()).unwrap();
+        assert!((found.value - 50.5).abs() < 1e-9 && (found.low - 40.798).abs() < 1e-9);
+        assert!((found.high - 60.202).abs() < 1e-9);
+        assert_eq!(median_of(vec![]), None);
+    }
 
     #[test]
     fn shares_of_accepted_drafts_add_up() {

@@ -1,8 +1,13 @@
 //! How wrong is it? Prediction error on plans that were held out, interval coverage, regret, and the
 //! waterfall from ideal to measured speedup (cost model, section 5).
 
+pub mod control;
 pub mod neighbours;
+pub mod sums;
+mod sweep;
 pub mod waterfall;
+
+pub use sweep::{Regret, rivals, sweep_regret};
 
 use crate::error::Result;
 use crate::observed::{TraceTable, Way};
@@ -11,10 +16,10 @@ use crate::optimize::costs::Costs;
 use crate::optimize::measured::Blocks;
 use crate::optimize::predict::{Pool, speedup_draws};
 use crate::replay::walk;
-use crate::statistics::{Resamples, interval, median, quantile};
+use crate::statistics::{interval, median, quantile};
 use neighbours::Neighbours;
 use rayon::prelude::*;
-use s3d_data::{DraftPlan, Drafting, Estimate, Plan, PredictionError, Run};
+use s3d_data::{DraftPlan, Estimate, Plan, PredictionError, Run};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -29,6 +34,8 @@ pub struct HeldOutPlan {
     pub measured: Estimate,
     /// `|predicted - measured| / measured`.
     pub error: f64,
+    /// Whether the acceptance was extrapolated: no traced windows lie around this one.
+    pub extrapolated: bool,
 }
 
 /// Prediction errors over plans.
@@ -36,17 +43,11 @@ pub struct HeldOutPlan {
 pub struct Errors {
     /// Each plan.
     pub plans: Vec<HeldOutPlan>,
-    /// Median, 95th percentile, coverage.
+    /// Median, 95th percentile, coverage of the plans that lie between traced windows; of all where
+    /// none does.
     pub summary: PredictionError,
-}
-
-/// `1 - choice / best`, and how it was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Regret {
-    /// The fraction of tokens per second lost, with its interval.
-    pub estimate: Estimate,
-    /// `sweep` or `bootstrap`.
-    pub basis: &'static str,
+    /// The same of the plans at the edge, whose acceptance had to be extrapolated.
+    pub extrapolated: Option<PredictionError>,
 }
 
 /// Errors on plans whose window was held out: no trace, no draft-pass time, no throughput of it
@@ -80,8 +81,10 @@ fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>
     let jobs: Vec<_> = jobs.into_iter().collect();
     let one = |(plan, jobs): &(&Plan, Vec<Job>)| context.plan(plan, jobs, hold_out);
     let plans: Vec<HeldOutPlan> = jobs.par_iter().filter_map(one).collect();
-    let summary = summary(&plans);
-    Ok(summary.map(|summary| Errors { plans, summary }))
+    let (edge, inside): (Vec<_>, Vec<_>) = plans.iter().partition(|plan| plan.extrapolated);
+    let extrapolated = summary(&edge);
+    let summary = summary(&inside).or_else(|| extrapolated.clone());
+    Ok(summary.map(|summary| Errors { plans, summary, extrapolated }))
 }
 
 /// The context that decoding had on average: half-way through its texts. What was measured there
@@ -124,7 +127,7 @@ fn jobs<'a>(run: &'a Run, machine: usize, table: &TraceTable) -> BTreeMap<&'a Pl
     jobs
 }
 
-fn summary(plans: &[HeldOutPlan]) -> Option<PredictionError> {
+fn summary(plans: &[&HeldOutPlan]) -> Option<PredictionError> {
     let errors: Vec<f64> = plans.iter().map(|plan| plan.error).collect();
     let inside = plans.iter().filter(|plan| plan.predicted.covers(plan.measured.value)).count();
     Some(PredictionError {
@@ -155,13 +158,13 @@ impl Context<'_> {
         blocks.dedup();
         let measured = self.blocks.speedup(plan, &blocks)?;
         let neighbours = Neighbours::new(self.table, jobs, self.layers, draft.drafting, gamma);
-        let ((iterations, doubt), cost) = match hold_out {
+        let (guess, cost) = match hold_out {
             true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
-            false => ((neighbours.own(&way.1)?, 0.0), self.costs.of(&way, gamma).ok()?),
+            false => (neighbours.own(&way.1)?, self.costs.of(&way, gamma).ok()?),
         };
-        let tokens = median(&by_block(&blocks, jobs, &iterations))?;
+        let tokens = median(&by_block(&blocks, jobs, &guess.iterations))?;
         // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.
-        let noise = doubt.hypot((measured.high - measured.low) / 3.92 / measured.value);
+        let noise = guess.doubt.hypot((measured.high - measured.low) / 3.92 / measured.value);
         let pool = Pool::new(self.request.seed, self.request.draws);
         let same = vec![tokens; self.request.draws];
         let draws = speedup_draws(&cost, &same, [1, gamma + 1, 0], &pool);
@@ -172,6 +175,7 @@ impl Context<'_> {
             predicted: interval(value, moved.collect(), usize::MAX),
             measured,
             error: (value / measured.value - 1.0).abs(),
+            extrapolated: !guess.inside,
         })
     }
 }
@@ -184,48 +188,6 @@ fn by_block(blocks: &[usize], jobs: &[Job], iterations: &[f64]) -> Vec<f64> {
         sum.0 / sum.1
     };
     blocks.iter().map(of).filter(|tokens| tokens.is_finite()).collect()
-}
-
-/// Blocks of a sweep hold at least this many plans; blocks of its second measurement fewer.
-const SWEEP_PLANS: usize = 13;
-
-/// Regret by a second measurement: after blocks that swept many plans, later blocks that hold the
-/// choice and the best of the sweep again; only those count, because the maximum of noisy values is
-/// biased. `None` where no such blocks exist.
-pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret> {
-    let sizes = blocks.sizes();
-    let last_sweep =
-        sizes.iter().filter(|(_, plans)| **plans >= SWEEP_PLANS).map(|(b, _)| *b).max()?;
-    let swept = blocks.plans().keys().filter(|plan| plan.draft().is_some()).count();
-    let windows = run.header.model.shape.layers;
-    if swept < Drafting::ALL.len() * windows * run.header.gamma_max {
-        return None;
-    }
-    let second: Vec<usize> = blocks.with(choice).into_iter().filter(|b| *b > last_sweep).collect();
-    let rivals: Vec<&Plan> = blocks
-        .plans()
-        .into_keys()
-        .filter(|plan| plan.draft().is_some() && *plan != choice)
-        .filter(|plan| second.iter().all(|block| blocks.ratio(*block, plan, choice).is_some()))
-        .collect();
-    if second.len() < 2 || rivals.is_empty() {
-        return None;
-    }
-    let lost = |weights: &[u32]| -> Option<f64> {
-        let of = |plan: &&Plan| {
-            let ratios = second.iter().zip(weights).flat_map(|(block, &weight)| {
-                let ratio = blocks.ratio(*block, plan, choice).unwrap_or(f64::NAN);
-                vec![ratio; weight as usize]
-            });
-            median(&ratios.collect::<Vec<f64>>())
-        };
-        let best = rivals.iter().filter_map(of).fold(1.0, f64::max);
-        Some(1.0 - best.recip())
-    };
-    let value = lost(&vec![1; second.len()])?;
-    let resamples = Resamples::new(second.len(), 1000, run.header.seed);
-    let draws = resamples.draws().filter_map(lost).collect();
-    Some(Regret { estimate: interval(value, draws, second.len()), basis: "sweep" })
 }
 
 /// Whether generations took exactly the iterations that their traces replay.

@@ -65,7 +65,7 @@ fn several_runs_are_chosen_from_together() {
 fn free_sets_are_at_least_as_good_as_windows() {
     let run = run(3.0, 7);
     let request = Request { draws: 100, ..Request::of(&run.header) };
-    let found = free_sets(&run, &request, Drafting::Simultaneous, 5, |_| Ok(None)).unwrap();
+    let found = free_sets(&run, &request, Drafting::Simultaneous, 5).unwrap();
     let (_, window) = found.window.unwrap();
     assert!(
         found.sets[0].speedup >= 0.998 * window.speedup,

@@ -2,7 +2,8 @@
 
 use crate::args::DoctorArgs;
 use crate::{resolve, terminal};
-use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Machine, Seconds};
+use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Hertz, Machine, Seconds};
+use s3d_measure::clock::resolution;
 use s3d_measure::{SystemClock, diagnose, machine, probe};
 use s3d_model::LoadOptions;
 use serde_json::json;
@@ -16,17 +17,21 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let clock = SystemClock::new(&LoadOptions::default().device);
     let mut machine = machine::describe();
     probe::measure_rates(&mut machine, threads, &clock, PROBE_TIME);
-    let advice: Vec<String> =
-        diagnose::busy_machine(&machine).iter().map(ToString::to_string).collect();
+    let advice: Vec<String> = diagnose::machine(&machine).iter().map(ToString::to_string).collect();
     if args.json {
-        return terminal::json(
-            &json!({ "machine": machine, "threads": threads, "advice": advice }),
-        );
+        return terminal::json(&json!({
+            "machine": machine,
+            "threads": threads,
+            "clock_hertz": machine::clock_hertz(),
+            "free_memory_bytes": machine::available_bytes(),
+            "clock_resolution_seconds": resolution(&clock).0,
+            "advice": advice,
+        }));
     }
-    terminal::result(&text(&machine, threads, &advice))
+    terminal::result(&text(&machine, threads, resolution(&clock), &advice))
 }
 
-fn text(machine: &Machine, threads: usize, advice: &[String]) -> String {
+fn text(machine: &Machine, threads: usize, step: Seconds, advice: &[String]) -> String {
     let caches: Vec<String> = machine
         .caches
         .iter()
@@ -41,10 +46,12 @@ fn text(machine: &Machine, threads: usize, advice: &[String]) -> String {
         ("processor", machine.model.clone()),
         ("cores", format!("{} ({threads} used)", machine.cores)),
         ("instructions", machine.features.clone()),
-        ("memory", Bytes(machine.memory_bytes).to_string()),
+        ("memory", memory(machine)),
         ("caches", caches.join(", ")),
         ("system", machine.system.clone()),
         ("governor", machine.governor.clone().unwrap_or_else(unknown)),
+        ("processor clock", machine::clock_hertz().map_or_else(unknown, |f| Hertz(f).to_string())),
+        ("timer resolution", step.to_string()),
         ("load", machine.load.map_or_else(unknown, |load| format!("{load:.2}"))),
         ("read bandwidth", bandwidth.unwrap_or_else(unknown)),
         ("multiply-add rate", rate.unwrap_or_else(unknown)),
@@ -57,4 +64,13 @@ fn text(machine: &Machine, threads: usize, advice: &[String]) -> String {
         advice => lines.extend(advice.iter().map(|a| format!("- {a}"))),
     }
     lines.join("\n")
+}
+
+/// All memory, and what is free of it.
+fn memory(machine: &Machine) -> String {
+    let all = Bytes(machine.memory_bytes);
+    match machine::available_bytes() {
+        Some(free) => format!("{all} ({} free)", Bytes(free)),
+        None => all.to_string(),
+    }
 }

@@ -3,12 +3,16 @@
 use crate::args::ExportArgs;
 use crate::terminal;
 use anyhow::Context;
-use s3d_data::{PlanResult, RunDir};
+use s3d_data::{Observations, PlanResult, RunDir};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Prints the choice as JSON: skip lists as Draft & Verify and SWIFT publish them, and the exit
 /// layer of LayerSkip where the window reaches the top.
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    if let Some(out) = &args.csv {
+        return tables(&args.dir, &RunDir::new(out));
+    }
     let dir = RunDir::new(&args.dir);
     if dir.header().is_file() && !dir.recommendation().is_file() {
         let dir = args.dir.display();
@@ -19,6 +23,26 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         format!("{}: the run chose no plan, so there is nothing to export", args.dir.display())
     })?;
     terminal::result(&serde_json::to_string_pretty(&forms(&choice, recommendation.speculate))?)
+}
+
+/// Writes header and tables of a run into a folder of their own; those of an interrupted run from its
+/// journal, since its tables are not written yet.
+fn tables(dir: &Path, out: &RunDir) -> anyhow::Result<()> {
+    let from = RunDir::new(dir);
+    let header = from.load_header()?;
+    let observations = match header.ended.is_some() {
+        true => from.load()?.observations,
+        false => Observations::from_journal(from.load_journal()?),
+    };
+    anyhow::ensure!(!out.header().exists(), "{} holds a run already", out.root().display());
+    out.save_header(&header)?;
+    out.save_tables(&observations)?;
+    let layers = header.model.shape.layers;
+    terminal::result(&format!(
+        "{0}: run.json, latency.csv, acceptance.jsonl, throughput.csv, memory.csv, near_ties.csv\n\
+         read them again: s3d import {0}/run.json {0}/*.csv {0}/acceptance.jsonl --layers {layers} --out DIR",
+        out.root().display()
+    ))
 }
 
 /// The forms of one plan. `early_exit_layer` is the number of layers kept at the bottom, and null

@@ -16,10 +16,14 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         None => None,
     };
     narrow(&mut job.request, args, plans);
-    // Traces must replay what the generations beside them do, to the iteration: so they are taken on
+    // Traces must replay what the generations beside them do, to the iteration: then they are taken on
     // the model as it runs, not on the one before widening.
+    if !job.request.wants(Stage::Throughput) && job.request.wants(Stage::Acceptance) {
+        job.trace_before_widening()?;
+    }
     let run = job.measure(args.budget.quiet)?;
     show::warnings(&run.header);
+    show::effort(&run.header);
     let seen = &run.observations;
     terminal::result(&format!(
         "{}: {} latency samples, {} traces, {} generations, {} memory records",
@@ -44,12 +48,16 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
         })
         .collect();
     if request.wants(Stage::Latency) {
-        request.stages.insert(0, Stage::Probe);
+        request.stages.push(Stage::Probe);
+    }
+    if request.wants(Stage::Acceptance) {
+        request.stages.push(Stage::Refinement);
     }
     request.tokens = args.tokens;
     request.confidence = args.confidence;
     if args.budget.prompt_count.is_some() {
         request.positions = usize::MAX; // every prompt asked for
+        request.first_look = None;
     }
     if let Some(plans) = plans {
         let drafts = || plans.iter().filter_map(Plan::draft);
@@ -57,6 +65,7 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
         let draftings: BTreeSet<Drafting> = drafts().map(|plan| plan.drafting).collect();
         request.skips = skips.into_iter().collect();
         request.draftings = draftings.into_iter().collect();
+        request.first_look = None;
         request.plans = Plans::Exactly(plans);
     }
 }

@@ -1,43 +1,135 @@
 //! `s3d optimize`: the choice, from a run directory or from numbers.
 
 use crate::args::OptimizeArgs;
-use crate::conclude::conclude;
+use crate::beyond::Beyond;
+use crate::conclude::{Conclusion, conclude};
 use crate::usage::{or_usage, usage};
-use crate::{show, what_if};
-use s3d_data::{Drafting, Predictors, RunDir, SkipRatio};
+use crate::{resolve, show, terminal, what_if};
+use s3d_data::{Drafting, Plan, Predictors, Recommendation, RunDir, SkipRatio};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
-use s3d_simulator::Request;
+use s3d_simulator::optimize::runs::{Candidate, compare_runs};
 use s3d_simulator::what_if::{Cell as MapCell, Rates, map};
+use s3d_simulator::{Choice, Request};
+use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Rows of the map that a terminal shows.
 const ROWS: usize = 12;
 /// Context of costs where none is asked for.
 const CONTEXT: usize = 256;
 
-/// Chooses and prints; nothing is written (`s3d report` records what a run concludes).
+/// Plans of several runs that a terminal shows.
+const CANDIDATES: usize = 15;
+
+/// Chooses and prints; nothing is written (`s3d report` records what a run concludes) but the free
+/// sets that were asked for.
 pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
-    match &args.dir {
-        Some(dir) => from_run(dir, args),
-        None => from_numbers(args),
+    match args.dirs.as_slice() {
+        [] => from_numbers(args),
+        [dir] => from_run(dir, args),
+        dirs => from_runs(dirs, args),
     }
 }
 
-fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
-    let dir = RunDir::new(path);
-    let run = dir.load()?;
+fn concluded(path: &Path, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
+    let run = RunDir::new(path).load()?;
     let mut request = Request { seed: args.seed, ..Request::of(&run.header) };
     request.memory_budget = args.memory_budget.or(request.memory_budget);
-    if let Some(context) = args.context {
-        request.contexts = vec![(context, 1.0)];
+    if let Some(context) = &args.context {
+        request.contexts = resolve::contexts(context)?;
     }
     if let Some(gamma_max) = args.gamma_max {
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
     }
-    let conclusion = conclude(run, request)?;
-    show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)
+    conclude(run, request)
+}
+
+/// The recommendation, as `recommendation.json` holds it, and what else the run says.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    recommendation: &'a Recommendation,
+    cheapest_tie: Option<&'a Plan>,
+    context_extrapolated: bool,
+    #[serde(flatten)]
+    beyond: Beyond,
+}
+
+fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let conclusion = concluded(path, args)?;
+    let choice = &conclusion.choice;
+    let beyond = Beyond::new(&conclusion);
+    if let Some(folder) = &args.write_sets {
+        let plans = beyond.write_sets(folder)?;
+        terminal::note(&format!(
+            "to judge the free sets, measure them: --plans {}",
+            plans.join(",")
+        ));
+    }
+    if args.output.json {
+        return terminal::json(&Answer {
+            recommendation: &choice.recommendation,
+            cheapest_tie: choice.cheapest_tie.as_ref(),
+            context_extrapolated: choice.extrapolated,
+            beyond,
+        });
+    }
+    show::choice(&choice.recommendation, &conclusion.run.header, &args.output)?;
+    if choice.extrapolated {
+        terminal::note(
+            "warning: the context lies outside those that were timed; costs there are extrapolated",
+        );
+    }
+    terminal::result("")?;
+    show::tables(&(), &beyond.tables(), &args.output)
+}
+
+/// Precisions, devices or checkpoints: the fastest plan of all that fits.
+fn from_runs(dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
+    let all: Vec<Conclusion> =
+        dirs.iter().map(|dir| concluded(dir, args)).collect::<anyhow::Result<_>>()?;
+    let choices: Vec<Choice> = all.iter().map(|one| one.choice.clone()).collect();
+    let candidates = compare_runs(&choices, args.memory_budget);
+    let best = candidates.first().map_or(0, |candidate| candidate.run);
+    let recommendation = &choices[best].recommendation;
+    let mut value = serde_json::to_value(recommendation)?;
+    value["run"] = json!(dirs[best]);
+    value["candidates"] = json!(candidates);
+    if args.output.json {
+        return terminal::json(&value);
+    }
+    terminal::note(&format!("the fastest of {} runs is {}", dirs.len(), dirs[best].display()));
+    show::choice(recommendation, &all[best].run.header, &args.output)?;
+    terminal::result("")?;
+    show::tables(&value, &[runs_table(&candidates, dirs)], &args.output)
+}
+
+/// The Pareto front of all runs, and then the fastest others.
+fn runs_table(candidates: &[Candidate], dirs: &[PathBuf]) -> Table {
+    let columns = vec![
+        Column::new("run"),
+        Column::new("dtype"),
+        Column::new("plan"),
+        Column::unit("speed", "tokens/s"),
+        Column::new("peak memory"),
+        Column::new("front"),
+    ];
+    let rows =
+        candidates.iter().filter(|c| c.pareto).chain(candidates.iter().filter(|c| !c.pareto));
+    let row = |c: &Candidate| {
+        vec![
+            Cell::text(dirs[c.run].display().to_string()),
+            Cell::text(&c.dtype),
+            Cell::text(c.plan.to_string()),
+            Cell::Number(c.tokens_per_s, 1),
+            c.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+            Cell::text(if c.pareto { "yes" } else { "" }),
+        ]
+    };
+    Table::new("runs", "Plans of all runs: the Pareto front of speed and memory first", columns)
+        .rows(rows.take(CANDIDATES).map(row))
 }
 
 fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
@@ -49,7 +141,12 @@ fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
     let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max.unwrap_or(8)))?;
     let ceilings = args.curve.ceiling.len().max(1);
     let rates = Rates::Curves(what_if::curves(&args.curve, ceilings)?);
-    let context = args.context.unwrap_or(CONTEXT);
+    let contexts = args.context.as_deref().map(resolve::contexts).transpose()?;
+    let context = match contexts.as_deref() {
+        None => CONTEXT,
+        Some([(context, _)]) => *context,
+        Some(_) => return Err(usage("--context: without a run directory, expected one context")),
+    };
     let costs = |drafting: Drafting| {
         let path = args.costs.as_deref();
         move |ratio: SkipRatio| what_if::costs(path, drafting, Some(ratio))

@@ -2,7 +2,7 @@
 
 use crate::args::ReportArgs;
 use crate::conclude::conclude;
-use crate::terminal;
+use crate::{show, terminal};
 use s3d_data::RunDir;
 use s3d_reports::compare::{NamedRun, write_comparison};
 use s3d_simulator::Request;
@@ -10,20 +10,22 @@ use s3d_simulator::Request;
 /// Writes the report of each run directory, and the comparison where there are several.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     let mut runs = Vec::new();
+    let mut written = Vec::new();
     for path in &args.dirs {
         let dir = RunDir::new(path);
         let run = dir.load()?;
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
-        let conclusion = conclude(run, request)?;
-        conclusion.save(&dir)?;
-        let input = conclusion.report_input()?;
+        let input = conclude(run, request)?.save(&dir)?;
         runs.push(NamedRun { name: path.display().to_string(), input });
-        terminal::result(&dir.file("report.html").display().to_string())?;
+        written.push(dir.file("report.html"));
     }
     if runs.len() > 1 {
         let dir = RunDir::new(&args.out);
         write_comparison(&dir, &runs)?;
-        terminal::result(&dir.file("comparison.html").display().to_string())?;
+        written.push(dir.file("comparison.html"));
     }
-    Ok(())
+    if args.output.json || args.output.markdown {
+        return show::runs(&runs, &args.output);
+    }
+    written.iter().try_for_each(|page| terminal::result(&page.display().to_string()))
 }

@@ -16,6 +16,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     conclusion.save(&job.out)?;
     show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)?;
     show::warnings(&conclusion.run.header);
+    show::effort(&conclusion.run.header);
     show::files(&job.out);
     Ok(())
 }

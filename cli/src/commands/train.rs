@@ -46,13 +46,21 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         if report.step.is_multiple_of(args.checkpoint_every) || report.step == steps {
             trainer.checkpoint(&state)?;
         }
+        if args.keep.contains(&report.step) {
+            keep(&trainer, &args.out.join(format!("step-{}", report.step)))?;
+        }
     }
     bar.show(1.0, "judging on held-out text".into());
-    trainer.save(&args.out)?;
-    trainer.save_prompts(&args.out, SHIPPED_PROMPTS)?;
+    keep(&trainer, &args.out)?;
     let summary = judge(&trainer, &clock)?;
     bar.clear();
     terminal::json(&summary)
+}
+
+/// The model as it is now, with prompts, so that it can be measured.
+fn keep(trainer: &Trainer, folder: &Path) -> anyhow::Result<()> {
+    trainer.save(folder)?;
+    Ok(trainer.save_prompts(folder, SHIPPED_PROMPTS)?)
 }
 
 /// A run to begin or to go on with.

@@ -3,20 +3,29 @@
 use crate::args::ValidateArgs;
 use crate::conclude::{Conclusion, conclude};
 use crate::{show, terminal};
-use s3d_data::{Plan, RunDir};
-use s3d_reports::tables;
+use s3d_data::{Estimate, Plan, PredictionError, Run, RunDir, Share};
+use s3d_reports::table::{Cell, Column};
+use s3d_reports::{Table, tables};
 use s3d_simulator::Request;
-use s3d_simulator::validate::{self, bookkeeping, waterfall};
+use s3d_simulator::optimize::measured::Blocks;
+use s3d_simulator::validate::{
+    self, Errors, bookkeeping, control, rivals, sums, sweep_regret, waterfall,
+    waterfall::WaterfallStep,
+};
 use serde_json::json;
 
 /// Judges a run; fails when a generation did not take the iterations that its trace replays.
 pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
     let run = RunDir::new(&args.dir).load()?;
+    if let Some(count) = args.rivals {
+        return second_round(&run, args, count);
+    }
     let replays = validate::replayed_iterations(&run)?;
     terminal::note(&format!(
         "replay: {} of {} generations took exactly the iterations that their traces replay",
         replays.equal, replays.compared
     ));
+    checks(&run, args.seed);
     if !run.observations.latency.is_empty() {
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
         judgement(&conclude(run, request)?, args)?;
@@ -31,21 +40,129 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The plan that was recommended before the sweep; regret is that plan's.
+fn recorded_choice(args: &ValidateArgs) -> anyhow::Result<Plan> {
+    let dir = RunDir::new(args.choice_of.as_ref().unwrap_or(&args.dir));
+    let recommendation = dir.load_recommendation()?;
+    recommendation.choice.map(|choice| choice.plan).ok_or_else(|| {
+        let file = dir.recommendation();
+        anyhow::anyhow!("{}: it holds no choice; run s3d run first", file.display())
+    })
+}
+
+/// The plans of a sweep's second measurement, as `--plans` takes them.
+fn second_round(run: &Run, args: &ValidateArgs, count: usize) -> anyhow::Result<()> {
+    let choice = recorded_choice(args)?;
+    let others = rivals(run, &Blocks::new(run, 0, args.seed), &choice, count);
+    anyhow::ensure!(
+        !others.is_empty(),
+        "{}: no sweep of all symmetric windows, predictors and draftings in it; measure it with \
+         s3d measure throughput --plans all --out {}",
+        args.dir.display(),
+        args.dir.display()
+    );
+    let plans: Vec<String> = [choice].iter().chain(&others).map(ToString::to_string).collect();
+    terminal::result(&plans.join(","))
+}
+
+/// What the measurements say about themselves: the two copies of the control, and whether the times
+/// of components add up to those of passes.
+fn checks(run: &Run, seed: u64) {
+    if let Some((ratio, blocks)) = control::control(run, 0, seed) {
+        let covered = if ratio.covers(1.0) { "covers" } else { "does not cover" };
+        terminal::note(&format!(
+            "control: two copies of plain decoding: {ratio:.4} over {blocks} blocks, {covered} 1"
+        ));
+    }
+    if let Some(sums) = sums::sums(run, 0) {
+        let share = |value: Option<f64>| value.map_or("unknown".into(), |v| Share(v).to_string());
+        terminal::note(&format!(
+            "sums: components add up to passes within {} (median of {} cells), {} (worst); {} of a pass \
+             is paid whatever its depth; draft passes summed from the layers of a full pass come out \
+             {} too long (what the cache saves), which is why they are timed in place",
+            Share(sums.median),
+            sums.cells.len(),
+            Share(sums.worst),
+            share(sums.fixed),
+            share(sums.cache),
+        ));
+    }
+}
+
 fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()> {
     let (run, request) = (&conclusion.run, &conclusion.request);
     let known = bookkeeping(run, request)?;
-    let chosen = conclusion.choice.recommendation.choice.as_ref();
+    let recommendation = &conclusion.choice.recommendation;
+    let chosen = recommendation.choice.as_ref();
     let steps = match chosen.and_then(|choice| Plan::draft(&choice.plan)) {
         Some(draft) => waterfall::waterfall(run, request, draft)?,
         None => Vec::new(),
     };
+    let blocks = Blocks::new(run, request.machine, request.seed);
+    let swept = recorded_choice(args).ok().and_then(|choice| sweep_regret(run, &blocks, &choice));
+    let (regret, basis) = match &swept {
+        Some(regret) => (Some(regret.estimate), Some(regret.basis)),
+        None => (recommendation.regret_bound, recommendation.regret_basis.as_deref()),
+    };
     let value = json!({
+        "sums": sums::sums(run, request.machine),
+        "control": control::control(run, request.machine, request.seed).map(|(ratio, _)| ratio),
         "held_out": conclusion.held_out,
         "bookkeeping": known,
-        "regret_bound": conclusion.choice.recommendation.regret_bound,
-        "regret_basis": conclusion.choice.recommendation.regret_basis,
+        "regret_bound": regret,
+        "regret_basis": basis,
         "waterfall": steps,
     });
-    let input = conclusion.report_input()?;
-    show::tables(&value, &[tables::held_out(&input)], &args.output)
+    let mut shown = vec![errors(conclusion.held_out.as_ref(), known.as_ref())];
+    shown.extend(regret.map(|regret| regret_table(regret, basis.unwrap_or_default())));
+    shown.push(waterfall_table(&steps));
+    shown.push(tables::held_out(&conclusion.report_input()?));
+    show::tables(&value, &shown, &args.output)
+}
+
+/// How wrong predictions were, over plans that were run end to end.
+fn errors(held_out: Option<&Errors>, known: Option<&Errors>) -> Table {
+    let columns = vec![
+        Column::new("what was known of the plan"),
+        Column::new("plans"),
+        Column::unit("median error", "%"),
+        Column::unit("95th percentile", "%"),
+        Column::unit("inside the interval", "%"),
+    ];
+    let row = |words: &str, error: &PredictionError| {
+        let share = |fraction: f64| Cell::Share(Estimate::exact(fraction));
+        vec![
+            Cell::text(words),
+            Cell::Count(error.held_out as u64),
+            share(error.median),
+            share(error.p95),
+            share(error.coverage_95),
+        ]
+    };
+    let rows = [
+        held_out.map(|e| row("nothing of its window, windows around it traced", &e.summary)),
+        held_out
+            .and_then(|e| e.extrapolated.as_ref())
+            .map(|e| row("nothing of its window, which lies at the edge", e)),
+        known.map(|e| row("trace and pass times (bookkeeping)", &e.summary)),
+    ];
+    Table::new("errors", "Predicted against measured speedup", columns)
+        .rows(rows.into_iter().flatten())
+}
+
+fn regret_table(regret: Estimate, basis: &str) -> Table {
+    let words = match basis {
+        "sweep" => "second measurement of the choice and the best of a sweep",
+        _ => "bootstrap bound over predicted plans (no sweep was measured)",
+    };
+    let columns = vec![Column::unit("regret", "%"), Column::new("how")];
+    Table::new("regret", "Speed lost against the best plan", columns)
+        .rows([vec![Cell::Share(regret), Cell::text(words)]])
+}
+
+fn waterfall_table(steps: &[WaterfallStep]) -> Table {
+    let columns = vec![Column::new("cause"), Column::unit("speedup so far", "times")];
+    let row = |s: &WaterfallStep| vec![Cell::text(s.cause), Cell::Number(s.speedup, 3)];
+    Table::new("waterfall", "From the ideal to the measured speedup", columns)
+        .rows(steps.iter().map(row))
 }

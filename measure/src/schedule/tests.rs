@@ -35,6 +35,20 @@ fn rare_cells_are_sampled_less_often_but_not_skipped() {
 }
 
 #[test]
+fn a_cell_beside_another_is_never_without_it() {
+    let schedule = Schedule::new(6, None, 1).sample_every(1, 2);
+    let schedule = (3..6).fold(schedule, |s, cell| s.sample_beside(cell, cell - 3, 4));
+    let held = |cell, block| schedule.block(block).iter().any(|turn| turn.cell == cell);
+    for block in 0..160 {
+        for cell in 3..6 {
+            assert!(!held(cell, block) || held(cell - 3, block), "block {block}, cell {cell}");
+        }
+    }
+    let seen = |cell| (2..162).filter(|&block| held(cell, block)).count();
+    assert_eq!((seen(0), seen(3), seen(1), seen(4)), (160, 40, 80, 20));
+}
+
+#[test]
 fn stops_when_told_when_spent_and_when_done() {
     let schedule = Schedule::new(2, None, 1);
     let run = |deadline, at_most, settle_after: usize| {

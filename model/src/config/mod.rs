@@ -84,6 +84,10 @@ pub struct S3dConfig {
     /// The plan that suits this checkpoint, as plans are written in text (`3..9:4`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Optimizer steps that the checkpoint was trained for, so that checkpoints of one training can be
+    /// set in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_steps: Option<u64>,
     /// Anything else that training wants to record.
     #[serde(flatten)]
     pub other: Map<String, Value>,

@@ -41,7 +41,11 @@ impl Trainer {
     /// When a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
-        self.config.model.save(dir)?;
+        let mut config = self.config.model.clone();
+        if let Some(s3d) = &mut config.s3d {
+            s3d.training_steps = Some(self.step);
+        }
+        config.save(dir)?;
         self.data.tokenizer.save(&dir.join(TOKENIZER_FILE))?;
         let path = dir.join("model.safetensors");
         let halves: Vec<(&Variable, Vec<u8>)> =

@@ -3,36 +3,65 @@
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::ReportInput;
 use crate::palette::Hue;
-use s3d_data::{AcceptancePoint, Drafting, Fit};
+use s3d_data::{AcceptancePoint, CurveFit, Drafting, Fit, Share, SkipWindow};
 
-/// Acceptance rate of each draft position against the skip ratio, with the best fitted curve.
+/// How far workloads stand apart at one draft position.
+const TASK_SHIFT: f64 = 0.16;
+
+/// Acceptance rate against the skip ratio, one panel per draft position, with all fitted families.
 pub fn acceptance(input: &ReportInput, drafting: Drafting) -> Figure {
-    let x = Axis::new("share of layers skipped (beta)", Quantity::Number).reach(0.0);
+    let x = Axis::new("share of layers skipped (beta)", Quantity::Number);
     let y = Axis::new("acceptance of draft i, given those before it (alpha)", Quantity::Number);
     let title = format!("Acceptance by skipped layers, {drafting} drafting");
     let name = format!("acceptance_{drafting}");
-    let mut figure = Figure::new(&name, title, x, y.reach(0.0).reach(1.0)).caption(
-        "Points: accepted over attempted drafts at the positions that decoding visits, with 95 % \
-         intervals over prompts. Lines: the fitted curve of the family that explains them best.",
+    let mut figure = Figure::new(&name, title, x, y).caption(
+        "Points: accepted over attempted drafts at the positions that decoding visits, windows in the \
+         middle of the model, with 95 % intervals over prompts. Lines: the fitted families; the strong one, named above each panel, \
+         explains the points best (AIC).",
     );
     let Some(fit) = &input.fit else { return figure };
     let over_all = |point: &&AcceptancePoint| point.drafting == drafting && point.task.is_none();
-    let points: Vec<_> = fit.acceptance.iter().filter(over_all).collect();
+    let points = middle_first(fit.acceptance.iter().filter(over_all).collect(), input.layers());
     let predictors = points.iter().map(|point| point.predictor).max().unwrap_or(0);
-    for predictor in 1..=predictors {
-        figure.series.extend(fitted(fit, drafting, predictor));
-        figure.series.push(observed(&points, predictor, input.layers()));
-    }
+    let panel = |predictor| panel(fit, &points, drafting, predictor, input.layers());
+    figure.panels = (1..=predictors).map(panel).collect();
     figure
 }
 
-fn fitted(fit: &Fit, drafting: Drafting, predictor: usize) -> Option<Series> {
-    let curve = fit
-        .curves
-        .iter()
-        .find(|curve| curve.drafting == drafting && curve.predictor == predictor && curve.best)?;
-    let mark = Mark::Line { points: curve.points.clone(), stroke: Stroke::Thin };
-    Some(Series::unlisted(Hue::of_predictor(predictor), mark))
+/// The points of windows in the middle of the model where there are any, else all: a search over every
+/// window has hundreds at each skip ratio.
+fn middle_first(points: Vec<&AcceptancePoint>, layers: usize) -> Vec<&AcceptancePoint> {
+    let middle = |point: &AcceptancePoint| {
+        let window = SkipWindow::symmetric(layers, point.skipped);
+        window.is_ok_and(|window| window.to_string() == point.skip)
+    };
+    let inner: Vec<_> = points.iter().copied().filter(|point| middle(point)).collect();
+    if inner.is_empty() { points } else { inner }
+}
+
+/// The panel of one draft position; its axes are named by the whole figure.
+fn panel(
+    fit: &Fit,
+    points: &[&AcceptancePoint],
+    drafting: Drafting,
+    predictor: usize,
+    layers: usize,
+) -> Figure {
+    let axis = || Axis::new("", Quantity::Number).reach(0.0).reach(1.0);
+    let of = |curve: &&CurveFit| curve.drafting == drafting && curve.predictor == predictor;
+    let curves = || fit.curves.iter().filter(of);
+    let best = curves().find(|curve| curve.best);
+    let family = best.map(|curve| format!(": {}", curve.family)).unwrap_or_default();
+    let mut figure = Figure::new("", format!("draft {predictor}{family}"), axis(), axis());
+    figure.series = curves().map(fitted).collect();
+    figure.series.push(observed(points, predictor, layers));
+    figure
+}
+
+fn fitted(curve: &CurveFit) -> Series {
+    let stroke = if curve.best { Stroke::Bold } else { Stroke::Fine };
+    let mark = Mark::Line { points: curve.points.clone(), stroke };
+    Series::new(&curve.family, Hue::of_family(&curve.family), mark)
 }
 
 fn observed(points: &[&AcceptancePoint], predictor: usize, layers: usize) -> Series {
@@ -45,9 +74,7 @@ fn observed(points: &[&AcceptancePoint], predictor: usize, layers: usize) -> Ser
     };
     let of_predictor = points.iter().filter(|point| point.predictor == predictor);
     let points = of_predictor.map(|point| place(point)).collect();
-    let symbol = Symbol::of_index(predictor.saturating_sub(1));
-    let mark = Mark::Points { points, symbol };
-    Series::new(format!("draft {predictor}"), Hue::of_predictor(predictor), mark)
+    Series::new("measured", Hue::Ink, Mark::Points { points, symbol: Symbol::Dot })
 }
 
 /// Acceptance of each draft position at the choice's skip, one line per workload.
@@ -66,26 +93,29 @@ pub fn acceptance_by_task(input: &ReportInput) -> Figure {
         .acceptance
         .iter()
         .filter(|point| point.drafting == draft.drafting && point.skip == skip)
+        .filter(|point| point.predictor <= choice.predictors)
         .collect();
     let tasks: std::collections::BTreeSet<_> =
         here.iter().filter_map(|point| point.task.as_deref()).collect();
+    let middle = (tasks.len() as f64 - 1.0) / 2.0;
     for (index, task) in tasks.into_iter().enumerate() {
-        figure.series.extend(task_series(&here, task, index));
+        let shift = TASK_SHIFT * (index as f64 - middle);
+        figure.series.extend(task_series(&here, task, index, shift));
     }
     figure
 }
 
-fn task_series(here: &[&AcceptancePoint], task: &str, index: usize) -> [Series; 2] {
+fn task_series(here: &[&AcceptancePoint], task: &str, index: usize, shift: f64) -> [Series; 2] {
     let place = |point: &&&AcceptancePoint| {
         let words = format!("{task}, draft {}: {}", point.predictor, point.rate);
-        Point::new(point.predictor as f64 + 0.06 * index as f64, point.rate, words)
+        Point::new(point.predictor as f64 + shift, point.rate, words)
     };
     let mine = here.iter().filter(|point| point.task.as_deref() == Some(task));
     let points: Vec<_> = mine.map(|point| place(&point)).collect();
     let line = points.iter().map(|point| (point.x, point.y.value)).collect();
     let (hue, symbol) = (Hue::of_index(index), Symbol::of_index(index));
     [
-        Series::unlisted(hue, Mark::Line { points: line, stroke: Stroke::Thin }),
+        Series::unlisted(hue, Mark::Line { points: line, stroke: Stroke::Fine }),
         Series::new(task, hue, Mark::Points { points, symbol }),
     ]
 }
@@ -102,28 +132,10 @@ pub fn accepted(input: &ReportInput) -> Figure {
         from: 0.0,
         to: row.share,
         text: format!("{} accepted: {} of iterations", row.accepted, row.share),
+        label: Share(row.share.value).to_string(),
     });
     let series = Series::unlisted(Hue::Blue, Mark::Bars { bars: bars.collect() });
     Figure::new("accepted", title, x, Axis::categories("", names))
         .caption("Of the chosen plan; every iteration commits one token more than it accepts.")
         .with(series)
-}
-
-/// The training parameter against training steps.
-pub fn training(input: &ReportInput) -> Figure {
-    let x = Axis::new("training steps", Quantity::Count).reach(0.0);
-    let y = Axis::new("training parameter (U)", Quantity::Number).reach(0.0);
-    let mut figure = Figure::new("training", "What training buys", x, y)
-        .caption("The shape parameter of the fitted acceptance curve; higher drafts better.");
-    for (index, drafting) in Drafting::ALL.into_iter().enumerate() {
-        let mine = input.training.iter().filter(|point| point.drafting == drafting);
-        let point = |p: &crate::input::TrainingPoint| {
-            let words = format!("{drafting}, {} steps: {}", p.steps, p.training);
-            Point::new(p.steps as f64, p.training, words)
-        };
-        let points: Vec<_> = mine.map(point).collect();
-        let mark = Mark::Points { points, symbol: Symbol::of_index(index) };
-        figure.series.push(Series::new(drafting.name(), Hue::of_drafting(drafting), mark));
-    }
-    figure
 }

@@ -3,7 +3,8 @@
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{ComponentTime, ReportInput, WaterfallStep};
 use crate::palette::Hue;
-use s3d_data::{Component, Seconds};
+use s3d_data::{Component, Drafting, Seconds};
+use s3d_simulator::summary::PassKind;
 use std::collections::BTreeSet;
 
 /// Time of a full pass against its width, beside the least time that the machine allows.
@@ -31,50 +32,69 @@ pub fn pass_time(input: &ReportInput) -> Figure {
         .with(Series::new("measured", Hue::Blue, measured))
 }
 
-/// Time by component, one bar per width.
+/// Time by component: a plain step beside the choice's draft pass and verify pass.
 pub fn components(input: &ReportInput) -> Figure {
-    let x = Axis::new("time in one pass, all layers", Quantity::Seconds).reach(0.0);
+    let x = Axis::new("time in one pass, all its layers", Quantity::Seconds).reach(0.0);
     let kinds: Vec<_> = kinds(&input.components);
     let names = kinds.iter().map(|kind| name(*kind).into()).collect();
     let mut figure =
         Figure::new("components", "Where a pass spends its time", x, Axis::categories("", names))
-            .caption("Measured, with 95 % intervals; attention and MLP are sums over all layers.");
-    let widths = shown_widths(input);
-    let thickness = 0.8 / widths.len().max(1) as f64;
-    for (index, width) in widths.iter().enumerate() {
-        let shift = (index as f64 - (widths.len() as f64 - 1.0) / 2.0) * thickness;
+            .caption(
+                "Medians over passes in situ, with 95 % intervals; attention and MLP are sums over \
+                 the layers of the pass, which are fewer in a draft pass.",
+            );
+    let shown = shown_passes(input);
+    let thickness = 0.8 / shown.len().max(1) as f64;
+    for (index, (label, hue, pass, width)) in shown.iter().enumerate() {
+        let shift = (index as f64 - (shown.len() as f64 - 1.0) / 2.0) * thickness;
         let bar = |time: &ComponentTime| {
             let place = kinds.iter().position(|kind| *kind == time.component)?;
+            let words =
+                format!("{}, {label}: {}", name(time.component), Seconds(time.seconds.value));
             Some(Bar {
-                // Places count upwards; the first width stands on top.
+                // Places count upwards; the first pass stands on top.
                 at: place as f64 - shift,
                 thickness,
                 from: 0.0,
                 to: time.seconds,
-                text: format!(
-                    "{}, width {width}: {}",
-                    name(time.component),
-                    Seconds(time.seconds.value)
-                ),
+                text: words,
+                label: String::new(),
             })
         };
-        let mine = input.components.iter().filter(|time| time.width == *width);
+        let mine = input.components.iter().filter(|t| t.pass == *pass && t.width == *width);
         let mark = Mark::Bars { bars: mine.filter_map(bar).collect() };
-        figure.series.push(Series::new(format!("width {width}"), Hue::of_index(index), mark));
+        figure.series.push(Series::new(label, *hue, mark));
     }
     figure
 }
 
-/// The widths of a plain pass and of the choice's verify pass; where they were not timed, the
-/// narrowest and the widest.
-fn shown_widths(input: &ReportInput) -> BTreeSet<usize> {
-    let timed: BTreeSet<_> = input.components.iter().map(|time| time.width).collect();
-    let verify = input.recommendation.choice.as_ref().map_or(1, |choice| choice.predictors + 1);
-    let wanted: BTreeSet<_> = timed.intersection(&[1, verify].into()).copied().collect();
-    if wanted.len() == 2 {
-        return wanted;
+/// A plain step and the choice's passes, as far as they were timed, with name and hue; without them
+/// the widest full pass.
+fn shown_passes(input: &ReportInput) -> Vec<(String, Hue, PassKind, usize)> {
+    let predictors = input.recommendation.choice.as_ref().map_or(0, |choice| choice.predictors);
+    let draft = match input.recommendation.choice.as_ref().map(|choice| choice.drafting) {
+        Some(Drafting::Sequential) => 1,
+        _ => predictors,
+    };
+    let verify = predictors + 1;
+    let of = |words: &str, hue, pass, width: usize| {
+        let tokens = if width == 1 { "1 token".into() } else { format!("{width} tokens") };
+        (format!("{words}, {tokens}"), hue, pass, width)
+    };
+    let mut wanted = vec![
+        of("plain step", Hue::Grey, PassKind::Full, 1),
+        of("draft pass", Hue::Sky, PassKind::Draft, draft),
+        of("verify pass", Hue::Blue, PassKind::Full, verify),
+    ];
+    let timed = |pass, width| input.components.iter().any(|t| t.pass == pass && t.width == width);
+    wanted.retain(|(.., pass, width)| timed(*pass, *width));
+    let widest =
+        input.components.iter().filter(|t| t.pass == PassKind::Full).map(|t| t.width).max();
+    if wanted.len() < 2 {
+        wanted.extend(widest.map(|width| of("full pass", Hue::Blue, PassKind::Full, width)));
     }
-    timed.first().into_iter().chain(timed.last()).copied().collect()
+    wanted.dedup_by_key(|(.., pass, width)| (*pass, *width));
+    wanted
 }
 
 /// The components that occur, the last of a pass first (places count upwards).
@@ -102,10 +122,10 @@ pub fn waterfall(input: &ReportInput) -> Figure {
     let steps: Vec<_> = input.waterfall.iter().chain(&end).rev().collect();
     let names = steps.iter().map(|step| step.label.clone()).collect();
     let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
-    let mut figure = Figure::new("waterfall", "Why it is not more", x, Axis::categories("", names))
+    let mut figure = Figure::new("waterfall", "From ideal to measured speedup", x, Axis::categories("", names))
         .caption(
             "From the speedup if every draft were accepted at the paper's ideal cost to the measured \
-             one; the last step is what the model of costs does not explain.",
+             one; the last step is what the model of costs does not explain. Steps are point estimates.",
         );
     for (label, hue) in [("total", Hue::Blue), ("costs", Hue::Orange), ("gains", Hue::Green)] {
         let bar = |(place, step): (usize, &&WaterfallStep)| Bar {
@@ -114,6 +134,10 @@ pub fn waterfall(input: &ReportInput) -> Figure {
             from: step.from.unwrap_or(0.0),
             to: step.to,
             text: format!("{}: {}", step.label, step.to),
+            label: match step.from {
+                None => format!("{:.2}", step.to.value),
+                Some(from) => format!("{:+.2}", step.to.value - from),
+            },
         };
         let mine = steps.iter().enumerate().filter(|(_, step)| step_kind(step) == label);
         let mark = Mark::Bars { bars: mine.map(bar).collect() };

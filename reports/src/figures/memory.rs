@@ -3,39 +3,111 @@
 use crate::figure::{Axis, Figure, Mark, Note, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{GridCell, ReportInput};
 use crate::palette::Hue;
-use s3d_data::{Bytes, Drafting};
+use crate::scale;
+use s3d_data::{Bytes, Drafting, Estimate};
+use std::collections::BTreeMap;
 
-/// Tokens per second against peak memory, with the Pareto front and the budget.
+/// Memory that differs by less than this share of it is drawn as differing little.
+const LEAST_SPAN: f64 = 0.08;
+
+/// Lines of equal speed per memory in one figure, about.
+const LINES: usize = 4;
+
+/// Tokens per second against peak memory, with the Pareto front, the budget, and lines of equal
+/// tokens/s per GiB.
 pub fn speed_memory(input: &ReportInput) -> Figure {
-    let x = Axis::new("peak memory", Quantity::Bytes);
+    let x = Axis::new("peak memory", Quantity::Bytes).span(LEAST_SPAN);
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("speed_memory", "Speed against peak memory", x, y).caption(
-        "Plans that skip the middle of the model, that were measured, or that no other beats on \
-         both speed and memory (joined by the line). The ring is the choice.",
+        "The fastest plan of each number of drafts, plans that were measured, and plans that no other \
+         beats on both speed and memory (joined by the line). Dashed: equal speed per memory. The \
+         ring is the choice, with its 95 % interval; those of the others stand in the tables.",
     );
     let front = front(&input.grid);
+    let fastest = fastest(&input.grid);
     let shown = |cell: &&GridCell| {
-        cell.is_symmetric(input.layers()) || cell.measured.is_some() || on_front(cell, &front)
+        let best = fastest.get(&(cell.drafting, cell.predictors));
+        let best = best.is_some_and(|best| std::ptr::eq(*best, *cell));
+        cell.measured.is_some() || on_front(cell, &front) || best
     };
     let line = front.iter().map(|(_, x, y)| (*x, *y)).collect();
-    let mark = Mark::Line { points: line, stroke: Stroke::Dashed };
-    figure.series.push(Series::new("best for its memory", Hue::Muted, mark));
+    let mark = Mark::Line { points: line, stroke: Stroke::Thin };
+    figure.series.push(Series::new("best for its memory", Hue::Green, mark));
     for (index, drafting) in Drafting::ALL.into_iter().enumerate() {
         let mine = input.grid.iter().filter(shown).filter(|cell| cell.drafting == drafting);
         let points = mine.filter_map(|cell| point(cell, &front)).collect();
         let mark = Mark::Points { points, symbol: Symbol::of_index(index) };
         figure.series.push(Series::new(drafting.name(), Hue::of_drafting(drafting), mark));
     }
-    let chosen = input.grid.iter().find(|cell| Some(&cell.plan) == input.chosen());
-    if let Some(point) = chosen.and_then(|cell| point(cell, &[])) {
-        let mark = Mark::Points { points: vec![point], symbol: Symbol::Ring };
-        figure.series.push(Series::new("choice", Hue::Ink, mark));
+    figure.series.extend(plain(input));
+    figure.series.extend(choice(input));
+    if figure.is_empty() {
+        return figure;
     }
-    if let (Some(budget), false) = (input.header.memory_budget_bytes, figure.is_empty()) {
+    if let Some(budget) = input.header.memory_budget_bytes {
         let text = format!("memory budget {}", Bytes(budget));
         figure.notes.push(Note::Limit { x: budget as f64, text });
     }
+    let lines = equal_lines(&figure);
+    figure.series.extend(lines);
     figure
+}
+
+/// Plain decoding, where its speed and memory are known.
+fn plain(input: &ReportInput) -> Option<Series> {
+    let speed = input.recommendation.baseline.tokens_per_s?;
+    let bytes = input.plain_memory_bytes?;
+    let words = format!("plain: {speed:.1} tokens/s, {}", Bytes(bytes));
+    let points = vec![Point::new(bytes as f64, speed, words)];
+    Some(Series::new("plain decoding", Hue::Grey, Mark::Points { points, symbol: Symbol::Square }))
+}
+
+/// A ring around the choice.
+fn choice(input: &ReportInput) -> Option<Series> {
+    let cell = input.grid.iter().find(|cell| Some(&cell.plan) == input.chosen())?;
+    let (x, _) = place(cell)?;
+    let points = vec![Point::new(x, cell.tokens_per_s?, words(cell))];
+    Some(Series::new("choice", Hue::Ink, Mark::Points { points, symbol: Symbol::Ring }))
+}
+
+/// Rays of equal tokens/s per GiB across the figure, at round rates up to the highest point's; one
+/// legend entry names all rates, from the lowest line up.
+pub fn equal_lines(figure: &Figure) -> Vec<Series> {
+    let mut points: Vec<&Point> = Vec::new();
+    for series in &figure.series {
+        if let Mark::Points { points: more, .. } = &series.mark {
+            points.extend(more);
+        }
+    }
+    let gib = |bytes: f64| Bytes(bytes.max(1.0) as u64).gib();
+    let top = points.iter().map(|point| point.y.value / gib(point.x)).fold(0.0, f64::max);
+    let mut rates = scale::ticks(0.0, top, LINES, Quantity::Number);
+    rates.retain(|rate| *rate > 0.0);
+    let names = scale::tick_labels(&rates, Quantity::Number);
+    let label = format!("{} tokens/s per GiB", names.join(", "));
+    let (low, high) = scale::range(figure, true);
+    let highest = scale::range(figure, false).1;
+    let line = |(index, rate): (usize, f64)| {
+        // A ray ends where it leaves the figure.
+        let end = high.min(Bytes::from_gib(highest / rate).0 as f64);
+        let points = [low, end].map(|bytes| (bytes, rate * gib(bytes))).to_vec();
+        let mark = Mark::Line { points, stroke: Stroke::Dashed };
+        Series { label: (index == 0).then(|| label.clone()), hue: Hue::Muted, mark }
+    };
+    rates.into_iter().enumerate().map(line).collect()
+}
+
+/// The fastest plan of each drafting and number of drafts.
+fn fastest(grid: &[GridCell]) -> BTreeMap<(Drafting, usize), &GridCell> {
+    let speed = |cell: &GridCell| cell.tokens_per_s.map_or(0.0, |speed| speed.value);
+    let mut best: BTreeMap<_, &GridCell> = BTreeMap::new();
+    for cell in grid {
+        let held = best.entry((cell.drafting, cell.predictors)).or_insert(cell);
+        if speed(cell) > speed(held) {
+            *held = cell;
+        }
+    }
+    best
 }
 
 fn on_front(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> bool {
@@ -47,12 +119,16 @@ fn place(cell: &GridCell) -> Option<(f64, f64)> {
     Some((cell.peak_memory_bytes? as f64, cell.tokens_per_s?.value))
 }
 
+fn words(cell: &GridCell) -> String {
+    let speed = cell.tokens_per_s.map(|speed| format!("{speed:.1} tokens/s, ")).unwrap_or_default();
+    format!("{}: {speed}{}", cell.plan, Bytes(cell.peak_memory_bytes.unwrap_or(0)))
+}
+
 fn point(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> Option<Point> {
-    let (x, _) = place(cell)?;
-    let speed = cell.tokens_per_s?;
-    let words = format!("{}: {speed:.1} tokens/s, {}", cell.plan, Bytes(x as u64));
+    let (x, y) = place(cell)?;
     let on_front = on_front(cell, front);
-    let point = Point::new(x, speed, if on_front { cell.plan.to_string() } else { words });
+    let words = if on_front { cell.plan.to_string() } else { words(cell) };
+    let point = Point::new(x, Estimate::exact(y), words);
     Some(if on_front { point.labelled() } else { point })
 }
 

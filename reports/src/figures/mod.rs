@@ -7,10 +7,10 @@ mod memory;
 mod prediction;
 mod speedup;
 
-pub use acceptance::{acceptance, acceptance_by_task, accepted, training};
+pub use acceptance::{acceptance, acceptance_by_task, accepted};
 pub use cost::{components, pass_time, waterfall};
 pub use maps::{plan_map, window_map};
-pub use memory::speed_memory;
+pub use memory::{equal_lines, speed_memory};
 pub use prediction::prediction;
 pub use speedup::speedup;
 
@@ -24,16 +24,9 @@ pub fn all(input: &ReportInput) -> Vec<Figure> {
     for draw in [speedup, plan_map, acceptance, window_map] {
         figures.extend(draftings(input).into_iter().map(|drafting| draw(input, drafting)));
     }
-    for draw in [
-        waterfall,
-        pass_time,
-        components,
-        prediction,
-        acceptance_by_task,
-        accepted,
-        speed_memory,
-        training,
-    ] {
+    for draw in
+        [waterfall, pass_time, components, prediction, acceptance_by_task, accepted, speed_memory]
+    {
         figures.push(draw(input));
     }
     figures.retain(|figure| !figure.is_empty());

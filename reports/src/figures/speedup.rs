@@ -15,7 +15,7 @@ pub fn speedup(input: &ReportInput, drafting: Drafting) -> Figure {
     let title = format!("Speedup by skipped layers, {drafting} drafting");
     let mut figure = Figure::new(&format!("speedup_{drafting}"), title, x, y).caption(
         "Lines: predicted from measured pass times and acceptance, one per number of drafted \
-         tokens; windows in the middle of the model. Points: measured end to end, with their 95 % \
+         tokens; windows in the middle of the model; band: 95 % interval of the chosen number. Points: measured end to end, with their 95 % \
          intervals. Ring: the choice.",
     );
     let cells: Vec<_> = input.grid.iter().filter(|cell| cell.drafting == drafting).collect();
@@ -29,6 +29,7 @@ pub fn speedup(input: &ReportInput, drafting: Drafting) -> Figure {
         cells.iter().find(|cell| Some(&cell.plan) == chosen).map(|cell| cell.predictors);
     figure.notes.push(Note::Level { y: 1.0, text: "plain decoding".into() });
     figure.series = curves(&symmetric, chosen_predictors);
+    figure.series.extend(band(&symmetric, chosen_predictors));
     figure.series.extend(ideal(&symmetric, chosen_predictors));
     figure.series.extend(measured(&symmetric));
     figure.series.extend(ring(&symmetric, input));
@@ -67,6 +68,15 @@ fn curves(cells: &[&GridCell], chosen: Option<usize>) -> Vec<Series> {
         )
     };
     predictors(cells).into_iter().map(curve).collect()
+}
+
+/// The 95 % intervals of the chosen draft length's predictions.
+fn band(cells: &[&GridCell], chosen: Option<usize>) -> Option<Series> {
+    let low = points(cells, chosen?, |cell| cell.predicted.map(|p| p.low));
+    let high = points(cells, chosen?, |cell| cell.predicted.map(|p| p.high));
+    let corners = low.into_iter().zip(high).map(|((x, low), (_, high))| (x, low, high)).collect();
+    let hue = Hue::of_predictor(chosen?);
+    Some(Series::new("95 % interval", hue, Mark::Band { points: corners }))
 }
 
 /// What the paper's ideal cost would give with the measured acceptance, for the chosen draft length.

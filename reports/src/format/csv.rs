@@ -65,18 +65,32 @@ fn numbers(estimate: &Estimate) -> [String; 3] {
 }
 
 /// The data of a figure as CSV: one row per point, whatever is drawn. Bars and cells stand at (x, y)
-/// and have a value; bars start at x.
+/// and have a value; bars start at x. Panels are told apart by their titles.
 pub fn figure(figure: &Figure) -> Vec<u8> {
     let y = axis_header(&figure.y);
     let header = ["series", "kind", &axis_header(&figure.x), &y, "value", "low", "high", "text"];
     let mut records = vec![header.map(String::from).to_vec()];
+    if !figure.panels.is_empty() {
+        records[0].insert(0, "panel".into());
+    }
+    for panel in &figure.panels {
+        let named = |row: Vec<String>| std::iter::once(panel.title.clone()).chain(row).collect();
+        records.extend(series_rows(panel).into_iter().map(named));
+    }
+    records.extend(series_rows(figure));
+    write(&records)
+}
+
+/// One row per point of each series, its name first.
+fn series_rows(figure: &Figure) -> Vec<Vec<String>> {
+    let mut records = Vec::new();
     for (index, series) in figure.series.iter().enumerate() {
         let label = series.label.clone().unwrap_or_else(|| format!("series {}", index + 1));
         for row in mark_rows(&series.mark) {
             records.push(std::iter::once(label.clone()).chain(row).collect());
         }
     }
-    write(&records)
+    records
 }
 
 fn axis_header(axis: &Axis) -> String {

@@ -20,6 +20,9 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// Columns from which on a table is set closer, so that a wide screen shows all of it.
+const MANY: usize = 8;
+
 /// The table, in a box that scrolls sideways on a narrow screen.
 pub fn table(table: &Table) -> String {
     let columns = table.columns.iter().enumerate();
@@ -35,8 +38,9 @@ pub fn table(table: &Table) -> String {
         "" => String::new(),
         note => format!("<p class=\"note\">{}</p>\n", escape(note)),
     };
+    let class = if table.columns.len() >= MANY { "wide many" } else { "wide" };
     format!(
-        "<div class=\"wide\"><table data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
+        "<div class=\"{class}\"><table data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
          <tbody>\n{body}</tbody></table></div>\n{note}{}",
         escape(&table.name),
         escape(&table.title),

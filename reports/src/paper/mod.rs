@@ -2,6 +2,7 @@
 //! speed against memory. Published rows carry their citation; ours are marked as measured or modelled;
 //! what was not to be had stays empty and says so.
 
+mod formats;
 mod hyper;
 mod memory;
 mod systems;
@@ -9,10 +10,11 @@ mod systems;
 pub use memory::{computed_gib, published_checks};
 
 use crate::figure::Figure;
-use crate::format::{csv, html, markdown};
+use crate::format::html;
 use crate::input::ReportInput;
+use crate::report::{write_figures, write_tables};
 use crate::table::Table;
-use crate::{Result, chart, page, scene};
+use crate::{Result, page};
 use s3d_data::published::System;
 use s3d_data::{RunDir, store};
 use s3d_simulator::Family;
@@ -79,18 +81,8 @@ pub fn document(input: &PaperInput) -> Result<String> {
 /// As [`document`]; a file that cannot be written.
 pub fn write_paper(dir: &RunDir, input: &PaperInput) -> Result<()> {
     for part in parts(input)? {
-        for figure in &part.figures {
-            let scene = scene::scene(figure);
-            let file = |extension: &str| dir.file(&format!("figures/{}.{extension}", figure.name));
-            store::save_atomically(&file("svg"), chart::svg(&scene)?.as_bytes())?;
-            store::save_atomically(&file("png"), &chart::png(&scene)?)?;
-            store::save_atomically(&file("csv"), &csv::figure(figure))?;
-        }
-        for table in &part.tables {
-            let file = |extension: &str| dir.file(&format!("tables/{}.{extension}", table.name));
-            store::save_atomically(&file("csv"), &csv::table(table))?;
-            store::save_atomically(&file("md"), markdown::table(table).as_bytes())?;
-        }
+        write_figures(dir, &part.figures)?;
+        write_tables(dir, &part.tables)?;
     }
     store::save_atomically(&dir.file("paper.html"), document(input)?.as_bytes())?;
     Ok(())

@@ -43,7 +43,7 @@ fn systems(input: &PaperInput) -> Result<Table> {
     let ours = input.runs.iter().flat_map(run_rows);
     let title = format!("Systems on {TASK}, and our runs on their own prompts");
     Ok(Table::new("paper_systems", title, columns)
-        .note("Speed per memory is the quotient of the two columns before it.")
+        .note("Speed per memory is speed over peak memory; the memory of our rows is computed from the shape.")
         .rows(ours.chain(user).chain(missing(input)).chain(published)))
 }
 
@@ -98,10 +98,15 @@ fn run_rows(run: &ReportInput) -> Vec<Vec<Cell>> {
         vec![Cell::text(kind), Cell::text(machine), Cell::text(&target), Cell::text(method)]
     };
     let mut plain = head("measured", "plain decoding".into());
+    let speed = recommendation.baseline.tokens_per_s;
+    let gib = run.plain_memory_bytes.map(|bytes| Bytes(bytes).gib());
     plain.extend([
-        Cell::estimate(recommendation.baseline.tokens_per_s, 1),
+        Cell::estimate(speed, 1),
         Cell::Number(1.0, 2),
         Cell::Number(1.0, 2),
+        number(gib, 2),
+        Cell::estimate(speed.zip(gib).map(|(speed, gib)| speed.map(|s| s / gib)), 2),
+        Cell::text(format!("our run of {}", run.header.started)),
     ]);
     let mut rows = vec![plain];
     if let Some(choice) = &recommendation.choice {

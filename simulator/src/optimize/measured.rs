@@ -123,7 +123,7 @@ const FEW_BLOCKS: usize = 6;
 
 /// Median of one value per block, with the interval over resampled blocks; of few blocks Student's
 /// interval of the logarithms. A single block has no interval, so it is no estimate.
-fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
+pub(crate) fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
     let (middle, blocks) = (median(values)?, values.len());
     if blocks < 2 {
         return None;

@@ -8,6 +8,7 @@ use crate::replay::walk;
 use crate::statistics::{Normals, Resamples, interval};
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Drafting, Estimate, Predictors, Trace};
+use std::collections::BTreeMap;
 
 /// Tokens and iterations of every prompt, by number of predictors.
 #[derive(Debug, Clone)]
@@ -99,32 +100,47 @@ pub fn predict(
     resamples: &Resamples,
     pool: &Pool,
 ) -> Vec<Prediction> {
+    let standards = Standards::new(ways);
     let indexed: Vec<_> = ways.iter().enumerate().collect();
     indexed
         .into_par_iter()
         .flat_map_iter(|(index, way)| {
             let tokens: Vec<f64> = resamples.draws().map(|w| dot(w, &way.tokens)).collect();
-            let one =
-                move |gamma: usize| predict_one(way, gamma, index, &tokens, costs, resamples, pool);
+            let standards = &standards;
+            let one = move |gamma: usize| {
+                let standard = standards.beside(way, gamma);
+                let context = Drawn { tokens: &tokens, standard, resamples, pool };
+                predict_one(way, gamma, index, costs, &context)
+            };
             (1..=way.iterations.len()).filter_map(one).collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// What all draws of one plan share.
+struct Drawn<'a> {
+    /// Tokens of the way's prompts in each draw.
+    tokens: &'a [f64],
+    standard: Option<Standard>,
+    resamples: &'a Resamples,
+    pool: &'a Pool,
 }
 
 fn predict_one(
     way: &WayTable,
     gamma: usize,
     index: usize,
-    tokens: &[f64],
     costs: &Costs,
-    resamples: &Resamples,
-    pool: &Pool,
+    drawn: &Drawn<'_>,
 ) -> Option<Prediction> {
+    let (resamples, pool) = (drawn.resamples, drawn.pool);
     let cost = costs.of(&way.way, gamma).ok()?;
-    let tokens_per_iteration = way.tokens_per_iteration(gamma)?;
+    let factor = |weights: &[u32]| drawn.standard.as_ref().map_or(1.0, |s| s.factor(weights));
+    let tokens_per_iteration =
+        way.tokens_per_iteration(gamma)? * factor(&vec![1; way.tokens.len()]);
     let iterations = &way.iterations[gamma - 1];
-    let token_draws: Vec<f64> =
-        resamples.draws().zip(tokens).map(|(w, tokens)| tokens / dot(w, iterations)).collect();
+    let draw = |(w, tokens): (&[u32], &f64)| tokens / dot(w, iterations) * factor(w);
+    let token_draws: Vec<f64> = resamples.draws().zip(drawn.tokens).map(draw).collect();
     // Sequential drafts of one window share one timed pass, hence one deviate.
     let width = if way.way.0 == Drafting::Simultaneous { gamma } else { 1 };
     let draft = Predictors::MAX * (index + 1) + width;
@@ -144,6 +160,70 @@ fn predict_one(
     })
 }
 
+/// Texts differ in how well they can be foreseen. A way that was traced on some prompts only is set
+/// beside the ways that were traced on all: its tokens per iteration there, times what theirs are on
+/// all prompts over what theirs are there (a ratio estimate: Cochran, Sampling Techniques, ch. 6).
+#[derive(Debug)]
+struct Standards {
+    /// Tokens and, by number of predictors, iterations of each prompt, summed over complete ways.
+    by_drafting: BTreeMap<Drafting, (Vec<u32>, Vec<Vec<u32>>)>,
+    /// Whether any way was traced on the prompt.
+    traced: Vec<bool>,
+}
+
+/// The sums of complete ways at one number of predictors, and the prompts of an incomplete way.
+#[derive(Debug)]
+struct Standard {
+    tokens: Vec<u32>,
+    iterations: Vec<u32>,
+    held: Vec<bool>,
+}
+
+impl Standards {
+    fn new(ways: &[WayTable]) -> Self {
+        let prompts = ways.first().map_or(0, |way| way.tokens.len());
+        let traced: Vec<bool> =
+            (0..prompts).map(|p| ways.iter().any(|way| way.tokens[p] > 0)).collect();
+        let mut by_drafting = BTreeMap::new();
+        for way in ways.iter().filter(|way| is_complete(way, &traced)) {
+            let fresh = || (vec![0; prompts], vec![vec![0; prompts]; way.iterations.len()]);
+            let (tokens, iterations) = by_drafting.entry(way.way.0).or_insert_with(fresh);
+            add(tokens, &way.tokens);
+            iterations.iter_mut().zip(&way.iterations).for_each(|(sum, own)| add(sum, own));
+        }
+        Self { by_drafting, traced }
+    }
+
+    /// What corrects `way`; none where it is complete, or no way of its drafting is.
+    fn beside(&self, way: &WayTable, gamma: usize) -> Option<Standard> {
+        if is_complete(way, &self.traced) {
+            return None;
+        }
+        let (tokens, iterations) = self.by_drafting.get(&way.way.0)?;
+        let iterations = iterations.get(gamma - 1)?.clone();
+        let held = way.tokens.iter().map(|&tokens| tokens > 0).collect();
+        Some(Standard { tokens: tokens.clone(), iterations, held })
+    }
+}
+
+impl Standard {
+    /// Tokens per iteration on all prompts over those on the prompts held, prompts weighted.
+    fn factor(&self, weights: &[u32]) -> f64 {
+        let held: Vec<u32> =
+            weights.iter().zip(&self.held).map(|(&w, &held)| if held { w } else { 0 }).collect();
+        let rate = |weights: &[u32]| dot(weights, &self.tokens) / dot(weights, &self.iterations);
+        rate(weights) / rate(&held)
+    }
+}
+
+fn is_complete(way: &WayTable, traced: &[bool]) -> bool {
+    way.tokens.iter().zip(traced).all(|(&tokens, &traced)| tokens > 0 || !traced)
+}
+
+fn add(sum: &mut [u32], own: &[u32]) {
+    sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+}
+
 /// Speedup in each draw; `cells` name the deviates of draft, verify and step.
 pub fn speedup_draws(cost: &PlanCost, tokens: &[f64], cells: [usize; 3], pool: &Pool) -> Vec<f64> {
     let [draft, verify, step] = cells;
@@ -159,4 +239,28 @@ pub fn speedup_draws(cost: &PlanCost, tokens: &[f64], cells: [usize; 3], pool: &
 
 fn dot(weights: &[u32], values: &[u32]) -> f64 {
     f64::from(weights.iter().zip(values).map(|(w, v)| w * v).sum::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3d_data::SkipWindow;
+
+    #[test]
+    fn a_way_with_few_prompts_is_set_beside_those_with_all() {
+        let way = |end, tokens: [u32; 2], iterations: [u32; 2]| WayTable {
+            way: (Drafting::Simultaneous, SkipWindow::new(1, end).unwrap().into()),
+            tokens: tokens.to_vec(),
+            iterations: vec![iterations.to_vec()],
+        };
+        // The first text is easy: 4 tokens per iteration against 2.
+        let ways = [way(2, [40, 40], [10, 20]), way(3, [40, 0], [8, 0])];
+        let standards = Standards::new(&ways);
+        assert!(standards.beside(&ways[0], 1).is_none());
+        let standard = standards.beside(&ways[1], 1).unwrap();
+        // source: by hand: (80 / 30) / (40 / 10) = 2/3, so 5 tokens per iteration become 10/3
+        assert!((standard.factor(&[1, 1]) - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(standard.factor(&[1, 0]), 1.0);
+        assert!(!standard.factor(&[0, 1]).is_finite(), "a draw without its prompt says nothing");
+    }
 }

@@ -251,6 +251,7 @@ fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
     let mut order: Vec<usize> = (0..all.predictions.len()).collect();
     let value = |index: usize| all.predictions[index].speedup.value;
     order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
+    let plain = plain_rate(all);
     let mut smallest = u64::MAX;
     let row = |index: usize| {
         let (prediction, name) = (&all.predictions[index], plan(all, index));
@@ -262,6 +263,7 @@ fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
         PlanEvaluation {
             ideal_speedup: ideal_speedup(run, prediction),
             predicted_speedup: prediction.speedup,
+            predicted_tokens_per_s: plain.map(|plain| product(prediction.speedup, plain)),
             measured_speedup: known
                 .then(|| all.blocks.speedup(&name, &all.blocks.with(&name)))
                 .flatten(),

@@ -18,7 +18,7 @@ use crate::fit::points::count_ways;
 use crate::observed::TraceTable;
 use crate::optimize::Request;
 use crate::passes::PassTimes;
-use estimate::least_skipping;
+use estimate::{least_skipping, traced_damages};
 use s3d_data::{Drafting, LayerSet, Run, SkipWindow};
 use serde::Serialize;
 
@@ -219,16 +219,16 @@ pub struct FreeSets {
     pub window: Option<(String, Proposal)>,
 }
 
-/// Searches the sub-layers of `run` for sets to skip; `judge` as in [`search`].
+/// Searches the sub-layers of `run` for sets to skip. Sets that the run traced are judged by their
+/// traces: measure what is proposed, ask again, until a judged set leads.
 ///
 /// # Errors
-/// No timed passes, fewer than three traced windows, or what the judge refuses.
+/// No timed passes, or fewer than three traced windows.
 pub fn free_sets(
     run: &Run,
     request: &Request,
     drafting: Drafting,
     most: usize,
-    judge: impl FnMut(&LayerSet) -> Result<Option<f64>>,
 ) -> Result<FreeSets> {
     let table = TraceTable::of(run)?;
     let ways = count_ways(&table, request.gamma_max);
@@ -240,6 +240,10 @@ pub fn free_sets(
     let rates = least_skipping(&ways, drafting);
     let around = Surroundings { drafting, rates, full, step: passes.step.value };
     let window = best_window(&parts, &around, run.header.model.shape.layers);
+    let traced = traced_damages(&ways, drafting);
+    let judge = |set: &LayerSet| {
+        Ok(traced.iter().find(|(known, _)| known == set).map(|(_, damage)| *damage))
+    };
     let sets = search(&parts, &around, most, judge)?;
     Ok(FreeSets { sets, window: window.map(|(window, proposal)| (window.to_string(), proposal)) })
 }

@@ -146,6 +146,7 @@ impl Planted {
                     order,
                     copy: 0,
                     seconds,
+                    cpu_seconds: None,
                 });
             };
             for context in [CONTEXT - 64, CONTEXT - 20, CONTEXT + 40] {
@@ -191,6 +192,7 @@ impl Planted {
                     order,
                     copy,
                     seconds,
+                    cpu_seconds: None,
                 });
             };
             for (place, &context) in contexts.iter().enumerate() {
@@ -252,6 +254,7 @@ impl Planted {
                             + draft
                             + verify
                             + STEP_SECONDS * drift * iterations as f64,
+                        cpu_seconds: None,
                     });
                 };
             let first = traces.iter().take(self.prompts);
@@ -320,6 +323,7 @@ impl Planted {
                 shape,
                 content_hash: String::new(),
                 random_weights: false,
+                training_steps: None,
             },
             gamma_max: self.gamma_max,
             context: CONTEXT,
@@ -328,6 +332,9 @@ impl Planted {
             started: String::new(),
             ended: None,
             seconds_measuring: 1.0,
+            cpu_seconds: None,
+            stopped: None,
+            coverage: None,
             warnings: Vec::new(),
         }
     }

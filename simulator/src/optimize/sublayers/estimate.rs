@@ -7,7 +7,7 @@ use crate::observed::skipped_layers;
 use crate::optimize::sublayers::{Part, SubLayer};
 use crate::passes::PassTimes;
 use crate::statistics::{median, non_negative_least_squares};
-use s3d_data::{AcceptanceCounts, Component, Drafting, Run, SkipWindow};
+use s3d_data::{AcceptanceCounts, Component, Drafting, LayerSet, Run, Skip, SkipWindow};
 
 /// Conditional rates of the traced window that skips least.
 pub(super) fn least_skipping(ways: &[WayCounts], drafting: Drafting) -> Vec<AcceptanceRate> {
@@ -60,6 +60,30 @@ fn outside_share(run: &Run, machine: usize) -> f64 {
     let layer = time(&[Component::Attention, Component::Mlp]);
     let inside = run.header.model.shape.layers as f64 * layer;
     if inside > 0.0 { (outside / (outside + inside)).clamp(1e-3, 0.9) } else { 0.02 }
+}
+
+/// The damage of every free set that the run traced, for [`super::search`] to judge by: what it takes
+/// off the logarithm of the first draft's acceptance.
+pub fn traced_damages(ways: &[WayCounts], drafting: Drafting) -> Vec<(LayerSet, f64)> {
+    let own = || ways.iter().filter(|way| way.way.0 == drafting);
+    let top = own().filter(|way| way.way.1.window().is_some()).filter_map(first_rate);
+    let top = top.fold(0.0, f64::max);
+    let damage = |way: &WayCounts| match &way.way.1 {
+        Skip::Set { layers, .. } => {
+            Some(((**layers).clone(), (top / first_rate(way)?.max(1e-3)).ln().max(0.0)))
+        }
+        Skip::Window(_) => None,
+    };
+    own().filter_map(damage).collect()
+}
+
+/// Acceptance of the first draft.
+fn first_rate(way: &WayCounts) -> Option<f64> {
+    let sum = way
+        .prompts
+        .iter()
+        .fold((0, 0), |sum, counts| (sum.0 + counts.accepted[0], sum.1 + counts.attempted[0]));
+    (sum.1 > 0).then(|| sum.0 as f64 / sum.1 as f64)
 }
 
 fn damages(ways: &[WayCounts], layers: usize, drafting: Drafting) -> Result<Vec<f64>> {

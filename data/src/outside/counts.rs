@@ -1,68 +1,72 @@
-//! Acceptance by predictor, as CSV: what serving engines log.
+//! Acceptance by draft position: what serving engines log.
 //!
 //! ```text
-//! drafting,skip_start,skip_end,predictor,attempted,accepted
-//! simultaneous,3,9,1,1000,890
-//! simultaneous,3,9,2,890,730
+//! drafting,skip_start,skip_end,id,predictor,attempted,accepted
+//! simultaneous,3,9,chat,1,1000,890
+//! simultaneous,3,9,chat,2,890,730
 //! ```
 //!
+//! or as JSONL, one object of the same keys a line. `drafting` (simultaneous when absent) and `id`
+//! (which text or workload; the file's name when absent) may be left out. Intervals resample ids.
+//!
 //! Draft `i` is attempted where drafts `1..i` were accepted. Counts, not rates: a rate without its
-//! count has no interval. The counts become one trace per window whose walk gives them back exactly:
+//! count has no interval. The counts become one trace per window and id whose walk gives them back exactly:
 //! iterations of each accepted length, spread evenly. Between the starts of iterations a trace is
 //! filled in as if the draft failed at the same token wherever it started, which is what greedy
 //! drafting mostly does; numbers of predictors below the one that was logged rest on that.
 
-use super::{Outside, malformed, once};
-use crate::Result;
-use s3d_data::{AcceptanceCounts, Drafting, SkipWindow, Trace, store};
+use super::{Setting, malformed, not_empty, once};
+use crate::plan::{Drafting, Predictors, SkipWindow};
+use crate::{AcceptanceCounts, Error, Result, Trace};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+pub(super) struct Row {
     #[serde(default)]
     drafting: Option<Drafting>,
     skip_start: usize,
     skip_end: usize,
+    #[serde(default)]
+    id: Option<String>,
     predictor: usize,
     attempted: u64,
     accepted: u64,
 }
 
-/// Counts of one window by predictor, with the line of the first.
-type Windows = BTreeMap<(Drafting, SkipWindow), (u64, AcceptanceCounts)>;
+/// Tokens beyond which counts are not written out as a trace: far more than an interval needs.
+const MOST_TOKENS: u64 = 1_000_000;
 
-/// Reads counts and writes them out as one trace per window and drafting.
+/// Counts of one window and text by predictor, with the line of the first.
+type Windows = BTreeMap<(Drafting, SkipWindow, String), (u64, AcceptanceCounts)>;
+
+/// Writes counts out as one trace per window, drafting and text.
 ///
 /// # Errors
 /// A missing column, a window that does not fit, predictors that do not follow each other, more
 /// accepted than attempted, or more attempted than accepted before.
-pub fn read(file: &Path, outside: &Outside) -> Result<Vec<Trace>> {
-    let rows: Vec<(u64, Row)> = store::load_csv_lines(file)?;
+pub(super) fn traces(rows: Vec<(u64, Row)>, file: &Path, setting: &Setting) -> Result<Vec<Trace>> {
     let mut seen = HashSet::new();
     let mut windows = Windows::new();
-    for (line, row) in rows {
-        let wrong = |e: s3d_data::Error| malformed(file, line, &e.to_string());
+    for (line, row) in not_empty(rows, file)? {
+        let wrong = |e: Error| malformed(file, line, &e.to_string());
         let window = SkipWindow::new(row.skip_start, row.skip_end).map_err(wrong)?;
-        window.skip_ratio(outside.shape.layers).map_err(wrong)?;
+        window.skip_ratio(setting.layers).map_err(wrong)?;
         let drafting = row.drafting.unwrap_or(Drafting::Simultaneous);
-        once(&mut seen, (drafting, window, row.predictor), file, line)?;
+        let id = row.id.clone().unwrap_or_else(|| store_name(file));
+        once(&mut seen, (drafting, window, id.clone(), row.predictor), file, line)?;
         let fresh = || (line, AcceptanceCounts::default());
-        let (_, counts) = windows.entry((drafting, window)).or_insert_with(fresh);
+        let (_, counts) = windows.entry((drafting, window, id)).or_insert_with(fresh);
         check(&row, counts).map_err(|message| malformed(file, line, &message))?;
         counts.attempted.push(row.attempted);
         counts.accepted.push(row.accepted);
     }
-    if windows.is_empty() {
-        return Err(malformed(file, 1, "no rows below the header"));
-    }
     windows
         .into_iter()
-        .map(|((drafting, window), (line, counts))| {
+        .map(|((drafting, window, id), (line, counts))| {
             let accepted = walk(&counts);
-            let id = store_name(file);
             let empty = "no iterations: predictor 1 was never attempted";
             (!accepted.is_empty())
                 .then(|| trace(id, drafting, window, counts.attempted.len(), accepted))
@@ -74,11 +78,20 @@ pub fn read(file: &Path, outside: &Outside) -> Result<Vec<Trace>> {
 /// Whether a row follows from those before it.
 fn check(row: &Row, before: &AcceptanceCounts) -> std::result::Result<(), String> {
     let next = before.attempted.len() + 1;
+    Predictors::new(next).map_err(|e| e.to_string())?;
     if row.predictor != next {
         return Err(format!("expected predictor {next} of this window, found {}", row.predictor));
     }
     if row.accepted > row.attempted {
         return Err(format!("{} accepted of {} attempted", row.accepted, row.attempted));
+    }
+    // Every iteration commits its accepted drafts and one token more.
+    let tokens = before.accepted.iter().sum::<u64>() + before.attempted.first().unwrap_or(&0);
+    if row.attempted > MOST_TOKENS || tokens + row.accepted > MOST_TOKENS {
+        return Err(format!(
+            "counts of more than {MOST_TOKENS} tokens; divide all counts of this window by the same \
+             number"
+        ));
     }
     match before.accepted.last() {
         Some(&right) if right != row.attempted => Err(format!(

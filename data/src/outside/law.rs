@@ -7,9 +7,9 @@
 //! A full pass over `w` tokens at context `c` takes `fixed + per_token w + per_context_token c`; a
 //! draft pass takes the kept share of it. The law becomes times on a grid, as if they were measured.
 
-use super::{Outside, malformed, passes};
-use crate::Result;
-use s3d_data::{Drafting, LatencySample, Plan, Predictors, SkipWindow, store};
+use super::{Setting, malformed, passes};
+use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
+use crate::{Error, LatencySample, Result};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -36,23 +36,27 @@ impl Law {
 ///
 /// # Errors
 /// A key that is missing or unknown; a number that is not finite or below 0; a law of no cost.
-pub fn read(file: &Path, outside: &Outside) -> Result<Vec<LatencySample>> {
-    let law: Law = store::load_json(file)?;
+pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<LatencySample>> {
+    let law: Law = serde_json::from_slice(bytes)
+        .map_err(|e| Error::malformed_at(file, e.line().max(1) as u64, e.to_string()))?;
     let parts = [law.fixed_seconds, law.per_token_seconds, law.per_context_token_seconds];
     if parts.iter().any(|part| !part.is_finite() || *part < 0.0) || law.seconds(1, 1) <= 0.0 {
         return Err(malformed(file, 1, "expected finite seconds, none below 0, not all of them 0"));
     }
-    let layers = outside.shape.layers;
+    if !law.seconds(setting.gamma_max + 1, setting.context).is_finite() {
+        return Err(malformed(file, 1, "expected seconds, found a law beyond all times"));
+    }
+    let layers = setting.layers;
     let mut samples = Vec::new();
-    for context in [(outside.context / 4).max(1), outside.context] {
-        for width in 1..=outside.gamma_max + 1 {
+    for context in [(setting.context / 4).max(1), setting.context] {
+        for width in 1..=setting.gamma_max + 1 {
             let plan = (width == 1).then_some(Plan::Plain);
             let seconds = law.seconds(width, context);
             samples.push(passes::sample(plan, width, context, 0, seconds));
         }
         for window in SkipWindow::all_symmetric(layers) {
             let kept = 1.0 - window.skip_ratio(layers)?.get();
-            for width in 1..=outside.gamma_max {
+            for width in 1..=setting.gamma_max {
                 let predictors = Predictors::new(width)?;
                 let plan = Plan::window(Drafting::Simultaneous, window, predictors);
                 let seconds = kept * law.seconds(width, context);

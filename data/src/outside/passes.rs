@@ -12,9 +12,9 @@
 //! measurements of a cell are numbered by `block`. Instead of `seconds` the column may be
 //! `milliseconds` or `microseconds`: one unit a file.
 
-use super::{Outside, malformed, once, positive, required};
-use crate::Result;
-use s3d_data::{Component, Drafting, LatencySample, Plan, Predictors, Seconds, SkipWindow, store};
+use super::{Setting, malformed, not_empty, once, positive, required};
+use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
+use crate::{Component, Error, LatencySample, Result, Seconds, store};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -50,7 +50,7 @@ impl Row {
     fn plan(
         &self,
         width: usize,
-        outside: &Outside,
+        setting: &Setting,
         file: &Path,
         line: u64,
     ) -> Result<Option<Plan>> {
@@ -58,9 +58,9 @@ impl Row {
             None | Some("full" | "") => Ok((width == 1).then_some(Plan::Plain)),
             Some("draft") => {
                 let text = required(self.skip.as_deref(), "skip", file, line)?;
-                let wrong = |e: s3d_data::Error| malformed(file, line, &e.to_string());
+                let wrong = |e: Error| malformed(file, line, &e.to_string());
                 let window: SkipWindow = text.parse().map_err(wrong)?;
-                window.skip_ratio(outside.shape.layers).map_err(wrong)?;
+                window.skip_ratio(setting.layers).map_err(wrong)?;
                 let predictors = Predictors::new(width).map_err(wrong)?;
                 Ok(Some(Plan::window(Drafting::Simultaneous, window, predictors)))
             }
@@ -76,8 +76,8 @@ impl Row {
 ///
 /// # Errors
 /// A missing column, a time that is no finite number above 0, two units, a cell twice.
-pub fn read(file: &Path, outside: &Outside) -> Result<Vec<LatencySample>> {
-    let rows: Vec<(u64, Row)> = store::load_csv_lines(file)?;
+pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<LatencySample>> {
+    let rows: Vec<(u64, Row)> = not_empty(store::parse_csv(bytes, file)?, file)?;
     let mut seen = HashSet::new();
     let mut units = HashMap::new();
     let mut samples = Vec::new();
@@ -92,36 +92,14 @@ pub fn read(file: &Path, outside: &Outside) -> Result<Vec<LatencySample>> {
         if width == 0 || context == 0 {
             return Err(malformed(file, line, "width and context count tokens: at least 1"));
         }
-        let plan = row.plan(width, outside, file, line)?;
+        let plan = row.plan(width, setting, file, line)?;
         let block = row.block.unwrap_or(0);
         once(&mut seen, (plan.clone(), width, context, block), file, line)?;
-        let seconds = format!("{time}{unit}").parse::<Seconds>()?.0;
+        let Seconds(seconds) = format!("{time}{unit}").parse()?;
+        let seconds = positive(seconds, file, line)?;
         samples.push(sample(plan, width, context, block, seconds));
     }
-    if samples.is_empty() {
-        return Err(malformed(file, 1, "no rows below the header"));
-    }
     Ok(samples)
-}
-
-/// Reads a `latency.csv` that this program wrote.
-///
-/// # Errors
-/// A row of another form, a whole pass that took no time, the same observation twice.
-pub fn read_own(file: &Path) -> Result<Vec<LatencySample>> {
-    let rows: Vec<(u64, LatencySample)> = store::load_csv_lines(file)?;
-    let mut seen = HashSet::new();
-    for (line, s) in &rows {
-        // A component may be too short for the clock, and the rest a difference: not a whole pass.
-        if s.component >= Component::FullPass {
-            positive(s.seconds, file, *line)?;
-        } else if !s.seconds.is_finite() {
-            return Err(malformed(file, *line, "expected a finite time"));
-        }
-        let what = (s.machine, s.component, s.layer, s.plan.clone(), s.width, s.context);
-        once(&mut seen, (what, s.block, s.order), file, *line)?;
-    }
-    Ok(rows.into_iter().map(|(_, sample)| sample).collect())
 }
 
 /// A whole pass.
@@ -147,5 +125,6 @@ pub(super) fn sample(
         order: 0,
         copy: 0,
         seconds,
+        cpu_seconds: None,
     }
 }

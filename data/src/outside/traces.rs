@@ -1,0 +1,110 @@
+//! Traces: accepted drafts at every position of a text, for one window and drafting.
+//!
+//! As JSONL, in the form of `acceptance.jsonl`; or as CSV, one position a row, positions of a text in
+//! their order from 1 on:
+//!
+//! ```text
+//! drafting,skip_start,skip_end,id,position,accepted
+//! simultaneous,3,9,story-1,1,4
+//! simultaneous,3,9,story-1,2,3
+//! ```
+//!
+//! `accepted` at position `c` = drafts that an iteration would have had accepted when started with
+//! `c` output tokens committed (the free token not counted). `drafting` (simultaneous when absent),
+//! `task` and `prompt` (tokens of the prompt) may be left out.
+
+use super::{Setting, malformed, not_empty, once};
+use crate::plan::{Drafting, SkipWindow};
+use crate::{Result, Trace, store};
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// Reads traces of one JSON object a line.
+///
+/// # Errors
+/// A trace that contradicts itself, a window that does not fit, a text twice for one window.
+pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>> {
+    let rows: Vec<(u64, Trace)> = store::parse_jsonl(bytes, file)?;
+    let mut seen = HashSet::new();
+    for (line, trace) in &rows {
+        let wrong = |e: crate::Error| malformed(file, *line, &e.to_string());
+        trace.validate().map_err(wrong)?;
+        if let Some(window) = trace.window() {
+            window.skip_ratio(setting.layers).map_err(wrong)?;
+        }
+        let key = (trace.drafting, trace.skip(), &trace.id);
+        if !seen.insert(key) {
+            let message = format!("the text '{}' is traced twice for one window", trace.id);
+            return Err(malformed(file, *line, &message));
+        }
+    }
+    if rows.is_empty() {
+        return Err(malformed(file, 1, "no traces; expected one JSON object a line"));
+    }
+    Ok(rows.into_iter().map(|(_, trace)| trace).collect())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    #[serde(default)]
+    drafting: Option<Drafting>,
+    skip_start: usize,
+    skip_end: usize,
+    id: String,
+    #[serde(default)]
+    task: Option<String>,
+    #[serde(default)]
+    prompt: Option<usize>,
+    position: usize,
+    accepted: u32,
+}
+
+/// Reads traces of one position a row.
+///
+/// # Errors
+/// A missing column, a window that does not fit, a position twice or out of order.
+pub fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>> {
+    let rows: Vec<(u64, Row)> = not_empty(store::parse_csv(bytes, file)?, file)?;
+    let mut seen = HashSet::new();
+    let mut places = HashMap::new();
+    let mut traces: Vec<Trace> = Vec::new();
+    for (line, row) in rows {
+        let wrong = |e: crate::Error| malformed(file, line, &e.to_string());
+        let window = SkipWindow::new(row.skip_start, row.skip_end).map_err(wrong)?;
+        window.skip_ratio(setting.layers).map_err(wrong)?;
+        let key = (row.drafting.unwrap_or(Drafting::Simultaneous), window, row.id.clone());
+        once(&mut seen, (key.clone(), row.position), file, line)?;
+        let place = *places.entry(key).or_insert_with(|| {
+            traces.push(begin(&row));
+            traces.len() - 1
+        });
+        let accepted = &mut traces[place].accepted;
+        let next = accepted.len() + 1;
+        if row.position != next {
+            let found = row.position;
+            let message =
+                format!("expected position {next} of this text and window, found {found}");
+            return Err(malformed(file, line, &message));
+        }
+        accepted.push(row.accepted);
+    }
+    Ok(traces)
+}
+
+/// The trace of a text before its first position.
+fn begin(row: &Row) -> Trace {
+    Trace {
+        drafting: Some(row.drafting.unwrap_or(Drafting::Simultaneous)),
+        skip_start: Some(row.skip_start),
+        skip_end: Some(row.skip_end),
+        skip_set: None,
+        gamma_max: None,
+        id: row.id.clone(),
+        task: row.task.clone().filter(|task| !task.is_empty()),
+        prompt: row.prompt.unwrap_or(1),
+        accepted: Vec::new(),
+        confidence: None,
+    }
+}

@@ -1,0 +1,19 @@
+//! The tables of a run directory, told apart by their columns: any bytes are read or refused with an
+//! error, never a panic. A plan that names a file (`set=FILE`) is left out: it would read that file.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use s3d_data::outside::{Setting, kind_of, parse};
+use std::path::Path;
+
+const SETTING: Setting = Setting { layers: 12, gamma_max: 8, context: 256 };
+
+fuzz_target!(|bytes: &[u8]| {
+    if bytes.windows(4).any(|window| window == b"set=") {
+        return;
+    }
+    let file = Path::new("latency.csv");
+    if let Ok(kind) = kind_of(bytes, file) {
+        let _ = parse(bytes, kind, file, &SETTING);
+    }
+});
