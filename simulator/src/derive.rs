@@ -3,9 +3,9 @@
 //! Patterson, CACM 52, 2009), each at a share of the sheet that real kernels reach.
 
 use crate::error::{Error, Result};
-use crate::memory::WeightFormat;
+use crate::memory::plain_bytes;
 use s3d_data::{
-    Component, DraftPlan, Drafting, LatencySample, ModelShape, Plan, Predictors, Run, SkipWindow,
+    Component, DraftPlan, Drafting, Dtype, LatencySample, ModelShape, Plan, Predictors, Run, SkipWindow,
 };
 
 /// What a data sheet promises.
@@ -47,7 +47,7 @@ pub struct Derivation<'a> {
     /// The model.
     pub shape: &'a ModelShape,
     /// How its weights are stored.
-    pub format: WeightFormat,
+    pub format: Dtype,
     /// The machine.
     pub sheet: Sheet,
     /// How much of it is reached.
@@ -59,7 +59,7 @@ impl Derivation<'_> {
     /// values of `context` tokens in each of them.
     pub fn read_bytes(&self, kept: usize, context: usize) -> f64 {
         let cached = self.shape.kv_elements_per_token() as f64 / self.shape.layers as f64;
-        let cache = self.format.plain_bytes() * cached * (kept * context) as f64;
+        let cache = plain_bytes(self.format) * cached * (kept * context) as f64;
         self.format.bytes(self.weights(kept)) + cache
     }
 
@@ -130,7 +130,7 @@ fn draft(drafting: Drafting, window: SkipWindow, predictors: usize) -> Result<Pl
 /// The share of the sheet's bandwidth at which the plain passes of a measured run read; `None` where
 /// none was timed.
 pub fn bandwidth_share(run: &Run, sheet: Sheet) -> Option<f64> {
-    let format: WeightFormat = run.header.dtype.parse().ok()?;
+    let format: Dtype = run.header.dtype.parse().ok()?;
     let efficiency = Efficiency { bandwidth: 1.0, compute: 1.0 };
     let ideal = Derivation { shape: &run.header.model.shape, format, sheet, efficiency };
     let plain = |s: &&LatencySample| {
@@ -165,7 +165,7 @@ mod tests {
     fn on_a10g(shape: &ModelShape, bandwidth: f64) -> Derivation<'_> {
         let sheet = Sheet { read_bytes_per_s: 600e9, flops_per_s: 70e12 };
         let efficiency = Efficiency::new(bandwidth, 0.5).unwrap();
-        Derivation { shape, format: WeightFormat::Half, sheet, efficiency }
+        Derivation { shape, format: Dtype::F16, sheet, efficiency }
     }
 
     #[test]

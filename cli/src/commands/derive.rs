@@ -131,6 +131,7 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         gamma_max: args.gamma_max,
         context: args.context,
         memory_budget_bytes: Some(card.memory_bytes),
+        imposed: None,
         seed: 0,
         started: now.clone(),
         ended: Some(now),
