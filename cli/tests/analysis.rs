@@ -57,13 +57,8 @@ fn free_sets_are_written_as_plans_that_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let run = copy(dir.path(), "run", |_| ());
     let sets = dir.path().join("sets");
-    let output = s3d(&[
-        "optimize",
-        run.to_str().unwrap(),
-        "--write-sets",
-        sets.to_str().unwrap(),
-        "--json",
-    ]);
+    let output =
+        s3d(&["optimize", run.to_str().unwrap(), "--write-sets", sets.to_str().unwrap(), "--json"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let plans = said.lines().find_map(|line| line.split("--plans ").nth(1)).unwrap();
     for plan in plans.split(',') {

@@ -5,7 +5,8 @@
 use crate::error::{Error, Result};
 use crate::memory::plain_bytes;
 use s3d_data::{
-    Component, DraftPlan, Drafting, Dtype, LatencySample, ModelShape, Plan, Predictors, Run, SkipWindow,
+    Component, DraftPlan, Drafting, Dtype, LatencySample, ModelShape, Plan, Predictors, Run,
+    SkipWindow,
 };
 
 /// What a data sheet promises.
