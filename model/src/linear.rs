@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rows of a band: whole panels, few beside a vocabulary.
+/// Rows of a band: whole panels, few beside a matrix.
 pub const BAND: usize = 64 * LANES;
 
 /// `y = x W^T`, without bias.
@@ -52,19 +52,20 @@ impl Linear {
         Ok(Self { weight: Weight::Packed(Arc::new(packed)), kind: LinearKind::Plain })
     }
 
-    /// A layer whose weights, `[outputs, inputs]`, come in bands: `rows` gives the rows of a range.
+    /// A layer whose weights, `[outputs, inputs]`, come in bands of `band` rows, which fill panels:
+    /// `rows` gives the rows of a range.
     ///
     /// # Errors
     /// When a band cannot be read, or has no rows of `inputs` weights.
     pub fn from_bands(
-        outputs: usize,
-        inputs: usize,
+        [outputs, inputs]: [usize; 2],
         dtype: Dtype,
+        band: usize,
         rows: impl Fn(Range<usize>) -> Result<Matrix>,
     ) -> Result<Self> {
         let mut packed = Packed::zeros(dtype, outputs, inputs);
-        for start in (0..outputs).step_by(BAND) {
-            let end = outputs.min(start + BAND);
+        for start in (0..outputs).step_by(band.max(1)) {
+            let end = outputs.min(start + band);
             let band = rows(start..end)?;
             check_columns(&[&band], inputs)?;
             packed.fill(start..end, |o, raw| band.encode_row(o - start, inputs, dtype, raw));
@@ -73,19 +74,29 @@ impl Linear {
     }
 
     /// Gate and up projection, both `[neurons, inputs]`, as one layer that applies SwiGLU. Its
-    /// outputs are the neurons, filled up with zeros to whole panels.
+    /// outputs are the neurons, filled up with zeros to whole panels. `rows` gives the rows of a
+    /// range of both; it is called as by [`Self::from_bands`].
     ///
     /// # Errors
-    /// When they are no rows of `inputs` weights.
-    pub fn gate_and_up(gate: &Matrix, up: &Matrix, inputs: usize, dtype: Dtype) -> Result<Self> {
-        check_columns(&[gate, up], inputs)?;
-        let neurons = gate.rows(inputs);
+    /// As there.
+    pub fn gate_and_up(
+        [neurons, inputs]: [usize; 2],
+        dtype: Dtype,
+        band: usize,
+        rows: impl Fn(Range<usize>) -> Result<[Matrix; 2]>,
+    ) -> Result<Self> {
         let outputs = 2 * panel_count(neurons) * LANES;
-        let packed = Packed::pack(dtype, outputs, inputs, |o, raw| {
-            let neuron = o / (2 * LANES) * LANES + o % LANES;
-            let half = if (o / LANES).is_multiple_of(2) { gate } else { up };
-            half.encode_row(neuron, inputs, dtype, raw);
-        });
+        let mut packed = Packed::zeros(dtype, outputs, inputs);
+        for start in (0..neurons).step_by(band.max(1)) {
+            let end = neurons.min(start + band);
+            let [gate, up] = rows(start..end)?;
+            check_columns(&[&gate, &up], inputs)?;
+            packed.fill(2 * start..2 * end.next_multiple_of(LANES), |o, raw| {
+                let neuron = o / (2 * LANES) * LANES + o % LANES;
+                let half = if (o / LANES).is_multiple_of(2) { &gate } else { &up };
+                half.encode_row(neuron - start, inputs, dtype, raw);
+            });
+        }
         Ok(Self { weight: Weight::Packed(Arc::new(packed)), kind: LinearKind::SwiGlu })
     }
 
@@ -230,6 +241,12 @@ mod tests {
     use crate::kernels::{Isa, test_numbers as numbers};
     use crate::raw::{RawTensor, encode_row};
 
+    /// Rows of a matrix of numbers.
+    fn cut(matrix: &Matrix, inputs: usize, rows: Range<usize>) -> Matrix {
+        let all = matrix.clone().into_f32();
+        Matrix::F32(all[inputs * rows.start..inputs * rows.end].to_vec())
+    }
+
     #[test]
     fn packed_and_plain_layers_agree() {
         // source: candle's own matmul as the second implementation; halves round activations there,
@@ -244,10 +261,15 @@ mod tests {
                 Dtype::F16 => 0.02,
                 _ => 0.25,
             };
-            let layers = [
-                Linear::new(&[&gate, &up], inputs, dtype).unwrap(),
-                Linear::gate_and_up(&gate, &up, inputs, dtype).unwrap(),
-            ];
+            let pair = |band| {
+                let rows = |rows: Range<usize>| {
+                    Ok([&gate, &up].map(|half| cut(half, inputs, rows.clone())))
+                };
+                Linear::gate_and_up([outputs, inputs], dtype, band, rows).unwrap()
+            };
+            let whole = pair(outputs).forward(&ops, &x).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(pair(32).forward(&ops, &x).unwrap().to_vec2::<f32>().unwrap(), whole);
+            let layers = [Linear::new(&[&gate, &up], inputs, dtype).unwrap(), pair(outputs)];
             for (layer, width) in layers.iter().zip([80, 48]) {
                 let fast = layer.forward(&ops, &x).unwrap();
                 let plain = layer.to_plain(&Device::Cpu).unwrap();
@@ -289,10 +311,8 @@ mod tests {
         for dtype in [Dtype::F32, Dtype::Q4_0] {
             // Two bands, the second without whole panels.
             let whole = Linear::new(&[&w], 32, dtype).unwrap();
-            let banded = Linear::from_bands(BAND + 20, 32, dtype, |rows| {
-                let all = w.clone().into_f32();
-                Ok(Matrix::F32(all[32 * rows.start..32 * rows.end].to_vec()))
-            });
+            let rows = |rows| Ok(cut(&w, 32, rows));
+            let banded = Linear::from_bands([BAND + 20, 32], dtype, BAND, rows);
             let read = |layer: &Linear| {
                 let mut rows = vec![0.0; 2 * 32];
                 layer.read_rows(&[3, BAND as u32 + 19], &mut rows).unwrap();

@@ -1,23 +1,24 @@
 //! Builds the layers of a model from a source of weights, widening on the way.
 
+mod reader;
+
 use crate::config::AttentionParts;
 use crate::embedding::Embedding;
-use crate::kernels::row_bytes;
-use crate::linear::{BAND, Linear};
+use crate::kernels::{LANES, row_bytes};
+use crate::linear::Linear;
 use crate::model::{Layer, LoadOptions};
 use crate::raw::{Matrix, RawTensor};
 use crate::weights::WeightSource;
 use crate::widen::Widening;
 use crate::{Error, ModelConfig, Result};
 use candle_core::{Device, Tensor};
+use reader::Reader;
 use s3d_data::Dtype;
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Asks a source for weights by the names and shapes of a Hugging Face checkpoint.
 pub(crate) struct Builder<'s> {
-    source: &'s dyn WeightSource,
+    reader: Reader<'s>,
     /// As in the file, before widening.
     config: &'s ModelConfig,
     parts: AttentionParts,
@@ -27,8 +28,6 @@ pub(crate) struct Builder<'s> {
     dtype: Dtype,
     /// Whether linear layers are packed for the kernels.
     packed: bool,
-    /// Names that were asked for.
-    asked: RefCell<BTreeSet<String>>,
 }
 
 impl<'s> Builder<'s> {
@@ -41,33 +40,27 @@ impl<'s> Builder<'s> {
         config.validate().map_err(Error::invalid)?;
         let widening = Widening::new(options.widen)?;
         let parts = config.attention_parts().map_err(Error::invalid)?;
-        let (device, dtype, asked) = (&options.device, options.dtype, RefCell::default());
+        let (reader, device, dtype) = (Reader::new(source), &options.device, options.dtype);
         if !Dtype::ENGINE.contains(&dtype) {
             let known = Dtype::ENGINE.map(Dtype::name).join(", ");
             return Err(Error::invalid(format!("the engine runs {known}; found {dtype}")));
         }
-        Ok(Self { source, config, parts, widening, device, dtype, packed, asked })
+        Ok(Self { reader, config, parts, widening, device, dtype, packed })
     }
 
     pub fn wide_config(&self) -> ModelConfig {
         self.widening.config(self.config)
     }
 
-    /// The embedding or the head, `[vocab, wide hidden]`.
-    fn table(&self, name: &str) -> Result<Matrix> {
-        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        self.ask(name);
-        let matrix = self.source.matrix(name, [vocab, hidden], self.dtype.of_tables())?;
+    /// Rows of the embedding or the head, `[vocab, wide hidden]`.
+    fn table(&self, name: &str, rows: Range<usize>) -> Result<Matrix> {
+        let matrix = self.reader.read(name, self.table_shape(), rows, self.dtype.of_tables())?;
         Ok(self.wide_columns(matrix))
     }
 
-    /// Rows of a table; nothing where the source can only give it whole. In a small model a table is most
-    /// of all weights: band by band it needs no second copy.
-    fn band(&self, name: &str, rows: Range<usize>) -> Result<Option<Matrix>> {
-        let shape = [self.config.vocab_size, self.config.hidden_size];
-        self.ask(name);
-        let band = self.source.rows(name, shape, rows, self.dtype.of_tables())?;
-        Ok(band.map(|band| self.wide_columns(band)))
+    /// As in the file.
+    fn table_shape(&self) -> [usize; 2] {
+        [self.config.vocab_size, self.config.hidden_size]
     }
 
     fn wide_columns(&self, matrix: Matrix) -> Matrix {
@@ -81,7 +74,7 @@ impl<'s> Builder<'s> {
         let (masks, hidden) = (self.config.masks(), self.config.hidden_size);
         let masks = match masks {
             0 => Vec::new(),
-            _ => self.tensor("s3d.mask_embeddings.weight", &[masks, hidden])?,
+            _ => self.reader.tensor("s3d.mask_embeddings.weight", &[masks, hidden])?,
         };
         let tokens = match self.config.tie_word_embeddings {
             true => None,
@@ -103,24 +96,13 @@ impl<'s> Builder<'s> {
         let fits = |dtype: &Dtype| columns.is_multiple_of(dtype.block_weights());
         let dtype = Some(self.dtype.of_tables()).filter(fits).unwrap_or(Dtype::F16);
         let size = row_bytes(dtype, columns);
-        let mut bytes = Vec::new();
-        let mut append = |matrix: &Matrix, rows: usize| {
-            let start = bytes.len();
-            bytes.resize(start + rows * size, 0);
-            for (row, raw) in bytes[start..].chunks_exact_mut(size).enumerate() {
-                matrix.encode_row(row, columns, dtype, raw);
-            }
-        };
-        if self.band(name, 0..0)?.is_none() {
-            match self.table(name)? {
-                Matrix::Raw(tensor) if tensor.dtype == dtype => return Ok(tensor),
-                matrix => append(&matrix, vocab),
-            }
-        } else {
-            for start in (0..vocab).step_by(BAND) {
-                let end = vocab.min(start + BAND);
-                let band = self.band(name, start..end)?;
-                append(&band.unwrap_or(Matrix::F32(Vec::new())), end - start);
+        let band = self.reader.band(name, self.table_shape(), self.dtype.of_tables())?;
+        let mut bytes = vec![0; vocab * size];
+        for (number, bytes) in bytes.chunks_mut((band * size).max(1)).enumerate() {
+            let start = number * band;
+            let table = self.table(name, start..vocab.min(start + band))?;
+            for (row, raw) in bytes.chunks_exact_mut(size).enumerate() {
+                table.encode_row(row, columns, dtype, raw);
             }
         }
         RawTensor::new(dtype, [vocab, columns], bytes)
@@ -130,36 +112,74 @@ impl<'s> Builder<'s> {
         let (hidden, neurons) = (self.config.hidden_size, self.config.intermediate_size);
         let [queries, ..] = self.qkv_rows();
         let name = |part: &str| format!("model.layers.{number}.{part}.weight");
-        let matrix = |part: &str, out: usize, inputs: usize| self.matrix(&name(part), out, inputs);
-        let factor = self.widening.factor();
         let attention_norm = self.norm(&name("input_layernorm"))?;
         let parts = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
         let parts = self.matrices(&name("self_attn.qkv_proj"), &parts, &self.qkv_rows())?;
-        let qkv = self.linear(&parts.iter().collect::<Vec<_>>(), hidden * factor)?;
-        drop(parts);
-        let out = matrix("self_attn.o_proj", hidden, queries)?;
-        let attention_out = self.linear(&[&out], queries * factor)?;
-        drop(out);
+        let qkv = Linear::new(&parts.iter().collect::<Vec<_>>(), self.wide(hidden), self.dtype)?;
+        let attention_out = self.banded(&name("self_attn.o_proj"), [hidden, queries], 1)?;
         let mlp_norm = self.norm(&name("post_attention_layernorm"))?;
-        let parts = [name("mlp.gate_proj"), name("mlp.up_proj")];
-        let pair = self.matrices(&name("mlp.gate_up_proj"), &parts, &[neurons; 2])?;
-        let gate_up = Linear::gate_and_up(&pair[0], &pair[1], hidden * factor, self.dtype)?;
-        drop(pair);
         Ok(Layer {
             attention_norm,
-            qkv,
+            qkv: self.layout(qkv)?,
             qkv_bias: self.qkv_bias(number)?,
             head_norms: self.head_norms(number)?,
             attention_out,
             out_bias: self.out_bias(number)?,
             mlp_norm,
-            gate_up: self.layout(gate_up)?,
-            down: self.down(matrix("mlp.down_proj", hidden, neurons)?)?,
+            gate_up: self.gate_up(number)?,
+            // Its inputs are the outputs of gate and up: whole panels.
+            down: self.banded(&name("mlp.down_proj"), [hidden, neurons], LANES)?,
         })
     }
 
-    fn linear(&self, parts: &[&Matrix], inputs: usize) -> Result<Linear> {
-        self.layout(Linear::new(parts, inputs, self.dtype)?)
+    /// A matrix `[out, inputs]` as a layer, whose inputs are filled up with zeros to a multiple of
+    /// `fill`.
+    fn banded(&self, name: &str, [out, inputs]: [usize; 2], fill: usize) -> Result<Linear> {
+        let wide = self.wide(inputs);
+        let filled = wide.next_multiple_of(fill);
+        if self.widening.factor() > 1 {
+            let matrix = fill_up(self.matrix(name, out, inputs)?, wide, filled);
+            return self.layout(Linear::new(&[&matrix], filled, self.dtype)?);
+        }
+        let band = self.reader.band(name, [out, inputs], self.dtype)?;
+        self.layout(Linear::from_bands([out, filled], self.dtype, band, |rows| {
+            Ok(fill_up(self.reader.read(name, [out, inputs], rows, self.dtype)?, inputs, filled))
+        })?)
+    }
+
+    fn gate_up(&self, layer: usize) -> Result<Linear> {
+        let (hidden, neurons) = (self.config.hidden_size, self.config.intermediate_size);
+        let name = |part: &str| format!("model.layers.{layer}.mlp.{part}.weight");
+        let (fused, names) = (name("gate_up_proj"), [name("gate_proj"), name("up_proj")]);
+        // Where each half begins, in which matrix of the file.
+        let (halves, rows) = match self.parts.fused {
+            true => ([(&fused, 0), (&fused, neurons)], 2 * neurons),
+            false => ([(&names[0], 0), (&names[1], 0)], neurons),
+        };
+        let file = [rows, hidden];
+        let wide = [self.wide(neurons), self.wide(hidden)];
+        let band = match self.widening.factor() {
+            1 => self.reader.band(halves[0].0, file, self.dtype)?,
+            _ => rows,
+        };
+        if band == rows {
+            let whole = |_| {
+                let mut parts = self.matrices(&fused, &names, &[neurons; 2])?.into_iter();
+                let mut next = || parts.next().unwrap_or(Matrix::F32(Vec::new()));
+                Ok([next(), next()])
+            };
+            return self.layout(Linear::gate_and_up(wide, self.dtype, wide[0], whole)?);
+        }
+        self.layout(Linear::gate_and_up(wide, self.dtype, band, |rows| {
+            let [gate, up] = halves.map(|(name, first)| {
+                self.reader.read(name, file, first + rows.start..first + rows.end, self.dtype)
+            });
+            Ok([gate?, up?])
+        })?)
+    }
+
+    fn wide(&self, size: usize) -> usize {
+        size * self.widening.factor()
     }
 
     /// Rows of queries, keys and values.
@@ -176,8 +196,7 @@ impl<'s> Builder<'s> {
             let each = names.iter().zip(rows);
             return each.map(|(name, &rows)| self.matrix(name, rows, hidden)).collect();
         }
-        self.ask(fused);
-        let whole = self.source.matrix(fused, [rows.iter().sum(), hidden], self.dtype)?;
+        let whole = self.reader.matrix(fused, [rows.iter().sum(), hidden], self.dtype)?;
         let parts = whole.split_rows(hidden, rows).into_iter();
         Ok(parts.map(|part| self.widened(part, hidden)).collect())
     }
@@ -190,7 +209,7 @@ impl<'s> Builder<'s> {
         let mut bias = Vec::new();
         for (part, rows) in ["q", "k", "v"].into_iter().zip(self.qkv_rows()) {
             let name = format!("model.layers.{layer}.self_attn.{part}_proj.bias");
-            bias.extend(self.widening.outputs(self.tensor(&name, &[rows])?));
+            bias.extend(self.widening.outputs(self.reader.tensor(&name, &[rows])?));
         }
         Ok(Some(Tensor::new(bias, self.device)?))
     }
@@ -200,7 +219,7 @@ impl<'s> Builder<'s> {
             return Ok(None);
         }
         let name = format!("model.layers.{layer}.self_attn.o_proj.bias");
-        let bias = self.tensor(&name, &[self.config.hidden_size])?;
+        let bias = self.reader.tensor(&name, &[self.config.hidden_size])?;
         Ok(Some(Tensor::new(self.widening.outputs(bias), self.device)?))
     }
 
@@ -211,37 +230,16 @@ impl<'s> Builder<'s> {
         }
         let dim = self.config.head_dim();
         let norm = |part: &str| {
-            self.tensor(&format!("model.layers.{layer}.self_attn.{part}_norm.weight"), &[dim])
+            self.reader
+                .tensor(&format!("model.layers.{layer}.self_attn.{part}_norm.weight"), &[dim])
         };
         let both = [norm("q")?, norm("k")?].concat();
         Ok(Some(Tensor::from_vec(both, (2, dim), self.device)?))
     }
 
-    /// Refuses weights of layers that nothing asked for: a model without them is another model.
+    /// Refuses weights of layers that nothing asked for.
     pub fn check_all_used(&self) -> Result<()> {
-        let asked = self.asked.borrow();
-        let names = self.source.names();
-        let left = names.iter().find(|name| {
-            let idle = name.ends_with("rotary_emb.inv_freq");
-            name.starts_with("model.layers.") && !idle && !asked.contains(*name)
-        });
-        match left {
-            None => Ok(()),
-            Some(name) => Err(Error::invalid(format!(
-                "the checkpoint holds '{name}', which its configuration does not call for; is it of another architecture, or of more layers?"
-            ))),
-        }
-    }
-
-    /// Remembers that a name was asked for.
-    fn ask(&self, name: &str) {
-        self.asked.borrow_mut().insert(name.to_string());
-    }
-
-    /// A tensor of the source.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.ask(name);
-        self.source.tensor(name, shape)
+        self.reader.check_all_used()
     }
 
     /// A layer in the form that the operations want.
@@ -249,23 +247,8 @@ impl<'s> Builder<'s> {
         if self.packed { Ok(linear) } else { linear.to_plain(self.device) }
     }
 
-    /// The down projection, its inputs filled up to the outputs of gate and up.
-    fn down(&self, matrix: Matrix) -> Result<Linear> {
-        let neurons = self.config.intermediate_size * self.widening.factor();
-        let inputs = neurons.next_multiple_of(crate::kernels::LANES);
-        if inputs == neurons {
-            return self.linear(&[&matrix], inputs);
-        }
-        let matrix = matrix.into_f32();
-        let mut filled = vec![0.0; matrix.len() / neurons * inputs];
-        for (row, into) in matrix.chunks_exact(neurons).zip(filled.chunks_exact_mut(inputs)) {
-            into[..neurons].copy_from_slice(row);
-        }
-        self.linear(&[&Matrix::F32(filled)], inputs)
-    }
-
     pub fn final_norm(&self) -> Result<Tensor> {
-        let weight = self.tensor("model.norm.weight", &[self.config.hidden_size])?;
+        let weight = self.reader.tensor("model.norm.weight", &[self.config.hidden_size])?;
         Ok(Tensor::new(self.widening.final_norm(weight), self.device)?)
     }
 
@@ -274,22 +257,15 @@ impl<'s> Builder<'s> {
             true => "model.embed_tokens.weight",
             false => "lm_head.weight",
         };
-        let inputs = self.config.hidden_size * self.widening.factor();
         let dtype = self.dtype.of_tables();
-        if self.band(name, 0..0)?.is_none() {
-            let table = self.table(name)?;
-            return self.layout(Linear::new(&[&table], inputs, dtype)?);
-        }
-        let head = Linear::from_bands(self.config.vocab_size, inputs, dtype, |rows| {
-            Ok(self.band(name, rows)?.unwrap_or(Matrix::F32(Vec::new())))
-        });
-        self.layout(head?)
+        let shape = [self.config.vocab_size, self.wide(self.config.hidden_size)];
+        let band = self.reader.band(name, self.table_shape(), dtype)?;
+        self.layout(Linear::from_bands(shape, dtype, band, |rows| self.table(name, rows))?)
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.
     fn matrix(&self, name: &str, out: usize, inputs: usize) -> Result<Matrix> {
-        self.ask(name);
-        let matrix = self.source.matrix(name, [out, inputs], self.dtype)?;
+        let matrix = self.reader.matrix(name, [out, inputs], self.dtype)?;
         Ok(self.widened(matrix, inputs))
     }
 
@@ -301,7 +277,20 @@ impl<'s> Builder<'s> {
     }
 
     fn norm(&self, name: &str) -> Result<Tensor> {
-        let weight = self.tensor(name, &[self.config.hidden_size])?;
+        let weight = self.reader.tensor(name, &[self.config.hidden_size])?;
         Ok(Tensor::new(self.widening.outputs(weight), self.device)?)
     }
+}
+
+/// Rows of `inputs` weights, filled up with zeros to `filled`.
+fn fill_up(matrix: Matrix, inputs: usize, filled: usize) -> Matrix {
+    if inputs == filled {
+        return matrix;
+    }
+    let matrix = matrix.into_f32();
+    let mut wider = vec![0.0; matrix.len() / inputs.max(1) * filled];
+    for (row, into) in matrix.chunks_exact(inputs).zip(wider.chunks_exact_mut(filled)) {
+        into[..inputs].copy_from_slice(row);
+    }
+    Matrix::F32(wider)
 }
