@@ -66,6 +66,8 @@ pub struct Generation<'m> {
     /// Prompt and output.
     committed: Vec<u32>,
     prompt: usize,
+    /// Positions of the model, where every text ends.
+    positions: usize,
     stops: Option<StopStrings<'m>>,
     peek: Option<Peek<'m>>,
     finished: bool,
@@ -109,6 +111,7 @@ impl<'m> Generation<'m> {
             cache: model.new_cache(text + drafts + 1)?,
             committed: prompt.to_vec(),
             prompt: prompt.len(),
+            positions,
             stops,
             peek: None,
             finished: limits.max_tokens == 0,
@@ -198,7 +201,7 @@ impl<'m> Generation<'m> {
             Some(Finish::Stop)
         } else if self.output().len() >= self.limits.max_tokens {
             Some(Finish::Length)
-        } else if self.committed.len() >= self.model.config.positions() {
+        } else if self.committed.len() >= self.positions {
             Some(Finish::Context)
         } else {
             None

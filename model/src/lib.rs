@@ -7,6 +7,8 @@
 //! almost, but by construction, because a row's numbers never depend on the pass it sits in (see
 //! [`kernels`]).
 //!
+//! Models come from Hugging Face folders and GGUF files ([`checkpoint`], [`weights`]).
+//!
 //! Reading order: [`config`], [`transformer`] (the forward pass), [`draft`], [`verify`], [`generate`];
 //! below them [`ops`] (tensors) and [`kernels`] (slices); beside them [`shadow`], which answers for every
 //! position of a text how many drafts would have been accepted there.

@@ -306,6 +306,9 @@ fn files_that_lie_are_refused() {
     assert!(refusal(&narrow.bytes()).contains("cannot be stored as q4_k"));
     let vast = tensor("token_embd.weight", &[usize::MAX / 256, 256 * 256], 100);
     assert!(refusal(&vast.bytes()).contains("cannot be stored"));
+    // Dimensions whose product overflows before it becomes 0; found by fuzzing.
+    let empty = tensor("token_embd.weight", &[1 << 40, 1 << 40, 0, 256], 0);
+    assert!(refusal(&empty.bytes()).contains("expected none of 0"));
     let mut odd = tensor("token_embd.weight", &[20, 256], 20 * 144);
     odd.tensors[0].code = 77;
     assert!(refusal(&odd.bytes()).contains("number type 77"));

@@ -18,11 +18,36 @@ impl ModelConfig {
         keys.retain(|key, value| {
             !value.is_null() || matches!(key.as_str(), "bos_token_id" | "eos_token_id")
         });
+        check_kinds(&keys)?;
         let config: Self =
             serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
         config.validate()?;
         Ok(config)
     }
+}
+
+/// Names the key whose value is of the wrong kind.
+fn check_kinds(keys: &Map<String, Value>) -> Result<(), String> {
+    const WHOLE: [&str; 8] = [
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "vocab_size",
+        "max_position_embeddings",
+    ];
+    let refuse = |names: &[&str], what: &str, fits: fn(&Value) -> bool| {
+        let wrong = keys.iter().find(|(key, value)| names.contains(&key.as_str()) && !fits(value));
+        match wrong {
+            Some((key, value)) => Err(format!("{key} must be {what}; found {value}")),
+            None => Ok(()),
+        }
+    };
+    refuse(&WHOLE, "a whole number", Value::is_u64)?;
+    refuse(&["rms_norm_eps", "rope_theta"], "a number", Value::is_number)?;
+    refuse(&["tie_word_embeddings"], "true or false", Value::is_boolean)
 }
 
 /// `rope_parameters` (transformers 5) becomes `rope_theta` and `rope_scaling`.
@@ -80,7 +105,9 @@ mod tests {
         for (text, word) in [
             (r#""rope_parameters":{"full_attention":{"rope_theta":1.0}}"#, "layer to layer"),
             (r#""rope_parameters":5"#, "object"),
-            (r#""rope_theta":"big""#, "rope_theta"),
+            (r#""rope_theta":"big""#, "rope_theta must be a number; found \"big\""),
+            (r#""vocab_size":-1"#, "vocab_size must be a whole number"),
+            (r#""sliding_window":0"#, "sliding_window"),
             (r#""architectures":["GPT2LMHeadModel"]"#, "LlamaForCausalLM, MistralForCausalLM"),
             (r#""architectures":[]"#, "no text"),
             (r#""model_type":"gemma""#, "'gemma'"),

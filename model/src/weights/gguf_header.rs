@@ -263,6 +263,9 @@ impl<R: Read> Source<R> {
         for _ in 0..rank {
             shape.push(usize::try_from(self.u64()?).map_err(|e| e.to_string())?);
         }
+        if shape.contains(&0) {
+            return Err(format!("tensor '{name}' has dimensions {shape:?}; expected none of 0"));
+        }
         let (code, start) = (self.u32()?, self.u64()?);
         let dtype = number_type(code).ok_or_else(|| {
             let known = READ.map(Dtype::name);
