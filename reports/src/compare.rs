@@ -103,11 +103,12 @@ fn row(run: &NamedRun, first: Option<Estimate>) -> Vec<Cell> {
         1 => String::new(),
         times => format!(", widened x{times}"),
     };
+    let imposed = if recommendation.imposed.is_some() { ", imposed acceptance" } else { "" };
     let mut row = vec![
         Cell::text(&run.name),
         Cell::text(&recommendation.model),
         Cell::text(made::machine_name(&run.input.header)),
-        Cell::text(format!("{}{widen}", recommendation.dtype)),
+        Cell::text(format!("{}{widen}{imposed}", recommendation.dtype)),
     ];
     let Some(choice) = &recommendation.choice else { return row };
     let role = if recommendation.speculate { "" } else { " (do not speculate)" };

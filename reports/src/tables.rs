@@ -11,13 +11,15 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
     let judged = [plans(&input.recommendation), grid(input), held_out(input), acceptance(input)];
     let fitted = input.fit.iter().flat_map(|fit| [curves(fit), laws(fit)]);
     let timed = [passes(input), components(input), memory(input)];
+    let imposed = input.header.imposed.as_deref();
     let all = judged.into_iter().chain(fitted).chain(timed);
-    all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, input)).collect()
+    all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, imposed)).collect()
 }
 
 /// The table with a note where acceptance was imposed.
-fn marked(mut table: Table, input: &ReportInput) -> Table {
-    if let Some(words) = imposed_words(input.header.imposed.as_deref()) {
+fn marked(mut table: Table, imposed: Option<&[f64]>) -> Table {
+    let words = imposed_words(imposed).filter(|words| !table.note.contains(words));
+    if let Some(words) = words {
         table.note = format!("{} With {words}.", table.note).trim_start().into();
     }
     table
@@ -48,13 +50,18 @@ pub fn plans(recommendation: &Recommendation) -> Table {
         row[4] = Cell::estimate(speed, 1);
         row
     });
-    Table::new("plans", "The choice and what cannot be told apart from it", plan_columns())
-        .note(
-            "Speedup over plain decoding; intervals are 95 %. Speed and tokens per iteration are \
+    let table = Table::new(
+        "plans",
+        "The choice and what cannot be told apart from it",
+        plan_columns(),
+    )
+    .note(
+        "Speedup over plain decoding; intervals are 95 %. Speed and tokens per iteration are \
              measured where the speedup is, else predicted.",
-        )
-        .rows(choice.chain(ties).chain(plain))
-        .without_empty_columns()
+    )
+    .rows(choice.chain(ties).chain(plain))
+    .without_empty_columns();
+    marked(table, recommendation.imposed.as_deref())
 }
 
 /// At most twelve rows, the baselines kept: what stands under a verdict.

@@ -93,7 +93,8 @@ fn link<T: Cited>(row: &T) -> Cell {
 fn run_rows(run: &ReportInput) -> Vec<Vec<Cell>> {
     let recommendation = &run.recommendation;
     let machine = run.header.machines.first().map_or("", |machine| machine.model.as_str());
-    let target = format!("{} ({})", recommendation.model, recommendation.dtype);
+    let imposed = if recommendation.imposed.is_some() { ", imposed acceptance" } else { "" };
+    let target = format!("{} ({}{imposed})", recommendation.model, recommendation.dtype);
     let head = |kind: &str, method: String| {
         vec![Cell::text(kind), Cell::text(machine), Cell::text(&target), Cell::text(method)]
     };
