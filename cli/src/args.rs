@@ -44,6 +44,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Measurements of other engines (pass times, traces, counts) into a run directory
     Import(ImportArgs),
+    /// Pass times and memory of a card that was never measured, from its data sheet
+    Derive(DeriveArgs),
     /// Write page, figures and tables of a run directory
     Report(ReportArgs),
     /// The published tables beside what the model says
@@ -256,6 +258,10 @@ pub struct OptimizeArgs {
     /// Largest number of predictors
     #[arg(long, value_name = "N")]
     pub gamma_max: Option<usize>,
+    /// Pass times of another machine: a run directory, or the name of a shipped profile such as
+    /// a10g/llama-2-7b-f16; acceptance comes from --curve, or from the run directory
+    #[arg(long, value_name = "NAME|DIR", conflicts_with_all = ["layers", "costs"])]
+    pub profile: Option<String>,
     /// Write the best free sets of sub-layers as skip lists into this folder, to be measured
     #[arg(long, value_name = "DIR", requires = "dirs")]
     pub write_sets: Option<PathBuf>,
@@ -366,6 +372,35 @@ pub struct ImportArgs {
     pub gamma_max: usize,
     /// Context that the choice is made for, in tokens
     #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+}
+
+/// `s3d derive`
+#[derive(Debug, Args)]
+pub struct DeriveArgs {
+    /// The card: a100, a10g, h100, h200, l4, rtx-3060, rtx-4090 or t4
+    #[arg(long, value_name = "NAME")]
+    pub card: String,
+    /// The model: llama-2-7b, llama-3-8b, phi-3-mini, tinyllama-1.1b, ...
+    #[arg(long, value_name = "NAME")]
+    pub model: String,
+    /// Precision of the weights
+    #[arg(long, default_value = "f16")]
+    pub dtype: String,
+    /// Folder of the run directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Share of the card's bandwidth that passes reach [default: as measured profiles show, else 0.75]
+    #[arg(long, value_name = "SHARE")]
+    pub bandwidth_share: Option<f64>,
+    /// Share of the card's dense rate that wide passes reach
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub compute_share: f64,
+    /// Largest number of predictors
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub gamma_max: usize,
+    /// Context that choices are made for, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024)]
     pub context: usize,
 }
 

@@ -1,5 +1,6 @@
 //! One short function per command.
 
+mod derive;
 mod docs;
 mod doctor;
 mod export;
@@ -11,6 +12,7 @@ mod measure;
 mod memory_child;
 mod optimize;
 mod paper;
+mod profile;
 mod report;
 mod run;
 mod simulate;
@@ -41,6 +43,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Optimize(args) => optimize::optimize(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Import(args) => import::import_files(&args),
+        Command::Derive(args) => derive::derive(&args),
         Command::Report(args) => report::report(&args),
     }
 }

@@ -42,6 +42,41 @@ pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
     )))
 }
 
+/// A profile: a run directory, or the name of a shipped one such as `a10g/llama-2-7b-f16`.
+///
+/// # Errors
+/// When it is neither; what is shipped is named.
+pub fn profile(name: &str) -> anyhow::Result<PathBuf> {
+    let holds_run = |folder: &Path| folder.join("run.json").is_file();
+    let path = PathBuf::from(name);
+    let named = shipped("profiles").map(|folder| folder.join(name));
+    std::iter::once(path).chain(named).find(|folder| holds_run(folder)).ok_or_else(|| {
+        let known: Vec<_> = profiles().into_iter().map(|(name, _)| name).collect();
+        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        usage(format!("--profile {name}: neither a run directory nor shipped; shipped: {known}"))
+    })
+}
+
+/// The shipped profiles, `card/model-dtype` with the folder.
+pub fn profiles() -> Vec<(String, PathBuf)> {
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let read = std::fs::read_dir(folder).into_iter().flatten();
+        let mut paths: Vec<_> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        paths
+    };
+    let of = |root: PathBuf| -> Vec<(String, PathBuf)> {
+        let runs = entries(&root).into_iter().flat_map(|card| entries(&card));
+        let runs = runs.filter(|folder| folder.join("run.json").is_file());
+        runs.filter_map(|folder| {
+            let name = folder.strip_prefix(&root).ok()?.display().to_string();
+            Some((name, folder))
+        })
+        .collect()
+    };
+    shipped("profiles").map(of).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
 /// Folders that may hold shipped things of a kind.
 fn shipped(kind: &str) -> impl Iterator<Item = PathBuf> {
     let named = std::env::var_os("S3D_DATA").map(PathBuf::from);

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod acceptance;
+pub mod device;
 mod dtype;
 mod error;
 pub mod journal;
@@ -30,6 +31,7 @@ pub mod store;
 pub mod units;
 
 pub use acceptance::{AcceptanceCounts, Trace};
+pub use device::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use journal::{Journal, Observation};

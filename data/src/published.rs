@@ -172,6 +172,8 @@ pub struct Claim {
 pub struct Shape {
     /// The model.
     pub name: String,
+    /// Its short name on command lines and in the folders of profiles.
+    pub preset: String,
     /// Decoder layers.
     pub layers: usize,
     /// Width of the residual stream.
@@ -259,6 +261,18 @@ pub fn shapes() -> Result<Vec<Shape>> {
     embedded("shapes.csv", include_str!("../published/shapes.csv"))
 }
 
+/// The published shape with a short name, such as `llama-2-7b`.
+///
+/// # Errors
+/// A name that no shape has; the known ones are listed.
+pub fn preset(name: &str) -> Result<Shape> {
+    let shapes = shapes()?;
+    let known: Vec<_> = shapes.iter().map(|shape| shape.preset.clone()).collect();
+    shapes.into_iter().find(|shape| shape.preset == name).ok_or_else(|| {
+        Error::invalid(format!("model '{name}': expected one of {}", known.join(", ")))
+    })
+}
+
 /// A user's own table with the columns of `systems.csv`; rows without citation are cited by the file.
 ///
 /// # Errors
@@ -300,7 +314,7 @@ mod tests {
         assert_cited(layer_skipping(), 23);
         assert_cited(early_exit(), 16);
         assert_cited(s3d_claims(), 6);
-        assert_cited(shapes(), 5);
+        assert_cited(shapes(), 6);
     }
 
     #[test]
@@ -320,7 +334,13 @@ mod tests {
     #[test]
     fn published_shapes_have_their_published_parameter_counts() {
         // source: 6.74e9 (arXiv 2307.09288), 8.03e9 (arXiv 2407.21783), 3.8e9 (arXiv 2404.14219)
-        let published = [("LLaMA-2-7B", 6.74e9), ("LLaMA-3", 8.03e9), ("Phi-3-mini", 3.82e9)];
+        // and 1.1e9 (arXiv 2401.02385)
+        let published = [
+            ("LLaMA-2-7B", 6.74e9),
+            ("LLaMA-3", 8.03e9),
+            ("Phi-3-mini", 3.82e9),
+            ("TinyLlama", 1.1e9),
+        ];
         for (name, parameters) in published {
             let row = shapes().unwrap().into_iter().find(|row| row.name == name).unwrap();
             let ratio = row.shape().parameters() as f64 / parameters;

@@ -144,6 +144,16 @@ pub struct RunHeader {
     pub warnings: Vec<String>,
 }
 
+impl RunHeader {
+    /// What [`RunHeader::device`] begins with when times come from a data sheet and not from a clock.
+    pub const DERIVED: &str = "derived";
+
+    /// Whether times come from a data sheet and not from a clock.
+    pub fn is_derived(&self) -> bool {
+        self.device.starts_with(Self::DERIVED)
+    }
+}
+
 /// The files of a run directory (design, section 4).
 #[derive(Debug, Clone)]
 pub struct RunDir {

@@ -8,6 +8,7 @@ use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Machine, RunHeader, Second
 pub fn machine_name(header: &RunHeader) -> String {
     match header.machines.as_slice() {
         [] => header.device.clone(),
+        [one] if header.threads == 0 => format!("{} ({})", one.model, header.device),
         [one] => format!("{} ({}, {} threads)", one.model, header.device, header.threads),
         [first, rest @ ..] => format!("{} and {} more machines", first.model, rest.len()),
     }
@@ -75,9 +76,13 @@ fn device(header: &RunHeader) -> String {
         .memory_budget_bytes
         .map(|bytes| format!(", memory budget {}", Bytes(bytes)))
         .unwrap_or_default();
+    let threads = match header.threads {
+        0 => String::new(),
+        threads => format!(", {threads} threads"),
+    };
     format!(
-        "{}{driver}, {} threads, context {} tokens, at most {} drafted{budget}",
-        header.device, header.threads, header.context, header.gamma_max
+        "{}{driver}{threads}, context {} tokens, at most {} drafted{budget}",
+        header.device, header.context, header.gamma_max
     )
 }
 

@@ -30,7 +30,11 @@ impl Verdict {
                 Some(words) => format!("With {words}: {}", headline(recommendation)),
                 None => headline(recommendation),
             },
-            details: random(header).into_iter().chain(details(recommendation)).collect(),
+            details: derived(header)
+                .into_iter()
+                .chain(random(header))
+                .chain(details(recommendation))
+                .collect(),
             // Nobody can read what random weights write.
             command: recommendation.choice.as_ref().filter(|_| !header.model.random_weights).map(
                 |choice| {
@@ -185,6 +189,12 @@ fn random(header: &RunHeader) -> Option<String> {
         );
     }
     header.model.random_weights.then(|| warning.into())
+}
+
+/// What a reader must know first when nothing was timed.
+fn derived(header: &RunHeader) -> Option<String> {
+    let warning = "Times are derived from a data sheet, not measured.";
+    header.is_derived().then(|| warning.into())
 }
 
 /// `imposed acceptance (0.9, 0.8, then 0.7)`, where acceptance was imposed.

@@ -65,6 +65,7 @@
 pub mod acceptance;
 pub mod cost;
 pub mod costs_file;
+pub mod derive;
 mod error;
 pub mod expected_tokens;
 pub mod fit;

@@ -15,6 +15,7 @@ pub mod runs;
 mod select;
 pub mod sublayers;
 pub mod training;
+pub mod with_curves;
 
 use crate::acceptance::AcceptanceRate;
 use crate::error::{Error, Result};

@@ -2,10 +2,11 @@
 
 use crate::args::OptimizeArgs;
 use crate::beyond::Beyond;
+use crate::commands::profile;
 use crate::conclude::{Conclusion, conclude};
 use crate::usage::{or_usage, usage};
-use crate::{resolve, show, terminal, what_if};
-use s3d_data::{Drafting, Plan, Predictors, Recommendation, RunDir, SkipRatio};
+use crate::{locate, resolve, show, terminal, what_if};
+use s3d_data::{Drafting, Plan, Predictors, Recommendation, Run, RunDir, RunHeader, SkipRatio};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::optimize::runs::{Candidate, compare_runs};
@@ -13,7 +14,7 @@ use s3d_simulator::what_if::{Cell as MapCell, Rates, map};
 use s3d_simulator::{Choice, Request};
 use serde::Serialize;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Rows of the map that a terminal shows.
 const ROWS: usize = 12;
@@ -26,16 +27,35 @@ const CANDIDATES: usize = 15;
 /// Chooses and prints; nothing is written (`s3d report` records what a run concludes) but the free
 /// sets that were asked for.
 pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
-    match args.dirs.as_slice() {
-        [] => from_numbers(args),
-        [dir] => from_run(dir, args),
-        dirs => from_runs(dirs, args),
+    match (&args.profile, args.dirs.as_slice()) {
+        (Some(profile), dirs) => from_profile(profile, dirs, args),
+        (None, []) => from_numbers(args),
+        (None, [dir]) => from_run(RunDir::new(dir).load()?, args),
+        (None, dirs) => from_runs(dirs, args),
     }
 }
 
-fn concluded(path: &Path, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
-    let run = RunDir::new(path).load()?;
-    let mut request = Request { seed: args.seed, ..Request::of(&run.header) };
+/// Pass times of a profile, acceptance of a run directory or of a curve.
+fn from_profile(name: &str, dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
+    let mut run = RunDir::new(locate::profile(name)?).load()?;
+    match dirs {
+        [] => profile::from_curves(&run, name, &request(&run.header, args)?, args),
+        [dir] => {
+            profile::take_traces(&mut run, name, dir)?;
+            from_run(run, args)
+        }
+        _ => Err(usage("--profile takes acceptance from one run directory, found several")),
+    }
+}
+
+fn concluded(run: Run, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
+    let request = request(&run.header, args)?;
+    conclude(run, request)
+}
+
+/// The question of the header, changed by the flags.
+fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Request> {
+    let mut request = Request { seed: args.seed, ..Request::of(header) };
     request.memory_budget = args.memory_budget.or(request.memory_budget);
     if let Some(context) = &args.context {
         request.contexts = resolve::contexts(context)?;
@@ -43,7 +63,7 @@ fn concluded(path: &Path, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
     if let Some(gamma_max) = args.gamma_max {
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
     }
-    conclude(run, request)
+    Ok(request)
 }
 
 /// The recommendation, as `recommendation.json` holds it, and what else the run says.
@@ -57,8 +77,8 @@ struct Answer<'a> {
     beyond: Beyond,
 }
 
-fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
-    let conclusion = concluded(path, args)?;
+fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let conclusion = concluded(run, args)?;
     let choice = &conclusion.choice;
     let beyond = Beyond::new(&conclusion);
     if let Some(folder) = &args.write_sets {
@@ -88,8 +108,10 @@ fn from_run(path: &Path, args: &OptimizeArgs) -> anyhow::Result<()> {
 
 /// Precisions, devices or checkpoints: the fastest plan of all that fits.
 fn from_runs(dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
-    let all: Vec<Conclusion> =
-        dirs.iter().map(|dir| concluded(dir, args)).collect::<anyhow::Result<_>>()?;
+    let all: Vec<Conclusion> = dirs
+        .iter()
+        .map(|dir| concluded(RunDir::new(dir).load()?, args))
+        .collect::<anyhow::Result<_>>()?;
     let choices: Vec<Choice> = all.iter().map(|one| one.choice.clone()).collect();
     let candidates = compare_runs(&choices, args.memory_budget);
     let best = candidates.first().map_or(0, |candidate| candidate.run);
@@ -168,7 +190,8 @@ fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
     show::tables(&value, &[table(&cells)], &args.output)
 }
 
-fn table(cells: &[MapCell]) -> Table {
+/// The fastest of `cells`.
+pub fn table(cells: &[MapCell]) -> Table {
     let columns = vec![
         Column::new("drafting"),
         Column::new("skipped"),

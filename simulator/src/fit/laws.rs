@@ -2,7 +2,7 @@
 
 use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
-use crate::fit::minimize::minimize;
+use crate::fit::minimize::{EXACT, minimize};
 use crate::memory::{plain_bytes_on, streamed_bytes};
 use crate::passes::PassTimes;
 use crate::statistics::{
@@ -193,7 +193,7 @@ fn fit_two_regime(cells: &[TimedCell], start: &[f64]) -> Result<[f64; 4]> {
         cells.iter().map(|cell| (time(p, cell) / cell.seconds - 1.0).powi(2)).sum()
     };
     let start: Vec<f64> = start.iter().map(|value| value / scale).collect();
-    let (found, _) = minimize("two-regime law", &start, 0.1, error)?;
+    let (found, _) = minimize("two-regime law", &start, 0.1, EXACT, error)?;
     Ok([0, 1, 2, 3].map(|index| found[index].abs() * scale))
 }
 

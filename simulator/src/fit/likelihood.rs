@@ -2,7 +2,7 @@
 
 use crate::acceptance::{AcceptanceCurve, Family};
 use crate::error::Result;
-use crate::fit::minimize::minimize;
+use crate::fit::minimize::{EXACT, ROUGH, minimize};
 use s3d_data::SkipRatio;
 
 /// Totals of one skip count: ratio, accepted, attempted.
@@ -30,14 +30,14 @@ impl Fitted {
             Some(start) => vec![start.to_vec()],
             None => starts(family, cells),
         };
-        let step = if start.is_some() { 0.2 } else { 0.7 };
+        let (step, tolerance) = if start.is_some() { (0.2, ROUGH) } else { (0.7, EXACT) };
         let objective = |free: &[f64]| match curve(family, free) {
             Ok(curve) => -log_likelihood(&curve, cells),
             Err(_) => f64::MAX,
         };
         let mut best: Option<(Vec<f64>, f64)> = None;
         for start in &starts {
-            let found = minimize(family.name(), start, step, objective)?;
+            let found = minimize(family.name(), start, step, tolerance, objective)?;
             if best.as_ref().is_none_or(|best| found.1 < best.1) {
                 best = Some(found);
             }

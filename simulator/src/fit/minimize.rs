@@ -16,8 +16,16 @@ impl<F: Fn(&[f64]) -> f64> CostFunction for Objective<F> {
     }
 }
 
-/// The parameters of smallest `objective` near `start`, searched with first steps of `step`, and
-/// the objective there.
+/// When corners of the simplex differ by less than this, the search ends: a far finer objective than any
+/// data can tell.
+pub const EXACT: f64 = 1e-9;
+
+/// The same for the hundreds of refits behind an interval: a log-likelihood that differs by this much
+/// moves a parameter by less than a hundredth of its standard error.
+pub const ROUGH: f64 = 1e-5;
+
+/// The parameters of smallest `objective` near `start`, searched with first steps of `step` until
+/// `tolerance`, and the objective there.
 ///
 /// # Errors
 /// Whatever argmin refuses.
@@ -25,6 +33,7 @@ pub fn minimize(
     what: &str,
     start: &[f64],
     step: f64,
+    tolerance: f64,
     objective: impl Fn(&[f64]) -> f64,
 ) -> Result<(Vec<f64>, f64)> {
     let failed = |message: String| Error::Optimizer { what: what.into(), message };
@@ -33,7 +42,7 @@ pub fn minimize(
         corner[index] += step;
     }
     let solver =
-        NelderMead::new(simplex).with_sd_tolerance(1e-9).map_err(|e| failed(e.to_string()))?;
+        NelderMead::new(simplex).with_sd_tolerance(tolerance).map_err(|e| failed(e.to_string()))?;
     let result = Executor::new(Objective(objective), solver)
         .configure(|state| state.max_iters(400))
         .timer(false)
@@ -52,7 +61,7 @@ mod tests {
     fn finds_the_valley_of_rosenbrock() {
         // source: Rosenbrock, The Computer Journal 3 (1960): minimum 0 at (1, 1)
         let rosenbrock = |p: &[f64]| (1.0 - p[0]).powi(2) + 100.0 * (p[1] - p[0] * p[0]).powi(2);
-        let (best, value) = minimize("a test", &[-1.2, 1.0], 0.5, rosenbrock).unwrap();
+        let (best, value) = minimize("a test", &[-1.2, 1.0], 0.5, EXACT, rosenbrock).unwrap();
         assert!((best[0] - 1.0).abs() < 1e-3 && (best[1] - 1.0).abs() < 1e-3 && value < 1e-6);
     }
 }

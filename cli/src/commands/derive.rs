@@ -1,0 +1,144 @@
+//! `s3d derive`: a run directory of a card that was never measured, from its data sheet.
+
+use crate::args::DeriveArgs;
+use crate::usage::or_usage;
+use crate::{locate, terminal};
+use s3d_data::{
+    Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
+    Predictors, RunDir, RunHeader, SCHEMA_VERSION, device, published,
+};
+use s3d_measure::clock;
+use s3d_simulator::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
+use s3d_simulator::memory::{Load, Method, memory};
+use s3d_simulator::statistics::median;
+
+/// The share of the bandwidth that is assumed while no profile of a card was measured.
+const ASSUMED_SHARE: f64 = 0.75;
+
+/// Contexts at which passes are derived.
+const CONTEXTS: [usize; 5] = [64, 256, 1024, 2048, 4096];
+
+/// Writes pass times and memory, marked as derived in `run.json`.
+pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
+    let card = or_usage("--card", device::device(&args.card))?;
+    let shape = or_usage("--model", published::preset(&args.model))?.shape();
+    let format = or_usage("--dtype", args.dtype.parse())?;
+    let flops_per_s = or_usage("--dtype", card.flops_per_s(&args.dtype))?;
+    let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max))?.get();
+    let sheet = Sheet { read_bytes_per_s: card.read_bytes_per_s, flops_per_s };
+    let (share, basis) = share(args)?;
+    let efficiency = Efficiency::new(share, args.compute_share);
+    let efficiency = or_usage("--bandwidth-share and --compute-share", efficiency)?;
+    let derivation = Derivation { shape: &shape, format, sheet, efficiency };
+    let load = Load { context: args.context, width: gamma_max + 1, batch: 1 };
+    let observations = Observations {
+        latency: derivation.latency(gamma_max, &CONTEXTS)?,
+        memory: records(&memory(&shape, format, load, &Method::Plain), load),
+        ..Observations::default()
+    };
+    let assumed = format!(
+        "derived, not measured: bytes and operations of each pass over {share} of the bandwidth \
+         ({basis}) and {} of the dense rate (assumed) of the data sheet of {}",
+        args.compute_share, card.name
+    );
+    let dir = RunDir::new(&args.out);
+    anyhow::ensure!(
+        !dir.header().exists(),
+        "{} holds a run already; give another --out",
+        args.out.display()
+    );
+    dir.save_header(&header(args, &card, shape.clone(), assumed.clone()))?;
+    dir.save_tables(&observations)?;
+    terminal::note(&assumed);
+    terminal::result(&format!("{}: {} pass times", args.out.display(), observations.latency.len()))
+}
+
+/// The share of the bandwidth, and where it comes from: the flag, the median of the shipped profiles
+/// that were measured, or an assumption.
+fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
+    if let Some(share) = args.bandwidth_share {
+        return Ok((share, "given".into()));
+    }
+    let mut shares = Vec::new();
+    for (name, folder) in locate::profiles() {
+        let run = RunDir::new(&folder).load()?;
+        let Some(card) = name.split('/').next().and_then(|card| device::device(card).ok()) else {
+            continue;
+        };
+        if run.header.is_derived() {
+            continue;
+        }
+        let flops_per_s = card.flops_per_s(&run.header.dtype)?;
+        let sheet = Sheet { read_bytes_per_s: card.read_bytes_per_s, flops_per_s };
+        shares.extend(bandwidth_share(&run, sheet));
+    }
+    Ok(match median(&shares) {
+        Some(share) => (share, format!("the median of {} measured profiles", shares.len())),
+        None => (ASSUMED_SHARE, "assumed: no profile was measured yet".into()),
+    })
+}
+
+fn records(memory: &s3d_simulator::memory::Memory, load: Load) -> Vec<MemoryRecord> {
+    let items = [
+        ("weights", memory.weights_bytes),
+        ("kv_cache", memory.kv_cache_bytes),
+        ("activations", memory.activations_bytes),
+        ("peak", memory.peak_bytes),
+    ];
+    let record = |(item, bytes): (&str, Bytes)| MemoryRecord {
+        item: item.into(),
+        context: load.context,
+        width: load.width,
+        bytes: bytes.0,
+        origin: Origin::Computed,
+    };
+    items.map(record).to_vec()
+}
+
+fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) -> RunHeader {
+    let now = clock::utc_now();
+    let machine = Machine {
+        model: card.name.clone(),
+        cores: 0,
+        memory_bytes: card.memory_bytes,
+        caches: Vec::new(),
+        features: String::new(),
+        system: "data sheet".into(),
+        governor: None,
+        read_bytes_per_s: None, // this field is for what was measured
+        flops_per_s: None,
+        load: None,
+    };
+    let model = ModelIdentity {
+        name: args.model.clone(),
+        shape,
+        content_hash: String::new(),
+        random_weights: false,
+        training_steps: None,
+    };
+    RunHeader {
+        schema_version: SCHEMA_VERSION,
+        command: std::env::args().collect(),
+        program_version: env!("CARGO_PKG_VERSION").into(),
+        program_commit: None,
+        machines: vec![machine],
+        device: format!("{} from the data sheet", RunHeader::DERIVED),
+        driver: None,
+        threads: 0,
+        dtype: args.dtype.clone(),
+        widen: 1,
+        model,
+        gamma_max: args.gamma_max,
+        context: args.context,
+        memory_budget_bytes: Some(card.memory_bytes),
+        imposed: None,
+        seed: 0,
+        started: now.clone(),
+        ended: Some(now),
+        seconds_measuring: 0.0,
+        cpu_seconds: None,
+        coverage: None,
+        stopped: None,
+        warnings: vec![assumed],
+    }
+}

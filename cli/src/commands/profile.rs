@@ -1,0 +1,66 @@
+//! `s3d optimize --profile`: the pass times of a machine that one need not own.
+
+use crate::args::OptimizeArgs;
+use crate::commands::optimize::table;
+use crate::usage::usage;
+use crate::{show, what_if};
+use s3d_data::{Run, RunDir};
+use s3d_reports::made;
+use s3d_simulator::Request;
+use s3d_simulator::optimize::with_curves::with_curves;
+use s3d_simulator::what_if::Rates;
+use serde_json::json;
+use std::path::Path;
+
+/// Puts the traces of another run of the same model in place of the profile's own.
+///
+/// # Errors
+/// A run that does not load, or of another number of layers.
+pub fn take_traces(run: &mut Run, profile: &str, dir: &Path) -> anyhow::Result<()> {
+    let other = RunDir::new(dir).load()?;
+    let (here, there) = (run.header.model.shape.layers, other.header.model.shape.layers);
+    anyhow::ensure!(
+        here == there,
+        "{}: acceptance of {there} layers does not fit profile {profile} of {here} layers; give a \
+         profile of the same model, or --curve",
+        dir.display()
+    );
+    run.observations.traces = other.observations.traces;
+    Ok(())
+}
+
+/// The fastest plans on the profile with the acceptance curve of the flags.
+///
+/// # Errors
+/// No curve; a profile without a plain pass.
+pub fn from_curves(
+    run: &Run,
+    profile: &str,
+    request: &Request,
+    args: &OptimizeArgs,
+) -> anyhow::Result<()> {
+    if args.curve.curve.is_none() {
+        return Err(usage("--profile needs acceptance: --curve, or a run directory with traces"));
+    }
+    let ceilings = args.curve.ceiling.len().max(1);
+    let rates = Rates::Curves(what_if::curves(&args.curve, ceilings)?);
+    let cells = with_curves(run, request, &rates)?;
+    let best = cells.first();
+    let value = json!({
+        "profile": profile,
+        "derived": run.header.is_derived(),
+        "machine": run.header.machines.first().map(|machine| &machine.model),
+        "model": run.header.model.name,
+        "dtype": run.header.dtype,
+        "layers": run.header.model.shape.layers,
+        "context": request.context(),
+        "choice": best,
+        "speculate": best.is_some_and(|cell| cell.answer.improvement_factor > 1.0),
+        "evaluated": cells.len(),
+        "cells": cells,
+    });
+    show::warnings(&run.header);
+    let mut table = table(&cells);
+    table.title = format!("The fastest plans on {}", made::machine_name(&run.header));
+    show::tables(&value, &[table], &args.output)
+}
