@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of a band: whole panels, few beside a matrix.
-pub const BAND: usize = 64 * LANES;
+pub const BAND: usize = 16 * LANES;
 
 /// `y = x W^T`, without bias.
 #[derive(Debug, Clone)]

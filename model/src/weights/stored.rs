@@ -49,8 +49,8 @@ impl Stored<'_> {
     /// numbers.
     pub fn matrix(&self, columns: usize, wanted: Dtype) -> Result<Matrix> {
         let whole_blocks = columns.is_multiple_of(self.dtype.block_weights());
-        // Numbers that stand in memory as in the file are not worth another form.
-        if self.dtype != wanted || wanted == Dtype::F32 || !whole_blocks {
+        let known = Dtype::ENGINE.contains(&wanted) && wanted != Dtype::F32;
+        if self.dtype != wanted || !known || !whole_blocks {
             return self.values().map(Matrix::F32);
         }
         let bytes = self.raw()?;
