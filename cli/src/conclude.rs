@@ -24,6 +24,21 @@ pub struct Conclusion {
     pub held_out: Option<Errors>,
 }
 
+/// Bootstrap draws of the fit where only the curves themselves are used, not their intervals.
+const FEW_DRAWS: usize = 60;
+
+/// The choice, with what it needs: an answer while one waits. Nothing is held out, and the intervals
+/// of the fit are rough.
+///
+/// # Errors
+/// As [`conclude`].
+pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
+    let options = FitOptions { seed: request.seed, draws: FEW_DRAWS, ..FitOptions::default() };
+    let fit = fit(&run, &options)?;
+    let choice = choose(&run, &request)?;
+    Ok(Conclusion { run, request, fit, choice, held_out: None })
+}
+
 /// Concludes from `run` what `request` asks.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::args::OptimizeArgs;
 use crate::beyond::Beyond;
 use crate::commands::profile;
-use crate::conclude::{Conclusion, conclude};
+use crate::conclude::{Conclusion, choice_only};
 use crate::usage::{or_usage, usage};
 use crate::{locate, resolve, show, terminal, what_if};
 use s3d_data::{Drafting, Plan, Predictors, Recommendation, Run, RunDir, RunHeader, SkipRatio};
@@ -50,7 +50,7 @@ fn from_profile(name: &str, dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Re
 
 fn concluded(run: Run, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
     let request = request(&run.header, args)?;
-    conclude(run, request)
+    choice_only(run, request)
 }
 
 /// The question of the header, changed by the flags.
