@@ -116,13 +116,14 @@ fn beside_their_median(samples: &[LatencySample]) -> Vec<f64> {
 }
 
 /// Whether whole passes got the processors they could use; `threads` of them wait by spinning, so
-/// that an undisturbed pass uses all of them all the time.
+/// that an undisturbed pass uses all of them all the time. Over all passes together: the system books
+/// the time of other threads at its ticks, which a single short pass does not see.
 pub fn waiting(samples: &[LatencySample], threads: usize) -> Option<Warning> {
-    let used = |s: &LatencySample| Some(s.cpu_seconds? / (s.seconds * threads as f64));
-    let shares: Vec<f64> =
-        samples.iter().filter(|s| s.component >= Component::FullPass).filter_map(used).collect();
-    let share = median(&shares);
-    (shares.len() >= 20 && share < 0.85).then_some(Warning::Waiting { share })
+    let passes = samples.iter().filter(|s| s.component >= Component::FullPass);
+    let times: Vec<(f64, f64)> = passes.filter_map(|s| Some((s.cpu_seconds?, s.seconds))).collect();
+    let sum = times.iter().fold((0.0, 0.0), |sum, time| (sum.0 + time.0, sum.1 + time.1));
+    let share = sum.0 / (sum.1 * threads as f64);
+    (times.len() >= 20 && share < 0.85).then_some(Warning::Waiting { share })
 }
 
 /// How many near-ties were met, and the widest.

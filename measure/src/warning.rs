@@ -27,7 +27,7 @@ pub enum Warning {
     },
     /// Passes waited for processors that they could have used.
     Waiting {
-        /// Median share of its threads' time that a pass was given.
+        /// Share of their threads' time that passes were given.
         share: f64,
     },
     /// The frequency governor lets the processor's clock follow the load.
