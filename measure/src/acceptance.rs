@@ -33,9 +33,7 @@ pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
     }
     let goal = request.first_look.unwrap_or(request.positions);
     let found = trace_until(bench, &ways, goal, usize::MAX)?;
-    if found < goal {
-        bench.warnings.push(Warning::FewPositions { found, wanted: goal });
-    }
+    warn_of_few(bench, found, goal);
     coverage::beside_generating(bench)
 }
 
@@ -57,9 +55,7 @@ pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
         }
         let found = trace_until(bench, &ways, goal, PROMPTS_PER_LOOK)?;
         if found <= before || bench.clock.now() >= bench.deadline {
-            if found < goal {
-                bench.warnings.push(Warning::FewPositions { found, wanted: goal });
-            }
+            warn_of_few(bench, found, goal);
             return coverage::beside_generating(bench);
         }
     }
@@ -113,6 +109,15 @@ fn announce(bench: &mut Bench<'_>, ways: &[Way]) -> Result<()> {
         sample.len()
     ));
     Ok(())
+}
+
+/// Says when fewer positions were traced than wanted; where every prompt was asked for by number, only
+/// when the time did not reach for all of them.
+fn warn_of_few(bench: &mut Bench<'_>, found: usize, wanted: usize) {
+    let in_time = bench.clock.now() < bench.deadline;
+    if found < wanted && !(wanted == Request::EVERY_PROMPT && in_time) {
+        bench.warnings.push(Warning::FewPositions { found, wanted });
+    }
 }
 
 /// Seconds per position of a plain text, and of a plain text with the traces of `sample`, on the first

@@ -211,6 +211,9 @@ pub struct Provenance {
 }
 
 impl Request {
+    /// Number of positions that stands for every prompt, however many positions it has.
+    pub const EVERY_PROMPT: usize = usize::MAX;
+
     /// The whole job (`s3d run`) with its defaults: every symmetric window, both draftings, 1,500
     /// positions, 8 predictors, a context of 256, 120 seconds, the judge's nine plans.
     pub fn whole_job(layers: usize, prompts: Vec<Prompt>, provenance: Provenance) -> Self {

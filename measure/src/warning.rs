@@ -2,6 +2,7 @@
 //!
 //! Warnings are returned and written into `run.json`, never printed here.
 
+use crate::Request;
 use s3d_data::{Bytes, BytesPerSecond, Seconds};
 use std::fmt;
 
@@ -240,6 +241,11 @@ impl Warning {
 
     fn about_the_run(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::FewPositions { found, wanted: Request::EVERY_PROMPT } => write!(
+                f,
+                "acceptance was traced at {found} positions when the time was spent, not yet on \
+                 every prompt: give a longer --time-budget or a smaller --prompt-count"
+            ),
             Self::FewPositions { found, wanted } => write!(
                 f,
                 "acceptance was traced at {found} positions, {wanted} are wanted: give a longer \

@@ -67,7 +67,7 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
     request.tokens = args.tokens;
     request.confidence = args.confidence;
     if args.budget.prompt_count.is_some() {
-        request.positions = usize::MAX; // every prompt asked for
+        request.positions = Request::EVERY_PROMPT;
         request.first_look = None;
     }
     if let Some(plans) = plans {
