@@ -148,7 +148,7 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Predicts what was measured: the median over the same blocks, each with its own texts.
+    /// Predicts what was measured: the ratio of totals over the same blocks and texts.
     fn plan(&self, plan: &Plan, jobs: &[Job], hold_out: bool) -> Option<HeldOutPlan> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma): (Way, usize) =
@@ -156,13 +156,14 @@ impl Context<'_> {
         let mut blocks: Vec<usize> = jobs.iter().map(|job| job.block).collect();
         blocks.sort_unstable();
         blocks.dedup();
-        let measured = self.blocks.speedup(plan, &blocks)?;
+        let measured = self.blocks.total_speedup(plan, &blocks)?;
         let neighbours = Neighbours::new(self.table, jobs, self.layers, draft.drafting, gamma);
         let (guess, cost) = match hold_out {
             true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
             false => (neighbours.own(&way.1)?, self.costs.of(&way, gamma).ok()?),
         };
-        let tokens = median(&by_block(&blocks, jobs, &guess.iterations))?;
+        let tokens = jobs.iter().map(|job| job.tokens).sum::<f64>();
+        let tokens = tokens / guess.iterations.iter().sum::<f64>();
         // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.
         let noise = guess.doubt.hypot((measured.high - measured.low) / 3.92 / measured.value);
         let pool = Pool::new(self.request.seed, self.request.draws);
@@ -178,16 +179,6 @@ impl Context<'_> {
             extrapolated: !guess.inside,
         })
     }
-}
-
-/// Tokens per iteration of each block.
-fn by_block(blocks: &[usize], jobs: &[Job], iterations: &[f64]) -> Vec<f64> {
-    let of = |block: &usize| {
-        let own = jobs.iter().zip(iterations).filter(|(job, _)| job.block == *block);
-        let sum = own.fold((0.0, 0.0), |sum, (job, i)| (sum.0 + job.tokens, sum.1 + i));
-        sum.0 / sum.1
-    };
-    blocks.iter().map(of).filter(|tokens| tokens.is_finite()).collect()
 }
 
 /// Whether generations took exactly the iterations that their traces replay.

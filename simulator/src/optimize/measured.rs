@@ -98,6 +98,35 @@ impl<'a> Blocks<'a> {
         self.compare(plan, &Plan::Plain, blocks)
     }
 
+    /// Speedup of `plan` over plain decoding in `blocks` as the ratio of totals: the blocks' plain time,
+    /// scaled to the plan's tokens, over its own. Texts differ in speedup far more than timings do, and
+    /// a median over few of them jumps from one kind of text to another; this does not.
+    pub fn total_speedup(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
+        let seconds = |block: &usize| {
+            let plans = self.blocks.get(block)?;
+            let sum = |plan: &Plan| {
+                let works = plans.get(plan)?.values();
+                Some(works.fold((0.0, 0.0), |sum, w| (sum.0 + w.tokens, sum.1 + w.seconds)))
+            };
+            let (own, plain) = (sum(plan)?, sum(&Plan::Plain)?);
+            let pair = (plain.1 / plain.0 * own.0, own.1);
+            (pair.0.is_finite() && pair.1 > 0.0).then_some(pair)
+        };
+        let pairs: Vec<(f64, f64)> = blocks.iter().filter_map(seconds).collect();
+        if pairs.len() < 2 {
+            return None;
+        }
+        let sum = pairs.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+        let value = sum.0 / sum.1;
+        // The spread of a ratio of sums, to first order; few blocks need Student's law.
+        let off = |(plain, own): &(f64, f64)| (plain - value * own).powi(2);
+        let squares: f64 = pairs.iter().map(off).sum();
+        let count = pairs.len() as f64;
+        let error = (squares * count / (count - 1.0)).sqrt() / sum.1;
+        let reach = student(pairs.len() - 1) * error;
+        Some(Estimate::new(value, (value - reach).max(0.0), value + reach))
+    }
+
     /// Decode rate of `plan` in tokens per second over `blocks`.
     pub fn rate(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
         let of = |block: &usize| {
