@@ -25,7 +25,7 @@ pub struct Conclusion {
 }
 
 /// Bootstrap draws of the fit where only the curves themselves are used, not their intervals.
-const FEW_DRAWS: usize = 60;
+const FEW_DRAWS: usize = 20;
 
 /// The choice, with what it needs: an answer while one waits. Nothing is held out, and the intervals
 /// of the fit are rough.
