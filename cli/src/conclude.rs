@@ -27,8 +27,8 @@ pub struct Conclusion {
 /// Bootstrap draws of the fit where only the curves themselves are used, not their intervals.
 const FEW_DRAWS: usize = 20;
 
-/// The choice, with what it needs: an answer while one waits. Nothing is held out, and the intervals
-/// of the fit are rough.
+/// The choice, with what it needs: an answer while one waits. The intervals of the fit are rough, and
+/// plans that were held out are only summed up in the recommendation.
 ///
 /// # Errors
 /// As [`conclude`].
@@ -46,8 +46,10 @@ pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
     let options = FitOptions { seed: request.seed, ..FitOptions::default() };
     let fit = fit(&run, &options)?;
-    let choice = choose(&run, &request)?;
     let held_out = validate::held_out(&run, &request)?;
+    // The errors are at hand: choosing need not find them once more.
+    let mut choice = choose(&run, &Request { with_errors: false, ..request.clone() })?;
+    choice.recommendation.prediction_error = held_out.as_ref().map(|e| e.summary.clone());
     Ok(Conclusion { run, request, fit, choice, held_out })
 }
 
