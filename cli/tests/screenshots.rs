@@ -8,20 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped() -> bool {
-    let present =
-        Command::new("chromium").arg("--version").output().is_ok_and(|o| o.status.success());
-    let required = std::env::var("S3D_BROWSER").is_ok_and(|value| value == "required");
-    assert!(
-        present || !required,
-        "S3D_BROWSER=required, but there is no chromium: apt-get install chromium"
-    );
-    if !present {
-        eprintln!("skipped: no chromium; install it (apt-get install chromium) to run this test");
-    }
-    !present
-}
+#[path = "../../reports/tests/chromium/mod.rs"]
+mod chromium;
+
+use chromium::skipped;
 
 #[test]
 fn the_pictures_of_the_readme_are_taken_from_a_run_of_the_repository() {

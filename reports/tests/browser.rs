@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod chromium;
 mod fixture;
 
+use chromium::skipped;
 use s3d_reports::page;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -52,21 +54,6 @@ fn written(name: &str, extra: &str) -> PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, page).unwrap();
     file
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped() -> bool {
-    let present =
-        Command::new("chromium").arg("--version").output().is_ok_and(|o| o.status.success());
-    let required = std::env::var("S3D_BROWSER").is_ok_and(|value| value == "required");
-    assert!(
-        present || !required,
-        "S3D_BROWSER=required, but there is no chromium: apt-get install chromium"
-    );
-    if !present {
-        eprintln!("skipped: no chromium; install it (apt-get install chromium) to run this test");
-    }
-    !present
 }
 
 #[test]
