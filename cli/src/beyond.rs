@@ -2,7 +2,7 @@
 //! training would buy. Each is left out where the run does not hold what it needs.
 
 use crate::conclude::Conclusion;
-use s3d_data::{Drafting, Plan, RunDir};
+use s3d_data::{Drafting, Plan};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::optimize::early_stop::{EarlyStop, early_stop};
@@ -58,20 +58,20 @@ impl Beyond {
     /// # Errors
     /// When a file cannot be written, or there is no set.
     pub fn write_sets(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
-        let sets = self.free_sets.iter().flat_map(|found| &found.sets);
+        let sets = self.free_sets.as_ref().map_or(&[][..], |found| &found.sets);
+        anyhow::ensure!(
+            !sets.is_empty(),
+            "no free sets: measure acceptance of three windows or more"
+        );
         let prefix = if self.drafting == Some(Drafting::Sequential) { "seq:" } else { "" };
         std::fs::create_dir_all(folder)
             .map_err(|e| anyhow::anyhow!("--write-sets {}: {e}", folder.display()))?;
         let mut plans = Vec::new();
-        for (place, proposal) in sets.enumerate() {
-            let file = RunDir::new(folder).file(&format!("set-{}.json", place + 1));
+        for (place, proposal) in sets.iter().enumerate() {
+            let file = folder.join(format!("set-{}.json", place + 1));
             s3d_data::store::save_json(&file, &proposal.set)?;
             plans.push(format!("{prefix}set={}:{}", file.display(), proposal.predictors));
         }
-        anyhow::ensure!(
-            !plans.is_empty(),
-            "no free sets: measure acceptance of three windows or more"
-        );
         Ok(plans)
     }
 }

@@ -99,7 +99,11 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
         None => Vec::new(),
     };
     let blocks = Blocks::new(run, request.machine, request.seed);
-    let swept = recorded_choice(args).ok().and_then(|choice| sweep_regret(run, &blocks, &choice));
+    let recorded = match &args.choice_of {
+        Some(_) => Some(recorded_choice(args)?), // asked for by name: it must be there
+        None => recorded_choice(args).ok(),
+    };
+    let swept = recorded.and_then(|choice| sweep_regret(run, &blocks, &choice));
     let (regret, basis) = match &swept {
         Some(regret) => (Some(regret.estimate), Some(regret.basis)),
         None => (recommendation.regret_bound, recommendation.regret_basis.as_deref()),
