@@ -6,14 +6,14 @@ use crate::usage::{or_usage, usage};
 use crate::{resolve, terminal};
 use anyhow::Context;
 use s3d_data::{Plan, RunDir};
-use s3d_measure::{Clock, SystemClock};
+use s3d_measure::{Agreement, Clock, SystemClock};
 use s3d_model::chat::Message;
 use s3d_model::{Event, Generation, Limits, Observer, Tokenizer};
 use serde::Serialize;
 
 /// Streams the text by the plan, then decodes the same plainly and compares.
 pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
-    let loaded = load::model(&args.model)?;
+    let loaded = load::model(&args.model, args.tokens)?;
     let tokenizer = loaded.model.tokenizer().with_context(|| {
         format!(
             "{}: no tokenizer, which text needs; give one with --tokenizer FILE",
@@ -33,8 +33,13 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     }
     let drafted = job.decode(&plan, !args.json)?;
     let plain = job.decode(&Plan::Plain, false)?;
+    let model = &loaded.model;
+    let agreement = match plan {
+        Plan::Stock => Agreement::Same,
+        _ => s3d_measure::compare(model, &job.prompt, &plain.tokens, &drafted.tokens)?,
+    };
     anyhow::ensure!(
-        plan == Plan::Stock || drafted.tokens == plain.tokens,
+        !matches!(agreement, Agreement::Different { .. }),
         "plan {plan} gave another text than plain decoding; please report the model and the prompt"
     );
     show(&Outcome::new(&plan, &drafted, &plain), args.json)
