@@ -1,5 +1,5 @@
 //! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random order,
-//! plain decoding twice. A speculative text is kept only when it equals the plain one.
+//! plain decoding twice; many plans share a prompt over several blocks. A speculative text is kept only when it equals the plain one.
 
 use crate::reference::{References, first_difference, near_tie};
 use crate::run::Bench;
@@ -18,6 +18,8 @@ const WANTED_BLOCKS: usize = 8;
 const CONFIRMING_BLOCKS: usize = 24;
 /// The control: plain decoding.
 const CONTROL: usize = 0;
+/// Plans of a block beside the control: a block should be over before the machine changes.
+const PLANS_OF_A_BLOCK: usize = 12;
 /// Stock decoding is slow and only shown beside ours: in one of so many pairs of blocks.
 const STOCK_PERIOD: usize = 4;
 /// Output tokens below which a generation is mostly its start and its end.
@@ -30,11 +32,11 @@ const WARM_UP_TOKENS: usize = 12;
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
+    let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
     let (at_least, at_most) = match bench.request.plans {
         Plans::Judged(_) => (2, ThroughputSample::CONFIRMATION_FROM),
-        Plans::Exactly(_) => (prompts.len(), prompts.len()),
+        Plans::Exactly(_) => (blocks.for_every_prompt(), blocks.for_every_prompt()),
     };
-    let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
     let stop = blocks.run(bench, at_least, at_most)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
@@ -97,6 +99,7 @@ fn plans(bench: &mut Bench<'_>) -> Result<Vec<Plan>> {
 /// The blocks of one stage.
 struct Blocks {
     plans: Vec<Plan>,
+    schedule: Schedule,
     /// Places of the prompts, in the order of use.
     prompts: Vec<usize>,
     /// Those of them whose text is long enough, as far as they are known.
@@ -126,7 +129,15 @@ impl Blocks {
         let count = 0;
         let (usable, references) = (Vec::new(), References::default());
         let tokens = 0;
-        let mut blocks = Self { plans, prompts, usable, references, offset, done, tokens, count };
+        let seed = bench.request.seed.wrapping_add(offset as u64);
+        let mut schedule =
+            Schedule::new(plans.len(), Some(CONTROL), seed).in_blocks_of(PLANS_OF_A_BLOCK);
+        let stock = plans.iter().position(|plan| *plan == Plan::Stock);
+        if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
+            schedule = schedule.sample_every(stock, STOCK_PERIOD);
+        }
+        let mut blocks =
+            Self { plans, schedule, prompts, usable, references, offset, done, tokens, count };
         blocks.tokens = blocks.warm_up(bench)?;
         Ok(blocks)
     }
@@ -166,17 +177,17 @@ impl Blocks {
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
+    /// Blocks in which every plan meets every prompt.
+    fn for_every_prompt(&self) -> usize {
+        self.prompts.len() * self.schedule.parts()
+    }
+
     fn run(&mut self, bench: &mut Bench<'_>, at_least: usize, at_most: usize) -> Result<Stop> {
-        let seed = bench.request.seed.wrapping_add(self.offset as u64);
-        let mut schedule = Schedule::new(self.plans.len(), Some(CONTROL), seed);
-        let stock = self.plans.iter().position(|plan| *plan == Plan::Stock);
-        if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
-            schedule = schedule.sample_every(stock, STOCK_PERIOD);
-        }
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
         let bounds =
             Bounds { first_block: last.unwrap_or(0), at_least, at_most, deadline: bench.deadline };
         self.count = bounds.first_block;
+        let schedule = self.schedule.clone();
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
             self.count += 1;
@@ -186,7 +197,8 @@ impl Blocks {
 
     /// Whether the judge has seen enough; asked after pairs of blocks.
     fn settled(&self, bench: &mut Bench<'_>, block: usize) -> Result<bool> {
-        if block.is_multiple_of(2) || bench.stage == Stage::Confirmation {
+        let asked = matches!(bench.request.plans, Plans::Exactly(_));
+        if asked || block.is_multiple_of(2) || bench.stage == Stage::Confirmation {
             return Ok(false);
         }
         let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
@@ -195,21 +207,21 @@ impl Blocks {
         Ok(settled)
     }
 
-    /// The prompt of a block: one after the other, but for those whose text ends at once, which says
+    /// The prompt of a round of blocks: one after the other, but for those whose text ends at once, which says
     /// nothing about speed. Asked for by name, plans meet every prompt.
-    fn prompt<'r>(&mut self, bench: &Bench<'r>, block: usize) -> Result<&'r Prompt> {
+    fn prompt<'r>(&mut self, bench: &Bench<'r>, round: usize) -> Result<&'r Prompt> {
         let request = bench.request;
         let shortest = match request.plans {
             Plans::Exactly(_) => 1,
             Plans::Judged(_) => SHORTEST_TEXT.min(request.tokens),
         };
-        while self.usable.len() <= block && !self.prompts.is_empty() {
+        while self.usable.len() <= round && !self.prompts.is_empty() {
             let place = self.prompts.remove(0);
             let model = bench.subject.before_widening;
             let text = self.references.of(model, &request.prompts[place], request)?;
             self.usable.extend((text.len() >= shortest).then_some(place));
         }
-        match self.usable.get(block % self.usable.len().max(1)) {
+        match self.usable.get(round % self.usable.len().max(1)) {
             Some(&place) => Ok(&request.prompts[place]),
             None => Err(Error::invalid(format!(
                 "every text ends before {shortest} tokens; give other prompts with --prompts"
@@ -219,7 +231,7 @@ impl Blocks {
 
     /// One prompt, every plan. Texts wait until plain decoding has given its own.
     fn block(&mut self, bench: &mut Bench<'_>, turns: &[Turn]) -> Result<()> {
-        let prompt = self.prompt(bench, turns[0].block)?;
+        let prompt = self.prompt(bench, turns[0].block / self.schedule.parts())?;
         let reference = self.references.of(bench.subject.before_widening, prompt, bench.request)?;
         let tokens = self.tokens.min(reference.len());
         let mut plain: Option<Vec<u32>> = None;
