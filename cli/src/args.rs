@@ -444,6 +444,23 @@ pub struct ExportArgs {
     pub csv: Option<PathBuf>,
 }
 
+/// How tokens are chosen from what the model says.
+#[derive(Debug, Args, Clone)]
+pub struct SamplingArgs {
+    /// Draw tokens at this temperature; 0 takes the most likely token [default: 0]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// Draw from the K most likely tokens
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens whose probabilities reach P together
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f64>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
 /// `s3d generate`
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
@@ -461,6 +478,11 @@ pub struct GenerateArgs {
     /// Take the plan that this run directory chose
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+    /// End a draft before the first token that is less sure than X (its top probability); 0 = never
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub draft_threshold: f64,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Output tokens
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub tokens: usize,
