@@ -171,6 +171,7 @@ fn header() -> RunHeader {
             read_bytes_per_s: Some(2e10),
             flops_per_s: Some(1e11),
             load: None,
+            card: None,
         }],
         device: "cpu".into(),
         driver: None,

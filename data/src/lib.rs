@@ -16,6 +16,7 @@
 //! ```
 
 pub mod acceptance;
+mod card;
 pub mod device;
 mod dtype;
 mod error;
@@ -31,6 +32,7 @@ pub mod store;
 pub mod units;
 
 pub use acceptance::{AcceptanceCounts, Trace};
+pub use card::CardState;
 pub use device::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};

@@ -156,7 +156,8 @@ pub enum Origin {
 /// A row of `memory.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryRecord {
-    /// `weights`, `kv_cache`, `activations`, `masks`, `peak`.
+    /// `weights`, `kv_cache`, `activations`, `masks`, `program`, `peak`; on a card `driver` too: all that is taken
+    /// there, whoever took it.
     pub item: String,
     /// The context it holds for, in tokens.
     pub context: usize,

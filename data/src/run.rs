@@ -1,6 +1,7 @@
 //! The run directory: its header, what it holds, and where.
 
 use crate::acceptance::Trace;
+use crate::card::CardState;
 use crate::journal::{self, Observation};
 use crate::profile::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
 use crate::recommendation::{Fit, Recommendation};
@@ -45,6 +46,9 @@ pub struct Machine {
     pub flops_per_s: Option<f64>,
     /// One-minute load when the run began.
     pub load: Option<f64>,
+    /// The state of the card when the run began, where one computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardState>,
 }
 
 impl Machine {

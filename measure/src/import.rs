@@ -72,6 +72,7 @@ fn header_of(outside: &Outside) -> RunHeader {
         read_bytes_per_s: None,
         flops_per_s: None,
         load: None,
+        card: None,
     };
     let model = ModelIdentity {
         name: outside.model.clone(),

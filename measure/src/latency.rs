@@ -164,7 +164,7 @@ impl Timing {
         let token = self.token;
         let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context);
         let Some((context, cache)) = place else { return Ok(Vec::new()) };
-        let mut watch = PassWatch::new(clock, turn, plan.clone());
+        let mut watch = PassWatch::new(clock, turn, plan.clone(), model.shape().layers);
         if cell.beside.is_some() {
             watch = watch.whole_only();
         }

@@ -15,6 +15,7 @@
 //! ```
 
 mod acceptance;
+pub mod card;
 pub mod clock;
 pub mod coverage;
 pub mod diagnose;
@@ -33,12 +34,14 @@ pub mod request;
 mod run;
 pub mod schedule;
 mod throughput;
+pub mod timer;
 pub mod warning;
 mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
 pub use judge::{Judge, Progress, Quiet, Standing, Update, Verdict};
+pub use reference::{Agreement, compare};
 pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure};
 pub use schedule::Stop;

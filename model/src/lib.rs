@@ -30,6 +30,7 @@ pub mod checkpoint;
 mod composed;
 pub mod config;
 pub mod corpus;
+pub mod device;
 pub mod draft;
 mod embedding;
 mod error;

@@ -16,7 +16,7 @@ use crate::kernels::elementwise::argmax;
 use crate::model::Model;
 use crate::observe::Silent;
 use crate::ops::for_each_row;
-use crate::transformer::Places;
+use crate::transformer::{Places, argmax_rows};
 use crate::{Error, KvCache, Result};
 use candle_core::Tensor;
 use s3d_data::{Drafting, Skip};
@@ -119,7 +119,8 @@ impl<'a> Shadow<'a> {
             places.positions.extend(start..start + group.len());
             rows.extend(group);
         }
-        let mut x = model.embedding.look_up(&rows, &model.head, &model.device)?;
+        let mut x =
+            model.embedding.look_up(&rows, &model.head, model.ops.number(), &model.device)?;
         let mut depth = 0;
         let mut order: Vec<usize> = (0..skips.len()).collect();
         order.sort_by_key(|&i| self.first_skipped(&skips[i]));
@@ -146,10 +147,11 @@ impl<'a> Shadow<'a> {
     /// Compares the drafts of each group with the text.
     fn judge(&self, logits: &Tensor, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
         let mut drafts = Vec::new();
-        let wanted = trace.confidence.is_some();
-        for_each_row(logits, |row| {
-            drafts.push((argmax(row), if wanted { confidence(row) } else { 0.0 }));
-        })?;
+        if trace.confidence.is_some() {
+            for_each_row(logits, |row| drafts.push((argmax(row), confidence(row))))?;
+        } else {
+            drafts.extend(argmax_rows(logits)?.into_iter().map(|draft| (draft, 0.0)));
+        }
         for group in groups {
             let drafts = &drafts[group.row..group.row + group.rows];
             let reference = &self.text[group.position + 1..];
@@ -170,7 +172,7 @@ mod tests {
     use super::*;
     use crate::draft::{DraftThreshold, Proposal, draft};
     use crate::verify::verify_greedy;
-    use crate::{Generation, Limits, LoadOptions, ModelConfig, argmax_rows};
+    use crate::{Generation, Limits, LoadOptions, ModelConfig};
     use s3d_data::{DraftPlan, LayerSet, Plan, Predictors, SkipWindow};
 
     /// Starts one iteration of stepwise decoding with `committed` output tokens.

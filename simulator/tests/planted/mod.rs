@@ -353,5 +353,6 @@ fn machine() -> Machine {
         read_bytes_per_s: Some(2e10),
         flops_per_s: Some(5e10),
         load: None,
+        card: None,
     }
 }
