@@ -18,6 +18,7 @@ mod acceptance;
 pub mod clock;
 pub mod coverage;
 pub mod diagnose;
+mod divide;
 mod error;
 #[cfg(test)]
 mod fake;
@@ -26,6 +27,7 @@ pub mod judge;
 mod latency;
 pub mod machine;
 pub mod memory;
+pub mod merge;
 pub mod probe;
 mod record;
 mod reference;

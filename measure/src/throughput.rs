@@ -3,13 +3,14 @@
 
 use crate::reference::{References, first_difference, near_tie};
 use crate::run::Bench;
-use crate::schedule::{Bounds, Schedule, Stop, Turn, run_blocks};
+use crate::schedule::{Bounds, Schedule, Stop, Turn, part_of_blocks, run_blocks};
 use crate::warning::Warning;
 use crate::watch::generate;
 use crate::{Error, Plans, Prompt, Request, Result, Stage};
 use s3d_data::{Observation, Plan, ThroughputSample};
 use s3d_model::Peek;
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
 const WANTED_BLOCKS: usize = 8;
@@ -30,12 +31,19 @@ const WARM_UP_TOKENS: usize = 12;
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
-    let (at_least, at_most) = match bench.request.plans {
-        Plans::Judged(_) => (2, ThroughputSample::CONFIRMATION_FROM),
-        Plans::Exactly(_) => (prompts.len(), prompts.len()),
+    let part = match bench.request.plans {
+        Plans::Judged(_) => 0..ThroughputSample::CONFIRMATION_FROM,
+        Plans::Exactly(_) => part_of_blocks(bench.request, prompts.len()),
+    };
+    if part.is_empty() {
+        return Ok(Stop::Blocks);
+    }
+    let at_least = match bench.request.plans {
+        Plans::Judged(_) => 2,
+        Plans::Exactly(_) => part.end,
     };
     let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
-    let stop = blocks.run(bench, at_least, at_most)?;
+    let stop = blocks.run(bench, part, at_least)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
         bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
@@ -52,7 +60,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
     let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
-    blocks.run(bench, 2, usize::MAX)?;
+    blocks.run(bench, 0..usize::MAX, 2)?;
     Ok(())
 }
 
@@ -166,7 +174,8 @@ impl Blocks {
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    fn run(&mut self, bench: &mut Bench<'_>, at_least: usize, at_most: usize) -> Result<Stop> {
+    /// Measures the blocks of `part` until they are enough, those below `at_least` in any case.
+    fn run(&mut self, bench: &mut Bench<'_>, part: Range<usize>, at_least: usize) -> Result<Stop> {
         let seed = bench.request.seed.wrapping_add(self.offset as u64);
         let mut schedule = Schedule::new(self.plans.len(), Some(CONTROL), seed);
         let stock = self.plans.iter().position(|plan| *plan == Plan::Stock);
@@ -174,9 +183,9 @@ impl Blocks {
             schedule = schedule.sample_every(stock, STOCK_PERIOD);
         }
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
-        let bounds =
-            Bounds { first_block: last.unwrap_or(0), at_least, at_most, deadline: bench.deadline };
-        self.count = bounds.first_block;
+        let first_block = last.unwrap_or(part.start);
+        let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
+        self.count = first_block - part.start;
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
             self.count += 1;
@@ -196,9 +205,12 @@ impl Blocks {
     }
 
     /// The prompt of a block: one after the other, but for those whose text ends at once, which says
-    /// nothing about speed. Asked for by name, plans meet every prompt.
+    /// nothing about speed. Asked for by name, plans meet every prompt: block and prompt have one number.
     fn prompt<'r>(&mut self, bench: &Bench<'r>, block: usize) -> Result<&'r Prompt> {
         let request = bench.request;
+        if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &request.plans) {
+            return Ok(&request.prompts[block % request.prompts.len()]);
+        }
         let shortest = match request.plans {
             Plans::Exactly(_) => 1,
             Plans::Judged(_) => SHORTEST_TEXT.min(request.tokens),
@@ -297,14 +309,16 @@ fn keep_equal(
     waiting: &mut Vec<(ThroughputSample, Vec<u32>)>,
 ) -> Result<()> {
     for (sample, tokens) in waiting.drain(..) {
+        let mut kept = Vec::new();
         if let Some(position) = allowed_difference(&sample.plan, prompt, plain, &tokens)? {
             let names = ["own kernel", "stock"];
             let model = bench.subject.model;
-            if let Some(tie) = near_tie(model, prompt, plain, &tokens, position, names)? {
-                bench.keep(Observation::NearTie(tie))?;
-            }
+            let tie = near_tie(model, prompt, plain, &tokens, position, names)?;
+            kept.extend(tie.map(Observation::NearTie));
         }
-        bench.keep(Observation::Throughput(sample))?;
+        // Together: a run that goes on after a kill finds both or none.
+        kept.push(Observation::Throughput(sample));
+        bench.recorder.append(kept)?;
     }
     Ok(())
 }
