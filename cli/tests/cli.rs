@@ -64,6 +64,12 @@ fn wrong_flags_end_with_2_and_are_named() {
         (&["measure", "acceptance", "--temperature", "1"], "--temperature"),
         (&["measure", "throughput", "--plans", "4..8"], "--plans"),
         (&["simulate"], "--layers"),
+        (&["measure", "acceptance", "--shard", "0/2"], "--shard"),
+        (&["measure", "acceptance", "--shard", "3/2"], "1 <= i <= n"),
+        (&["measure", "acceptance", "--shard", "one"], "--shard"),
+        (&["measure", "throughput", "--shard", "1/2"], "--plans"),
+        (&["merge", "--out", "x"], "DIR"),
+        (&["merge", "x"], "--out"),
         (&["frobnicate"], "frobnicate"),
     ] {
         let said = fails(2, arguments);

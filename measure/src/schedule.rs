@@ -6,11 +6,13 @@
 //! copies disagree, nothing else of the run can be believed. Many cells are dealt out to several blocks,
 //! each with the control beside them.
 
+use crate::Request;
 use crate::clock::Clock;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use s3d_data::Seconds;
+use std::ops::Range;
 
 /// One thing to time: what, and where in the schedule it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,13 @@ impl Schedule {
         cells.extend(self.control.map(|cell| (cell, 1)));
         cells
     }
+}
+
+/// Which of the first `blocks` blocks `request` measures: all, or its shard's, in whole pairs. A block is
+/// never divided, so whatever is compared inside of it was measured on one machine.
+pub(crate) fn part_of_blocks(request: &Request, blocks: usize) -> Range<usize> {
+    let pairs = request.part(blocks.div_ceil(2));
+    (2 * pairs.start).min(blocks)..(2 * pairs.end).min(blocks)
 }
 
 /// Why a stage ended.

@@ -3,13 +3,14 @@
 
 use crate::reference::{Agreement, References, compare, first_difference, near_tie};
 use crate::run::Bench;
-use crate::schedule::{Bounds, Schedule, Stop, Turn, run_blocks};
+use crate::schedule::{Bounds, Schedule, Stop, Turn, part_of_blocks, run_blocks};
 use crate::warning::Warning;
 use crate::watch::generate;
 use crate::{Error, Plans, Prompt, Request, Result, Stage};
 use s3d_data::{Observation, Plan, ThroughputSample};
 use s3d_model::Peek;
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
 const WANTED_BLOCKS: usize = 8;
@@ -32,17 +33,29 @@ const WARM_UP_TOKENS: usize = 12;
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
-    let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
-    let (at_least, at_most) = match bench.request.plans {
-        Plans::Judged(_) => (2, ThroughputSample::CONFIRMATION_FROM),
-        Plans::Exactly(_) => (blocks.for_every_prompt(), blocks.for_every_prompt()),
+    let all = blocks_for(plans.len(), prompts.len());
+    let (part, at_least) = match bench.request.plans {
+        Plans::Judged(_) => (0..ThroughputSample::CONFIRMATION_FROM, 2),
+        Plans::Exactly(_) => {
+            let part = part_of_blocks(bench.request, all);
+            (part.clone(), part.end)
+        }
     };
-    let stop = blocks.run(bench, at_least, at_most)?;
+    if part.is_empty() {
+        return Ok(Stop::Blocks);
+    }
+    let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
+    let stop = blocks.run(bench, part, at_least)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
         bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
     }
     Ok(stop)
+}
+
+/// Blocks in which each of so many plans, the control among them, meets every prompt.
+fn blocks_for(plans: usize, prompts: usize) -> usize {
+    prompts * Schedule::new(plans, Some(CONTROL), 0).in_blocks_of(PLANS_OF_A_BLOCK).parts()
 }
 
 /// Stage: plain decoding and the choice alone, in fresh blocks that were not used to choose, on
@@ -54,7 +67,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
     let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
-    blocks.run(bench, 2, usize::MAX)?;
+    blocks.run(bench, 0..usize::MAX, 2)?;
     Ok(())
 }
 
@@ -177,16 +190,12 @@ impl Blocks {
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    /// Blocks in which every plan meets every prompt.
-    fn for_every_prompt(&self) -> usize {
-        self.prompts.len() * self.schedule.parts()
-    }
-
-    fn run(&mut self, bench: &mut Bench<'_>, at_least: usize, at_most: usize) -> Result<Stop> {
+    /// Measures the blocks of `part` until they are enough, those below `at_least` in any case.
+    fn run(&mut self, bench: &mut Bench<'_>, part: Range<usize>, at_least: usize) -> Result<Stop> {
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
-        let bounds =
-            Bounds { first_block: last.unwrap_or(0), at_least, at_most, deadline: bench.deadline };
-        self.count = bounds.first_block;
+        let first_block = last.unwrap_or(part.start);
+        let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
+        self.count = first_block - part.start;
         let schedule = self.schedule.clone();
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
@@ -208,9 +217,12 @@ impl Blocks {
     }
 
     /// The prompt of a round of blocks: one after the other, but for those whose text ends at once, which says
-    /// nothing about speed. Asked for by name, plans meet every prompt.
+    /// nothing about speed. Asked for by name, plans meet every prompt: round and prompt have one number.
     fn prompt<'r>(&mut self, bench: &Bench<'r>, round: usize) -> Result<&'r Prompt> {
         let request = bench.request;
+        if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &request.plans) {
+            return Ok(&request.prompts[round % request.prompts.len()]);
+        }
         let shortest = match request.plans {
             Plans::Exactly(_) => 1,
             Plans::Judged(_) => SHORTEST_TEXT.min(request.tokens),
@@ -311,6 +323,7 @@ fn keep_equal(
     waiting: &mut Vec<(ThroughputSample, Vec<u32>)>,
 ) -> Result<()> {
     for (sample, tokens) in waiting.drain(..) {
+        let mut kept = Vec::new();
         if let Some(position) = first_difference(plain, &tokens) {
             let model = bench.subject.model;
             let (way, other) = match sample.plan {
@@ -323,11 +336,12 @@ fn keep_equal(
                     ("plain", plan.to_string())
                 }
             };
-            if let Some(tie) = near_tie(model, prompt, plain, &tokens, position, [way, &other])? {
-                bench.keep(Observation::NearTie(tie))?;
-            }
+            let tie = near_tie(model, prompt, plain, &tokens, position, [way, &other])?;
+            kept.extend(tie.map(Observation::NearTie));
         }
-        bench.keep(Observation::Throughput(sample))?;
+        // Together: a run that goes on after a kill finds both or none.
+        kept.push(Observation::Throughput(sample));
+        bench.recorder.append(kept)?;
     }
     Ok(())
 }
