@@ -196,6 +196,8 @@ fn header() -> RunHeader {
         cpu_seconds: None,
         stopped: None,
         coverage: None,
+        shard: None,
+        merged: None,
         warnings: Vec::new(),
     }
 }

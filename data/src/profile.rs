@@ -71,6 +71,14 @@ pub enum Component {
     VerifyPass,
 }
 
+impl Component {
+    /// Whether a turn of the schedule ends with it: a plain step with its pass, an iteration with its
+    /// verify pass.
+    pub fn ends_turn(self) -> bool {
+        matches!(self, Self::FullPass | Self::VerifyPass)
+    }
+}
+
 /// One raw latency observation: a row of `latency.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencySample {

@@ -104,6 +104,8 @@ fn header_of(outside: &Outside) -> RunHeader {
         cpu_seconds: None,
         stopped: None,
         coverage: None,
+        shard: None,
+        merged: None,
         warnings: Vec::new(),
     }
 }

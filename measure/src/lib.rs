@@ -19,6 +19,7 @@ pub mod card;
 pub mod clock;
 pub mod coverage;
 pub mod diagnose;
+mod divide;
 mod error;
 #[cfg(test)]
 mod fake;
@@ -27,6 +28,7 @@ pub mod judge;
 mod latency;
 pub mod machine;
 pub mod memory;
+pub mod merge;
 pub mod probe;
 mod record;
 mod reference;

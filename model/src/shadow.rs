@@ -9,9 +9,10 @@
 //!
 //! Below the first layer that it leaves out, a draft pass is a full pass: all skips share it.
 
+use crate::draft::confidence;
 use crate::embedding::Row;
 use crate::kernels::attention::Block;
-use crate::kernels::elementwise::{argmax, probability};
+use crate::kernels::elementwise::argmax;
 use crate::model::Model;
 use crate::observe::Silent;
 use crate::ops::for_each_row;
@@ -30,7 +31,7 @@ pub struct TextTrace {
     /// `accepted[c - 1]`: drafts accepted by an iteration started with `c` output tokens committed;
     /// drafts beyond the end of the text are not counted, so the last entry is 0.
     pub accepted: Vec<u32>,
-    /// `confidence[c - 1][i - 1]`: the probability of draft `i`'s token. A sequential draft that would
+    /// `confidence[c - 1][i - 1]`: the top probability of draft `i`'s row, which is its token's. A sequential draft that would
     /// be fed from beyond the end of the text has none.
     pub confidence: Option<Vec<Vec<f32>>>,
 }
@@ -147,10 +148,7 @@ impl<'a> Shadow<'a> {
     fn judge(&self, logits: &Tensor, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
         let mut drafts = Vec::new();
         if trace.confidence.is_some() {
-            for_each_row(logits, |row| {
-                let draft = argmax(row);
-                drafts.push((draft, probability(row, draft as usize) as f32));
-            })?;
+            for_each_row(logits, |row| drafts.push((argmax(row), confidence(row))))?;
         } else {
             drafts.extend(argmax_rows(logits)?.into_iter().map(|draft| (draft, 0.0)));
         }
@@ -172,7 +170,7 @@ impl<'a> Shadow<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draft::draft;
+    use crate::draft::{DraftThreshold, Proposal, draft};
     use crate::verify::verify_greedy;
     use crate::{Generation, Limits, LoadOptions, ModelConfig};
     use s3d_data::{DraftPlan, LayerSet, Plan, Predictors, SkipWindow};
@@ -190,7 +188,9 @@ mod tests {
         for token in &text[..known - 1] {
             model.full_pass(&[*token], &mut cache, &mut Silent).unwrap();
         }
-        let drafts = draft(model, text[known - 1], plan, &mut cache, &mut Silent).unwrap();
+        let mut proposal = Proposal::new(None, DraftThreshold::OFF, 0);
+        draft(model, text[known - 1], plan, &mut proposal, &mut cache, &mut Silent).unwrap();
+        let drafts = proposal.tokens;
         let fed = [&text[known - 1..known], &drafts].concat();
         let logits = model.full_pass(&fed, &mut cache, &mut Silent).unwrap();
         let accepted = verify_greedy(&drafts, &argmax_rows(&logits).unwrap());

@@ -139,6 +139,8 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         seconds_measuring: 0.0,
         cpu_seconds: None,
         coverage: None,
+        shard: None,
+        merged: None,
         stopped: None,
         warnings: vec![assumed],
     }

@@ -108,7 +108,7 @@ pub fn events_over_clock(device: &Device, sizes: Sizes, clock: &dyn Clock) -> Re
 /// When the device refuses.
 pub fn counted(device: &Device, pool: &dyn Pool) -> Result<f64> {
     const SHAPE: (usize, usize) = (4096, 4096);
-    let work = || Ok(drop(Tensor::zeros(SHAPE, DType::F32, device)?));
+    let work = || Ok(Tensor::zeros(SHAPE, DType::F32, device).map(drop)?);
     let rise = watch(pool, work)?;
     Ok(rise.added().0 as f64 / (SHAPE.0 * SHAPE.1 * size_of::<f32>()) as f64)
 }

@@ -336,6 +336,8 @@ impl Planted {
             cpu_seconds: None,
             stopped: None,
             coverage: None,
+            shard: None,
+            merged: None,
             warnings: Vec::new(),
         }
     }
