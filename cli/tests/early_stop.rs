@@ -47,10 +47,11 @@ fn replayed(trace: &TextTrace, prompt: usize, plan: &DraftPlan, threshold: f64) 
 #[test]
 fn replayed_iterations_are_those_that_were_generated() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/models/story");
-    let model = Model::load(&folder, &LoadOptions::default()).unwrap();
+    let model =
+        Model::load(&folder, &LoadOptions { threads: 1, ..LoadOptions::default() }).unwrap();
     let tokenizer = model.tokenizer().unwrap();
     let (mut kept, mut ended) = (0, 0);
-    for prompt in load_prompts(&folder.join("prompts.jsonl"), Some(4)).unwrap() {
+    for prompt in load_prompts(&folder.join("prompts.jsonl"), Some(2)).unwrap() {
         let prompt = tokenizer.encode(&prompt.text).unwrap();
         let text = tokens(&steps(&model, &prompt, &Plan::Plain, 0.0));
         for drafting in Drafting::ALL {
@@ -83,5 +84,5 @@ fn replayed_iterations_are_those_that_were_generated() {
             }
         }
     }
-    assert!(kept > 300 && ended > 300, "the comparison must not be trivial: {kept} {ended}");
+    assert!(kept > 100 && ended > 100, "the comparison must not be trivial: {kept} {ended}");
 }

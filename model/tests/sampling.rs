@@ -16,6 +16,8 @@ const PROMPT: [u32; 2] = [3, 5];
 /// Tokens of a text.
 const LENGTH: usize = 3;
 const DRAWS: u64 = 50_000;
+/// Parts that the draws are looked at in.
+const BATCHES: u64 = 64;
 
 fn tiny() -> Model {
     let config = ModelConfig {
@@ -46,14 +48,12 @@ struct Rule {
     temperature: f64,
     top_k: usize,
     top_p: f64,
-    threshold: f64,
 }
 
-/// All tokens, sharpened; and cut from both sides, with drafts ended early.
-const RULES: [Rule; 2] = [
-    Rule { temperature: 0.25, top_k: VOCAB, top_p: 1.0, threshold: 0.0 },
-    Rule { temperature: 0.5, top_k: 6, top_p: 0.9, threshold: 0.16 },
-];
+/// All tokens, sharpened.
+const ALL: Rule = Rule { temperature: 0.25, top_k: VOCAB, top_p: 1.0 };
+/// Cut from both sides.
+const CUT: Rule = Rule { temperature: 0.5, top_k: 6, top_p: 0.9 };
 
 impl Rule {
     fn sampling(&self, seed: u64) -> Sampling {
@@ -99,43 +99,85 @@ impl Rule {
     }
 }
 
-fn steps(model: &Model, plan: &Plan, rule: &Rule, seed: u64) -> Vec<Step> {
+/// A threshold that half of the first tokens' drafts lie below.
+fn middle_confidence(model: &Model) -> f64 {
+    let even = Rule { temperature: 1.0, ..ALL };
+    let confidence = |token| {
+        let mut cache = model.new_cache(8).unwrap();
+        model.full_pass(&PROMPT, &mut cache, &mut Silent).unwrap();
+        let row = model.draft_pass(token, 0, &window(0, 1), &mut cache, &mut Silent).unwrap();
+        even.naive(&common::rows(&row)[0]).into_iter().fold(0.0, f64::max)
+    };
+    let mut all: Vec<f64> = (0..VOCAB as u32).map(confidence).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    (all[VOCAB / 2 - 1] + all[VOCAB / 2]) / 2.0
+}
+
+fn steps(model: &Model, plan: &Plan, rule: &Rule, threshold: f64, seed: u64) -> Vec<Step> {
     let mut silent = Silent;
     let limits = Limits::tokens(LENGTH);
     let generation = Generation::new(model, &PROMPT, plan, limits, &mut silent).unwrap();
-    let threshold = DraftThreshold::new(rule.threshold).unwrap();
+    let threshold = DraftThreshold::new(threshold).unwrap();
     let generation = generation.sampling(rule.sampling(seed)).ending_drafts(threshold);
     generation.map(Result::unwrap).collect()
 }
 
-/// Counts of texts by their place, drafts and accepted drafts, over the seeds from 0.
+/// What the seeds from 0 gave.
 #[derive(Default)]
 struct Counts {
-    texts: Vec<u64>,
+    /// Counts of texts by their place, for each batch of seeds.
+    batches: Vec<Vec<u64>>,
+    iterations: usize,
     drafted: usize,
     accepted: usize,
 }
 
-fn counts(model: &Model, plan: &Plan, rule: &Rule, draws: u64) -> Counts {
-    let part = |seeds: std::ops::Range<u64>| {
-        let mut counts = Counts { texts: vec![0; VOCAB.pow(LENGTH as u32)], ..Counts::default() };
-        for seed in seeds {
-            let steps = steps(model, plan, rule, seed);
+impl Counts {
+    /// The texts of some seeds become a batch.
+    fn add(&mut self, texts: impl Iterator<Item = Vec<Step>>) {
+        let mut counts = vec![0; VOCAB.pow(LENGTH as u32)];
+        for steps in texts {
             let tokens = steps.iter().flat_map(|step| &step.tokens);
-            counts.texts[tokens.fold(0, |place, &token| place * VOCAB + token as usize)] += 1;
-            counts.drafted += steps[1..].iter().map(|step| step.drafted).sum::<usize>();
-            counts.accepted += steps[1..].iter().map(|step| step.accepted).sum::<usize>();
+            counts[tokens.fold(0, |place, &token| place * VOCAB + token as usize)] += 1;
+            self.iterations += steps.len() - 1;
+            self.drafted += steps[1..].iter().map(|step| step.drafted).sum::<usize>();
+            self.accepted += steps[1..].iter().map(|step| step.accepted).sum::<usize>();
+        }
+        self.batches.push(counts);
+    }
+
+    /// Every so many batches made one.
+    fn joined(&self, batches: usize) -> Vec<Vec<u64>> {
+        let of = |some: &[Vec<u64>], place: usize| some.iter().map(|batch| batch[place]).sum();
+        let join = |some: &[Vec<u64>]| (0..some[0].len()).map(|place| of(some, place)).collect();
+        self.batches.chunks(batches).map(join).collect()
+    }
+
+    /// All batches together.
+    fn texts(&self) -> Vec<u64> {
+        self.joined(self.batches.len()).concat()
+    }
+}
+
+/// Draws [`DRAWS`] texts, on two threads.
+fn counts(model: &Model, plan: &Plan, rule: &Rule, threshold: f64) -> Counts {
+    let of_batches = |batches: std::ops::Range<u64>| {
+        let mut counts = Counts::default();
+        for batch in batches {
+            let seeds = batch * DRAWS / BATCHES..(batch + 1) * DRAWS / BATCHES;
+            counts.add(seeds.map(|seed| steps(model, plan, rule, threshold, seed)));
         }
         counts
     };
     let [mut one, other] = thread::scope(|scope| {
-        let half = draws / 2;
-        let other = scope.spawn(move || part(half..draws));
-        [part(0..half), other.join().unwrap()]
+        let other = scope.spawn(|| of_batches(BATCHES / 2..BATCHES));
+        [of_batches(0..BATCHES / 2), other.join().unwrap()]
     });
-    one.texts.iter_mut().zip(other.texts).for_each(|(sum, count)| *sum += count);
-    let (drafted, accepted) = (one.drafted + other.drafted, one.accepted + other.accepted);
-    Counts { texts: one.texts, drafted, accepted }
+    one.batches.extend(other.batches);
+    one.iterations += other.iterations;
+    one.drafted += other.drafted;
+    one.accepted += other.accepted;
+    one
 }
 
 /// Tokens 2 and 3, whatever token 1 is.
@@ -144,42 +186,49 @@ fn later<T: Copy + std::iter::Sum<T>>(texts: &[T]) -> Vec<T> {
     (0..pairs).map(|pair| texts[pair..].iter().step_by(pairs).copied().sum()).collect()
 }
 
-fn check(drafting: Drafting) {
+/// Draws texts and compares them with the exact distribution; some drafts are accepted and some are not.
+fn check(drafting: Drafting, rule: &Rule, threshold: f64) -> (Counts, Vec<f64>) {
     let model = tiny();
-    for rule in &RULES {
-        let exact = rule.exact(&model);
-        assert!((exact.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-        let found = counts(&model, &plan(drafting), rule, DRAWS);
-        let p = p_value(&found.texts, &exact);
-        assert!(p > 0.001, "{drafting}, temperature {}: p = {p}", rule.temperature);
-        let accepted = found.accepted as f64 / found.drafted as f64;
-        assert!((0.1..0.9).contains(&accepted), "drafts must matter: {accepted}");
-        if rule.threshold == 0.0 {
-            let few = counts(&model, &plan(drafting), rule, DRAWS / 16);
-            let [near, far] =
-                [&found, &few].map(|c| total_variation(&later(&c.texts), &later(&exact)));
-            assert!((far / near / 4.0 - 1.0).abs() < 0.3, "{drafting}: {far} / {near}");
-        } else {
-            let all = 2 * (DRAWS as usize);
-            assert!(found.drafted * 10 < all * 9, "some drafts end early: {} {all}", found.drafted);
-        }
+    let exact = rule.exact(&model);
+    assert!((exact.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    let found = counts(&model, &plan(drafting), rule, threshold);
+    let p = p_value(&found.texts(), &exact);
+    assert!(p > 0.001, "{drafting}, temperature {}: p = {p}", rule.temperature);
+    let accepted = found.accepted as f64 / found.drafted as f64;
+    assert!((0.1..0.9).contains(&accepted), "drafts must matter: {accepted}");
+    (found, exact)
+}
+
+#[test]
+fn both_draftings_keep_the_distribution() {
+    for drafting in Drafting::ALL {
+        let (found, exact) = check(drafting, &ALL, 0.0);
+        assert_eq!(found.drafted, 2 * found.iterations);
+        // Mean distance of batches, each 16 times as large as those of the other.
+        let mean = |batches: Vec<Vec<u64>>| {
+            let distance = |texts: &Vec<u64>| total_variation(&later(texts), &later(&exact));
+            batches.iter().map(distance).sum::<f64>() / batches.len() as f64
+        };
+        let (far, near) = (mean(found.joined(1)), mean(found.joined(16)));
+        assert!((far / near / 4.0 - 1.0).abs() < 0.3, "{drafting}: {far} / {near}");
     }
 }
 
 #[test]
-fn drafting_at_once_keeps_the_distribution() {
-    check(Drafting::Simultaneous);
-}
-
-#[test]
-fn drafting_in_turn_keeps_the_distribution() {
-    check(Drafting::Sequential);
+fn drafts_that_end_early_keep_the_distribution() {
+    let threshold = middle_confidence(&tiny());
+    for drafting in Drafting::ALL {
+        let (found, _) = check(drafting, &CUT, threshold);
+        let share = found.drafted as f64 / found.iterations as f64;
+        assert!((0.2..1.8).contains(&share), "drafts of an iteration: {share}");
+    }
 }
 
 #[test]
 fn plain_decoding_draws_from_the_same_distribution() {
     let model = tiny();
-    let p = p_value(&counts(&model, &Plan::Plain, &RULES[1], DRAWS).texts, &RULES[1].exact(&model));
+    let found = counts(&model, &Plan::Plain, &CUT, 0.0);
+    let p = p_value(&found.texts(), &CUT.exact(&model));
     assert!(p > 0.001, "p = {p}");
 }
 
