@@ -19,7 +19,7 @@ cargo rustc --release --locked -p s3d-cli --features cuda --bin s3d -- \
     -L "native=$S3D_CUDA_LAZY" -C strip=symbols
 
 mkdir -p target/cuda-bin
-program=target/cuda-bin/s3d-sm$cards
+case $cards in all) program=target/cuda-bin/s3d-cuda;; *) program=target/cuda-bin/s3d-cuda-sm$cards;; esac
 cp "$CARGO_TARGET_DIR/release/s3d" "$program"
 xz -9 -k -f -T0 "$program"
 # It must start here, where no CUDA is.

@@ -197,5 +197,6 @@ pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions>
         widen,
         threads,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
+        composed: false,
     })
 }

@@ -42,6 +42,8 @@ fn wrong_flags_end_with_2_and_are_named() {
         (&["run", "--gamma-max", "0"], "--gamma-max"),
         (&["run", "--time-budget", "soon"], "--time-budget"),
         (&["run", "--device", "tpu"], "--device"),
+        (&["run", "--device", "cuda:x"], "--device"),
+        (&["doctor", "--device", "cuda:"], "--device"),
         (&["run", "--dtype", "f12"], "--dtype"),
         (&["run", "--model", "no-such-model"], "--model"),
         (&["generate", "--prompt", "x", "--plan", "9..4:2"], "plan"),
@@ -74,6 +76,24 @@ fn wrong_flags_end_with_2_and_are_named() {
     ] {
         let said = fails(2, arguments);
         assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_card_that_is_not_there_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    for arguments in [
+        &["doctor", "--device", "cuda:99"][..],
+        &["generate", "--prompt", "x", "--device", "cuda:99"],
+        &["measure", "latency", "--device", "cuda:99", "--out", out],
+    ] {
+        let said = fails(1, arguments);
+        assert!(said.contains("--device cuda:99: ") && said.trim().lines().count() == 1, "{said}");
+        assert!(
+            said.contains("CUDA") || said.contains("driver") || said.contains("card"),
+            "{said}"
+        );
     }
 }
 

@@ -4,7 +4,8 @@
 mod tiny;
 
 use s3d_data::{
-    Component, Drafting, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip, SkipWindow,
+    Component, Drafting, Dtype, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip,
+    SkipWindow,
 };
 use s3d_measure::{Error, Plans, Progress, Provenance, Quiet, Request, Stage, Update};
 use std::collections::HashSet;
@@ -176,6 +177,37 @@ fn exactly_the_plans_asked_for_are_measured() {
     let third = models.measure(&asked(&["seq:1..2:1"]), &out, &mut Quiet).unwrap();
     assert_no_observation_twice(&third);
     assert!(third.observations.throughput.len() > first.observations.throughput.len());
+}
+
+#[test]
+fn on_operations_of_a_card_texts_part_at_near_ties_alone_and_those_are_written_down() {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0] {
+        let options = LoadOptions { dtype, threads: 1, composed: true, ..LoadOptions::default() };
+        let models = [1, 2].map(|seed| Model::random(&config(), seed, &options).unwrap());
+        for model in &models {
+            let plans = ["1..3:3", "seq:1..3:2", "0..2:4"].map(|text| text.parse().unwrap());
+            let asked = Request {
+                stages: vec![Stage::Latency, Stage::Memory, Stage::Throughput],
+                plans: Plans::Exactly(plans.to_vec()),
+                time_budget: Seconds(0.2),
+                ..request()
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let subject = Subject { model, before_widening: model };
+            let clock = SystemClock::default();
+            let out = RunDir::new(dir.path());
+            let run = measure(subject, &asked, &out, &clock, &mut Fixed, &mut Quiet).unwrap().run;
+            // source: 8 prompts, plain twice and three plans
+            assert_eq!(run.observations.throughput.len(), 8 * 5);
+            assert!(!run.observations.latency.is_empty());
+            for tie in &run.observations.near_ties {
+                assert_eq!(tie.first, "plain");
+                assert!(plans.iter().any(|plan: &Plan| plan.to_string() == tie.second));
+                // Logits of these models are below 16.
+                assert!(tie.logit_gap <= 16.0 * model.tie_width(), "{tie:?}");
+            }
+        }
+    }
 }
 
 #[test]

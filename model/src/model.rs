@@ -43,6 +43,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Where its tokenizer comes from.
     pub tokenizer: TokenizerFrom,
+    /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
+    pub composed: bool,
 }
 
 impl Default for LoadOptions {
@@ -53,6 +55,7 @@ impl Default for LoadOptions {
             widen: 1,
             threads: 0,
             tokenizer: TokenizerFrom::Checkpoint,
+            composed: false,
         }
     }
 }
@@ -317,7 +320,7 @@ impl Model {
 
 /// The operations that suit a device.
 fn ops_for(options: &LoadOptions) -> Ops {
-    if !options.device.is_cpu() {
+    if options.composed || !options.device.is_cpu() {
         return Ops::composed(number_on_device(options.dtype));
     }
     let threads = match options.threads {

@@ -58,6 +58,24 @@ pub fn rates(
     Ok((BytesPerSecond(read), FlopsPerSecond(operations)))
 }
 
+/// What an operation costs whatever its size: the time of many tiny ones in a row, each.
+///
+/// # Errors
+/// When the device refuses.
+pub fn launch(device: &Device, clock: &dyn Clock) -> Result<Seconds> {
+    const CALLS: usize = 2000;
+    let tiny = Tensor::ones(16, DType::F32, device).map_err(refused)?;
+    let mut each = f64::INFINITY;
+    for _ in 0..5 {
+        let begin = clock.now().0;
+        for _ in 0..CALLS {
+            tiny.affine(1.0, 1.0).map_err(refused)?;
+        }
+        each = each.min((clock.now().0 - begin) / CALLS as f64);
+    }
+    Ok(Seconds(each))
+}
+
 /// The time of some products by the device's events over that by the clock: near 1 where both are right. None
 /// where the device has no events.
 ///
@@ -120,5 +138,8 @@ mod tests {
         let clock = SystemClock::default();
         let (read, rate) = rates(&Device::Cpu, sizes, &clock, Seconds(0.01)).unwrap();
         assert!(read.0 > 0.0 && read.0.is_finite() && rate.0 > 0.0 && rate.0.is_finite());
+        let launch = launch(&Device::Cpu, &clock).unwrap().0;
+        assert!(launch > 0.0 && launch.is_finite());
+        assert_eq!(events_over_clock(&Device::Cpu, sizes, &clock).unwrap(), None);
     }
 }

@@ -19,6 +19,8 @@ struct Findings {
     free: Bytes,
     read: BytesPerSecond,
     rate: FlopsPerSecond,
+    /// Of one tiny operation.
+    launch: Seconds,
     /// Time of the same work by events over that by the clock.
     events_over_clock: Option<f64>,
     /// What the pool says a tensor of a known size took, over that size.
@@ -38,6 +40,7 @@ pub fn doctor(name: DeviceName, device: &Device, as_json: bool) -> anyhow::Resul
         free: pool.as_ref().map_or(Ok(Bytes(0)), |pool| pool.room().map(|room| room.free))?,
         read,
         rate,
+        launch: probe::launch(device, &clock)?,
         events_over_clock: probe::events_over_clock(device, Sizes::CARD, &clock)?,
         counted_over_size: pool.as_ref().map(|p| probe::counted(device, &**p)).transpose()?,
         checks: checks(device)?,
@@ -71,6 +74,7 @@ fn as_object(found: &Findings) -> serde_json::Value {
         "free_memory_bytes": found.free.0,
         "read_bytes_per_s": found.read.0,
         "flops_per_s": found.rate.0,
+        "launch_seconds": found.launch.0,
         "events_over_clock": found.events_over_clock,
         "counted_over_size": found.counted_over_size,
         "checks": checks,
@@ -100,6 +104,7 @@ fn text(found: &Findings) -> String {
         ("held down by", held),
         ("read bandwidth", found.read.to_string()),
         ("f16 product rate", found.rate.to_string()),
+        ("a launch", found.launch.to_string()),
         ("events / clock", ratio(found.events_over_clock)),
         ("pool / size", ratio(found.counted_over_size)),
     ];
