@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::observe::Observer;
 use crate::ops::for_each_row;
 use crate::sample::{Distribution, Sampling};
+use crate::transformer::argmax_rows;
 use crate::{Error, KvCache, Result};
 use candle_core::Tensor;
 use s3d_data::{DraftPlan, Drafting, Skip};
@@ -85,6 +86,11 @@ impl Proposal {
 
     /// Takes drafts from `logits[rows, vocab]` until drafting ends; says whether it has not.
     fn take_rows(&mut self, logits: &Tensor) -> Result<bool> {
+        if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
+            // All of them, the most likely tokens: a device finds these without giving up its logits.
+            self.tokens.extend(argmax_rows(logits)?);
+            return Ok(true);
+        }
         let mut going_on = Ok(true);
         for_each_row(logits, |row| {
             if let Ok(true) = going_on {
