@@ -123,6 +123,7 @@ mod tests {
             vocab: 0,
             tied: false,
             masks: 7,
+            adapter_rank: 0,
         };
         Outside {
             model: "some-12-layers".into(),

@@ -192,6 +192,7 @@ mod tests {
             vocab: 32_000,
             tied: false,
             masks: 7,
+            adapter_rank: 0,
         }
     }
 

@@ -185,26 +185,47 @@ impl Linear {
                 let op = PackedLinear { kernels: ops.kernels(), w, kind: self.kind };
                 return Ok(x.apply_op1_no_bwd(&op)?);
             }
-            Weight::Plain(w) => x.to_dtype(w.dtype())?.matmul(&w.t()?)?.to_dtype(DType::F32)?,
+            Weight::Plain(w) => plain_products(w, x)?,
             Weight::Coded(w) => w.forward(x)?,
         };
+        self.finish(ops, products)
+    }
+
+    /// `other + x W^T`, of which a layer that applies SwiGLU returns SwiGLU. `other` is a residual, or
+    /// what adapters add.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn forward_add(&self, ops: &Ops, x: &Tensor, other: &Tensor) -> Result<Tensor> {
+        let sums = match &self.weight {
+            Weight::Packed(w) => {
+                let op = PackedLinear { kernels: ops.kernels(), w, kind: LinearKind::Plain };
+                x.apply_op2_no_bwd(other, &op)?
+            }
+            Weight::Plain(w) => (plain_products(w, x)? + other)?,
+            Weight::Coded(w) => (w.forward(x)? + other)?,
+        };
+        self.finish(ops, sums)
+    }
+
+    /// What becomes of products that are not finished yet.
+    fn finish(&self, ops: &Ops, products: Tensor) -> Result<Tensor> {
         Ok(match self.kind {
             LinearKind::Plain => products,
             LinearKind::SwiGlu => ops.swiglu(&products)?,
         })
     }
 
-    /// `residual + x W^T`.
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn forward_add(&self, ops: &Ops, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        if let Weight::Packed(w) = &self.weight {
-            let op = PackedLinear { kernels: ops.kernels(), w, kind: self.kind };
-            return Ok(x.apply_op2_no_bwd(residual, &op)?);
-        }
-        Ok((self.forward(ops, x)? + residual)?)
+    /// The same matrix, whose products are the result: with gates and ups alternating, as
+    /// [`Self::gate_and_up`] laid them out.
+    pub fn without_swiglu(self) -> Self {
+        Self { kind: LinearKind::Plain, ..self }
     }
+}
+
+/// `x W^T` by candle's own matmul.
+fn plain_products(w: &Tensor, x: &Tensor) -> Result<Tensor> {
+    Ok(x.to_dtype(w.dtype())?.matmul(&w.t()?)?.to_dtype(DType::F32)?)
 }
 
 fn check_columns(parts: &[&Matrix], inputs: usize) -> Result<()> {
