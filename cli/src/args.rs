@@ -5,7 +5,7 @@ mod generated;
 pub use generated::{Shell, completions, manual};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use s3d_data::{Bytes, Drafting, Seconds};
+use s3d_data::{Bytes, Drafting, Seconds, Shard};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +44,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Measurements of other engines (pass times, traces, counts) into a run directory
     Import(ImportArgs),
+    /// Shards of one measurement (s3d measure --shard) into one run directory
+    Merge(MergeArgs),
     /// Pass times and memory of a card that was never measured, from its data sheet
     Derive(DeriveArgs),
     /// Write page, figures and tables of a run directory
@@ -89,7 +91,7 @@ pub struct ModelArgs {
     /// Keep the first N layers of a geometry
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,
-    /// Where to run: cpu
+    /// Where to run: cpu, or cuda[:N] with a program built with CUDA
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0
@@ -202,9 +204,21 @@ pub struct MeasureArgs {
     /// Keep the draft's confidence at every position
     #[arg(long)]
     pub confidence: bool,
+    /// Measure part I of N of the work alone, to be put together by s3d merge
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// Start over where the folder holds a run
     #[arg(long)]
     pub force: bool,
+}
+
+/// Whose times count where a run was merged from several machines.
+#[derive(Debug, Args, Clone, Copy)]
+pub struct MachineArgs {
+    /// Of a run merged from several machines: take the times of this one, counted from 0 as in run.json
+    /// [default: the first that timed passes]
+    #[arg(long, value_name = "N")]
+    pub machine: Option<usize>,
 }
 
 /// `s3d fit`
@@ -215,6 +229,8 @@ pub struct FitArgs {
     pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -273,6 +289,8 @@ pub struct OptimizeArgs {
     /// Costs of passes (TOML) of a model that was not measured
     #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
     pub costs: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -291,6 +309,8 @@ pub struct ValidateArgs {
     /// Take regret of the choice that this run recorded [default: the run directory's own]
     #[arg(long, value_name = "DIR")]
     pub choice_of: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -375,6 +395,23 @@ pub struct ImportArgs {
     pub context: usize,
 }
 
+/// `s3d merge`
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Run directories of all shards, in any order
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Folder of the merged run directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Merge although shards are missing or not finished
+    #[arg(long)]
+    pub partial: bool,
+    /// Replace the run that the folder holds
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// `s3d derive`
 #[derive(Debug, Args)]
 pub struct DeriveArgs {
@@ -415,6 +452,8 @@ pub struct ReportArgs {
     pub out: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -444,6 +483,23 @@ pub struct ExportArgs {
     pub csv: Option<PathBuf>,
 }
 
+/// How tokens are chosen from what the model says.
+#[derive(Debug, Args, Clone)]
+pub struct SamplingArgs {
+    /// Draw tokens at this temperature; 0 takes the most likely token [default: 0]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// Draw from the K most likely tokens
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens whose probabilities reach P together
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f64>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
 /// `s3d generate`
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
@@ -461,6 +517,11 @@ pub struct GenerateArgs {
     /// Take the plan that this run directory chose
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+    /// End a draft before the first token that is less sure than X (its top probability); 0 = never
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub draft_threshold: f64,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Output tokens
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub tokens: usize,
@@ -580,6 +641,9 @@ pub struct InspectArgs {
 /// `s3d doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// What to look at: cpu, or cuda[:N], which also compares what the card computes with the CPU
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

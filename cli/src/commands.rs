@@ -10,6 +10,7 @@ mod import;
 mod inspect;
 mod measure;
 mod memory_child;
+mod merge;
 mod optimize;
 mod paper;
 mod profile;
@@ -43,6 +44,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Optimize(args) => optimize::optimize(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Import(args) => import::import_files(&args),
+        Command::Merge(args) => merge::merge_shards(&args),
         Command::Derive(args) => derive::derive(&args),
         Command::Report(args) => report::report(&args),
     }

@@ -73,7 +73,12 @@ fn is_wanted(name: &str, file: Option<&str>) -> bool {
 pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
     use anyhow::Context;
     let name = id.repository;
-    let failed = || format!("--download: cannot fetch {name} from the Hugging Face Hub");
+    let failed = || {
+        format!(
+            "--download: cannot fetch {name} from the Hugging Face Hub; check name and network, or fetch its \
+             files otherwise and give their folder with --model"
+        )
+    };
     let api = hf_hub::api::sync::ApiBuilder::from_env().build().with_context(failed)?;
     let repository = api.model(name.to_string());
     let files = repository.info().with_context(failed)?.siblings;
@@ -95,7 +100,7 @@ pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
     let name = Path::new(id.repository).display();
     anyhow::bail!(
         "--download: this program was built without access to the Hugging Face Hub, so {name} cannot be fetched; \
-         build it with --features s3d-cli/hub, or fetch the files otherwise and give their folder with --model"
+         build it with its default features, or fetch the files otherwise and give their folder with --model"
     )
 }
 

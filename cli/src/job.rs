@@ -51,7 +51,7 @@ impl Job {
         force: bool,
     ) -> anyhow::Result<Self> {
         resolve::budget(budget)?;
-        let loaded = load::model(model)?;
+        let loaded = load::model(model, budget.context)?;
         let out = RunDir::new(&budget.out);
         prepare(&out, force)?;
         let prompts = prompts(&loaded, budget)?;
@@ -190,12 +190,23 @@ fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) 
         command: std::env::args().collect(),
         program_version: env!("CARGO_PKG_VERSION").to_string(),
         program_commit: option_env!("S3D_COMMIT").map(str::to_string),
-        device: model.device.clone(),
-        driver: None,
+        device: device_name(&model.device),
+        driver: driver_of(loaded),
         dtype: loaded.options.dtype.to_string(),
         widen: loaded.options.widen,
         memory_budget_bytes: memory_budget.map(|bytes| bytes.0),
     }
+}
+
+/// The device's full name: `cuda` is `cuda:0`.
+fn device_name(flag: &str) -> String {
+    let name = flag.parse().map(|name: s3d_model::device::DeviceName| name.to_string());
+    name.unwrap_or_else(|_| flag.to_string())
+}
+
+/// The driver of the card that computes, where one does.
+fn driver_of(loaded: &Loaded) -> Option<String> {
+    if loaded.options.device.is_cpu() { None } else { s3d_model::device::driver() }
 }
 
 /// The command of the child process whose peak memory is measured.

@@ -5,6 +5,8 @@ use crate::usage::{or_usage, usage};
 use crate::{locate, resolve};
 use s3d_data::Dtype;
 use s3d_model::checkpoint::read_config;
+use s3d_model::device::{self, Device, DeviceName};
+use s3d_model::widen::Widening;
 use s3d_model::{LoadOptions, Model, ModelConfig, TokenizerFrom, presets};
 use std::path::{Path, PathBuf};
 
@@ -119,13 +121,14 @@ pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
     Ok(source)
 }
 
-/// Loads the model of `args`.
+/// Loads the model of `args`, to be run up to `context` tokens.
 ///
 /// # Errors
 /// Wrong flags, a device that this program was not built for, or files that do not fit.
-pub fn model(args: &ModelArgs) -> anyhow::Result<Loaded> {
+pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let source = source(args)?;
     let options = options(args, &source)?;
+    check_room(args, &source, &options, context)?;
     let model = source.load(&options)?;
     Ok(Loaded { model, options, source })
 }
@@ -152,29 +155,48 @@ pub fn plain(name: &str) -> anyhow::Result<Model> {
     Ok(Model::load(&path, &options)?)
 }
 
+/// Opens the device of a `--device` flag.
+///
+/// # Errors
+/// A name that is none, or a device that is not there.
+pub fn device(flag: &str) -> anyhow::Result<(DeviceName, Device)> {
+    let name: DeviceName = or_usage("--device", flag.parse())?;
+    let device = device::open(name).map_err(|e| anyhow::anyhow!("--device {e}"))?;
+    Ok((name, device))
+}
+
+/// Refuses a model that has no room on its device up to `context` tokens.
+///
+/// # Errors
+/// What was asked for, what is free, and what would fit.
+fn check_room(
+    args: &ModelArgs,
+    source: &Source,
+    options: &LoadOptions,
+    context: usize,
+) -> anyhow::Result<()> {
+    let Some(pool) = device::pool_of(&options.device) else { return Ok(()) };
+    let name = args.device.parse()?;
+    let shape = Widening::new(options.widen)?.config(&source.config()?).shape();
+    device::check_room(name, pool.room()?, &shape, options.dtype, context)
+        .map_err(|e| anyhow::anyhow!("--device {e}"))
+}
+
 /// How the model of `args` is to run.
 ///
 /// # Errors
 /// A flag whose value is unknown.
 pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions> {
-    match args.device.split(':').next() {
-        Some("cpu") if args.device == "cpu" => {}
-        Some("cuda") => anyhow::bail!(
-            "--device {}: this program was built without CUDA; use --device cpu",
-            args.device
-        ),
-        _ => {
-            return Err(usage(format!(
-                "--device: expected cpu or cuda[:N], found '{}'",
-                args.device
-            )));
-        }
-    }
+    let dtype = or_usage("--dtype", Dtype::of_engine(&args.dtype))?;
+    let widen = resolve::widen(args, source.is_shipped())?;
+    let threads = resolve::threads(args.threads)?;
+    let (_, device) = device(&args.device)?;
     Ok(LoadOptions {
-        dtype: or_usage("--dtype", Dtype::of_engine(&args.dtype))?,
-        widen: resolve::widen(args, source.is_shipped())?,
-        threads: resolve::threads(args.threads)?,
+        device,
+        dtype,
+        widen,
+        threads,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
-        ..LoadOptions::default()
+        composed: false,
     })
 }

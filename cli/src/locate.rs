@@ -2,6 +2,7 @@
 
 use crate::hub::{self, HubId};
 use crate::usage::usage;
+use s3d_data::device;
 use s3d_model::checkpoint::is_checkpoint;
 use std::path::{Path, PathBuf};
 
@@ -50,11 +51,36 @@ pub fn profile(name: &str) -> anyhow::Result<PathBuf> {
     let holds_run = |folder: &Path| folder.join("run.json").is_file();
     let path = PathBuf::from(name);
     let named = shipped("profiles").map(|folder| folder.join(name));
-    std::iter::once(path).chain(named).find(|folder| holds_run(folder)).ok_or_else(|| {
-        let known: Vec<_> = profiles().into_iter().map(|(name, _)| name).collect();
-        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-        usage(format!("--profile {name}: neither a run directory nor shipped; shipped: {known}"))
-    })
+    std::iter::once(path)
+        .chain(named)
+        .find(|folder| holds_run(folder))
+        .ok_or_else(|| usage(unknown_profile(name)))
+}
+
+/// What is there instead of the profile `name`, and how to make one.
+fn unknown_profile(name: &str) -> String {
+    let known: Vec<_> = profiles().into_iter().map(|(name, _)| name).collect();
+    let card = name.split('/').next().filter(|card| device::device(card).is_ok());
+    let measured = match card {
+        Some(card) if known.iter().any(|known| known.starts_with(&format!("{card}/"))) => {
+            format!("; no such model was measured on {card} yet")
+        }
+        Some(card) => format!("; nothing was measured on {card} yet"),
+        None => String::new(),
+    };
+    let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+    // CARD/MODEL-DTYPE, where it reads so; the dtype is what stands behind the last hyphen.
+    let sizes = name.split_once('/').and_then(|(_, sizes)| sizes.rsplit_once('-'));
+    let (model, dtype) = sizes
+        .filter(|(model, _)| s3d_data::published::preset(model).is_ok())
+        .unwrap_or(("MODEL", "DTYPE"));
+    format!(
+        "--profile {name}: neither a run directory nor a shipped profile (shipped: {known}){measured}. \
+         Make one on that machine: s3d measure latency memory --model {model} --dtype {dtype} --out DIR; or \
+         from a data sheet: s3d derive --card {} --model {model} --dtype {dtype} --out DIR; then --profile \
+         DIR",
+        card.unwrap_or("CARD")
+    )
 }
 
 /// The shipped profiles, `card/model-dtype` with the folder.

@@ -11,6 +11,7 @@ mod load;
 mod locate;
 mod progress;
 mod resolve;
+mod run_of;
 mod show;
 mod terminal;
 mod usage;

@@ -1,8 +1,9 @@
 //! What the command line means: plans, devices and limits, checked, with the flag in every error.
 
-use crate::args::{BudgetArgs, ModelArgs};
-use crate::usage::usage;
+use crate::args::{BudgetArgs, ModelArgs, SamplingArgs};
+use crate::usage::{or_usage, usage};
 use s3d_data::{Drafting, Plan, Predictors, SkipWindow};
+use s3d_model::Sampling;
 use std::path::Path;
 
 /// The largest context that a run may ask for; far above any model's.
@@ -125,6 +126,29 @@ pub fn contexts(text: &str) -> anyhow::Result<Vec<(usize, f64)>> {
         None => Ok((context(part)?, 1.0)),
     };
     text.split(',').map(one).collect()
+}
+
+/// How tokens are drawn; greedily where no temperature is given.
+///
+/// # Errors
+/// A value outside its range, or a choice of tokens to draw from where none is drawn.
+pub fn sampling(args: &SamplingArgs) -> anyhow::Result<Sampling> {
+    let temperature = args.temperature.unwrap_or(0.0);
+    let mut sampling = or_usage("--temperature", Sampling::new(temperature, args.seed))?;
+    if let Some(tokens) = args.top_k {
+        sampling = or_usage("--top-k", sampling.top_k(tokens))?;
+    }
+    if let Some(share) = args.top_p {
+        sampling = or_usage("--top-p", sampling.top_p(share))?;
+    }
+    for (flag, given) in [("--top-k", args.top_k.is_some()), ("--top-p", args.top_p.is_some())] {
+        if given && args.temperature.is_none() {
+            return Err(usage(format!(
+                "{flag}: expected --temperature beside it, found none: then nothing is drawn; try --temperature 1"
+            )));
+        }
+    }
+    Ok(sampling)
 }
 
 /// Checks the flags that bound a run.

@@ -2,12 +2,13 @@
 
 use crate::args::OutputArgs;
 use crate::terminal;
-use s3d_data::{Recommendation, RunDir, RunHeader, Seconds};
+use s3d_data::{Recommendation, Run, RunDir, RunHeader, Seconds};
 use s3d_measure::coverage::times_as_long;
 use s3d_reports::compare::{self, NamedRun};
 use s3d_reports::format::{markdown, text};
 use s3d_reports::{Table, verdict};
 use serde::Serialize;
+use std::path::Path;
 
 /// Columns of a terminal that are counted on.
 const WIDTH: usize = 80;
@@ -103,6 +104,19 @@ pub fn effort(header: &RunHeader) {
         let (cpu, wall) = (Seconds(cpu), Seconds(header.seconds_measuring));
         terminal::note(&format!("measured for {wall}, using {cpu} of processor time"));
     }
+}
+
+/// How much a run directory holds.
+pub fn counts(dir: &Path, run: &Run) -> String {
+    let seen = &run.observations;
+    format!(
+        "{}: {} latency samples, {} traces, {} generations, {} memory records",
+        dir.display(),
+        seen.latency.len(),
+        seen.traces.len(),
+        seen.throughput.len(),
+        seen.memory.len()
+    )
 }
 
 /// Where the page is.

@@ -76,6 +76,41 @@ fn inspect_shows_every_checkpoint_and_its_logits() {
 }
 
 #[test]
+fn drawn_texts_claim_no_equality_and_belong_to_their_seed() {
+    let path = fixtures().join("gguf/llama.gguf");
+    let base = ["generate", "--model", path.to_str().unwrap(), "--tokens", "12", "--prompt", "A"];
+    let seq = ["--plan", "seq:1..2:3"];
+    let json = |more: &[&str]| -> Value {
+        let said = says(&[&base[..], &seq, &["--json"], more].concat());
+        serde_json::from_str(&said).unwrap()
+    };
+    let drawn = |seed: &str| {
+        json(&["--temperature", "0.9", "--top-k", "50", "--top-p", "0.95", "--seed", seed])
+    };
+    let (one, again, two) = (drawn("1"), drawn("1"), drawn("2"));
+    assert_eq!(one["token_ids"], again["token_ids"]);
+    assert_ne!(one["token_ids"], two["token_ids"]);
+    assert_eq!(one["same_text"], Value::Null);
+    let expected = serde_json::json!({"temperature": 0.9, "top_k": 50, "top_p": 0.95, "seed": 2});
+    assert_eq!(two["sampling"], expected);
+    let greedy = json(&[]);
+    assert_eq!((&greedy["sampling"], &greedy["same_text"]), (&Value::Null, &true.into()));
+    let cold = json(&["--temperature", "0", "--top-k", "5", "--draft-threshold", "0.9"]);
+    assert_eq!((&cold["token_ids"], &cold["sampling"]), (&greedy["token_ids"], &Value::Null));
+    assert_eq!(cold["draft_threshold"], 0.9);
+    assert!(cold["drafts_per_iteration"].as_f64() < greedy["drafts_per_iteration"].as_f64());
+
+    let said = |more: &[&str]| {
+        let output = s3d(&[&base[..], &seq, more].concat());
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&[]).contains("same text as plain decoding"));
+    let drawn = said(&["--temperature", "0.9"]);
+    assert!(drawn.contains("temperature 0.9, seed 1") && !drawn.contains("same text"), "{drawn}");
+}
+
+#[test]
 fn a_gguf_file_generates_and_chats() {
     let path = fixtures().join("gguf/llama.gguf");
     let path = path.to_str().unwrap();

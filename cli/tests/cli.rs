@@ -42,16 +42,58 @@ fn wrong_flags_end_with_2_and_are_named() {
         (&["run", "--gamma-max", "0"], "--gamma-max"),
         (&["run", "--time-budget", "soon"], "--time-budget"),
         (&["run", "--device", "tpu"], "--device"),
+        (&["run", "--device", "cuda:x"], "--device"),
+        (&["doctor", "--device", "cuda:"], "--device"),
         (&["run", "--dtype", "f12"], "--dtype"),
         (&["run", "--model", "no-such-model"], "--model"),
         (&["generate", "--prompt", "x", "--plan", "9..4:2"], "plan"),
         (&["generate", "--prompt", "x", "--plan", "3..99:2"], "plan"),
+        (&["generate", "--prompt", "x", "--temperature", "-1"], "--temperature: expected"),
+        (&["generate", "--prompt", "x", "--temperature", "nan"], "--temperature: expected"),
+        (&["generate", "--prompt", "x", "--temperature", "inf"], "--temperature: expected"),
+        (&["generate", "--prompt", "x", "--temperature", "1", "--top-p", "0"], "--top-p: expected"),
+        (&["generate", "--prompt", "x", "--top-p", "1.5"], "--top-p: expected"),
+        (&["generate", "--prompt", "x", "--top-p", "NaN"], "--top-p: expected"),
+        (&["generate", "--prompt", "x", "--top-k", "0"], "--top-k: expected"),
+        (&["generate", "--prompt", "x", "--top-k", "-3"], "--top-k"),
+        (&["generate", "--prompt", "x", "--top-k", "5"], "--temperature beside it"),
+        (
+            &["generate", "--prompt", "x", "--draft-threshold", "-0.1"],
+            "--draft-threshold: expected",
+        ),
+        (&["generate", "--prompt", "x", "--draft-threshold", "1.1"], "--draft-threshold: expected"),
+        (&["generate", "--prompt", "x", "--draft-threshold", "nan"], "--draft-threshold: expected"),
+        (&["measure", "acceptance", "--temperature", "1"], "--temperature"),
         (&["measure", "throughput", "--plans", "4..8"], "--plans"),
         (&["simulate"], "--layers"),
+        (&["measure", "acceptance", "--shard", "0/2"], "--shard"),
+        (&["measure", "acceptance", "--shard", "3/2"], "1 <= i <= n"),
+        (&["measure", "acceptance", "--shard", "one"], "--shard"),
+        (&["measure", "throughput", "--shard", "1/2"], "--plans"),
+        (&["merge", "--out", "x"], "DIR"),
+        (&["merge", "x"], "--out"),
         (&["frobnicate"], "frobnicate"),
     ] {
         let said = fails(2, arguments);
         assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_card_that_is_not_there_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    for arguments in [
+        &["doctor", "--device", "cuda:99"][..],
+        &["generate", "--prompt", "x", "--device", "cuda:99"],
+        &["measure", "latency", "--device", "cuda:99", "--out", out],
+    ] {
+        let said = fails(1, arguments);
+        assert!(said.contains("--device cuda:99: ") && said.trim().lines().count() == 1, "{said}");
+        assert!(
+            said.contains("CUDA") || said.contains("driver") || said.contains("card"),
+            "{said}"
+        );
     }
 }
 

@@ -172,6 +172,7 @@ fn header() -> RunHeader {
             read_bytes_per_s: Some(2e10),
             flops_per_s: Some(1e11),
             load: None,
+            card: None,
         }],
         device: "cpu".into(),
         driver: None,
@@ -196,6 +197,8 @@ fn header() -> RunHeader {
         cpu_seconds: None,
         stopped: None,
         coverage: None,
+        shard: None,
+        merged: None,
         warnings: Vec::new(),
     }
 }

@@ -91,6 +91,32 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn cuda_is_a_feature_that_nobody_gets_unasked() {
+    for (folder, _) in ARROWS {
+        let path = root().join(folder).join("Cargo.toml");
+        let manifest: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        let features = manifest.get("features").and_then(toml::Value::as_table);
+        let has = features.is_some_and(|features| features.contains_key("cuda"));
+        assert_eq!(has, ["model", "measure", "cli"].contains(&folder), "{folder}");
+        let default = features.and_then(|features| features.get("default"));
+        assert!(!default.is_some_and(|list| list.to_string().contains("cuda")), "{folder}");
+        for (name, dependency) in manifest["dependencies"].as_table().unwrap() {
+            let own = dependency.get("features").map(ToString::to_string).unwrap_or_default();
+            let optional = dependency.get("optional").is_some_and(|o| o.as_bool() == Some(true));
+            assert!(
+                !own.contains("cuda") && (optional || name != "nvml-wrapper"),
+                "{folder}: {name}"
+            );
+        }
+    }
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(
+        !workspace.contains("\"cuda\""),
+        "no dependency of the workspace brings CUDA by itself"
+    );
+}
+
+#[test]
 fn libraries_stay_in_their_homes() {
     let tidy = "cli/tests/tidy.rs";
     for (needle, homes) in [

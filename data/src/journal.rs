@@ -64,6 +64,26 @@ impl Journal {
         Ok((Self { path: path.to_path_buf(), file }, entries))
     }
 
+    /// Cuts off all but the first `entries` entries: what was only half written before a kill.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep(&mut self, entries: usize) -> Result<()> {
+        let text = std::fs::read(&self.path).map_err(|e| Error::io("read", &self.path, e))?;
+        let lines = text.split_inclusive(|&b| b == b'\n');
+        let mut whole = 0;
+        let kept: usize = lines
+            .take_while(|line| {
+                whole += usize::from(line.len() > 1);
+                whole <= entries
+            })
+            .map(<[u8]>::len)
+            .sum();
+        self.file.set_len(kept as u64).map_err(|e| Error::io("truncate", &self.path, e))?;
+        self.file.seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", &self.path, e))?;
+        Ok(())
+    }
+
     /// Appends observations with one write: they are read back together or up to the torn line.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod acceptance;
+mod card;
 pub mod device;
 mod dtype;
 mod error;
@@ -27,10 +28,13 @@ pub mod prompt;
 pub mod published;
 pub mod recommendation;
 pub mod run;
+pub mod shard;
 pub mod store;
 pub mod units;
+pub mod whole;
 
 pub use acceptance::{AcceptanceCounts, Trace};
+pub use card::CardState;
 pub use device::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
@@ -47,4 +51,5 @@ pub use recommendation::{
 pub use run::{
     Cache, Coverage, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
 };
+pub use shard::{Merged, MergedShard, Shard, Sharding};
 pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Hertz, Seconds, Share};

@@ -88,6 +88,14 @@ pub enum Component {
     VerifyPass,
 }
 
+impl Component {
+    /// Whether a turn of the schedule ends with it: a plain step with its pass, an iteration with its
+    /// verify pass.
+    pub fn ends_turn(self) -> bool {
+        matches!(self, Self::FullPass | Self::VerifyPass)
+    }
+}
+
 /// One raw latency observation: a row of `latency.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencySample {
@@ -173,7 +181,8 @@ pub enum Origin {
 /// A row of `memory.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryRecord {
-    /// `weights`, `kv_cache`, `activations`, `masks`, `peak`.
+    /// `weights`, `kv_cache`, `activations`, `masks`, `program`, `peak`; on a card `driver` too: all that is taken
+    /// there, whoever took it.
     pub item: String,
     /// The context it holds for, in tokens.
     pub context: usize,

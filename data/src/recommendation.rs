@@ -1,6 +1,7 @@
 //! What was concluded: `fit.json` and `recommendation.json`.
 
 use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
+use crate::run::is_derived;
 use crate::units::Estimate;
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +169,9 @@ pub struct Recommendation {
     pub model: String,
     /// The device.
     pub device: String,
+    /// The machine whose times these are.
+    #[serde(default)]
+    pub machine: Option<String>,
     /// Precision of the weights.
     pub dtype: String,
     /// Net2Net widening: 1 = none.
@@ -198,4 +202,11 @@ pub struct Recommendation {
     pub evaluated: usize,
     /// Seconds spent measuring.
     pub seconds_measuring: f64,
+}
+
+impl Recommendation {
+    /// Whether times come from a data sheet and not from a clock.
+    pub fn is_derived(&self) -> bool {
+        is_derived(&self.device)
+    }
 }

@@ -1,9 +1,11 @@
 //! The run directory: its header, what it holds, and where.
 
 use crate::acceptance::Trace;
+use crate::card::CardState;
 use crate::journal::{self, Observation};
 use crate::profile::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
 use crate::recommendation::{Fit, Recommendation};
+use crate::shard::{Merged, Sharding};
 use crate::{Result, store};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -45,6 +47,9 @@ pub struct Machine {
     pub flops_per_s: Option<f64>,
     /// One-minute load when the run began.
     pub load: Option<f64>,
+    /// The state of the card when the run began, where one computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardState>,
 }
 
 impl Machine {
@@ -140,6 +145,12 @@ pub struct RunHeader {
     /// What the traces cover, beside what generating would have taken.
     #[serde(default)]
     pub coverage: Option<Coverage>,
+    /// Which part of a request this run is, if it was measured with `--shard`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Sharding>,
+    /// The shards it was merged from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merged>,
     /// Advice given while measuring.
     pub warnings: Vec<String>,
 }
@@ -150,8 +161,13 @@ impl RunHeader {
 
     /// Whether times come from a data sheet and not from a clock.
     pub fn is_derived(&self) -> bool {
-        self.device.starts_with(Self::DERIVED)
+        is_derived(&self.device)
     }
+}
+
+/// Whether a record's `device` says that times come from a data sheet.
+pub(crate) fn is_derived(device: &str) -> bool {
+    device.starts_with(RunHeader::DERIVED)
 }
 
 /// The files of a run directory (design, section 4).

@@ -28,6 +28,10 @@ type Way = (Drafting, Skip);
 pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
     let request = bench.request;
     let ways = wanted(request);
+    if request.shard.is_some() {
+        trace_part(bench, &ways)?;
+        return coverage::beside_generating(bench);
+    }
     if request.first_look.is_some() && request.impose.is_none() {
         announce(bench, &ways)?;
     }
@@ -88,6 +92,63 @@ fn trace_until(bench: &mut Bench<'_>, ways: &[Way], goal: usize, prompts: usize)
         positions = positions_of(&bench.recorder.run.observations.traces, ways);
     }
     Ok(positions)
+}
+
+/// Traces this shard's part of all (prompt, way) pairs, prompts outermost, whatever the time. All ways of
+/// a prompt share its plain text, so that few prompts are met by two shards.
+fn trace_part(bench: &mut Bench<'_>, ways: &[Way]) -> Result<()> {
+    let prompts = prompts_for(bench)?;
+    let part = bench.request.part(prompts.len() * ways.len());
+    for (place, prompt) in prompts.iter().enumerate() {
+        let first = place * ways.len();
+        let own =
+            part.start.clamp(first, first + ways.len())..part.end.clamp(first, first + ways.len());
+        let missing = missing(bench, prompt, &ways[own.start - first..own.end - first]);
+        if missing.is_empty() {
+            continue;
+        }
+        let (count, id) = (missing.len(), &prompt.id);
+        bench.tell(&format!("acceptance of {count} windows and draftings on prompt {id}"))?;
+        trace_prompt(bench, prompt, &missing)?;
+    }
+    Ok(())
+}
+
+/// The prompts on which a run that is not divided traces every way: all that were asked for by number,
+/// else as many as give the positions wanted, which their plain texts tell.
+fn prompts_for<'r>(bench: &mut Bench<'r>) -> Result<Vec<&'r Prompt>> {
+    let request = bench.request;
+    if request.positions == Request::EVERY_PROMPT {
+        return Ok(request.prompts.iter().collect());
+    }
+    let (mut found, mut positions) = (Vec::new(), 0);
+    for prompt in &request.prompts {
+        if positions >= request.positions {
+            return Ok(found);
+        }
+        bench.tell(&format!("plain text of prompt {}, to divide the work", prompt.id))?;
+        let tokens = traced_tokens(bench.subject.before_widening, prompt, request)?;
+        if tokens > 0 {
+            positions += tokens;
+            found.push(prompt);
+        }
+    }
+    if positions < request.positions {
+        let wanted = request.positions;
+        bench.warnings.push(Warning::FewPositions { found: positions, wanted });
+    }
+    Ok(found)
+}
+
+/// Positions that a trace of this prompt has; 0 where its text is too short to be traced.
+fn traced_tokens(model: &Model, prompt: &Prompt, request: &Request) -> Result<usize> {
+    // Without an end token a text is as long as it may be, and need not be made.
+    if request.impose.is_some() && model.config().eos_token_id.is_none() {
+        return Ok(request.tokens);
+    }
+    let tokens = plain_text(model, prompt, request)?.len();
+    let enough = request.impose.is_some() || tokens >= SHORTEST_TEXT;
+    Ok(if enough { tokens } else { 0 })
 }
 
 /// Says how long the first look will take, and what may follow, from a few windows on one prompt.
@@ -216,11 +277,7 @@ fn draw_prompt(
     missing: &[Way],
 ) -> Result<()> {
     let (model, request) = (bench.subject.before_widening, bench.request);
-    // Without an end token a text is as long as it may be, and need not be made.
-    let tokens = match model.config().eos_token_id {
-        None => request.tokens,
-        Some(_) => plain_text(model, prompt, request)?.len(),
-    };
+    let tokens = traced_tokens(model, prompt, request)?;
     let drawn = |(drafting, skip): &Way| {
         let most = most_predictors(model, request, *drafting);
         let count = |committed| imposed.accepted(&prompt.id, committed, most) as u32;

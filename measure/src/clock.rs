@@ -1,8 +1,11 @@
 //! The one clock of the project: wall time after the device has finished, and process CPU time.
 
+use crate::Result;
+use crate::timer::{ClockTimer, DeviceTimer};
 use candle_core::Device;
 use rustix::time::{ClockId, clock_gettime};
 use s3d_data::Seconds;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Reads time. Everything that is timed gets its clock as an argument, so that tests bring their own.
@@ -12,20 +15,60 @@ pub trait Clock: Sync {
 
     /// CPU time that this process has used, over all its threads.
     fn cpu(&self) -> Seconds;
+
+    /// The timer of a device that records events, where there is one.
+    fn events(&self) -> Option<Box<dyn DeviceTimer + '_>> {
+        None
+    }
+}
+
+/// What takes the times of components: a device's events, or this clock itself.
+pub fn timer(clock: &dyn Clock) -> Box<dyn DeviceTimer + '_> {
+    clock.events().unwrap_or_else(|| Box::new(ClockTimer::new(clock)))
 }
 
 /// The system's monotonic clock.
-#[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
     device: Device,
+    /// Used by one pass at a time.
+    events: Option<Mutex<Box<dyn DeviceTimer + Send>>>,
 }
 
 impl SystemClock {
     /// A clock that starts now and waits for `device` before each reading.
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     pub fn new(device: &Device) -> Self {
-        Self { start: Instant::now(), device: device.clone() }
+        let events = events_of(device).map(Mutex::new);
+        Self { start: Instant::now(), device: device.clone(), events }
+    }
+}
+
+/// Events of a card; the CPU has none.
+fn events_of(device: &Device) -> Option<Box<dyn DeviceTimer + Send>> {
+    #[cfg(feature = "cuda")]
+    if let Ok(card) = device.as_cuda_device() {
+        let events = crate::timer::card::CudaEvents(card.clone());
+        return Some(Box::new(crate::timer::EventTimer::new(events)));
+    }
+    let _ = device;
+    None
+}
+
+/// A timer in use.
+struct Held<'a>(MutexGuard<'a, Box<dyn DeviceTimer + Send>>);
+
+impl DeviceTimer for Held<'_> {
+    fn begin(&mut self, marks: usize) -> Result<()> {
+        self.0.begin(marks)
+    }
+
+    fn mark(&mut self, number: usize) -> Result<()> {
+        self.0.mark(number)
+    }
+
+    fn read(&mut self) -> Result<Vec<Seconds>> {
+        self.0.read()
     }
 }
 
@@ -45,6 +88,12 @@ impl Clock for SystemClock {
     fn cpu(&self) -> Seconds {
         let time = clock_gettime(ClockId::ProcessCPUTime);
         Seconds(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+    }
+
+    fn events(&self) -> Option<Box<dyn DeviceTimer + '_>> {
+        let events = self.events.as_ref()?;
+        // A pass that panicked leaves marks behind, which the next one forgets.
+        Some(Box::new(Held(events.lock().unwrap_or_else(PoisonError::into_inner))))
     }
 }
 

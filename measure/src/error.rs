@@ -42,7 +42,7 @@ pub enum Error {
         /// Its `run.json`.
         path: PathBuf,
         /// What differs.
-        what: &'static str,
+        what: String,
         /// What the directory holds.
         found: String,
         /// What was asked for.

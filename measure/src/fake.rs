@@ -2,6 +2,8 @@
 //! real machines show can be switched on.
 
 use crate::clock::Clock;
+use crate::timer::Events;
+use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::Seconds;
@@ -93,5 +95,78 @@ impl Clock for FakeClock {
 
     fn cpu(&self) -> Seconds {
         self.now()
+    }
+}
+
+/// A device that works off its stream only when it is waited for, and notes what is asked of it.
+#[derive(Debug, Default)]
+pub struct FakeEvents {
+    state: Mutex<Stream>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    now: f64,
+    waiting: Vec<Work>,
+    /// When the device passed each event, since it was recorded last.
+    passed: Vec<Option<f64>>,
+    calls: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Kernel(f64),
+    Event(usize),
+}
+
+impl FakeEvents {
+    /// Gives the device work of `seconds`.
+    pub fn launch(&self, seconds: f64) {
+        self.state.lock().unwrap().waiting.push(Work::Kernel(seconds));
+    }
+
+    /// What was asked of the device so far, in words.
+    pub fn calls(&self) -> String {
+        self.state.lock().unwrap().calls.join(" ")
+    }
+}
+
+impl Events for &FakeEvents {
+    type Event = usize;
+
+    fn make(&self) -> Result<usize> {
+        let mut state = self.state.lock().unwrap();
+        state.calls.push("make");
+        state.passed.push(None);
+        Ok(state.passed.len() - 1)
+    }
+
+    fn record(&self, event: &usize) -> Result<()> {
+        let mut state = self.state.lock().unwrap();
+        state.calls.push("record");
+        state.passed[*event] = None;
+        state.waiting.push(Work::Event(*event));
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        let mut state = self.state.lock().unwrap();
+        state.calls.push("wait");
+        for work in std::mem::take(&mut state.waiting) {
+            match work {
+                Work::Kernel(seconds) => state.now += seconds,
+                Work::Event(event) => state.passed[event] = Some(state.now),
+            }
+        }
+        Ok(())
+    }
+
+    fn elapsed(&self, from: &usize, to: &usize) -> Result<Seconds> {
+        let mut state = self.state.lock().unwrap();
+        state.calls.push("elapsed");
+        match (state.passed[*from], state.passed[*to]) {
+            (Some(from), Some(to)) => Ok(Seconds(to - from)),
+            _ => Err(Error::invalid("an event was read before the device had passed it")),
+        }
     }
 }

@@ -72,6 +72,7 @@ fn header_of(outside: &Outside) -> RunHeader {
         read_bytes_per_s: None,
         flops_per_s: None,
         load: None,
+        card: None,
     };
     let model = ModelIdentity {
         name: outside.model.clone(),
@@ -103,6 +104,8 @@ fn header_of(outside: &Outside) -> RunHeader {
         cpu_seconds: None,
         stopped: None,
         coverage: None,
+        shard: None,
+        merged: None,
         warnings: Vec::new(),
     }
 }

@@ -66,12 +66,16 @@ const WIDE: usize = 6;
 
 /// Stage: times iterations block by block until the stage's time is spent.
 pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
+    let part = crate::schedule::part_of_blocks(bench.request, AT_MOST);
+    if part.is_empty() {
+        return Ok(());
+    }
     let mut timing = Timing::new(bench)?;
     timing.warm_up(bench)?;
     let schedule = schedule(&timing.cells, bench.request.seed);
-    let first_block = timing.done.iter().map(|&(block, _)| block).max().unwrap_or(0);
-    let (at_least, at_most, deadline) = (AT_LEAST, AT_MOST, bench.deadline);
-    let bounds = Bounds { first_block, at_least, at_most, deadline };
+    let first_block = timing.done.iter().map(|&(block, _)| block).max().unwrap_or(part.start);
+    let at_least = part.end.min(part.start + AT_LEAST);
+    let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
     run_blocks(&schedule, bench.clock, bounds, |turns| {
         bench.tell(&format!("passes of every width and context, block {}", turns[0].block + 1))?;
         for turn in turns {
@@ -164,7 +168,7 @@ impl Timing {
         let token = self.token;
         let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context);
         let Some((context, cache)) = place else { return Ok(Vec::new()) };
-        let mut watch = PassWatch::new(clock, turn, plan.clone());
+        let mut watch = PassWatch::new(clock, turn, plan.clone(), model.shape().layers);
         if cell.beside.is_some() {
             watch = watch.whole_only();
         }

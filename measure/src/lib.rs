@@ -15,9 +15,11 @@
 //! ```
 
 mod acceptance;
+pub mod card;
 pub mod clock;
 pub mod coverage;
 pub mod diagnose;
+mod divide;
 mod error;
 #[cfg(test)]
 mod fake;
@@ -26,6 +28,7 @@ pub mod judge;
 mod latency;
 pub mod machine;
 pub mod memory;
+pub mod merge;
 pub mod probe;
 mod record;
 mod reference;
@@ -33,12 +36,14 @@ pub mod request;
 mod run;
 pub mod schedule;
 mod throughput;
+pub mod timer;
 pub mod warning;
 mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
 pub use judge::{Judge, Progress, Quiet, Standing, Update, Verdict};
+pub use reference::{Agreement, compare};
 pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure};
 pub use schedule::Stop;

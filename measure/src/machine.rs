@@ -2,7 +2,9 @@
 //!
 //! Read from Linux's `/proc` and `/sys`; what is not readable elsewhere stays unknown, never guessed.
 
+use candle_core::Device;
 use s3d_data::{Cache, Machine};
+use s3d_model::device;
 use std::fs;
 use std::path::Path;
 
@@ -19,6 +21,23 @@ pub fn describe() -> Machine {
         read_bytes_per_s: None,
         flops_per_s: None,
         load: load(),
+        card: None,
+    }
+}
+
+/// Describes what computes on `device`: this machine, or the card in it with the machine around it.
+pub fn describe_device(device: &Device) -> Machine {
+    let machine = describe();
+    let Some(card) = device::facts(device) else { return machine };
+    Machine {
+        model: format!(
+            "{} ({} multiprocessors) beside {}",
+            card.name, card.multiprocessors, machine.model
+        ),
+        memory_bytes: card.memory.0,
+        caches: vec![Cache { level: 2, kind: "Unified".into(), bytes: card.cache.0 }],
+        features: card.architecture,
+        ..machine
     }
 }
 

@@ -6,12 +6,13 @@ use crate::run::Bench;
 use crate::warning::Warning;
 use crate::{Error, Result};
 use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
+use s3d_model::device::{self, pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
 
-/// Bytes of one number of the cache and of activations: they are held in f32 whatever the weights.
+/// Bytes of one number of mask embeddings, which the host holds in f32 whatever the weights.
 const NUMBER: u64 = 4;
 /// The cache's positions are rounded up to whole vectors of the kernels.
 const CACHE_STEP: usize = 16;
@@ -31,15 +32,18 @@ pub struct Peak {
 pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
     let (model, request) = (bench.subject.model, bench.request);
     let records = &bench.recorder.run.observations.memory;
-    if !records.is_empty() {
+    // One thing to measure: the last shard's.
+    if !records.is_empty() || request.part(1).is_empty() {
         return Ok(());
     }
     bench.tell("peak memory in a child process")?;
     let (context, width) = (request.context, request.gamma_max + 1);
-    let mut records = computed(&model.shape(), model.weight_bytes(), context, width);
+    let mut records = computed(&model.shape(), Held::by(model), context, width);
     let needed: u64 = records.iter().map(|record| record.bytes).sum();
     let mut program = 0;
-    if let Some(command) = &request.memory_child {
+    if let Some(pool) = device::pool_of(model.device()) {
+        records.extend(on_device(&*pool, model, context, width)?);
+    } else if let Some(command) = &request.memory_child {
         match peak_of_child(command) {
             Ok(peak) => {
                 program = peak.program_bytes;
@@ -59,22 +63,59 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
     bench.recorder.append(records.into_iter().map(Observation::Memory).collect())
 }
 
-/// What a model of `shape` needs to decode up to `context` tokens with passes up to `width` tokens,
-/// beside the program itself.
-pub fn computed(
-    shape: &ModelShape,
-    weight_bytes: u64,
+/// What a model takes on a card, from its pool, and in the driver's view everything that is taken there. Other
+/// models that are loaded count for the driver alone.
+fn on_device(
+    pool: &dyn pool::Pool,
+    model: &Model,
     context: usize,
     width: usize,
-) -> Vec<MemoryRecord> {
-    let masks = (shape.masks * shape.hidden) as u64 * NUMBER;
+) -> Result<Vec<MemoryRecord>> {
+    let positions = model.config().positions();
+    let context_run = context.min(positions.saturating_sub(width));
+    let work = || run(model, context_run, width);
+    let rise = pool::watch(pool, work)?;
+    Ok([("peak", model.weight_bytes() + rise.added().0), ("driver", rise.driver.0)]
+        .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured))
+        .to_vec())
+}
+
+/// What a model holds, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Of the weights, in bytes.
+    pub weights: u64,
+    /// Bytes of a number of the cache and of activations.
+    pub number: u64,
+    /// Whether on a card: embeddings are then in the host's memory, and attention keeps its scores.
+    pub on_card: bool,
+}
+
+impl Held {
+    fn by(model: &Model) -> Self {
+        let (weights, number) = (model.weight_bytes(), model.number_bytes() as u64);
+        Self { weights, number, on_card: !model.device().is_cpu() }
+    }
+}
+
+/// What a model of `shape` needs to decode up to `context` tokens with passes up to `width` tokens,
+/// beside the program itself.
+pub fn computed(shape: &ModelShape, held: Held, context: usize, width: usize) -> Vec<MemoryRecord> {
+    let masks = match held.on_card {
+        true => 0,
+        false => (shape.masks * shape.hidden) as u64 * NUMBER,
+    };
     let positions = (context + width).next_multiple_of(CACHE_STEP) as u64;
     // The prompt pass is the widest of all.
     let widest = context.max(width);
+    let activations = match held.on_card {
+        true => device::activation_numbers(shape, widest) * held.number,
+        false => activation_bytes(shape, widest, width),
+    };
     [
-        ("weights", weight_bytes.saturating_sub(masks)),
-        ("kv_cache", shape.kv_elements_per_token() * positions * NUMBER),
-        ("activations", activation_bytes(shape, widest, width)),
+        ("weights", held.weights.saturating_sub(masks)),
+        ("kv_cache", shape.kv_elements_per_token() * positions * held.number),
+        ("activations", activations),
         ("masks", masks),
     ]
     .map(|(item, bytes)| row(item, context, width, bytes, Origin::Computed))
@@ -122,7 +163,7 @@ pub fn peak_of_this_process<T>(
 }
 
 /// A prompt pass up to `context` tokens and a pass of `width` tokens.
-fn run(model: &Model, context: usize, width: usize) -> Result<()> {
+fn run(model: &Model, context: usize, width: usize) -> s3d_model::Result<()> {
     let mut cache = model.new_cache(context + width)?;
     let prompt = vec![0; context.saturating_sub(1).max(1)];
     model.prompt_pass(&prompt, &mut cache, &mut Silent)?;
@@ -200,7 +241,8 @@ mod tests {
     fn a_known_shape_needs_what_its_arithmetic_says() {
         let shape = tiny_llama();
         let weights = shape.parameters() * 4;
-        let records = computed(&shape, weights, 2048, 9);
+        let on_cpu = Held { weights, number: 4, on_card: false };
+        let records = computed(&shape, on_cpu, 2048, 9);
         let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
         // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
         assert_eq!(bytes("kv_cache"), 2 * 22 * 4 * 64 * 2064 * 4);
@@ -208,6 +250,53 @@ mod tests {
         assert_eq!(bytes("activations"), 2048 * (2 * 2048 + 5632) * 4);
         assert_eq!(bytes("masks"), 7 * 2048 * 4);
         assert_eq!(bytes("weights") + bytes("masks"), weights);
+        let on_card = Held { weights: weights / 2, number: 2, on_card: true };
+        let records = computed(&shape, on_card, 2048, 9);
+        let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
+        assert_eq!(bytes("kv_cache"), 2 * 22 * 4 * 64 * 2064 * 2);
+        // source: scores, masked scores and weights of 32 heads, 256 rows and 2048 positions, 2 bytes each
+        assert_eq!(bytes("activations"), 3 * 32 * 256 * 2048 * 2);
+        assert_eq!((bytes("weights"), bytes("masks")), (weights / 2, 0));
+    }
+
+    /// A pool of which the work seems to take 1000 bytes.
+    struct SteadyPool;
+
+    impl pool::Pool for SteadyPool {
+        fn finish(&self) -> s3d_model::Result<()> {
+            Ok(())
+        }
+
+        fn used(&self) -> s3d_model::Result<u64> {
+            Ok(7000)
+        }
+
+        fn high(&self) -> s3d_model::Result<u64> {
+            Ok(8000)
+        }
+
+        fn reset_high(&self) -> s3d_model::Result<()> {
+            Ok(())
+        }
+
+        fn keep_all(&self) -> s3d_model::Result<()> {
+            Ok(())
+        }
+
+        fn room(&self) -> s3d_model::Result<device::Room> {
+            let (free, total) = (s3d_data::Bytes(20_000), s3d_data::Bytes(80_000));
+            Ok(device::Room { free, total })
+        }
+    }
+
+    #[test]
+    fn pool_and_driver_are_both_recorded() {
+        let model = smallest().unwrap();
+        let rows = on_device(&SteadyPool, &model, 8, 2).unwrap();
+        let found: Vec<_> = rows.iter().map(|r| (r.item.as_str(), r.bytes, r.origin)).collect();
+        let expected = model.weight_bytes() + 1000;
+        let measured = Origin::Measured;
+        assert_eq!(found, [("peak", expected, measured), ("driver", 60_000, measured)]);
     }
 
     #[test]

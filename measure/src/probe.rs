@@ -10,6 +10,7 @@
 //! chains in registers, as in the peak microkernels of roofline work (Williams, Waterman, Patterson,
 //! CACM 52(4), 2009).
 
+pub mod device;
 mod kernels;
 
 use crate::clock::Clock;

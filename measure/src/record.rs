@@ -1,9 +1,10 @@
 //! The run directory while it grows: header, journal, and what was finished before an interruption.
 
 use crate::clock::{self, Clock};
+use crate::divide::sharding;
 use crate::{Error, Request, Result, Stage};
 use s3d_data::{
-    Journal, Machine, ModelIdentity, Observation, Observations, Run, RunDir, RunHeader,
+    Journal, Machine, ModelIdentity, Observation, Observations, Origin, Run, RunDir, RunHeader,
     SCHEMA_VERSION,
 };
 use std::collections::HashSet;
@@ -36,7 +37,12 @@ impl<'a> Recorder<'a> {
             }
         };
         // Refused while another process writes this run: its header is left as it is.
-        let (journal, entries) = Journal::open(&dir.journal())?;
+        let (mut journal, mut entries) = Journal::open(&dir.journal())?;
+        let torn = torn_at_end(&entries);
+        if torn > 0 {
+            entries.truncate(entries.len() - torn);
+            journal.keep(entries.len())?;
+        }
         dir.save_header(&header)?;
         let finished = entries.iter().filter_map(stage_of).collect();
         let observations = Observations::from_journal(entries);
@@ -102,6 +108,25 @@ impl<'a> Recorder<'a> {
     }
 }
 
+/// How many entries at the end were torn off those that were written together with them: a turn of the
+/// schedule ends with a whole pass, memory with its computed peak. They are measured again.
+fn torn_at_end(entries: &[Observation]) -> usize {
+    match entries.last() {
+        Some(Observation::Latency(last)) if !last.component.ends_turn() => {
+            let turn = (last.block, last.order);
+            let of_turn = |entry: &&Observation| matches!(entry, Observation::Latency(s) if (s.block, s.order) == turn);
+            entries.iter().rev().take_while(of_turn).count()
+        }
+        Some(Observation::Memory(last))
+            if (last.item.as_str(), last.origin) != ("peak", Origin::Computed) =>
+        {
+            let memory = |entry: &&Observation| matches!(entry, Observation::Memory(_));
+            entries.iter().rev().take_while(memory).count()
+        }
+        _ => 0,
+    }
+}
+
 fn stage_of(entry: &Observation) -> Option<String> {
     match entry {
         Observation::Finished { stage } => Some(stage.clone()),
@@ -135,6 +160,8 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         cpu_seconds: Some(0.0),
         stopped: None,
         coverage: None,
+        shard: sharding(request),
+        merged: None,
         warnings: Vec::new(),
     }
 }
@@ -142,10 +169,14 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
 /// The header of the interrupted run in `dir`, if it is the run that `asked` describes.
 fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
     let mut found = dir.load_header()?;
-    for ((what, found), (_, expected)) in identity(&found).into_iter().zip(identity(&asked)) {
-        if found != expected {
-            return Err(Error::OtherRun { path: dir.header(), what, found, expected });
-        }
+    if found.merged.is_some() {
+        let path = dir.root().display();
+        return Err(Error::invalid(format!(
+            "{path}: merged from shards, nothing is measured into it; give another --out"
+        )));
+    }
+    if let Some((what, found, expected)) = first_difference(&identity(&found), &identity(&asked)) {
+        return Err(Error::OtherRun { path: dir.header(), what, found, expected });
     }
     found.memory_budget_bytes = asked.memory_budget_bytes;
     found.ended = None;
@@ -160,11 +191,43 @@ fn imposed(header: &RunHeader) -> String {
     }
 }
 
-/// What must be the same for observations to belong to one run.
-fn identity(header: &RunHeader) -> [(&'static str, String); 9] {
+/// Names and values of what must be the same.
+pub(crate) type Identity = Vec<(String, String)>;
+
+/// The first thing that differs, as the first and as the second has it; what only one has is "nothing"
+/// in the other.
+pub(crate) fn first_difference(
+    first: &Identity,
+    second: &Identity,
+) -> Option<(String, String, String)> {
+    let value = |of: &Identity, name: &str| {
+        let found = of.iter().find(|(other, _)| other == name);
+        found.map_or("nothing".to_string(), |(_, value)| value.clone())
+    };
+    let names = first.iter().chain(second).map(|(name, _)| name);
+    let differs = |name: &&String| value(first, name) != value(second, name);
+    names
+        .into_iter()
+        .find(differs)
+        .map(|name| (name.clone(), value(first, name), value(second, name)))
+}
+
+/// What must be the same for observations to belong to one run; its shard, where it is one, and what
+/// was divided.
+fn identity(header: &RunHeader) -> Identity {
     let model = format!("{} ({:.12})", header.model.name, header.model.content_hash);
+    let mut identity = vec![("model".to_string(), model)];
+    identity.extend(settings(header));
+    identity.extend(header.shard.iter().flat_map(|part| {
+        let request = part.request.iter().map(|(name, value)| (name.clone(), value.clone()));
+        std::iter::once(("--shard".to_string(), part.shard.to_string())).chain(request)
+    }));
+    identity
+}
+
+/// The flags that decide how everything is measured.
+pub(crate) fn settings(header: &RunHeader) -> Identity {
     [
-        ("model", model),
         ("--dtype", header.dtype.clone()),
         ("--widen", header.widen.to_string()),
         ("--device", header.device.clone()),
@@ -174,6 +237,8 @@ fn identity(header: &RunHeader) -> [(&'static str, String); 9] {
         ("--seed", header.seed.to_string()),
         ("--impose", imposed(header)),
     ]
+    .map(|(name, value)| (name.to_string(), value))
+    .into()
 }
 
 /// The name under which a stage is noted as complete. End-to-end blocks of other plans are another

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use s3d_data::{Drafting, Plan, Seconds, Skip, SkipWindow};
+use s3d_data::{Drafting, Plan, Seconds, Shard, Skip, SkipWindow};
 use s3d_model::{Imposed, Model, Tokenizer};
 use std::fmt;
 use std::str::FromStr;
@@ -182,6 +182,9 @@ pub struct Request {
     pub seed: u64,
     /// Time for everything.
     pub time_budget: Seconds,
+    /// Measure only this part of the work, to be merged with the others ([`crate::merge`]). Traces and
+    /// generations of the part are made whatever the time budget.
+    pub shard: Option<Shard>,
     /// Program and arguments of a child process that prints [`crate::memory::peak_of_this_process`]
     /// of the same model as JSON; none: memory is only computed.
     pub memory_child: Option<Vec<String>>,
@@ -233,6 +236,7 @@ impl Request {
             threads: crate::machine::cores(),
             seed: 0,
             time_budget: Seconds(120.0),
+            shard: None,
             memory_child: None,
             provenance,
         }
@@ -243,6 +247,17 @@ impl Request {
         // Without a first look there is nothing left to refine.
         let pointless = stage == Stage::Refinement && self.first_look.is_none();
         self.stages.contains(&stage) && !pointless
+    }
+
+    /// Whether nothing of the work depends on what is observed on the way.
+    pub fn is_known_beforehand(&self) -> bool {
+        let judged = self.wants(Stage::Throughput) && matches!(self.plans, Plans::Judged(_));
+        !judged && !self.wants(Stage::Confirmation) && self.first_look.is_none()
+    }
+
+    /// Which of `items` things are to be measured here: all, or the shard's part.
+    pub fn part(&self, items: usize) -> std::ops::Range<usize> {
+        self.shard.map_or(0..items, |shard| shard.part(items))
     }
 
     /// Checks the request against `model`.
@@ -265,6 +280,13 @@ impl Request {
             self.skips.iter().filter_map(Skip::window).find(|window| window.end() > layers)
         {
             return fail(format!("window {window} does not fit a model of {layers} layers"));
+        }
+        if self.shard.is_some() && !self.is_known_beforehand() {
+            return fail(
+                "--shard: expected work that is known before it is measured; give --plans with \
+                 throughput, and no first look"
+                    .into(),
+            );
         }
         if !(self.time_budget.0.is_finite() && self.time_budget.0 > 0.0) {
             return fail(format!("expected a --time-budget above 0 s, found {}", self.time_budget));

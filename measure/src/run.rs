@@ -1,14 +1,16 @@
 //! A whole run: stage after stage into a run directory, from wherever it was interrupted.
 
+use crate::card::{self, CardWatch};
 use crate::clock::{Clock, resolution};
 use crate::judge::{Judge, Progress, Standing, Update};
 use crate::machine::{self, Ticks};
+use crate::probe::device::{Sizes, rates};
 use crate::record::{Recorder, new_header, stage_name};
 use crate::request::{Request, Stage, Subject};
 use crate::schedule::Stop;
 use crate::warning::Warning;
 use crate::{Error, Result, diagnose};
-use s3d_data::{Observation, Run, RunDir, Seconds};
+use s3d_data::{CardState, Observation, Run, RunDir, Seconds};
 
 /// Time for the second look at the bandwidth.
 const AGAIN: Seconds = Seconds(0.7);
@@ -37,6 +39,9 @@ pub(crate) struct Bench<'a> {
     pub stage: Stage,
     pub deadline: Seconds,
     hertz: Vec<f64>,
+    /// Looks at the card, where one computes.
+    watch: Option<Box<dyn CardWatch>>,
+    looks: Vec<CardState>,
 }
 
 /// Measures what `request` asks for into `out` and returns it.
@@ -59,9 +64,13 @@ pub fn measure(
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
     request.validate(subject.model)?;
-    let header = new_header(request, subject.model.identity(), machine::describe());
+    let watch = request.provenance.device.parse().ok().and_then(card::watch);
+    let mut machine = machine::describe_device(subject.model.device());
+    machine.card = watch.as_ref().and_then(|watch| watch.look());
+    let header = new_header(request, subject.model.identity(), machine);
     let recorder = Recorder::open(out, header, clock)?;
     let mut bench = Bench::new(subject, request, clock, recorder, judge, progress);
+    bench.watch = watch;
     let before = (Ticks::now(), clock.now(), clock.cpu());
     let stages = bench.run_stages();
     match stages {
@@ -104,6 +113,8 @@ impl<'a> Bench<'a> {
             stage: Stage::Probe,
             deadline: Seconds(0.0),
             hertz: Vec::new(),
+            watch: None,
+            looks: Vec::new(),
         }
     }
 
@@ -156,6 +167,7 @@ impl<'a> Bench<'a> {
     pub fn tell(&mut self, what: &str) -> Result<()> {
         let (spent, budget) = (self.recorder.spent(), self.request.time_budget.0);
         self.hertz.extend(machine::clock_hertz());
+        self.looks.extend(self.watch.as_ref().and_then(|watch| watch.look()));
         let update = Update {
             stage: self.stage,
             what,
@@ -178,7 +190,16 @@ impl<'a> Bench<'a> {
         self.tell("memory bandwidth and multiply-add rate")?;
         let budget = Seconds((self.deadline.0 - self.clock.now().0).max(0.2));
         let threads = self.request.threads;
-        if let Some(machine) = self.recorder.run.header.machines.first_mut() {
+        let device = self.subject.model.device();
+        let on_card = match device.is_cpu() {
+            true => None,
+            false => Some(rates(device, Sizes::CARD, self.clock, budget)?),
+        };
+        let machine = self.recorder.run.header.machines.first_mut();
+        if let (Some(machine), Some((read, rate))) = (machine, on_card) {
+            machine.read_bytes_per_s = Some(read.0);
+            machine.flops_per_s = Some(rate.0);
+        } else if let Some(machine) = self.recorder.run.header.machines.first_mut() {
             crate::probe::measure_rates(machine, threads, self.clock, budget);
         }
         self.recorder.save_header()
@@ -192,8 +213,13 @@ impl<'a> Bench<'a> {
         };
         let Some(before) = known.read_bytes_per_s else { return Ok(()) };
         self.tell("memory bandwidth once more")?;
-        let effort = crate::probe::Effort::for_machine(&known, AGAIN);
-        let now = crate::probe::read_bandwidth(self.request.threads, self.clock, effort).0;
+        let device = self.subject.model.device();
+        let now = if device.is_cpu() {
+            let effort = crate::probe::Effort::for_machine(&known, AGAIN);
+            crate::probe::read_bandwidth(self.request.threads, self.clock, effort).0
+        } else {
+            rates(device, Sizes::CARD, self.clock, AGAIN)?.0.0
+        };
         if let Some(machine) = self.recorder.run.header.machines.first_mut() {
             machine.read_bytes_per_s = Some(before.max(now));
         }
@@ -211,7 +237,10 @@ impl<'a> Bench<'a> {
             found.extend(diagnose::others(before, after, own, wall, machine.cores));
         }
         let governor = machine.and_then(|machine| machine.governor.as_deref());
-        found.extend(diagnose::changing_clock(&self.hertz, governor));
+        if self.subject.model.device().is_cpu() {
+            found.extend(diagnose::changing_clock(&self.hertz, governor));
+        }
+        found.extend(card::held_down(&self.looks));
         found.extend(self.about_observations());
         self.warnings.extend(found);
     }
@@ -220,7 +249,9 @@ impl<'a> Bench<'a> {
         let seen = &self.recorder.run.observations;
         let mut found = diagnose::throughput(&seen.throughput);
         found.extend(diagnose::latency(&seen.latency, resolution(self.clock)));
-        found.extend(diagnose::waiting(&seen.latency, self.request.threads));
+        if self.subject.model.device().is_cpu() {
+            found.extend(diagnose::waiting(&seen.latency, self.request.threads));
+        }
         found.extend(diagnose::near_ties(&seen.near_ties));
         found.extend(diagnose::memory(&seen.memory));
         if let (Some(machine), Some(rate)) = (

@@ -3,13 +3,16 @@
 //! Machines drift, so only what was measured close together is compared. A block holds every cell
 //! once in seeded random order; the block after it holds the same cells in reverse, which takes a
 //! steady drift out of the pair. One cell, the control, occurs twice in every block: when its two
-//! copies disagree, nothing else of the run can be believed.
+//! copies disagree, nothing else of the run can be believed. Many cells are dealt out to several blocks,
+//! each with the control beside them.
 
+use crate::Request;
 use crate::clock::Clock;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use s3d_data::Seconds;
+use std::ops::Range;
 
 /// One thing to time: what, and where in the schedule it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub struct Schedule {
     periods: Vec<usize>,
     phases: Vec<usize>,
     control: Option<usize>,
+    parts: usize,
     seed: u64,
     interleaved: bool,
 }
@@ -39,7 +43,21 @@ impl Schedule {
     /// A schedule of `cells` cells, all of them in every block, with `control` (if any) duplicated.
     pub fn new(cells: usize, control: Option<usize>, seed: u64) -> Self {
         let phases = (0..cells).collect();
-        Self { periods: vec![1; cells], phases, control, seed, interleaved: true }
+        Self { periods: vec![1; cells], phases, control, parts: 1, seed, interleaved: true }
+    }
+
+    /// Deals the cells of a round out to so many blocks that none holds more than `most` beside the
+    /// control: a block that lasts a minute says little about a machine that changes within seconds.
+    /// Who sits beside whom is drawn anew for every pair of rounds.
+    pub fn in_blocks_of(mut self, most: usize) -> Self {
+        let cells = self.periods.len() - usize::from(self.control.is_some());
+        self.parts = cells.div_ceil(most.max(1)).max(1);
+        self
+    }
+
+    /// Blocks that together hold every cell.
+    pub fn parts(&self) -> usize {
+        self.parts
     }
 
     /// Samples `cell` in one of every `period` pairs of blocks only (wide passes, long contexts).
@@ -64,18 +82,39 @@ impl Schedule {
 
     /// The turns of block number `block`.
     pub fn block(&self, block: usize) -> Vec<Turn> {
-        let pair = block / 2;
-        let mut cells = self.cells_of_pair(pair);
+        let (round, part) = (block / self.parts, block % self.parts);
+        let backwards = self.interleaved && round % 2 == 1;
+        let part = if backwards { self.parts - 1 - part } else { part };
+        let mut cells = self.dealt(round / 2, part);
         if self.interleaved {
-            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            random.set_stream(pair as u64);
-            cells.shuffle(&mut random);
-            if block % 2 == 1 {
-                cells.reverse();
-            }
+            cells.shuffle(&mut self.random(round / 2, part));
+        }
+        if backwards {
+            cells.reverse();
         }
         let turn = |(order, (cell, copy))| Turn { cell, copy, block, order };
         cells.into_iter().enumerate().map(turn).collect()
+    }
+
+    /// The cells of one part of a pair of rounds, the control with both its copies in each.
+    fn dealt(&self, pair: usize, part: usize) -> Vec<(usize, usize)> {
+        let cells = self.cells_of_pair(pair);
+        if self.parts == 1 {
+            return cells;
+        }
+        let is_control = |&(cell, _): &(usize, usize)| Some(cell) == self.control;
+        let (mut dealt, mut others): (Vec<_>, Vec<_>) = cells.into_iter().partition(is_control);
+        others.shuffle(&mut self.random(pair, self.parts));
+        let cut = |part: usize| others.len() * part / self.parts;
+        dealt.extend(&others[cut(part)..cut(part + 1)]);
+        dealt
+    }
+
+    /// Draws of a pair of rounds: of its parts, and (`part` = number of parts) of the dealing.
+    fn random(&self, pair: usize, part: usize) -> ChaCha8Rng {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream((part as u64) << 32 | pair as u64);
+        random
     }
 
     /// Cells with their copies. Rare cells take turns: each has a phase of its own, so that pairs of
@@ -89,6 +128,13 @@ impl Schedule {
         cells.extend(self.control.map(|cell| (cell, 1)));
         cells
     }
+}
+
+/// Which of the first `blocks` blocks `request` measures: all, or its shard's, in whole pairs. A block is
+/// never divided, so whatever is compared inside of it was measured on one machine.
+pub(crate) fn part_of_blocks(request: &Request, blocks: usize) -> Range<usize> {
+    let pairs = request.part(blocks.div_ceil(2));
+    (2 * pairs.start).min(blocks)..(2 * pairs.end).min(blocks)
 }
 
 /// Why a stage ended.

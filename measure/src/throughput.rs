@@ -1,15 +1,16 @@
 //! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random order,
-//! plain decoding twice. A speculative text is kept only when it equals the plain one.
+//! plain decoding twice; many plans share a prompt over several blocks. A speculative text is kept only when it equals the plain one.
 
-use crate::reference::{References, first_difference, near_tie};
+use crate::reference::{Agreement, References, compare, first_difference, near_tie};
 use crate::run::Bench;
-use crate::schedule::{Bounds, Schedule, Stop, Turn, run_blocks};
+use crate::schedule::{Bounds, Schedule, Stop, Turn, part_of_blocks, run_blocks};
 use crate::warning::Warning;
 use crate::watch::generate;
 use crate::{Error, Plans, Prompt, Request, Result, Stage};
 use s3d_data::{Observation, Plan, ThroughputSample};
 use s3d_model::Peek;
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
 const WANTED_BLOCKS: usize = 8;
@@ -18,6 +19,8 @@ const WANTED_BLOCKS: usize = 8;
 const CONFIRMING_BLOCKS: usize = 24;
 /// The control: plain decoding.
 const CONTROL: usize = 0;
+/// Plans of a block beside the control: a block should be over before the machine changes.
+const PLANS_OF_A_BLOCK: usize = 12;
 /// Stock decoding is slow and only shown beside ours: in one of so many pairs of blocks.
 const STOCK_PERIOD: usize = 4;
 /// Output tokens below which a generation is mostly its start and its end.
@@ -30,17 +33,29 @@ const WARM_UP_TOKENS: usize = 12;
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
-    let (at_least, at_most) = match bench.request.plans {
-        Plans::Judged(_) => (2, ThroughputSample::CONFIRMATION_FROM),
-        Plans::Exactly(_) => (prompts.len(), prompts.len()),
+    let all = blocks_for(plans.len(), prompts.len());
+    let (part, at_least) = match bench.request.plans {
+        Plans::Judged(_) => (0..ThroughputSample::CONFIRMATION_FROM, 2),
+        Plans::Exactly(_) => {
+            let part = part_of_blocks(bench.request, all);
+            (part.clone(), part.end)
+        }
     };
+    if part.is_empty() {
+        return Ok(Stop::Blocks);
+    }
     let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
-    let stop = blocks.run(bench, at_least, at_most)?;
+    let stop = blocks.run(bench, part, at_least)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
         bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
     }
     Ok(stop)
+}
+
+/// Blocks in which each of so many plans, the control among them, meets every prompt.
+fn blocks_for(plans: usize, prompts: usize) -> usize {
+    prompts * Schedule::new(plans, Some(CONTROL), 0).in_blocks_of(PLANS_OF_A_BLOCK).parts()
 }
 
 /// Stage: plain decoding and the choice alone, in fresh blocks that were not used to choose, on
@@ -52,7 +67,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
     let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
-    blocks.run(bench, 2, usize::MAX)?;
+    blocks.run(bench, 0..usize::MAX, 2)?;
     Ok(())
 }
 
@@ -97,6 +112,7 @@ fn plans(bench: &mut Bench<'_>) -> Result<Vec<Plan>> {
 /// The blocks of one stage.
 struct Blocks {
     plans: Vec<Plan>,
+    schedule: Schedule,
     /// Places of the prompts, in the order of use.
     prompts: Vec<usize>,
     /// Those of them whose text is long enough, as far as they are known.
@@ -126,7 +142,15 @@ impl Blocks {
         let count = 0;
         let (usable, references) = (Vec::new(), References::default());
         let tokens = 0;
-        let mut blocks = Self { plans, prompts, usable, references, offset, done, tokens, count };
+        let seed = bench.request.seed.wrapping_add(offset as u64);
+        let mut schedule =
+            Schedule::new(plans.len(), Some(CONTROL), seed).in_blocks_of(PLANS_OF_A_BLOCK);
+        let stock = plans.iter().position(|plan| *plan == Plan::Stock);
+        if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
+            schedule = schedule.sample_every(stock, STOCK_PERIOD);
+        }
+        let mut blocks =
+            Self { plans, schedule, prompts, usable, references, offset, done, tokens, count };
         blocks.tokens = blocks.warm_up(bench)?;
         Ok(blocks)
     }
@@ -166,17 +190,13 @@ impl Blocks {
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    fn run(&mut self, bench: &mut Bench<'_>, at_least: usize, at_most: usize) -> Result<Stop> {
-        let seed = bench.request.seed.wrapping_add(self.offset as u64);
-        let mut schedule = Schedule::new(self.plans.len(), Some(CONTROL), seed);
-        let stock = self.plans.iter().position(|plan| *plan == Plan::Stock);
-        if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
-            schedule = schedule.sample_every(stock, STOCK_PERIOD);
-        }
+    /// Measures the blocks of `part` until they are enough, those below `at_least` in any case.
+    fn run(&mut self, bench: &mut Bench<'_>, part: Range<usize>, at_least: usize) -> Result<Stop> {
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
-        let bounds =
-            Bounds { first_block: last.unwrap_or(0), at_least, at_most, deadline: bench.deadline };
-        self.count = bounds.first_block;
+        let first_block = last.unwrap_or(part.start);
+        let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
+        self.count = first_block - part.start;
+        let schedule = self.schedule.clone();
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
             self.count += 1;
@@ -186,7 +206,8 @@ impl Blocks {
 
     /// Whether the judge has seen enough; asked after pairs of blocks.
     fn settled(&self, bench: &mut Bench<'_>, block: usize) -> Result<bool> {
-        if block.is_multiple_of(2) || bench.stage == Stage::Confirmation {
+        let asked = matches!(bench.request.plans, Plans::Exactly(_));
+        if asked || block.is_multiple_of(2) || bench.stage == Stage::Confirmation {
             return Ok(false);
         }
         let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
@@ -195,21 +216,24 @@ impl Blocks {
         Ok(settled)
     }
 
-    /// The prompt of a block: one after the other, but for those whose text ends at once, which says
-    /// nothing about speed. Asked for by name, plans meet every prompt.
-    fn prompt<'r>(&mut self, bench: &Bench<'r>, block: usize) -> Result<&'r Prompt> {
+    /// The prompt of a round of blocks: one after the other, but for those whose text ends at once, which says
+    /// nothing about speed. Asked for by name, plans meet every prompt: round and prompt have one number.
+    fn prompt<'r>(&mut self, bench: &Bench<'r>, round: usize) -> Result<&'r Prompt> {
         let request = bench.request;
+        if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &request.plans) {
+            return Ok(&request.prompts[round % request.prompts.len()]);
+        }
         let shortest = match request.plans {
             Plans::Exactly(_) => 1,
             Plans::Judged(_) => SHORTEST_TEXT.min(request.tokens),
         };
-        while self.usable.len() <= block && !self.prompts.is_empty() {
+        while self.usable.len() <= round && !self.prompts.is_empty() {
             let place = self.prompts.remove(0);
             let model = bench.subject.before_widening;
             let text = self.references.of(model, &request.prompts[place], request)?;
             self.usable.extend((text.len() >= shortest).then_some(place));
         }
-        match self.usable.get(block % self.usable.len().max(1)) {
+        match self.usable.get(round % self.usable.len().max(1)) {
             Some(&place) => Ok(&request.prompts[place]),
             None => Err(Error::invalid(format!(
                 "every text ends before {shortest} tokens; give other prompts with --prompts"
@@ -219,7 +243,7 @@ impl Blocks {
 
     /// One prompt, every plan. Texts wait until plain decoding has given its own.
     fn block(&mut self, bench: &mut Bench<'_>, turns: &[Turn]) -> Result<()> {
-        let prompt = self.prompt(bench, turns[0].block)?;
+        let prompt = self.prompt(bench, turns[0].block / self.schedule.parts())?;
         let reference = self.references.of(bench.subject.before_widening, prompt, bench.request)?;
         let tokens = self.tokens.min(reference.len());
         let mut plain: Option<Vec<u32>> = None;
@@ -289,7 +313,9 @@ fn blocks_of_other_plans(bench: &Bench<'_>, plans: &[Plan], first: usize) -> usi
     other.map(|s| s.block - first + 1).max().unwrap_or(0).next_multiple_of(2)
 }
 
-/// Keeps the samples whose text equals the plain one; `waiting` is empty afterwards.
+/// Keeps the samples whose text equals the plain one; `waiting` is empty afterwards. Stock decoding adds in
+/// another order and may differ anywhere; speculation only on a device whose sums depend on the width of a pass,
+/// and there only at a near-tie. Both are written down.
 fn keep_equal(
     bench: &mut Bench<'_>,
     prompt: &Prompt,
@@ -297,39 +323,41 @@ fn keep_equal(
     waiting: &mut Vec<(ThroughputSample, Vec<u32>)>,
 ) -> Result<()> {
     for (sample, tokens) in waiting.drain(..) {
-        if let Some(position) = allowed_difference(&sample.plan, prompt, plain, &tokens)? {
-            let names = ["own kernel", "stock"];
+        let mut kept = Vec::new();
+        if let Some(position) = first_difference(plain, &tokens) {
             let model = bench.subject.model;
-            if let Some(tie) = near_tie(model, prompt, plain, &tokens, position, names)? {
-                bench.keep(Observation::NearTie(tie))?;
-            }
+            let (way, other) = match sample.plan {
+                Plan::Stock => ("own kernel", "stock".to_string()),
+                ref plan => {
+                    let agreement = compare(model, &prompt.tokens, plain, &tokens)?;
+                    if !matches!(agreement, Agreement::NearTie { .. }) {
+                        return Err(mismatch(plan, prompt, position, plain, &tokens));
+                    }
+                    ("plain", plan.to_string())
+                }
+            };
+            let tie = near_tie(model, prompt, plain, &tokens, position, [way, &other])?;
+            kept.extend(tie.map(Observation::NearTie));
         }
-        bench.keep(Observation::Throughput(sample))?;
+        // Together: a run that goes on after a kill finds both or none.
+        kept.push(Observation::Throughput(sample));
+        bench.recorder.append(kept)?;
     }
     Ok(())
 }
 
-/// Where a text differs from the plain one though it may: stock decoding adds in another order. Of
-/// any other plan a difference is an error.
-fn allowed_difference(
-    plan: &Plan,
-    prompt: &Prompt,
-    plain: &[u32],
-    found: &[u32],
-) -> Result<Option<usize>> {
-    let token = |tokens: &[u32], position: usize| match tokens.get(position) {
+/// A text that is not the plain one, from `position` on.
+fn mismatch(plan: &Plan, prompt: &Prompt, position: usize, plain: &[u32], found: &[u32]) -> Error {
+    let token = |tokens: &[u32]| match tokens.get(position) {
         Some(token) => token.to_string(),
         None => "the end of the text".to_string(),
     };
-    match first_difference(plain, found) {
-        Some(position) if *plan != Plan::Stock => Err(Error::Mismatch {
-            plan: Box::new(plan.clone()),
-            prompt: prompt.id.clone(),
-            position,
-            expected: token(plain, position),
-            found: token(found, position),
-        }),
-        difference => Ok(difference),
+    Error::Mismatch {
+        plan: Box::new(plan.clone()),
+        prompt: prompt.id.clone(),
+        position,
+        expected: token(plain),
+        found: token(found),
     }
 }
 
@@ -343,14 +371,12 @@ mod tests {
         let plan: Plan = "3..9:4".parse().unwrap();
         let plain = [5, 6, 7];
         let text = |found: &[u32]| {
-            allowed_difference(&plan, &prompt, &plain, found).unwrap_err().to_string()
+            let position = first_difference(&plain, found).unwrap();
+            mismatch(&plan, &prompt, position, &plain, found).to_string()
         };
         let changed = text(&[5, 9, 7]);
         assert!(changed.contains("plan 3..9:4") && changed.contains("'story-3'"), "{changed}");
         assert!(changed.contains("position 1: expected token 6, found 9"), "{changed}");
         assert!(text(&[5, 6]).contains("found the end of the text"));
-        assert_eq!(allowed_difference(&plan, &prompt, &plain, &plain).unwrap(), None);
-        let stock = allowed_difference(&Plan::Stock, &prompt, &plain, &[5, 9, 7]);
-        assert_eq!(stock.unwrap(), Some(1), "a stock text may differ, and is written down");
     }
 }

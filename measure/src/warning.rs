@@ -122,6 +122,15 @@ pub enum Warning {
         /// What it said.
         message: String,
     },
+    /// Something held the card's clock down.
+    CardHeldDown {
+        /// Share of the looks at the card that saw it.
+        share: f64,
+        /// Lowest clock then, as a share of the highest possible.
+        lowest: f64,
+        /// What, in words.
+        reasons: String,
+    },
     /// The weights are random.
     RandomWeights,
 }
@@ -146,7 +155,8 @@ impl fmt::Display for Warning {
             | Self::ForeignWork { .. }
             | Self::Waiting { .. }
             | Self::SlowGovernor { .. }
-            | Self::ChangingClock { .. } => self.about_the_machine(f),
+            | Self::ChangingClock { .. }
+            | Self::CardHeldDown { .. } => self.about_the_machine(f),
             Self::FewPositions { .. }
             | Self::FewBlocks { .. }
             | Self::NearTies { .. }
@@ -188,6 +198,14 @@ impl Warning {
                 f,
                 "the frequency governor is '{governor}': set it to 'performance' (cpupower \
                  frequency-set -g performance) while measuring"
+            ),
+            Self::CardHeldDown { share, lowest, reasons } => write!(
+                f,
+                "the card's clock was held down in {} of the looks at it, to {} of its highest \
+                 ({reasons}): let it cool down, raise its limit (nvidia-smi -pl), or compare ratios \
+                 inside blocks only",
+                percent(*share),
+                percent(*lowest)
             ),
             Self::ChangingClock { lowest, governor } => write!(
                 f,
@@ -307,6 +325,7 @@ mod tests {
             NearTies { count: 2, widest_gap: 3.1e-5 },
             MemoryDisagrees { computed: Bytes(200 << 20), measured: Bytes(260 << 20) },
             MemoryNotMeasured { message: "killed".into() },
+            CardHeldDown { share: 0.4, lowest: 0.72, reasons: "power limit".into() },
             RandomWeights,
         ];
         for warning in &all {
@@ -317,7 +336,7 @@ mod tests {
                 ChangingClock { .. } | Outliers { .. } | ControlDisagrees { .. } => {}
                 BandwidthShare { .. } | FewPositions { .. } | FewBlocks { .. } => {}
                 NearTies { .. } | MemoryDisagrees { .. } | MemoryNotMeasured { .. } => {}
-                RandomWeights => {}
+                CardHeldDown { .. } | RandomWeights => {}
             }
         }
         all

@@ -1,9 +1,10 @@
 //! Observers that read the clock: at the end of every component of a pass, and at the end of every
 //! part of a generation.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, timer};
 use crate::schedule::Turn;
-use crate::{Prompt, Result};
+use crate::timer::DeviceTimer;
+use crate::{Error, Prompt, Result};
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
 use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
 
@@ -18,10 +19,15 @@ pub(crate) struct Place {
     pub context: usize,
 }
 
-/// Reads the clock at the end of every component.
+/// Takes a time at the end of every component.
 pub(crate) struct PassWatch<'a> {
     clock: &'a dyn Clock,
-    marks: Vec<(Mark, f64)>,
+    timer: Box<dyn DeviceTimer + 'a>,
+    marks: Vec<Mark>,
+    /// Marks of a pass, at most.
+    expected: usize,
+    /// What went wrong at a mark.
+    failed: Option<Error>,
     turn: Turn,
     plan: Plan,
     whole_only: bool,
@@ -29,16 +35,23 @@ pub(crate) struct PassWatch<'a> {
 
 impl Observer for PassWatch<'_> {
     fn mark(&mut self, mark: Mark) {
-        if !self.whole_only {
-            self.marks.push((mark, self.clock.now().0));
+        if self.whole_only || self.failed.is_some() {
+            return;
+        }
+        match self.timer.mark(self.marks.len()) {
+            Ok(()) => self.marks.push(mark),
+            Err(error) => self.failed = Some(error),
         }
     }
 }
 
 impl<'a> PassWatch<'a> {
-    /// Watches the passes of one turn, under one plan.
-    pub fn new(clock: &'a dyn Clock, turn: Turn, plan: Plan) -> Self {
-        Self { clock, marks: Vec::new(), turn, plan, whole_only: false }
+    /// Watches the passes of one turn, under one plan, through `layers` layers.
+    pub fn new(clock: &'a dyn Clock, turn: Turn, plan: Plan, layers: usize) -> Self {
+        // Start, embedding, two sub-layers each, head.
+        let (marks, expected) = (Vec::new(), 2 * layers + 3);
+        let timer = timer(clock);
+        Self { clock, timer, marks, expected, failed: None, turn, plan, whole_only: false }
     }
 
     /// The same without a look at the components: the check on their sums.
@@ -55,14 +68,19 @@ impl<'a> PassWatch<'a> {
         pass: impl FnOnce(&mut Self) -> s3d_model::Result<T>,
     ) -> Result<T> {
         self.marks.clear();
+        self.timer.begin(self.expected)?;
         let cpu = self.clock.cpu().0;
         let begin = self.clock.now().0;
         let result = pass(self)?;
         let whole = self.clock.now().0 - begin;
         let cpu = self.clock.cpu().0 - cpu;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let times = self.timer.read()?;
         let mut components = 0.0;
-        for pair in self.marks.windows(2) {
-            let ((_, from), (mark, to)) = (pair[0], pair[1]);
+        for (mark, pair) in self.marks.iter().skip(1).zip(times.windows(2)) {
+            let (Seconds(from), Seconds(to), mark) = (pair[0], pair[1], *mark);
             let (component, layer) = match mark {
                 Mark::PassStart => continue,
                 Mark::Embed => (Component::Embed, None),
@@ -206,7 +224,7 @@ mod tests {
     fn components_and_rest_add_up_to_the_pass() {
         let clock = FakeClock::new(Faults::default(), 0);
         let turn = Turn { cell: 0, copy: 0, block: 3, order: 5 };
-        let mut watch = PassWatch::new(&clock, turn, Plan::Plain);
+        let mut watch = PassWatch::new(&clock, turn, Plan::Plain, 1);
         let place = Place { component: Component::FullPass, width: 2, context: 9 };
         let mut samples = Vec::new();
         watch
@@ -245,7 +263,7 @@ mod tests {
     fn a_whole_pass_is_one_sample() {
         let clock = FakeClock::new(Faults::default(), 0);
         let turn = Turn { cell: 0, copy: 0, block: 0, order: 1 };
-        let mut watch = PassWatch::new(&clock, turn, Plan::Plain).whole_only();
+        let mut watch = PassWatch::new(&clock, turn, Plan::Plain, 1).whole_only();
         let place = Place { component: Component::FullPass, width: 1, context: 9 };
         let mut samples = Vec::new();
         let pass = |watch: &mut PassWatch<'_>| {

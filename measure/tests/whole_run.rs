@@ -1,123 +1,20 @@
 //! A whole run on a tiny random model: everything is there, and an interrupted run goes on where it
 //! stood without measuring anything twice.
 
+mod tiny;
+
 use s3d_data::{
-    Component, Drafting, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip, SkipWindow,
+    Component, Drafting, Dtype, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip,
+    SkipWindow,
 };
 use s3d_measure::{
-    Error, Judge, Plans, Progress, Prompt, Provenance, Quiet, Request, Stage, Standing, Subject,
-    SystemClock, Update, Verdict, measure,
+    Error, Plans, Progress, Provenance, Quiet, Request, Stage, Subject, SystemClock, Update,
+    measure,
 };
-use s3d_model::{LoadOptions, Model, ModelConfig};
+use s3d_model::{LoadOptions, Model};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-
-/// Two plans, one of them the best; never content.
-struct Fixed;
-
-impl Judge for Fixed {
-    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
-        assert!(!run.observations.traces.is_empty() && run.observations.throughput.is_empty());
-        let plans = ["1..3:3", "seq:1..3:2"].map(str::parse);
-        Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
-    }
-
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
-        assert!(!run.observations.latency.is_empty(), "asked after the passes were timed");
-        Ok(Some(vec![(Drafting::Simultaneous, SkipWindow::new(1, 3)?.into())]))
-    }
-
-    fn standing(&mut self, run: &Run) -> Verdict<Standing> {
-        assert!(run.observations.throughput.iter().all(|sample| !sample.confirms()));
-        Ok(Standing { best: Some("1..3:3".parse()?), ..Standing::default() })
-    }
-}
-
-/// Stops after so many updates.
-struct StopAfter(usize);
-
-impl Progress for StopAfter {
-    fn update(&mut self, update: Update<'_>) -> ControlFlow<()> {
-        assert!((0.0..=1.0).contains(&update.fraction) && !update.what.is_empty());
-        match self.0.checked_sub(1) {
-            Some(left) => {
-                self.0 = left;
-                ControlFlow::Continue(())
-            }
-            None => ControlFlow::Break(()),
-        }
-    }
-}
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 4,
-        num_attention_heads: 4,
-        num_key_value_heads: Some(2),
-        head_dim: Some(8),
-        vocab_size: 24,
-        max_position_embeddings: 128,
-        tie_word_embeddings: false, // a tied head makes random models repeat one token
-        ..ModelConfig::story()
-    }
-}
-
-#[expect(clippy::unwrap_used, reason = "a test")]
-fn load(seed: u64, widen: usize) -> Model {
-    let options = LoadOptions { widen, threads: 1, ..LoadOptions::default() };
-    Model::random(&config(), seed, &options).unwrap()
-}
-
-fn request() -> Request {
-    let prompt = |n: u32| Prompt {
-        id: format!("p{n}"),
-        task: Some(["story", "sum"][n as usize % 2].into()),
-        tokens: (0..5 + n).map(|t| (7 * t + n) % 24).collect(),
-    };
-    let provenance = Provenance {
-        command: vec!["s3d".into(), "run".into()],
-        device: "cpu".into(),
-        dtype: "f32".into(),
-        widen: 2,
-        ..Provenance::default()
-    };
-    Request {
-        stages: Stage::ALL.into_iter().filter(|&stage| stage != Stage::Probe).collect(),
-        plans: Plans::Judged(2),
-        tokens: 20,
-        positions: 60,
-        gamma_max: 4,
-        context: 64,
-        threads: 1,
-        seed: 11,
-        time_budget: Seconds(1.0),
-        ..Request::whole_job(4, (0..8).map(prompt).collect(), provenance)
-    }
-}
-
-struct Models {
-    wide: Model,
-    narrow: Model,
-}
-
-impl Models {
-    fn new() -> Self {
-        Self { wide: load(3, 2), narrow: load(3, 1) }
-    }
-
-    fn measure(
-        &self,
-        request: &Request,
-        out: &RunDir,
-        progress: &mut dyn Progress,
-    ) -> Result<Run, Error> {
-        let subject = Subject { model: &self.wide, before_widening: &self.narrow };
-        let clock = SystemClock::default();
-        measure(subject, request, out, &clock, &mut Fixed, progress).map(|outcome| outcome.run)
-    }
-}
+use tiny::{Fixed, Models, StopAfter, config, load, request, tear_last_line};
 
 /// What makes a latency sample one of its kind.
 fn key(s: &LatencySample) -> impl Eq + std::hash::Hash + std::fmt::Debug + use<> {
@@ -218,7 +115,8 @@ fn an_interrupted_run_goes_on_without_measuring_twice() {
             other => panic!("stopped after {updates} updates, but got {other:?}"),
         }
         tear_last_line(&out);
-        let kept = out.load_journal().unwrap();
+        let mut kept = out.load_journal().unwrap();
+        drop_torn_turn(&mut kept);
         let run = models.measure(&request, &out, &mut Quiet).unwrap();
         assert_no_observation_twice(&run);
         let journal = out.load_journal().unwrap();
@@ -232,12 +130,15 @@ fn an_interrupted_run_goes_on_without_measuring_twice() {
     }
 }
 
-/// Cuts the journal in the middle of its last line, as a kill would.
-#[expect(clippy::unwrap_used, reason = "a test")]
-fn tear_last_line(out: &RunDir) {
-    let text = std::fs::read(out.journal()).unwrap();
-    let keep = text.len().saturating_sub(7);
-    std::fs::write(out.journal(), &text[..keep]).unwrap();
+/// A turn of which not everything was written is measured again as a whole.
+fn drop_torn_turn(kept: &mut Vec<Observation>) {
+    let Some(Observation::Latency(last)) = kept.last() else { return };
+    let turn = (last.block, last.order);
+    if !last.component.ends_turn() {
+        let of_turn =
+            |o: &Observation| matches!(o, Observation::Latency(s) if (s.block, s.order) == turn);
+        kept.retain(|entry| !of_turn(entry));
+    }
 }
 
 #[test]
@@ -280,6 +181,37 @@ fn exactly_the_plans_asked_for_are_measured() {
     let third = models.measure(&asked(&["seq:1..2:1"]), &out, &mut Quiet).unwrap();
     assert_no_observation_twice(&third);
     assert!(third.observations.throughput.len() > first.observations.throughput.len());
+}
+
+#[test]
+fn on_operations_of_a_card_texts_part_at_near_ties_alone_and_those_are_written_down() {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0] {
+        let options = LoadOptions { dtype, threads: 1, composed: true, ..LoadOptions::default() };
+        let models = [1, 2].map(|seed| Model::random(&config(), seed, &options).unwrap());
+        for model in &models {
+            let plans = ["1..3:3", "seq:1..3:2", "0..2:4"].map(|text| text.parse().unwrap());
+            let asked = Request {
+                stages: vec![Stage::Latency, Stage::Memory, Stage::Throughput],
+                plans: Plans::Exactly(plans.to_vec()),
+                time_budget: Seconds(0.2),
+                ..request()
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let subject = Subject { model, before_widening: model };
+            let clock = SystemClock::default();
+            let out = RunDir::new(dir.path());
+            let run = measure(subject, &asked, &out, &clock, &mut Fixed, &mut Quiet).unwrap().run;
+            // source: 8 prompts, plain twice and three plans
+            assert_eq!(run.observations.throughput.len(), 8 * 5);
+            assert!(!run.observations.latency.is_empty());
+            for tie in &run.observations.near_ties {
+                assert_eq!(tie.first, "plain");
+                assert!(plans.iter().any(|plan: &Plan| plan.to_string() == tie.second));
+                // Logits of these models are below 16.
+                assert!(tie.logit_gap <= 16.0 * model.tie_width(), "{tie:?}");
+            }
+        }
+    }
 }
 
 #[test]

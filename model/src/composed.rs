@@ -1,7 +1,10 @@
 //! The operations of a pass, composed of candle's own: for devices without kernels.
 //!
-//! Clear before fast. Rows are reduced in whatever order the device likes, so nothing is promised to
-//! the bit here. The cache is `[capacity, kv_heads * head_dim]`.
+//! On a card every launch costs microseconds whatever its size, and a tensor that is not contiguous costs an
+//! upload of its strides besides. So all that a pass needs of the host (rotary angles, masks) goes up once,
+//! before its first layer ([`Placed`]); the cache is `[kv_heads, capacity, head_dim]`, of which a matmul reads
+//! any prefix in place; and at width 1 no operation needs a copy. Rows are reduced in whatever order the device
+//! likes, so nothing is promised to the bit here.
 
 use crate::fused::Half;
 use crate::kernels::LANES;
@@ -9,12 +12,121 @@ use crate::kernels::attention::Block;
 use crate::kernels::heads::HeadShape;
 use crate::kernels::rotary::Rotary;
 use crate::ops::LayerCache;
-use candle_core::{D, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+
+/// Rows that share one matrix of scores, at most: those of a long prompt would not fit the memory.
+const MOST_ROWS: usize = 256;
+/// Up to so many rows the mask is made for every head beforehand: adding it is then contiguous.
+const FEW_ROWS: usize = 16;
+
+/// What a pass brings from the host: made once, used by every layer.
+#[derive(Debug)]
+pub struct Placed {
+    /// `[rows, head_dim / 2]`.
+    cosines: Tensor,
+    sines: Tensor,
+    seen: Vec<Seen>,
+}
+
+/// Rows that attend together.
+#[derive(Debug)]
+struct Seen {
+    block: Block,
+    /// Whether the rows' own keys and values are in the cache already.
+    cached: bool,
+    /// Added to the scores `[heads, rows, positions]`: 0 where a row sees a position, else minus infinity;
+    /// `[heads or 1, rows, positions]`. None for one row, which sees all.
+    hidden: Option<Tensor>,
+}
+
+/// Rotated queries, scaled, and keys and values of some rows, head by head.
+#[derive(Debug)]
+pub struct Apart {
+    /// `[heads, rows, head_dim]`.
+    queries: Tensor,
+    /// `[kv_heads, rows, head_dim]`.
+    keys: Tensor,
+    /// `[kv_heads, rows, head_dim]`.
+    values: Tensor,
+}
+
+impl Placed {
+    /// Angles and masks of rows at `positions` that attend in `blocks`, as `number` on `device`; with
+    /// `append`, rows stand in the cache before they attend, and blocks that continue each other are one.
+    ///
+    /// # Errors
+    /// When the device refuses the memory.
+    pub fn new(
+        shape: HeadShape,
+        rotary: &Rotary,
+        (positions, blocks, append): (&[usize], &[Block], bool),
+        number: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let half = shape.head_dim / 2;
+        let angles = |table: fn(&Rotary, usize) -> &[f32]| {
+            let rows: Vec<f32> =
+                positions.iter().flat_map(|&p| table(rotary, p)).copied().collect();
+            up(Tensor::from_vec(rows, (positions.len(), half), &Device::Cpu)?, number, device)
+        };
+        let blocks = if append { joined(blocks) } else { blocks.to_vec() };
+        let seen = blocks.into_iter().map(|block| {
+            let hidden = hidden(shape, block, number, device)?;
+            Ok(Seen { block, cached: append, hidden })
+        });
+        let seen = seen.collect::<Result<_>>()?;
+        Ok(Self { cosines: angles(Rotary::cosines)?, sines: angles(Rotary::sines)?, seen })
+    }
+}
+
+/// Converts on the host, then uploads.
+fn up(tensor: Tensor, number: DType, device: &Device) -> Result<Tensor> {
+    tensor.to_dtype(number)?.to_device(device)
+}
+
+/// Blocks that continue each other, put together up to [`MOST_ROWS`].
+fn joined(blocks: &[Block]) -> Vec<Block> {
+    let mut all: Vec<Block> = Vec::new();
+    for &block in blocks {
+        match all.last_mut() {
+            Some(last)
+                if last.row + last.rows == block.row
+                    && last.position + last.rows == block.position
+                    && last.rows + block.rows <= MOST_ROWS =>
+            {
+                last.rows += block.rows;
+            }
+            _ => all.push(block),
+        }
+    }
+    all
+}
+
+/// What the rows of a block do not see of the positions up to its last row.
+fn hidden(
+    shape: HeadShape,
+    block: Block,
+    number: DType,
+    device: &Device,
+) -> Result<Option<Tensor>> {
+    let (rows, positions) = (block.rows, block.position + block.rows);
+    if rows == 1 {
+        return Ok(None);
+    }
+    let mut mask = vec![f32::NEG_INFINITY; rows * positions];
+    for (row, mask) in mask.chunks_exact_mut(positions).enumerate() {
+        mask[..=block.position + row].fill(0.0);
+    }
+    let mask = up(Tensor::from_vec(mask, (1, rows, positions), &Device::Cpu)?, number, device)?;
+    Ok(Some(match rows <= FEW_ROWS {
+        true => mask.broadcast_as((shape.heads, rows, positions))?.contiguous()?,
+        false => mask,
+    }))
+}
 
 /// RMSNorm of every row.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-    let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
-    x.broadcast_div(&(mean + epsilon)?.sqrt()?)?.broadcast_mul(weight)
+    candle_nn::ops::rms_norm(&x.contiguous()?, weight, epsilon as f32)
 }
 
 /// SwiGLU of rows in which panels of gates and ups alternate.
@@ -22,7 +134,12 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let pairs = x.reshape((rows, width / (2 * LANES), 2, LANES))?;
     let (gate, up) = (pairs.narrow(2, 0, 1)?, pairs.narrow(2, 1, 1)?);
-    (gate.silu()? * up)?.reshape((rows, width / 2))
+    gated(&gate, &up)?.reshape((rows, width / 2))
+}
+
+/// SwiGLU of gates and ups that stand apart.
+pub fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    gate.silu()? * up
 }
 
 /// RMSNorm of every query head and every key head.
@@ -40,103 +157,117 @@ pub fn norm_heads(
     };
     let queries = part(0, shape.heads, 0)?;
     let keys = part(shape.out_width(), shape.kv_heads, 1)?;
-    Tensor::cat(&[queries, keys, of_half(Half::Values, shape, qkv)?], 1)
+    let values = qkv.narrow(1, shape.out_width() + shape.kv_width(), shape.kv_width())?;
+    Tensor::cat(&[queries, keys, values], 1)
 }
 
-/// Rotates queries and keys, scales queries.
-pub fn rotate(
-    shape: HeadShape,
-    rotary: &Rotary,
-    positions: &[usize],
-    qkv: &Tensor,
-) -> Result<Tensor> {
-    let (rows, half) = (positions.len(), shape.head_dim / 2);
-    let turning = shape.heads + shape.kv_heads;
-    let angles = |table: fn(&Rotary, usize) -> &[f32]| {
-        let rows_of: Vec<f32> = positions.iter().flat_map(|&p| table(rotary, p)).copied().collect();
-        Tensor::from_vec(rows_of, (rows, 1, half), qkv.device())
+/// Rotates queries and keys, scales queries, and sets the heads apart.
+pub fn rotate(shape: HeadShape, placed: &Placed, qkv: &Tensor) -> Result<Apart> {
+    let (rows, _) = qkv.dims2()?;
+    let heads = shape.heads + 2 * shape.kv_heads;
+    let qkv = qkv.contiguous()?.reshape((rows, heads, shape.head_dim))?;
+    // Values are turned along with the rest and left aside: one launch, and no copy before it.
+    let turned =
+        candle_nn::rotary_emb::rope_thd(&qkv.unsqueeze(0)?, &placed.cosines, &placed.sines)?
+            .squeeze(0)?;
+    let part = |of: &Tensor, first: usize, heads: usize| {
+        of.narrow(1, first, heads)?.transpose(0, 1)?.contiguous()
     };
-    let (cosines, sines) = (angles(Rotary::cosines)?, angles(Rotary::sines)?);
-    let heads = qkv.narrow(1, 0, turning * shape.head_dim)?.reshape((rows, turning, 2, half))?;
-    let (low, high) = (heads.narrow(2, 0, 1)?.squeeze(2)?, heads.narrow(2, 1, 1)?.squeeze(2)?);
-    let turned_low = (low.broadcast_mul(&cosines)? - high.broadcast_mul(&sines)?)?;
-    let turned_high = (high.broadcast_mul(&cosines)? + low.broadcast_mul(&sines)?)?;
-    let turned = Tensor::cat(&[turned_low, turned_high], 2)?;
     let scale = 1.0 / (shape.head_dim as f64).sqrt();
-    let queries =
-        (turned.narrow(1, 0, shape.heads)? * scale)?.reshape((rows, shape.out_width()))?;
-    let keys = turned.narrow(1, shape.heads, shape.kv_heads)?.reshape((rows, shape.kv_width()))?;
-    Tensor::cat(&[queries, keys, of_half(Half::Values, shape, qkv)?], 1)
+    Ok(Apart {
+        queries: (part(&turned, 0, shape.heads)? * scale)?,
+        keys: part(&turned, shape.heads, shape.kv_heads)?,
+        values: part(&qkv, shape.heads + shape.kv_heads, shape.kv_heads)?,
+    })
 }
 
-/// The keys or values of rows `[rows, qkv_width]`, as they stand in the cache.
-fn of_half(half: Half, shape: HeadShape, qkv: &Tensor) -> Result<Tensor> {
-    let start = match half {
-        Half::Keys => shape.out_width(),
-        Half::Values => shape.out_width() + shape.kv_width(),
+/// Writes keys or values into the cache, in place.
+pub fn append(half: Half, rows: &Apart, buffer: &Tensor, position: usize) -> Result<()> {
+    let own = match half {
+        Half::Keys => &rows.keys,
+        Half::Values => &rows.values,
     };
-    qkv.narrow(1, start, shape.kv_width())?.contiguous()
+    buffer.slice_set(own, 1, position)
 }
 
-/// Writes keys or values into the cache.
-pub fn append(
-    half: Half,
-    shape: HeadShape,
-    qkv: &Tensor,
-    buffer: &Tensor,
-    position: usize,
-) -> Result<()> {
-    buffer.slice_set(&of_half(half, shape, qkv)?, 0, position)
-}
-
-/// Attention, one block after another.
+/// Attention, one block after another: `[rows, heads * head_dim]`.
 pub fn attend(
     shape: HeadShape,
-    qkv: &Tensor,
+    rows: &Apart,
     cache: LayerCache<'_>,
-    blocks: &[Block],
+    placed: &Placed,
 ) -> Result<Tensor> {
-    let outs = blocks.iter().map(|block| {
-        let rows = qkv.narrow(0, block.row, block.rows)?;
-        let seen = |half: Half, buffer: &Tensor| {
-            let own = of_half(half, shape, &rows)?;
-            let all = match block.position {
-                0 => own,
-                position => Tensor::cat(&[buffer.narrow(0, 0, position)?, own], 0)?,
-            };
-            let positions = block.position + block.rows;
-            all.reshape((positions, shape.kv_heads, shape.head_dim))?.transpose(0, 1)?.contiguous()
-        };
-        attend_block(
-            shape,
-            &rows,
-            &seen(Half::Keys, cache.keys)?,
-            &seen(Half::Values, cache.values)?,
-        )
-    });
-    Tensor::cat(&outs.collect::<Result<Vec<_>>>()?, 0)
+    let outs = placed.seen.iter().map(|seen| attend_block(shape, rows, cache, seen));
+    match outs.collect::<Result<Vec<_>>>()?.as_slice() {
+        [out] => Ok(out.clone()),
+        outs => Tensor::cat(outs, 0),
+    }
 }
 
-/// Attention of the last rows over `keys` and `values`, both `[kv_heads, positions, head_dim]`.
-fn attend_block(shape: HeadShape, rows: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let (count, _) = rows.dims2()?;
-    let (_, positions, _) = keys.dims3()?;
+/// Attention of the rows of one block.
+fn attend_block(
+    shape: HeadShape,
+    rows: &Apart,
+    cache: LayerCache<'_>,
+    seen: &Seen,
+) -> Result<Tensor> {
+    let Block { row, rows: count, position } = seen.block;
+    let positions = position + count;
+    let in_sight = |own: &Tensor, buffer: &Tensor| {
+        if seen.cached {
+            return buffer.narrow(1, 0, positions);
+        }
+        let own = own.narrow(1, row, count)?;
+        match position {
+            0 => own.contiguous(),
+            _ => Tensor::cat(&[buffer.narrow(1, 0, position)?, own], 1)?.contiguous(),
+        }
+    };
     let group = shape.heads / shape.kv_heads;
-    let queries = rows
-        .narrow(1, 0, shape.out_width())?
-        .reshape((count, shape.kv_heads, group, shape.head_dim))?
-        .transpose(0, 1)?
-        .reshape((shape.kv_heads, count * group, shape.head_dim))?;
-    let scores = queries.matmul(&keys.t()?)?;
-    let visible = |query: usize, key: usize| key + count <= positions + query / group;
-    let hidden: Vec<f32> = (0..count * group * positions)
-        .map(|i| if visible(i / positions, i % positions) { 0.0 } else { f32::NEG_INFINITY })
-        .collect();
-    let hidden = Tensor::from_vec(hidden, (1, count * group, positions), rows.device())?;
-    let weights = candle_nn::ops::softmax(&scores.broadcast_add(&hidden)?, D::Minus1)?;
-    weights
-        .matmul(values)?
-        .reshape((shape.kv_heads, count, group, shape.head_dim))?
+    let queries = rows.queries.narrow(1, row, count)?.contiguous()?.reshape((
+        shape.kv_heads,
+        group * count,
+        shape.head_dim,
+    ))?;
+    let scores = queries.matmul(&in_sight(&rows.keys, cache.keys)?.t()?)?;
+    let scores = match &seen.hidden {
+        None => scores,
+        Some(hidden) => scores
+            .reshape((shape.heads, count, positions))?
+            .broadcast_add(hidden)?
+            .reshape((shape.kv_heads, group * count, positions))?,
+    };
+    candle_nn::ops::softmax_last_dim(&scores)?
+        .matmul(&in_sight(&rows.values, cache.values)?)?
+        .reshape((shape.heads, count, shape.head_dim))?
         .transpose(0, 1)?
         .reshape((count, shape.out_width()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_continue_each_other_are_one() {
+        let block = |row, rows, position| Block { row, rows, position };
+        let prompt: Vec<Block> = (0..40).map(|i| block(8 * i, 8, 8 * i)).collect();
+        assert_eq!(joined(&prompt), [block(0, 256, 0), block(256, 64, 256)]);
+        let groups = [block(0, 4, 9), block(4, 4, 10)];
+        assert_eq!(joined(&groups), groups);
+    }
+
+    #[test]
+    fn a_row_sees_what_stands_before_it_and_itself() {
+        let shape = HeadShape { heads: 2, kv_heads: 1, head_dim: 4 };
+        let mask = |rows| {
+            let block = Block { row: 0, rows, position: 1 };
+            hidden(shape, block, DType::F32, &Device::Cpu).unwrap()
+        };
+        assert!(mask(1).is_none());
+        let out = f32::NEG_INFINITY;
+        let of_a_head = vec![vec![0.0, 0.0, out], vec![0.0, 0.0, 0.0]];
+        let found = mask(2).unwrap().to_vec3::<f32>().unwrap();
+        assert_eq!(found, [of_a_head.clone(), of_a_head]);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::linear::Linear;
 use crate::raw::{RawTensor, decode_row};
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// What one row of a pass stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Row {
 /// Embeddings of tokens and masks.
 #[derive(Debug, Clone)]
 pub struct Embedding {
-    /// `[vocab, hidden]` row by row; nothing where the head's matrix serves.
+    /// `[vocab, hidden]` row by row, in the memory of the host; nothing where the head's matrix serves.
     pub(crate) tokens: Option<RawTensor>,
     /// `[masks, hidden]`.
     pub(crate) masks: Vec<f32>,
@@ -31,11 +31,18 @@ impl Embedding {
         self.masks.len() / self.hidden
     }
 
-    /// The embeddings of `rows`, `[rows, hidden]`; `head` is the matrix of a tied model.
+    /// The embeddings of `rows`, `[rows, hidden]`, as `number` on `device`; `head` is the matrix of a tied
+    /// model. They are looked up on the host, whose memory holds the table, and go up in one piece.
     ///
     /// # Errors
     /// When a token or mask does not exist.
-    pub fn look_up(&self, rows: &[Row], head: &Linear, device: &Device) -> Result<Tensor> {
+    pub fn look_up(
+        &self,
+        rows: &[Row],
+        head: &Linear,
+        number: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
         let mut found = vec![0.0; rows.len() * self.hidden];
         for (row, into) in rows.iter().zip(found.chunks_exact_mut(self.hidden)) {
             match *row {
@@ -52,7 +59,8 @@ impl Embedding {
                 Row::Mask(mask) => return Err(self.no_mask(mask)),
             }
         }
-        Ok(Tensor::from_vec(found, (rows.len(), self.hidden), device)?)
+        let found = Tensor::from_vec(found, (rows.len(), self.hidden), &Device::Cpu)?;
+        Ok(found.to_dtype(number)?.to_device(device)?)
     }
 
     fn no_token(&self, token: u32) -> Error {

@@ -33,8 +33,10 @@ fn numbers_mut<'s>(storage: &'s mut CpuStorage, layout: &Layout) -> Result<&'s m
 pub enum LinearKind {
     /// Returns them.
     Plain,
-    /// Gate and up projection in one, then SwiGLU.
+    /// Gate and up projection in one, panels of them taking turns, then SwiGLU.
     SwiGlu,
+    /// The same, all gates before all ups: for candle's own matmul.
+    HalvedSwiGlu,
 }
 
 /// `y = x W^T` over packed panels.
@@ -59,6 +61,7 @@ impl PackedLinear<'_> {
             (Some(to), _) => Finish::Add(to),
             (None, LinearKind::Plain) => Finish::Store,
             (None, LinearKind::SwiGlu) => Finish::SwiGlu,
+            (None, LinearKind::HalvedSwiGlu) => bail!("panels of gates and ups take turns here"),
         };
         if inputs != self.w.inputs() {
             bail!("{inputs} inputs for a layer of {}", self.w.inputs());

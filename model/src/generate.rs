@@ -1,15 +1,17 @@
 //! Decoding as an iterator of steps: plainly, which is the reference, or speculatively, which must
-//! give the same tokens.
+//! give the same tokens, or, where tokens are drawn, tokens of the same distribution.
 
-use crate::draft::draft;
+use crate::draft::{DraftThreshold, Proposal, draft};
 use crate::impose::Peek;
 use crate::model::Model;
 use crate::observe::{Event, Observer};
+use crate::sample::Sampling;
 use crate::tokenizer::TextStream;
 use crate::transformer::argmax_rows;
-use crate::verify::verify_greedy;
+use crate::verify::{Verified, verify_greedy, verify_sampled};
 use crate::{Error, KvCache, Result};
-use s3d_data::Plan;
+use candle_core::Tensor;
+use s3d_data::{DraftPlan, Plan};
 
 /// When a text ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub enum Finish {
 pub struct Step {
     /// Tokens committed by this step, cut at the end of the text.
     pub tokens: Vec<u32>,
-    /// Tokens drafted.
+    /// Tokens drafted and verified.
     pub drafted: usize,
     /// Drafts accepted, counted up to the end of the text.
     pub accepted: usize,
@@ -70,6 +72,9 @@ pub struct Generation<'m> {
     positions: usize,
     stops: Option<StopStrings<'m>>,
     peek: Option<Peek<'m>>,
+    /// None: greedy.
+    sampling: Option<Sampling>,
+    threshold: DraftThreshold,
     finished: bool,
 }
 
@@ -114,6 +119,8 @@ impl<'m> Generation<'m> {
             positions,
             stops,
             peek: None,
+            sampling: None,
+            threshold: DraftThreshold::OFF,
             finished: limits.max_tokens == 0,
             limits,
         })
@@ -123,6 +130,20 @@ impl<'m> Generation<'m> {
     /// wrong as drawn.
     pub fn imposing(mut self, peek: Option<Peek<'m>>) -> Self {
         self.peek = peek;
+        self
+    }
+
+    /// The same generation with tokens drawn instead of the most likely ones; at temperature 0 they are
+    /// those.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = (!sampling.is_greedy()).then_some(sampling);
+        self
+    }
+
+    /// The same generation with drafts that end early: with the first one less sure than `threshold`, which is
+    /// not verified. Drafting in turn ends there; drafting at once has made its one pass, and verifies less.
+    pub fn ending_drafts(mut self, threshold: DraftThreshold) -> Self {
+        self.threshold = threshold;
         self
     }
 
@@ -146,35 +167,62 @@ impl<'m> Generation<'m> {
         if self.committed.len() == self.prompt {
             let prompt = &self.committed[..self.prompt];
             let logits = self.model.prompt_pass(prompt, &mut self.cache, self.observer)?;
-            let token = argmax_rows(&logits)?;
+            let nothing = self.no_drafts();
+            let first = self.verify(&nothing, &logits)?;
             self.observer.event(Event::PromptDone);
-            return self.commit(&[], &token);
+            return self.commit(&[], first);
         }
         let last = self.committed[self.committed.len() - 1];
-        let drafts = match &self.plan {
-            Plan::Plain | Plan::Stock => Vec::new(),
-            Plan::Speculate(plan) => {
-                let mut drafts = draft(self.model, last, plan, &mut self.cache, self.observer)?;
-                if let Some(peek) = &self.peek {
-                    peek.overwrite(&mut drafts, self.committed.len() - self.prompt);
-                }
-                self.observer.event(Event::DraftDone);
-                drafts
-            }
+        let proposal = match self.plan.draft().cloned() {
+            Some(plan) => self.propose(last, &plan)?,
+            None => self.no_drafts(),
         };
+        let drafts = &proposal.tokens;
         let fed: Vec<u32> = std::iter::once(last).chain(drafts.iter().copied()).collect();
-        let choices = argmax_rows(&self.model.full_pass(&fed, &mut self.cache, self.observer)?)?;
+        let logits = self.model.full_pass(&fed, &mut self.cache, self.observer)?;
+        let verified = self.verify(&proposal, &logits)?;
         self.observer.event(Event::VerifyDone);
-        self.commit(&drafts, &choices)
+        self.commit(drafts, verified)
     }
 
-    /// Commits the accepted drafts and the full model's choice after them, up to the end of the text.
-    fn commit(&mut self, drafts: &[u32], choices: &[u32]) -> Result<Step> {
-        let accepted = verify_greedy(drafts, choices);
-        let mut tokens = Vec::with_capacity(accepted + 1);
+    fn no_drafts(&self) -> Proposal {
+        Proposal::new(self.sampling, self.threshold, self.output().len())
+    }
+
+    /// Drafts by `plan` after `last`.
+    fn propose(&mut self, last: u32, plan: &DraftPlan) -> Result<Proposal> {
+        let mut proposal = self.no_drafts();
+        draft(self.model, last, plan, &mut proposal, &mut self.cache, self.observer)?;
+        match (&self.peek, &self.sampling) {
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("acceptance is imposed on greedy decoding alone"));
+            }
+            (Some(peek), None) => peek.overwrite(&mut proposal.tokens, self.output().len()),
+            (None, _) => {}
+        }
+        self.observer.event(Event::DraftDone);
+        Ok(proposal)
+    }
+
+    /// Accepts drafts by the `logits[drafts + 1, vocab]` of the full model.
+    fn verify(&self, proposal: &Proposal, logits: &Tensor) -> Result<Verified> {
+        let Proposal { tokens: drafts, drawn_from, .. } = proposal;
+        let Some(sampling) = &self.sampling else {
+            let choices = argmax_rows(logits)?;
+            let accepted = verify_greedy(drafts, &choices);
+            return Ok(Verified { accepted, next: choices[accepted] });
+        };
+        let place = self.output().len();
+        let rows = logits.to_vec2::<f32>()?;
+        let targets = rows.iter().map(|row| sampling.distribution(row));
+        verify_sampled(drafts, drawn_from, targets, |draft| sampling.numbers(place + draft))
+    }
+
+    /// Commits the accepted drafts and the full model's token after them, up to the end of the text.
+    fn commit(&mut self, drafts: &[u32], verified: Verified) -> Result<Step> {
+        let mut tokens = Vec::with_capacity(verified.accepted + 1);
         let mut finish = None;
-        // Accepted drafts are equal to the choices, so all that is committed are choices.
-        for &token in &choices[..=accepted] {
+        for &token in drafts[..verified.accepted].iter().chain([&verified.next]) {
             tokens.push(token);
             self.committed.push(token);
             finish = self.finish_at(token)?;
@@ -184,7 +232,7 @@ impl<'m> Generation<'m> {
         }
         self.cache.truncate(self.committed.len() - 1);
         self.finished = finish.is_some();
-        let accepted = accepted.min(tokens.len());
+        let accepted = verified.accepted.min(tokens.len());
         self.observer.event(Event::StepDone);
         Ok(Step { tokens, drafted: drafts.len(), accepted, finish })
     }

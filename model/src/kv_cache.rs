@@ -18,23 +18,24 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Room for at least `capacity` positions of `layers` layers; in panels, or row by row as
-    /// `[capacity, kv_heads * head_dim]`.
+    /// Room for at least `capacity` positions of `layers` layers; in panels of `f32`, or as
+    /// `[kv_heads, capacity, head_dim]` of `number`.
     pub(crate) fn new(
         layers: usize,
         shape: HeadShape,
         capacity: usize,
         panels: bool,
+        number: DType,
         device: &Device,
     ) -> Result<Self> {
         let capacity = capacity.max(1).next_multiple_of(LANES);
-        let rows = Shape::from((capacity, shape.kv_width()));
+        let rows = Shape::from((shape.kv_heads, capacity, shape.head_dim));
         let (key, value) = match panels {
             true => (shape.key_len(capacity).into(), shape.value_len(capacity).into()),
             false => (rows.clone(), rows),
         };
         let buffers = |shape: Shape| -> Result<Vec<Tensor>> {
-            (0..layers).map(|_| Ok(Tensor::zeros(&shape, DType::F32, device)?)).collect()
+            (0..layers).map(|_| Ok(Tensor::zeros(&shape, number, device)?)).collect()
         };
         let (keys, values) = (buffers(key)?, buffers(value)?);
         Ok(Self { keys, values, len: 0, capacity })
@@ -63,8 +64,8 @@ impl KvCache {
 
     /// Size of the buffers, in bytes.
     pub fn bytes(&self) -> u64 {
-        let numbers: usize = self.keys.iter().chain(&self.values).map(Tensor::elem_count).sum();
-        (numbers * DType::F32.size_in_bytes()) as u64
+        let bytes = |buffer: &Tensor| buffer.elem_count() * buffer.dtype().size_in_bytes();
+        self.keys.iter().chain(&self.values).map(bytes).sum::<usize>() as u64
     }
 
     /// Forgets all positions from `len` on. A longer `len` than the present one changes nothing.
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn the_length_moves_and_the_buffers_stay() {
         let shape = HeadShape { heads: 2, kv_heads: 1, head_dim: 8 };
-        let mut cache = KvCache::new(3, shape, 20, true, &Device::Cpu).unwrap();
+        let mut cache = KvCache::new(3, shape, 20, true, DType::F32, &Device::Cpu).unwrap();
         // source: 3 layers x (1 x 32 x 8 keys + 1 x 32 x 16 values) x 4 bytes, 20 rounded up to 32
         assert_eq!((cache.capacity(), cache.bytes()), (32, 3 * (32 * 8 + 32 * 16) * 4));
         cache.advance(7);
@@ -107,5 +108,8 @@ mod tests {
         assert_eq!(cache.len(), 3);
         assert!(cache.reserve(29).is_ok());
         assert!(cache.reserve(30).unwrap_err().to_string().contains("room for 32"));
+        let rows = KvCache::new(3, shape, 20, false, DType::F16, &Device::Cpu).unwrap();
+        // source: 3 layers x 2 x 32 positions x 8 numbers x 2 bytes
+        assert_eq!(rows.bytes(), 3 * 2 * 32 * 8 * 2);
     }
 }

@@ -5,11 +5,11 @@
 //! 2405.20314): a draft pass without some middle layers guesses several tokens at once, at mask
 //! positions, and one full-depth pass verifies them all. The tokens are the same either way; not
 //! almost, but by construction, because a row's numbers never depend on the pass it sits in (see
-//! [`kernels`]).
+//! [`kernels`]). With [`Sampling`] the tokens are drawn, and their distribution is the same either way.
 //!
 //! Models come from Hugging Face folders and GGUF files ([`checkpoint`], [`weights`]).
 //!
-//! Reading order: [`config`], [`transformer`] (the forward pass), [`draft`], [`verify`], [`generate`];
+//! Reading order: [`config`], [`transformer`] (the forward pass), [`draft`], [`sample`], [`verify`], [`generate`];
 //! below them [`ops`] (tensors) and [`kernels`] (slices); beside them [`shadow`], which answers for every
 //! position of a text how many drafts would have been accepted there.
 //!
@@ -31,6 +31,7 @@ pub mod checkpoint;
 mod composed;
 pub mod config;
 pub mod corpus;
+pub mod device;
 pub mod draft;
 mod embedding;
 mod error;
@@ -47,6 +48,7 @@ mod observe;
 pub mod ops;
 pub mod presets;
 pub mod raw;
+pub mod sample;
 pub mod shadow;
 pub mod tokenizer;
 pub mod train;
@@ -56,6 +58,7 @@ pub mod weights;
 pub mod widen;
 
 pub use config::ModelConfig;
+pub use draft::DraftThreshold;
 pub use error::{Error, Result};
 pub use generate::{Finish, Generation, Limits, Step};
 pub use impose::{Imposed, Peek};
@@ -63,6 +66,7 @@ pub use kv_cache::KvCache;
 pub use loops::loop_cut;
 pub use model::{LoadOptions, Model, TokenizerFrom};
 pub use observe::{Event, Mark, Observer, Silent};
+pub use sample::Sampling;
 pub use shadow::{TextTrace, trace_text};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use transformer::argmax_rows;

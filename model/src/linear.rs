@@ -1,5 +1,6 @@
 //! A linear layer: packed for the small-width kernels, or as it stands for candle's own matmul.
 
+use crate::composed::gated;
 use crate::fused::{LinearKind, PackedLinear};
 use crate::kernels::{LANES, Packed, panel_count, row_bytes};
 use crate::ops::Ops;
@@ -7,6 +8,7 @@ use crate::raw::{Matrix, decode_row};
 use crate::{Error, Result};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{DType, Device, Module, Tensor};
+use rayon::prelude::*;
 use s3d_data::Dtype;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,6 +16,15 @@ use std::sync::Arc;
 
 /// Rows of a band: whole panels, few beside a matrix.
 pub const BAND: usize = 16 * LANES;
+
+/// Where a layer keeps its weights.
+#[derive(Debug, Clone, Copy)]
+pub enum Home<'d> {
+    /// In panels, for the kernels.
+    Panels,
+    /// Row by row on a device, for candle's own matmul.
+    Rows(&'d Device),
+}
 
 /// `y = x W^T`, without bias.
 #[derive(Debug, Clone)]
@@ -32,45 +43,117 @@ enum Weight {
     Coded(QMatMul),
 }
 
+/// Weights on their way to their home.
+enum Filling<'d> {
+    Panels(Packed),
+    Rows { dtype: Dtype, shape: [usize; 2], bytes: Vec<u8>, device: &'d Device },
+}
+
+impl<'d> Filling<'d> {
+    /// Zeros, `[outputs, inputs]`.
+    fn new(home: Home<'d>, dtype: Dtype, [outputs, inputs]: [usize; 2]) -> Self {
+        match home {
+            Home::Panels => Self::Panels(Packed::zeros(dtype, outputs, inputs)),
+            Home::Rows(device) => {
+                let bytes = vec![0; outputs * row_bytes(dtype, inputs)];
+                Self::Rows { dtype, shape: [outputs, inputs], bytes, device }
+            }
+        }
+    }
+
+    /// Fills the rows of a range: `row(o, bytes)` writes row `o` as a file of this type holds it.
+    fn fill(&mut self, range: Range<usize>, row: impl Fn(usize, &mut [u8]) + Sync) {
+        match self {
+            Self::Panels(packed) => packed.fill(range, row),
+            Self::Rows { dtype, shape: [_, inputs], bytes, .. } => {
+                let size = row_bytes(*dtype, *inputs);
+                let bytes = &mut bytes[range.start * size..range.end * size];
+                bytes.par_chunks_exact_mut(size).zip(range).for_each(|(raw, o)| row(o, raw));
+            }
+        }
+    }
+
+    fn finish(self, kind: LinearKind) -> Result<Linear> {
+        let weight = match self {
+            Self::Panels(packed) => Weight::Packed(Arc::new(packed)),
+            Self::Rows { dtype, shape, bytes, device } => on_device(dtype, shape, bytes, device)?,
+        };
+        Ok(Linear { weight, kind })
+    }
+}
+
+/// Rows as a file holds them, for candle's own matmul on `device`: as they are, or as numbers where a row is
+/// no whole number of blocks.
+fn on_device(
+    dtype: Dtype,
+    [outputs, inputs]: [usize; 2],
+    bytes: Vec<u8>,
+    device: &Device,
+) -> Result<Weight> {
+    let shape = (outputs, inputs);
+    if !inputs.is_multiple_of(dtype.block_weights()) {
+        let mut numbers = vec![0.0; outputs * inputs];
+        let raw = bytes.chunks_exact(row_bytes(dtype, inputs));
+        for (row, raw) in numbers.chunks_exact_mut(inputs).zip(raw) {
+            decode_row(dtype, raw, row);
+        }
+        return Ok(Weight::Plain(Tensor::from_vec(numbers, shape, device)?));
+    }
+    let plain = match dtype {
+        Dtype::F16 => DType::F16,
+        Dtype::Bf16 => DType::BF16,
+        _ => DType::F32,
+    };
+    Ok(match ggml_type(dtype) {
+        Some(dtype) => {
+            let storage = QStorage::from_data(Cow::Owned(bytes), device, dtype)?;
+            Weight::Coded(QMatMul::from_qtensor(QTensor::new(storage, shape)?)?)
+        }
+        None => Weight::Plain(Tensor::from_raw_buffer(&bytes, plain, &[outputs, inputs], device)?),
+    })
+}
+
 impl Linear {
     /// A layer whose weights are the rows of `parts`, one part after the other, held as `dtype`. A
     /// part that is held so already is taken over bit by bit.
     ///
     /// # Errors
-    /// When the parts are no rows of `inputs` weights.
-    pub fn new(parts: &[&Matrix], inputs: usize, dtype: Dtype) -> Result<Self> {
+    /// When the parts are no rows of `inputs` weights, or the memory is refused.
+    pub fn new(parts: &[&Matrix], inputs: usize, dtype: Dtype, home: Home<'_>) -> Result<Self> {
         let starts: Vec<usize> = parts
             .iter()
             .scan(0, |start, part| Some(std::mem::replace(start, *start + part.rows(inputs))))
             .collect();
         let outputs = parts.iter().map(|part| part.rows(inputs)).sum();
         check_columns(parts, inputs)?;
-        let packed = Packed::pack(dtype, outputs, inputs, |o, raw| {
+        let mut filling = Filling::new(home, dtype, [outputs, inputs]);
+        filling.fill(0..outputs, |o, raw| {
             let part = starts.partition_point(|&start| start <= o) - 1;
             parts[part].encode_row(o - starts[part], inputs, dtype, raw);
         });
-        Ok(Self { weight: Weight::Packed(Arc::new(packed)), kind: LinearKind::Plain })
+        filling.finish(LinearKind::Plain)
     }
 
     /// A layer whose weights, `[outputs, inputs]`, come in bands of `band` rows, which fill panels:
     /// `rows` gives the rows of a range.
     ///
     /// # Errors
-    /// When a band cannot be read, or has no rows of `inputs` weights.
+    /// When a band cannot be read, or has no rows of `inputs` weights, or the memory is refused.
     pub fn from_bands(
         [outputs, inputs]: [usize; 2],
         dtype: Dtype,
+        home: Home<'_>,
         band: usize,
         rows: impl Fn(Range<usize>) -> Result<Matrix>,
     ) -> Result<Self> {
-        let mut packed = Packed::zeros(dtype, outputs, inputs);
+        let mut filling = Filling::new(home, dtype, [outputs, inputs]);
         for start in (0..outputs).step_by(band.max(1)) {
             let end = outputs.min(start + band);
             let band = rows(start..end)?;
             check_columns(&[&band], inputs)?;
-            packed.fill(start..end, |o, raw| band.encode_row(o - start, inputs, dtype, raw));
+            filling.fill(start..end, |o, raw| band.encode_row(o - start, inputs, dtype, raw));
         }
-        Ok(Self { weight: Weight::Packed(Arc::new(packed)), kind: LinearKind::Plain })
+        filling.finish(LinearKind::Plain)
     }
 
     /// Gate and up projection, both `[neurons, inputs]`, as one layer that applies SwiGLU. Its
@@ -82,22 +165,37 @@ impl Linear {
     pub fn gate_and_up(
         [neurons, inputs]: [usize; 2],
         dtype: Dtype,
+        home: Home<'_>,
         band: usize,
         rows: impl Fn(Range<usize>) -> Result<[Matrix; 2]>,
     ) -> Result<Self> {
-        let outputs = 2 * panel_count(neurons) * LANES;
-        let mut packed = Packed::zeros(dtype, outputs, inputs);
+        let filled = panel_count(neurons) * LANES;
+        let mut filling = Filling::new(home, dtype, [2 * filled, inputs]);
         for start in (0..neurons).step_by(band.max(1)) {
             let end = neurons.min(start + band);
             let [gate, up] = rows(start..end)?;
             check_columns(&[&gate, &up], inputs)?;
-            packed.fill(2 * start..2 * end.next_multiple_of(LANES), |o, raw| {
-                let neuron = o / (2 * LANES) * LANES + o % LANES;
-                let half = if (o / LANES).is_multiple_of(2) { &gate } else { &up };
-                half.encode_row(neuron - start, inputs, dtype, raw);
-            });
+            match home {
+                Home::Panels => {
+                    filling.fill(2 * start..2 * end.next_multiple_of(LANES), |o, raw| {
+                        let neuron = o / (2 * LANES) * LANES + o % LANES;
+                        let half = if (o / LANES).is_multiple_of(2) { &gate } else { &up };
+                        half.encode_row(neuron - start, inputs, dtype, raw);
+                    });
+                }
+                Home::Rows(_) => {
+                    for (half, first) in [(&gate, 0), (&up, filled)] {
+                        filling.fill(first + start..first + end, |o, raw| {
+                            half.encode_row(o - first - start, inputs, dtype, raw);
+                        });
+                    }
+                }
+            }
         }
-        Ok(Self { weight: Weight::Packed(Arc::new(packed)), kind: LinearKind::SwiGlu })
+        filling.finish(match home {
+            Home::Panels => LinearKind::SwiGlu,
+            Home::Rows(_) => LinearKind::HalvedSwiGlu,
+        })
     }
 
     /// The same layer for candle's own matmul, in the same number type, on `device`.
@@ -106,31 +204,13 @@ impl Linear {
     /// When the memory is refused.
     pub fn to_plain(&self, device: &Device) -> Result<Self> {
         let Weight::Packed(packed) = &self.weight else { return Ok(self.clone()) };
-        let shape = (packed.outputs(), packed.inputs());
+        let mut raw = vec![0; packed.outputs() * row_bytes(packed.dtype(), packed.inputs())];
         let size = row_bytes(packed.dtype(), packed.inputs());
-        let whole_blocks = packed.inputs().is_multiple_of(packed.dtype().block_weights());
-        let weight = match ggml_type(packed.dtype()).filter(|_| whole_blocks) {
-            Some(dtype) => {
-                let mut raw = vec![0; packed.outputs() * size];
-                for (o, raw) in raw.chunks_exact_mut(size).enumerate() {
-                    packed.unpack(o, raw);
-                }
-                let storage = QStorage::from_data(Cow::Owned(raw), device, dtype)?;
-                Weight::Coded(QMatMul::from_qtensor(QTensor::new(storage, shape)?)?)
-            }
-            None => {
-                let mut numbers = vec![0.0; packed.outputs() * packed.inputs()];
-                for (o, row) in numbers.chunks_exact_mut(packed.inputs()).enumerate() {
-                    read_row(packed, o, row);
-                }
-                let matrix = Tensor::from_vec(numbers, shape, device)?;
-                Weight::Plain(match packed.dtype() {
-                    Dtype::F16 => matrix.to_dtype(DType::F16)?,
-                    Dtype::Bf16 => matrix.to_dtype(DType::BF16)?,
-                    _ => matrix,
-                })
-            }
-        };
+        for (o, raw) in raw.chunks_exact_mut(size.max(1)).enumerate() {
+            packed.unpack(o, raw);
+        }
+        let shape = [packed.outputs(), packed.inputs()];
+        let weight = on_device(packed.dtype(), shape, raw, device)?;
         Ok(Self { weight, kind: self.kind })
     }
 
@@ -185,8 +265,14 @@ impl Linear {
                 let op = PackedLinear { kernels: ops.kernels(), w, kind: self.kind };
                 return Ok(x.apply_op1_no_bwd(&op)?);
             }
-            Weight::Plain(w) => plain_products(w, x)?,
-            Weight::Coded(w) => w.forward(x)?,
+            // Over several rows, halves of one product are no contiguous tensors: two products are.
+            Weight::Plain(w) if self.kind == LinearKind::HalvedSwiGlu && x.dim(0)? > 1 => {
+                let half = w.dim(0)? / 2;
+                let (gate, up) = (w.narrow(0, 0, half)?, w.narrow(0, half, half)?);
+                return Ok(gated(&multiply(x, &gate)?, &multiply(x, &up)?)?);
+            }
+            Weight::Plain(w) => multiply(x, w)?,
+            Weight::Coded(w) => w.forward(&x.contiguous()?)?.to_dtype(x.dtype())?,
         };
         self.finish(ops, products)
     }
@@ -202,8 +288,8 @@ impl Linear {
                 let op = PackedLinear { kernels: ops.kernels(), w, kind: LinearKind::Plain };
                 x.apply_op2_no_bwd(other, &op)?
             }
-            Weight::Plain(w) => (plain_products(w, x)? + other)?,
-            Weight::Coded(w) => (w.forward(x)? + other)?,
+            Weight::Plain(w) => (multiply(x, w)? + other)?,
+            Weight::Coded(w) => (w.forward(&x.contiguous()?)?.to_dtype(x.dtype())? + other)?,
         };
         self.finish(ops, sums)
     }
@@ -213,6 +299,11 @@ impl Linear {
         Ok(match self.kind {
             LinearKind::Plain => products,
             LinearKind::SwiGlu => ops.swiglu(&products)?,
+            LinearKind::HalvedSwiGlu => {
+                let half = products.dim(1)? / 2;
+                let [gate, up] = [0, half].map(|start| products.narrow(1, start, half));
+                gated(&gate?.contiguous()?, &up?.contiguous()?)?
+            }
         })
     }
 
@@ -223,9 +314,9 @@ impl Linear {
     }
 }
 
-/// `x W^T` by candle's own matmul.
-fn plain_products(w: &Tensor, x: &Tensor) -> Result<Tensor> {
-    Ok(x.to_dtype(w.dtype())?.matmul(&w.t()?)?.to_dtype(DType::F32)?)
+/// `x W^T` in the number type of the weights; the result is of the type of `x`.
+fn multiply(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    Ok(x.to_dtype(w.dtype())?.matmul(&w.t()?)?.to_dtype(x.dtype())?)
 }
 
 fn check_columns(parts: &[&Matrix], inputs: usize) -> Result<()> {
@@ -286,11 +377,12 @@ mod tests {
                 let rows = |rows: Range<usize>| {
                     Ok([&gate, &up].map(|half| cut(half, inputs, rows.clone())))
                 };
-                Linear::gate_and_up([outputs, inputs], dtype, band, rows).unwrap()
+                Linear::gate_and_up([outputs, inputs], dtype, Home::Panels, band, rows).unwrap()
             };
             let whole = pair(outputs).forward(&ops, &x).unwrap().to_vec2::<f32>().unwrap();
             assert_eq!(pair(32).forward(&ops, &x).unwrap().to_vec2::<f32>().unwrap(), whole);
-            let layers = [Linear::new(&[&gate, &up], inputs, dtype).unwrap(), pair(outputs)];
+            let layers =
+                [Linear::new(&[&gate, &up], inputs, dtype, Home::Panels).unwrap(), pair(outputs)];
             for (layer, width) in layers.iter().zip([80, 48]) {
                 let fast = layer.forward(&ops, &x).unwrap();
                 let plain = layer.to_plain(&Device::Cpu).unwrap();
@@ -320,7 +412,7 @@ mod tests {
                 encode_row(dtype, row, raw);
             }
             let raw = RawTensor::new(dtype, [outputs, inputs], bytes.clone()).unwrap();
-            let layer = Linear::new(&[&Matrix::Raw(raw)], inputs, dtype).unwrap();
+            let layer = Linear::new(&[&Matrix::Raw(raw)], inputs, dtype, Home::Panels).unwrap();
             let Weight::Packed(packed) = &layer.weight else { unreachable!() };
             for (o, expected) in bytes.chunks(size).enumerate() {
                 let mut found = vec![0; size];
@@ -331,9 +423,9 @@ mod tests {
         let w = Matrix::F32(numbers(2, (BAND + 20) * 32));
         for dtype in [Dtype::F32, Dtype::Q4_0] {
             // Two bands, the second without whole panels.
-            let whole = Linear::new(&[&w], 32, dtype).unwrap();
+            let whole = Linear::new(&[&w], 32, dtype, Home::Panels).unwrap();
             let rows = |rows| Ok(cut(&w, 32, rows));
-            let banded = Linear::from_bands([BAND + 20, 32], dtype, BAND, rows);
+            let banded = Linear::from_bands([BAND + 20, 32], dtype, Home::Panels, BAND, rows);
             let read = |layer: &Linear| {
                 let mut rows = vec![0.0; 2 * 32];
                 layer.read_rows(&[3, BAND as u32 + 19], &mut rows).unwrap();
@@ -342,6 +434,6 @@ mod tests {
             assert_eq!(read(&banded.unwrap()), read(&whole), "{dtype}");
         }
         let wrong = Matrix::F32(vec![0.0; 33]);
-        assert!(Linear::new(&[&wrong], 32, Dtype::F32).is_err());
+        assert!(Linear::new(&[&wrong], 32, Dtype::F32, Home::Panels).is_err());
     }
 }

@@ -6,13 +6,14 @@ mod reader;
 use crate::config::AttentionParts;
 use crate::embedding::Embedding;
 use crate::kernels::{LANES, row_bytes};
-use crate::linear::Linear;
+use crate::linear::{Home, Linear};
 use crate::model::{Layer, LoadOptions};
+use crate::ops::Ops;
 use crate::raw::{Matrix, RawTensor};
 use crate::weights::WeightSource;
 use crate::widen::Widening;
 use crate::{Error, ModelConfig, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use reader::Reader;
 use s3d_data::Dtype;
 use std::ops::Range;
@@ -27,8 +28,10 @@ pub(crate) struct Builder<'s> {
     device: &'s Device,
     /// Of the matrices.
     dtype: Dtype,
-    /// Whether linear layers are packed for the kernels.
-    packed: bool,
+    /// Of the vectors that meet activations.
+    number: DType,
+    /// Where linear layers keep their weights.
+    home: Home<'s>,
 }
 
 impl<'s> Builder<'s> {
@@ -36,7 +39,7 @@ impl<'s> Builder<'s> {
         source: &'s dyn WeightSource,
         config: &'s ModelConfig,
         options: &'s LoadOptions,
-        packed: bool,
+        ops: &Ops,
     ) -> Result<Self> {
         config.validate().map_err(Error::invalid)?;
         let widening = Widening::new(options.widen)?;
@@ -46,7 +49,9 @@ impl<'s> Builder<'s> {
             let known = Dtype::ENGINE.map(Dtype::name).join(", ");
             return Err(Error::invalid(format!("the engine runs {known}; found {dtype}")));
         }
-        Ok(Self { reader, config, parts, widening, device, dtype, packed })
+        let home = if ops.is_fused() { Home::Panels } else { Home::Rows(device) };
+        let number = ops.number();
+        Ok(Self { reader, config, parts, widening, device, dtype, number, home })
     }
 
     pub fn wide_config(&self) -> ModelConfig {
@@ -77,7 +82,9 @@ impl<'s> Builder<'s> {
             0 => Vec::new(),
             _ => self.reader.tensor("s3d.mask_embeddings.weight", &[masks, hidden])?,
         };
-        let tokens = match self.config.tie_word_embeddings {
+        // Of a head on a device no row can be read without waiting for it.
+        let at_hand = matches!(self.home, Home::Panels);
+        let tokens = match self.config.tie_word_embeddings && at_hand {
             true => None,
             false => Some(self.rows("model.embed_tokens.weight")?),
         };
@@ -116,12 +123,13 @@ impl<'s> Builder<'s> {
         let attention_norm = self.norm(&name("input_layernorm"))?;
         let parts = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
         let parts = self.matrices(&name("self_attn.qkv_proj"), &parts, &self.qkv_rows())?;
-        let qkv = Linear::new(&parts.iter().collect::<Vec<_>>(), self.wide(hidden), self.dtype)?;
+        let parts: Vec<&Matrix> = parts.iter().collect();
+        let qkv = Linear::new(&parts, self.wide(hidden), self.dtype, self.home)?;
         let attention_out = self.banded(&name("self_attn.o_proj"), [hidden, queries], 1)?;
         let mlp_norm = self.norm(&name("post_attention_layernorm"))?;
         Ok(Layer {
             attention_norm,
-            qkv: self.layout(qkv)?,
+            qkv,
             qkv_bias: self.qkv_bias(number)?,
             head_norms: self.head_norms(number)?,
             attention_out,
@@ -141,12 +149,12 @@ impl<'s> Builder<'s> {
         let filled = wide.next_multiple_of(fill);
         if self.widening.factor() > 1 {
             let matrix = fill_up(self.matrix(name, out, inputs)?, wide, filled);
-            return self.layout(Linear::new(&[&matrix], filled, self.dtype)?);
+            return Linear::new(&[&matrix], filled, self.dtype, self.home);
         }
         let band = self.reader.band(name, [out, inputs], self.dtype)?;
-        self.layout(Linear::from_bands([out, filled], self.dtype, band, |rows| {
+        Linear::from_bands([out, filled], self.dtype, self.home, band, |rows| {
             Ok(fill_up(self.reader.read(name, [out, inputs], rows, self.dtype)?, inputs, filled))
-        })?)
+        })
     }
 
     fn gate_up(&self, layer: usize) -> Result<Linear> {
@@ -170,14 +178,14 @@ impl<'s> Builder<'s> {
                 let mut next = || parts.next().unwrap_or(Matrix::F32(Vec::new()));
                 Ok([next(), next()])
             };
-            return self.layout(Linear::gate_and_up(wide, self.dtype, wide[0], whole)?);
+            return Linear::gate_and_up(wide, self.dtype, self.home, wide[0], whole);
         }
-        self.layout(Linear::gate_and_up(wide, self.dtype, band, |rows| {
+        Linear::gate_and_up(wide, self.dtype, self.home, band, |rows| {
             let [gate, up] = halves.map(|(name, first)| {
                 self.reader.read(name, file, first + rows.start..first + rows.end, self.dtype)
             });
             Ok([gate?, up?])
-        })?)
+        })
     }
 
     fn wide(&self, size: usize) -> usize {
@@ -213,7 +221,7 @@ impl<'s> Builder<'s> {
             let name = format!("model.layers.{layer}.self_attn.{part}_proj.bias");
             bias.extend(self.widening.outputs(self.reader.tensor(&name, &[rows])?));
         }
-        Ok(Some(Tensor::new(bias, self.device)?))
+        Ok(Some(self.vector(bias)?))
     }
 
     fn out_bias(&self, layer: usize) -> Result<Option<Tensor>> {
@@ -222,7 +230,7 @@ impl<'s> Builder<'s> {
         }
         let name = format!("model.layers.{layer}.self_attn.o_proj.bias");
         let bias = self.reader.tensor(&name, &[self.config.hidden_size])?;
-        Ok(Some(Tensor::new(self.widening.outputs(bias), self.device)?))
+        Ok(Some(self.vector(self.widening.outputs(bias))?))
     }
 
     /// The norms of query and key heads, `[2, head_dim]`; every copy of a head has the same.
@@ -236,7 +244,7 @@ impl<'s> Builder<'s> {
                 .tensor(&format!("model.layers.{layer}.self_attn.{part}_norm.weight"), &[dim])
         };
         let both = [norm("q")?, norm("k")?].concat();
-        Ok(Some(Tensor::from_vec(both, (2, dim), self.device)?))
+        Ok(Some(self.small(both, &[2, dim])?))
     }
 
     /// Refuses weights of layers that nothing asked for.
@@ -244,14 +252,20 @@ impl<'s> Builder<'s> {
         self.reader.check_all_used()
     }
 
-    /// A layer in the form that the operations want.
-    fn layout(&self, linear: Linear) -> Result<Linear> {
-        if self.packed { Ok(linear) } else { linear.to_plain(self.device) }
+    /// A vector that meets activations, or a matrix of such.
+    fn small(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        let tensor = Tensor::from_vec(numbers, shape, &Device::Cpu)?;
+        Ok(tensor.to_dtype(self.number)?.to_device(self.device)?)
+    }
+
+    fn vector(&self, numbers: Vec<f32>) -> Result<Tensor> {
+        let shape = [numbers.len()];
+        self.small(numbers, &shape)
     }
 
     pub fn final_norm(&self) -> Result<Tensor> {
         let weight = self.reader.tensor("model.norm.weight", &[self.config.hidden_size])?;
-        Ok(Tensor::new(self.widening.final_norm(weight), self.device)?)
+        self.vector(self.widening.final_norm(weight))
     }
 
     pub fn head(&self) -> Result<Linear> {
@@ -262,7 +276,7 @@ impl<'s> Builder<'s> {
         let dtype = self.dtype.of_tables();
         let shape = [self.config.vocab_size, self.wide(self.config.hidden_size)];
         let band = self.reader.band(name, self.table_shape(), dtype)?;
-        self.layout(Linear::from_bands(shape, dtype, band, |rows| self.table(name, rows))?)
+        Linear::from_bands(shape, dtype, self.home, band, |rows| self.table(name, rows))
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.
@@ -280,7 +294,7 @@ impl<'s> Builder<'s> {
 
     fn norm(&self, name: &str) -> Result<Tensor> {
         let weight = self.reader.tensor(name, &[self.config.hidden_size])?;
-        Ok(Tensor::new(self.widening.outputs(weight), self.device)?)
+        self.vector(self.widening.outputs(weight))
     }
 }
 

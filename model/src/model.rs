@@ -11,7 +11,7 @@ use crate::load::Builder;
 use crate::ops::Ops;
 use crate::weights::{Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use s3d_data::{Dtype, ModelIdentity, ModelShape, Predictors};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ pub struct LoadOptions {
     /// Where it runs.
     pub device: Device,
     /// The number type that the weights of matrices are held in: one of [`Dtype::ENGINE`]. Embedding
-    /// and head take [`Dtype::of_tables`]; norms and mask embeddings are always `f32`, as are activations
-    /// and cache.
+    /// and head take [`Dtype::of_tables`]; norms and mask embeddings are always `f32` on the CPU, as are
+    /// activations and cache; on a card all these are of the weights' type, halves where that is coded.
     pub dtype: Dtype,
     /// How often each channel, head and neuron is repeated: 1, 2 or 4.
     pub widen: usize,
@@ -44,6 +44,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Where its tokenizer comes from.
     pub tokenizer: TokenizerFrom,
+    /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
+    pub composed: bool,
 }
 
 impl Default for LoadOptions {
@@ -54,6 +56,7 @@ impl Default for LoadOptions {
             widen: 1,
             threads: 0,
             tokenizer: TokenizerFrom::Checkpoint,
+            composed: false,
         }
     }
 }
@@ -159,7 +162,7 @@ impl Model {
         ops: Ops,
         name: &str,
     ) -> Result<Self> {
-        let builder = Builder::new(source, config, options, ops.is_fused())?;
+        let builder = Builder::new(source, config, options, &ops)?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
         let positions = config.positions() + Predictors::MAX + 1;
@@ -222,15 +225,44 @@ impl Model {
         layers.chain([&self.head]).map(Linear::bytes).sum()
     }
 
-    /// Weight bytes held in memory, without the copy that `stock` keeps for candle's matmul.
+    /// Weight bytes held in the memory of the device, without the copy that `stock` keeps for candle's
+    /// matmul. Embeddings are held by the host, whatever the device.
     pub fn weight_bytes(&self) -> u64 {
         let norms = (2 * self.layers.len() + 1) * self.config.hidden_size;
         let extra: usize = self.layers.iter().map(Layer::extra_numbers).sum();
-        let small = (norms + extra + self.embedding.masks.len()) * size_of::<f32>();
-        let table = self.embedding.tokens.as_ref().map_or(0, |table| table.bytes.len() as u64);
+        let small = (norms + extra) * self.number_bytes();
+        let table = self.embedding.tokens.as_ref().map_or(0, |table| table.bytes.len());
+        let host = table + size_of_val(self.embedding.masks.as_slice());
+        let host = if self.device.is_cpu() { host } else { 0 };
         let adapters = self.layers.iter().filter_map(|layer| layer.adapters.as_ref());
         let adapters: u64 = adapters.map(Adapters::bytes).sum();
-        self.streamed_bytes() + table + adapters + small as u64
+        self.streamed_bytes() + adapters + (small + host) as u64
+    }
+
+    /// Bytes of a number of the cache and of activations.
+    pub fn number_bytes(&self) -> usize {
+        self.ops.number().size_in_bytes()
+    }
+
+    /// How far apart, as a share of the largest logit, two logits may be and yet change places between passes
+    /// of different widths: 0 where a row's bits do not depend on the pass it sits in, as on the CPU; else 16
+    /// roundings of the number type of activations (a bound to be judged by, not a proven one).
+    pub fn tie_width(&self) -> f64 {
+        const ROUNDINGS: f64 = 16.0;
+        if self.ops.is_fused() {
+            return 0.0;
+        }
+        ROUNDINGS
+            * match self.ops.number() {
+                DType::BF16 => f64::from(half::bf16::EPSILON),
+                DType::F16 => f64::from(half::f16::EPSILON),
+                _ => f64::from(f32::EPSILON),
+            }
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// A cache for `capacity` positions.
@@ -239,7 +271,7 @@ impl Model {
     /// When the memory is refused.
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
         let (layers, panels) = (self.layers.len(), self.ops.is_fused());
-        KvCache::new(layers, self.heads(), capacity, panels, &self.device)
+        KvCache::new(layers, self.heads(), capacity, panels, self.ops.number(), &self.device)
     }
 
     /// The same model on candle's own matmul. Made at the first call (a second copy of the weights)
@@ -293,14 +325,24 @@ impl Model {
 
 /// The operations that suit a device.
 fn ops_for(options: &LoadOptions) -> Ops {
-    if !options.device.is_cpu() {
-        return Ops::composed();
+    if options.composed || !options.device.is_cpu() {
+        return Ops::composed(number_on_device(options.dtype));
     }
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     Ops::fused(threads, Isa::detect())
+}
+
+/// The number type of activations and cache on a device, where the weights are of `dtype`: that of the weights,
+/// and halves where those are codes.
+fn number_on_device(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::Bf16 => DType::BF16,
+        _ => DType::F16,
+    }
 }
 
 /// SHA-256 over the configuration and the weights, before widening.
@@ -429,8 +471,8 @@ mod tests {
 
     #[test]
     fn composed_operations_compute_the_same_function() {
-        compare(&model(Ops::fused(1, Isa::detect())), &model(Ops::composed()));
-        compare(&adapted(Ops::fused(1, Isa::detect())), &adapted(Ops::composed()));
+        compare(&model(Ops::fused(1, Isa::detect())), &model(Ops::composed(DType::F32)));
+        compare(&adapted(Ops::fused(1, Isa::detect())), &adapted(Ops::composed(DType::F32)));
     }
 
     fn compare(fused: &Model, composed: &Model) {
@@ -446,6 +488,65 @@ mod tests {
                     .unwrap()
             };
             assert_eq!(trace(fused), trace(composed));
+        }
+    }
+
+    #[test]
+    fn composed_operations_run_every_number_type() {
+        let config = ModelConfig {
+            hidden_size: 256,
+            intermediate_size: 256,
+            head_dim: Some(64),
+            ..config()
+        };
+        let size = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+        for dtype in Dtype::ENGINE {
+            let options = LoadOptions { dtype, ..LoadOptions::default() };
+            let run = |ops| {
+                let source = Seeded::new(1);
+                logits(&Model::build(&source, &config, &options, ops, "test").unwrap()).concat()
+            };
+            let number = number_on_device(dtype);
+            let exact = run(Ops::fused(1, Isa::detect()));
+            let found = run(Ops::composed(number));
+            // source: some 20 roundings of the number type one after the other; codes of activations differ
+            // between the kernels by one in 127 at most
+            let bound = match number {
+                DType::F32 => 1e-5,
+                DType::F16 if dtype.is_quantized() => 2e-2,
+                DType::F16 => 5e-3,
+                _ => 4e-2,
+            };
+            let gap: Vec<f32> = found.iter().zip(&exact).map(|(x, y)| x - y).collect();
+            let gap = size(&gap) / size(&exact);
+            assert!(gap < bound, "{dtype}: {gap}");
+        }
+    }
+
+    #[test]
+    fn on_a_device_texts_may_differ_at_near_ties_alone() {
+        let of = |ops| model(ops).tie_width();
+        assert_eq!(of(Ops::fused(1, Isa::detect())), 0.0);
+        // source: unit in the last place of 1: 2^-23, 2^-10, 2^-7
+        assert_eq!(of(Ops::composed(DType::F32)), 16.0 * 2.0f64.powi(-23));
+        assert_eq!(of(Ops::composed(DType::F16)), 16.0 * 2.0f64.powi(-10));
+        assert_eq!(of(Ops::composed(DType::BF16)), 16.0 * 2.0f64.powi(-7));
+    }
+
+    #[test]
+    fn composed_operations_read_long_prompts_in_parts() {
+        let tokens: Vec<u32> = (0..600).map(|i| i % 13).collect();
+        let last = |ops| {
+            let model = model(ops);
+            let mut cache = model.new_cache(601).unwrap();
+            model.prompt_pass(&tokens, &mut cache, &mut Silent).unwrap();
+            let next = model.full_pass(&[7], &mut cache, &mut Silent).unwrap();
+            next.to_vec2::<f32>().unwrap().concat()
+        };
+        let (fused, composed) =
+            (last(Ops::fused(2, Isa::detect())), last(Ops::composed(DType::F32)));
+        for (fused, composed) in fused.iter().zip(&composed) {
+            assert!((fused - composed).abs() < 1e-4, "{fused} {composed}");
         }
     }
 }

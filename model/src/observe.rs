@@ -18,7 +18,7 @@ pub enum Mark {
 /// A part of a decoding step has just ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The prompt pass, its arg max included.
+    /// The prompt pass, the choice of its token included.
     PromptDone,
     /// All draft passes of the step.
     DraftDone,

@@ -3,23 +3,42 @@
 //! On the CPU they are the kernels, as custom ops (`fused`); elsewhere they are composed of
 //! candle's own operations (`composed`), which need no code for the device.
 
-use crate::composed;
+use crate::composed::{self, Apart, Placed};
 use crate::fused::{self, Half, PairedSwiGlu, RmsNorm, numbers};
 use crate::kernels::attention::Block;
 use crate::kernels::heads::HeadShape;
 use crate::kernels::rotary::Rotary;
 use crate::kernels::{Isa, Kernels};
-use candle_core::{Device, Result, Storage, Tensor, bail};
+use candle_core::{DType, Device, Result, Storage, Tensor, bail};
 
 /// How the operations of a model are computed.
 #[derive(Debug)]
 pub struct Ops {
     kernels: Kernels,
     fused: bool,
+    number: DType,
+}
+
+/// Where the rows of a pass stand, in the form that the operations want.
+#[derive(Debug)]
+pub enum Standing<'p> {
+    /// Positions and blocks as they are.
+    Fused(&'p [usize], &'p [Block]),
+    /// On the device.
+    Composed(Placed),
+}
+
+/// Rotated queries and keys, and values.
+#[derive(Debug)]
+pub enum Rotated {
+    /// `[rows, qkv_width]`.
+    Fused(Tensor),
+    /// Head by head.
+    Composed(Apart),
 }
 
 /// The keys and values of one layer: `[kv_heads][..]` panels for the kernels, else
-/// `[capacity, kv_heads * head_dim]`.
+/// `[kv_heads, capacity, head_dim]`.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerCache<'a> {
     /// Keys of every position.
@@ -33,12 +52,17 @@ pub struct LayerCache<'a> {
 impl Ops {
     /// The kernels on `threads` threads, as a CPU wants them.
     pub fn fused(threads: usize, isa: Isa) -> Self {
-        Self { kernels: Kernels::new(threads, isa), fused: true }
+        Self { kernels: Kernels::new(threads, isa), fused: true, number: DType::F32 }
     }
 
-    /// Candle's own operations, on any device.
-    pub fn composed() -> Self {
-        Self { kernels: Kernels::new(1, Isa::Portable), fused: false }
+    /// Candle's own operations, on any device; activations and cache are held as `number`.
+    pub fn composed(number: DType) -> Self {
+        Self { kernels: Kernels::new(1, Isa::Portable), fused: false, number }
+    }
+
+    /// The number type of activations and cache.
+    pub fn number(&self) -> DType {
+        self.number
     }
 
     /// Whether the kernels compute, and weights and cache are in panels.
@@ -106,6 +130,25 @@ impl Ops {
         Ok(qkv)
     }
 
+    /// Prepares a pass whose rows stand at `positions`, attend in `blocks` and, with `append`, are written to
+    /// the cache first. All that a device needs of the host for it is uploaded here.
+    ///
+    /// # Errors
+    /// When the device refuses the memory.
+    pub fn place<'p>(
+        &self,
+        shape: HeadShape,
+        rotary: &Rotary,
+        (positions, blocks, append): (&'p [usize], &'p [Block], bool),
+        device: &Device,
+    ) -> Result<Standing<'p>> {
+        if self.fused {
+            return Ok(Standing::Fused(positions, blocks));
+        }
+        let places = (positions, blocks, append);
+        Placed::new(shape, rotary, places, self.number, device).map(Standing::Composed)
+    }
+
     /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position, and scales
     /// queries. The argument may be changed in place.
     ///
@@ -115,14 +158,19 @@ impl Ops {
         &self,
         shape: HeadShape,
         rotary: &Rotary,
-        positions: &[usize],
+        standing: &Standing<'_>,
         qkv: Tensor,
-    ) -> Result<Tensor> {
-        if !self.fused {
-            return composed::rotate(shape, rotary, positions, &qkv);
+    ) -> Result<Rotated> {
+        match standing {
+            Standing::Composed(placed) => {
+                composed::rotate(shape, placed, &qkv).map(Rotated::Composed)
+            }
+            Standing::Fused(positions, _) => {
+                let kernels = &self.kernels;
+                qkv.inplace_op1(&fused::Rotate { kernels, shape, rotary, positions })?;
+                Ok(Rotated::Fused(qkv))
+            }
         }
-        qkv.inplace_op1(&fused::Rotate { kernels: &self.kernels, shape, rotary, positions })?;
-        Ok(qkv)
     }
 
     /// Writes the keys and values of rotated rows into the cache, from `position` on.
@@ -132,16 +180,17 @@ impl Ops {
     pub fn append(
         &self,
         shape: HeadShape,
-        qkv: &Tensor,
+        rotated: &Rotated,
         cache: LayerCache<'_>,
         position: usize,
     ) -> Result<()> {
         for (half, buffer) in [(Half::Keys, cache.keys), (Half::Values, cache.values)] {
-            if self.fused {
-                let op = fused::Append { half, shape, capacity: cache.capacity, position };
-                buffer.inplace_op2(qkv, &op)?;
-            } else {
-                composed::append(half, shape, qkv, buffer, position)?;
+            match rotated {
+                Rotated::Fused(qkv) => {
+                    let op = fused::Append { half, shape, capacity: cache.capacity, position };
+                    buffer.inplace_op2(qkv, &op)?;
+                }
+                Rotated::Composed(rows) => composed::append(half, rows, buffer, position)?,
             }
         }
         Ok(())
@@ -154,16 +203,21 @@ impl Ops {
     pub fn attend(
         &self,
         shape: HeadShape,
-        qkv: &Tensor,
+        rotated: &Rotated,
         cache: LayerCache<'_>,
-        blocks: &[Block],
+        standing: &Standing<'_>,
     ) -> Result<Tensor> {
-        if !self.fused {
-            return composed::attend(shape, qkv, cache, blocks);
+        match (rotated, standing) {
+            (Rotated::Composed(rows), Standing::Composed(placed)) => {
+                composed::attend(shape, rows, cache, placed)
+            }
+            (Rotated::Fused(qkv), Standing::Fused(_, blocks)) => {
+                let (kernels, capacity) = (&self.kernels, cache.capacity);
+                let op = fused::Attend { kernels, shape, capacity, blocks };
+                qkv.apply_op3_no_bwd(cache.keys, cache.values, &op)
+            }
+            _ => bail!("rows were rotated by other operations than they attend by"),
         }
-        let (kernels, capacity) = (&self.kernels, cache.capacity);
-        let op = fused::Attend { kernels, shape, capacity, blocks };
-        qkv.apply_op3_no_bwd(cache.keys, cache.values, &op)
     }
 }
 

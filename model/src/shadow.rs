@@ -11,13 +11,14 @@
 //! share it.
 
 use crate::adapter::adapts;
+use crate::draft::confidence;
 use crate::embedding::Row;
 use crate::kernels::attention::Block;
-use crate::kernels::elementwise::{argmax, probability};
+use crate::kernels::elementwise::argmax;
 use crate::model::Model;
 use crate::observe::Silent;
 use crate::ops::for_each_row;
-use crate::transformer::Places;
+use crate::transformer::{Places, argmax_rows};
 use crate::{Error, KvCache, Result};
 use candle_core::Tensor;
 use s3d_data::{Drafting, Skip};
@@ -32,7 +33,7 @@ pub struct TextTrace {
     /// `accepted[c - 1]`: drafts accepted by an iteration started with `c` output tokens committed;
     /// drafts beyond the end of the text are not counted, so the last entry is 0.
     pub accepted: Vec<u32>,
-    /// `confidence[c - 1][i - 1]`: the probability of draft `i`'s token. A sequential draft that would
+    /// `confidence[c - 1][i - 1]`: the top probability of draft `i`'s row, which is its token's. A sequential draft that would
     /// be fed from beyond the end of the text has none.
     pub confidence: Option<Vec<Vec<f32>>>,
 }
@@ -125,7 +126,8 @@ impl<'a> Shadow<'a> {
             places.positions.extend(start..start + group.len());
             rows.extend(group);
         }
-        let mut x = model.embedding.look_up(&rows, &model.head, &model.device)?;
+        let mut x =
+            model.embedding.look_up(&rows, &model.head, model.ops.number(), &model.device)?;
         let mut depth = 0;
         let mut order: Vec<usize> = (0..skips.len()).collect();
         order.sort_by_key(|&i| self.first_skipped(&skips[i]));
@@ -152,12 +154,11 @@ impl<'a> Shadow<'a> {
     /// Compares the drafts of each group with the text.
     fn judge(&self, logits: &Tensor, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
         let mut drafts = Vec::new();
-        let wanted = trace.confidence.is_some();
-        for_each_row(logits, |row| {
-            let draft = argmax(row);
-            let sure = if wanted { probability(row, draft as usize) as f32 } else { 0.0 };
-            drafts.push((draft, sure));
-        })?;
+        if trace.confidence.is_some() {
+            for_each_row(logits, |row| drafts.push((argmax(row), confidence(row))))?;
+        } else {
+            drafts.extend(argmax_rows(logits)?.into_iter().map(|draft| (draft, 0.0)));
+        }
         for group in groups {
             let drafts = &drafts[group.row..group.row + group.rows];
             let reference = &self.text[group.position + 1..];
@@ -177,9 +178,9 @@ impl<'a> Shadow<'a> {
 mod tests {
     use super::*;
     use crate::config::{AdapterConfig, S3dConfig};
-    use crate::draft::draft;
+    use crate::draft::{DraftThreshold, Proposal, draft};
     use crate::verify::verify_greedy;
-    use crate::{Generation, Limits, LoadOptions, ModelConfig, argmax_rows};
+    use crate::{Generation, Limits, LoadOptions, ModelConfig};
     use s3d_data::{DraftPlan, LayerSet, Plan, Predictors, SkipWindow};
 
     /// Starts one iteration of stepwise decoding with `committed` output tokens.
@@ -195,7 +196,9 @@ mod tests {
         for token in &text[..known - 1] {
             model.full_pass(&[*token], &mut cache, &mut Silent).unwrap();
         }
-        let drafts = draft(model, text[known - 1], plan, &mut cache, &mut Silent).unwrap();
+        let mut proposal = Proposal::new(None, DraftThreshold::OFF, 0);
+        draft(model, text[known - 1], plan, &mut proposal, &mut cache, &mut Silent).unwrap();
+        let drafts = proposal.tokens;
         let fed = [&text[known - 1..known], &drafts].concat();
         let logits = model.full_pass(&fed, &mut cache, &mut Silent).unwrap();
         let accepted = verify_greedy(&drafts, &argmax_rows(&logits).unwrap());

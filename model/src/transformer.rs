@@ -8,9 +8,9 @@ use crate::embedding::Row;
 use crate::kernels::attention::Block;
 use crate::model::{Layer, Model};
 use crate::observe::{Mark, Observer, Silent};
-use crate::ops::for_each_row;
+use crate::ops::{Standing, for_each_row};
 use crate::{Error, KvCache, Result};
-use candle_core::Tensor;
+use candle_core::{D, DType, Tensor};
 use s3d_data::{Drafting, Skip};
 use std::ops::Range;
 
@@ -120,7 +120,8 @@ impl Model {
         let places = Places { adapted, ..Places::next(cache.len(), rows.len()) };
         let skip = draft.map(|(_, skip)| skip);
         observer.mark(Mark::PassStart);
-        let x = self.embedding.look_up(rows, &self.head, &self.device)?;
+        let number = self.ops.number();
+        let x = self.embedding.look_up(rows, &self.head, number, &self.device)?;
         observer.mark(Mark::Embed);
         let x = self.run_layers(x, 0..self.layers.len(), skip, &places, cache, observer)?;
         cache.advance(rows.len());
@@ -138,9 +139,11 @@ impl Model {
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         self.check_positions(places)?;
+        let rows = (&*places.positions, &*places.blocks, places.append);
+        let standing = self.ops.place(self.heads(), &self.rotary, rows, &self.device)?;
         for (number, layer) in self.layers.iter().enumerate().take(layers.end).skip(layers.start) {
             if skip.is_none_or(|skip| !skip.skips_attention(number)) {
-                x = self.attention(number, layer, &x, places, cache)?;
+                x = self.attention(number, layer, &x, (places, &standing), cache)?;
                 observer.mark(Mark::Attention(number));
             }
             if skip.is_none_or(|skip| !skip.skips_mlp(number)) {
@@ -157,7 +160,7 @@ impl Model {
         number: usize,
         layer: &Layer,
         x: &Tensor,
-        places: &Places,
+        (places, standing): (&Places, &Standing<'_>),
         cache: &KvCache,
     ) -> Result<Tensor> {
         let (ops, shape, cache) = (&*self.ops, self.heads(), cache.layer(number));
@@ -175,11 +178,11 @@ impl Model {
         if let Some(norms) = &layer.head_norms {
             qkv = ops.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
         }
-        let qkv = ops.rotate(shape, &self.rotary, &places.positions, qkv)?;
+        let rotated = ops.rotate(shape, &self.rotary, standing, qkv)?;
         if let (true, Some(&position)) = (places.append, places.positions.first()) {
-            ops.append(shape, &qkv, cache, position)?;
+            ops.append(shape, &rotated, cache, position)?;
         }
-        let attended = ops.attend(shape, &qkv, cache, &places.blocks)?;
+        let attended = ops.attend(shape, &rotated, cache, standing)?;
         let x = match adapters {
             None => layer.attention_out.forward_add(ops, &attended, x)?,
             Some(adapters) => {
@@ -208,6 +211,7 @@ impl Model {
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
     pub(crate) fn head_pass(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let logits = self.head.forward(&self.ops, &self.normed(x, &self.norm)?)?;
+        let logits = logits.to_dtype(DType::F32)?;
         observer.mark(Mark::Head);
         Ok(logits)
     }
@@ -227,11 +231,15 @@ impl Model {
     }
 }
 
-/// The most likely token of each row of logits; the first of equals.
+/// The most likely token of each row of logits; the first of equals. On a device it is found there, and
+/// reading it is the one time that a pass waits.
 ///
 /// # Errors
 /// When the tensor is no `[rows, vocab]` of `f32`.
 pub fn argmax_rows(logits: &Tensor) -> Result<Vec<u32>> {
+    if !logits.device().is_cpu() {
+        return Ok(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
+    }
     let mut tokens = Vec::new();
     for_each_row(logits, |row| tokens.push(crate::kernels::elementwise::argmax(row)))?;
     Ok(tokens)

@@ -7,8 +7,8 @@ use common::{adapted, grouped, options, random, sub_layers, tied, window};
 use s3d_data::{DraftPlan, Drafting, Plan, Predictors, Skip};
 use s3d_model::config::EndTokens;
 use s3d_model::{
-    Event, Finish, Generation, Limits, Model, ModelConfig, Observer, Result, Silent, Step,
-    trace_text,
+    DraftThreshold, Event, Finish, Generation, Limits, Model, ModelConfig, Observer, Result,
+    Silent, Step, trace_text,
 };
 
 const PROMPT: [u32; 6] = [1, 2, 3, 5, 8, 2];
@@ -48,6 +48,38 @@ fn every_plan_gives_the_tokens_of_plain_decoding() {
             assert_eq!(decode(&model, &plan, Limits::tokens(60)), plain, "seed {seed}, {plan}");
         }
     }
+}
+
+fn ending(model: &Model, plan: &Plan, threshold: f64) -> Vec<Step> {
+    let mut silent = Silent;
+    let generation =
+        Generation::new(model, &PROMPT, plan, Limits::tokens(60), &mut silent).unwrap();
+    let threshold = DraftThreshold::new(threshold).unwrap();
+    generation.ending_drafts(threshold).collect::<Result<_>>().unwrap()
+}
+
+#[test]
+fn drafts_that_end_early_change_no_token() {
+    let model = random(&grouped(), 1);
+    let plain = decode(&model, &Plan::Plain, Limits::tokens(60));
+    let mut lengths = [0; 9];
+    for plan in plans() {
+        let most = plan.draft().unwrap().predictors.get();
+        for threshold in [0.0, 0.12, 0.15, 0.2, 0.3, 1.0] {
+            let found = ending(&model, &plan, threshold);
+            let tokens: Vec<u32> = found.iter().flat_map(|step| step.tokens.clone()).collect();
+            assert_eq!(tokens, plain, "{plan}, threshold {threshold}");
+            match threshold {
+                0.0 => assert_eq!(found, steps(&model, &plan, Limits::tokens(60))),
+                // Nothing that this model says is certain.
+                1.0 => {
+                    assert!(found.iter().all(|step| step.drafted == 0 && step.tokens.len() == 1))
+                }
+                _ => found[1..].iter().for_each(|step| lengths[most - step.drafted] += 1),
+            }
+        }
+    }
+    assert!(lengths.iter().filter(|&&count| count > 20).count() > 5, "{lengths:?}");
 }
 
 #[test]

@@ -44,7 +44,9 @@ pub fn page(input: &ReportInput) -> Result<String> {
     );
     body += &section("How this was made", &made::section(&input.header));
     let imposed = if input.header.imposed.is_some() { " (imposed acceptance)" } else { "" };
-    Ok(document(&format!("S3D report: {}{imposed}", input.header.model.name), &body))
+    let derived = if input.header.is_derived() { " (derived times)" } else { "" };
+    let title = format!("S3D report: {}{imposed}{derived}", input.header.model.name);
+    Ok(document(&title, &body))
 }
 
 /// A whole document around `body`; `title` is escaped, `body` is HTML.

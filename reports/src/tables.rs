@@ -2,7 +2,7 @@
 
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
-use crate::verdict::imposed_words;
+use crate::verdict::caveat;
 use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
 use s3d_simulator::summary::PassKind;
 
@@ -11,14 +11,14 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
     let judged = [plans(&input.recommendation), grid(input), held_out(input), acceptance(input)];
     let fitted = input.fit.iter().flat_map(|fit| [curves(fit), laws(fit)]);
     let timed = [passes(input), components(input), memory(input)];
-    let imposed = input.header.imposed.as_deref();
+    let recommendation = &input.recommendation;
     let all = judged.into_iter().chain(fitted).chain(timed);
-    all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, imposed)).collect()
+    all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, recommendation)).collect()
 }
 
-/// The table with a note where acceptance was imposed.
-fn marked(mut table: Table, imposed: Option<&[f64]>) -> Table {
-    let words = imposed_words(imposed).filter(|words| !table.note.contains(words));
+/// The table with a note where acceptance or times were not measured.
+fn marked(mut table: Table, recommendation: &Recommendation) -> Table {
+    let words = caveat(recommendation).filter(|words| !table.note.contains(words));
     if let Some(words) = words {
         table.note = format!("{} With {words}.", table.note).trim_start().into();
     }
@@ -61,7 +61,7 @@ pub fn plans(recommendation: &Recommendation) -> Table {
     )
     .rows(choice.chain(ties).chain(plain))
     .without_empty_columns();
-    marked(table, recommendation.imposed.as_deref())
+    marked(table, recommendation)
 }
 
 /// At most twelve rows, the baselines kept: what stands under a verdict.

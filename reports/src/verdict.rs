@@ -26,7 +26,7 @@ impl Verdict {
     pub fn new(recommendation: &Recommendation, header: &RunHeader) -> Self {
         Self {
             speculate: recommendation.speculate,
-            headline: match imposed_words(recommendation.imposed.as_deref()) {
+            headline: match caveat(recommendation) {
                 Some(words) => format!("With {words}: {}", headline(recommendation)),
                 None => headline(recommendation),
             },
@@ -195,6 +195,16 @@ fn random(header: &RunHeader) -> Option<String> {
 fn derived(header: &RunHeader) -> Option<String> {
     let warning = "Times are derived from a data sheet, not measured.";
     header.is_derived().then(|| warning.into())
+}
+
+/// What the numbers of a recommendation rest on that was not measured, if anything: words that go behind
+/// "with", for every headline, figure and table.
+pub fn caveat(recommendation: &Recommendation) -> Option<String> {
+    let derived =
+        recommendation.is_derived().then(|| "times derived from a data sheet".to_string());
+    let imposed = imposed_words(recommendation.imposed.as_deref());
+    let words: Vec<String> = derived.into_iter().chain(imposed).collect();
+    (!words.is_empty()).then(|| words.join(" and "))
 }
 
 /// `imposed acceptance (0.9, 0.8, then 0.7)`, where acceptance was imposed.

@@ -77,6 +77,24 @@ fn imposed_acceptance_is_said_wherever_it_counts() {
     assert!(page.contains("(imposed acceptance)</title>"));
 }
 
+#[test]
+fn derived_times_are_said_wherever_they_count() {
+    let mut input = fixture::input();
+    let device = format!("{} from the data sheet", s3d_data::RunHeader::DERIVED);
+    (input.header.device, input.recommendation.device) = (device.clone(), device);
+    let words = "times derived from a data sheet";
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    assert!(verdict.headline.starts_with(&format!("With {words}: ")), "{}", verdict.headline);
+    assert!(tables::all(&input).iter().all(|table| table.note.contains(words)));
+    assert!(figures::all(&input).iter().all(|figure| figure.caption.contains(words)));
+    let page = s3d_reports::page::page(&input).unwrap();
+    assert!(page.contains("(derived times)</title>"));
+    // Both at once are both said.
+    input.recommendation.imposed = Some(vec![0.9]);
+    let both = Verdict::new(&input.recommendation, &input.header).headline;
+    assert!(both.starts_with(&format!("With {words} and imposed acceptance (0.9): ")), "{both}");
+}
+
 fn result(plan: &str) -> PlanResult {
     let plan: Plan = plan.parse().unwrap();
     let draft = plan.draft().unwrap().clone();

@@ -70,6 +70,7 @@ mod error;
 pub mod expected_tokens;
 pub mod fit;
 pub mod improvement;
+pub mod machines;
 pub mod markov;
 pub mod memory;
 pub mod monte_carlo;

@@ -24,9 +24,10 @@ use crate::improvement::{IterationCost, break_even_acceptance};
 use crate::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use crate::observed::{TraceTable, skipped_layers};
 use crate::statistics::Resamples;
+use crate::validate;
 use costs::Costs;
 use measured::Blocks;
-use predict::{Pool, Prediction, WayTable, predict};
+use predict::{Known, Pool, Prediction, WayTable, predict};
 use s3d_data::{
     Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
 };
@@ -161,8 +162,10 @@ impl<'a> Evaluated<'a> {
         let costs = Costs::new(run, request.machine, &request.contexts)?;
         let ways = WayTable::all(&table, request.gamma_max);
         let resamples = Resamples::new(table.prompts.len(), request.draws, request.seed);
-        let predictions =
-            predict(&ways, &costs, &resamples, &Pool::new(request.seed, request.draws));
+        let blocks = Blocks::new(run, request.machine, request.seed);
+        let runs = validate::known_runs(run, request)?;
+        let pool = Pool::new(request.seed, request.draws);
+        let predictions = predict(&ways, &Known { costs: &costs, runs: &runs }, &resamples, &pool);
         if predictions.is_empty() {
             let advice =
                 "measure latency of draft and verify passes, with texts of two tokens or more";
@@ -176,7 +179,6 @@ impl<'a> Evaluated<'a> {
         let fits: Vec<bool> = memory.iter().map(|m| m.peak_bytes <= budget).collect();
         let best_of_draws = best_of_draws(&predictions, &fits, request.draws);
         let probability_best = probability_best(predictions.len(), &best_of_draws);
-        let blocks = Blocks::new(run, request.machine, request.seed);
         let prompts = table.prompts.len();
         Ok(Self {
             predictions,

@@ -27,8 +27,8 @@ pub enum DraftLength {
     Confident {
         /// Most drafts.
         most: Predictors,
-        /// Probability below which drafting stops.
-        threshold: f32,
+        /// Probability below which drafting stops; 0 = never.
+        threshold: f64,
     },
 }
 
@@ -259,15 +259,22 @@ fn drafts(
         DraftLength::Fixed(drafts) => (drafts.get(), drafts.get()),
         DraftLength::Oracle => (accepted as usize, accepted as usize),
         DraftLength::Confident { most, threshold } => {
-            let all = trace.confidence.as_ref().and_then(|rows| rows.get(committed - 1));
-            let row = all.map_or(&[][..], |row| &row[..row.len().min(most.get())]);
-            let sure = row.iter().take_while(|p| **p >= threshold).count();
+            let sure = sure(trace, committed, most.get(), threshold);
             match options.drafting {
                 Drafting::Simultaneous => (most.get(), sure),
                 Drafting::Sequential => ((sure + 1).min(most.get()), sure),
             }
         }
     }
+}
+
+/// Of `most` drafts at `committed`, those before the first whose confidence lies below `threshold`. The
+/// confidences of sequential drafts are those after the reference text: where an earlier draft is wrong, drafting
+/// itself may go on for longer or shorter, but what it then drafts is not accepted either way.
+pub(crate) fn sure(trace: &Trace, committed: usize, most: usize, threshold: f64) -> usize {
+    let row = trace.confidence.as_ref().and_then(|rows| rows.get(committed - 1));
+    let sure = |p: &&f32| f64::from(**p) >= threshold;
+    row.map_or(0, |row| row.iter().take(most).take_while(sure).count())
 }
 
 fn extrapolates(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> bool {

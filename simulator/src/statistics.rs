@@ -1,6 +1,7 @@
 //! Medians, quantiles, resampling of clusters, small least squares: the few statistics used here.
 
 use crate::error::{Error, Result};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -159,23 +160,30 @@ impl Iterator for Normals {
     }
 }
 
-/// Weighted least squares with coefficients that may not be negative: rows of features, targets,
-/// weights. Negative coefficients are set to 0, the most negative first, and the rest solved again.
+/// Weighted least squares with coefficients that may not be negative: a design `[cells, features]`,
+/// targets and weights of the cells. Negative coefficients are set to 0, the most negative first, and the rest solved again.
 ///
 /// # Errors
-/// Fewer rows than features, or features that do not differ.
+/// Fewer cells than features, another number of targets or weights, or features that do not differ.
 pub fn non_negative_least_squares(
-    rows: &[Vec<f64>],
+    design: &Array2<f64>,
     targets: &[f64],
     weights: &[f64],
 ) -> Result<Vec<f64>> {
-    let features = rows.first().map_or(0, Vec::len);
-    if features == 0 || rows.len() < features {
+    let (cells, features) = design.dim();
+    if features == 0 || cells < features {
         return Err(Error::missing("enough cells to fit a law", "measure more cells"));
     }
+    if targets.len() != cells || weights.len() != cells {
+        let found = format!("{} and {}", targets.len(), weights.len());
+        return Err(Error::domain("targets and weights of a law", "one for each cell", found));
+    }
+    let weighted = design * &ArrayView1::from(weights).insert_axis(Axis(1));
+    let normal = weighted.t().dot(design);
+    let right = weighted.t().dot(&ArrayView1::from(targets));
     let mut active: Vec<usize> = (0..features).collect();
     while !active.is_empty() {
-        let solved = solve(&active, rows, targets, weights)?;
+        let solved = solve(&active, &normal, &right)?;
         let worst = (0..active.len()).min_by(|&a, &b| solved[a].total_cmp(&solved[b]));
         match worst {
             Some(index) if solved[index] < 0.0 => active.remove(index),
@@ -190,22 +198,11 @@ pub fn non_negative_least_squares(
 }
 
 /// Normal equations of the active features, by Gaussian elimination with pivoting.
-fn solve(
-    active: &[usize],
-    rows: &[Vec<f64>],
-    targets: &[f64],
-    weights: &[f64],
-) -> Result<Vec<f64>> {
+fn solve(active: &[usize], normal: &Array2<f64>, right: &Array1<f64>) -> Result<Vec<f64>> {
     let n = active.len();
-    let mut matrix = vec![vec![0.0; n + 1]; n];
-    for ((row, target), weight) in rows.iter().zip(targets).zip(weights) {
-        for (i, &a) in active.iter().enumerate() {
-            for (j, &b) in active.iter().enumerate() {
-                matrix[i][j] += weight * row[a] * row[b];
-            }
-            matrix[i][n] += weight * row[a] * target;
-        }
-    }
+    let row =
+        |&a: &usize| active.iter().map(|&b| normal[[a, b]]).chain([right[a]]).collect::<Vec<f64>>();
+    let mut matrix: Vec<Vec<f64>> = active.iter().map(row).collect();
     let largest = matrix.iter().enumerate().map(|(i, row)| row[i]).collect::<Vec<f64>>();
     for column in 0..n {
         let pivot = (column..n)
@@ -269,7 +266,7 @@ mod tests {
     #[test]
     fn least_squares_finds_a_plane_and_refuses_negatives() {
         // source: algebra: y = 1 + 2 x; and y = 1 - x has best non-negative slope 0
-        let rows: Vec<Vec<f64>> = (0..5).map(|x| vec![1.0, x as f64]).collect();
+        let rows = Array2::from_shape_fn((5, 2), |(x, power)| (x as f64).powi(power as i32));
         let fit = |slope: f64| {
             let targets: Vec<f64> = (0..5).map(|x| 1.0 + slope * x as f64).collect();
             non_negative_least_squares(&rows, &targets, &[1.0; 5]).unwrap()
@@ -277,8 +274,9 @@ mod tests {
         assert!((fit(2.0)[0] - 1.0).abs() < 1e-12 && (fit(2.0)[1] - 2.0).abs() < 1e-12);
         // the mean of 1, 0, -1, -2, -3 is -1: no non-negative constant but 0
         assert_eq!(fit(-1.0), [0.0, 0.0]);
-        let same = vec![vec![1.0, 1.0]; 4];
+        let same = Array2::ones((4, 2));
         assert!(non_negative_least_squares(&same, &[1.0; 4], &[1.0; 4]).is_err());
+        assert!(non_negative_least_squares(&rows, &[1.0; 4], &[1.0; 5]).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How wrong is it? Prediction error on plans that were held out, interval coverage, regret, and the
 //! waterfall from ideal to measured speedup (cost model, section 5).
 
+pub(crate) mod calibration;
 pub mod control;
 pub mod neighbours;
 pub mod sums;
@@ -17,9 +18,10 @@ use crate::optimize::measured::Blocks;
 use crate::optimize::predict::{Pool, speedup_draws};
 use crate::replay::walk;
 use crate::statistics::{interval, median, quantile};
+use calibration::{Sample, correction};
 use neighbours::Neighbours;
 use rayon::prelude::*;
-use s3d_data::{DraftPlan, Estimate, Plan, PredictionError, Run};
+use s3d_data::{DraftPlan, Estimate, Plan, PredictionError, Run, ThroughputSample};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,7 +54,7 @@ pub struct Errors {
 
 /// Errors on plans whose window was held out: no trace, no draft-pass time, no throughput of it
 /// entered. Acceptance comes from the neighbouring windows' traces, draft time from the law over the
-/// other windows. `None` where no plan was run in two blocks or more.
+/// other windows, corrected by what their end-to-end runs say about costs. `None` where no plan was run in two blocks or more.
 ///
 /// # Errors
 /// No timed plain pass, or a trace that contradicts itself.
@@ -69,22 +71,30 @@ pub fn bookkeeping(run: &Run, request: &Request) -> Result<Option<Errors>> {
 }
 
 fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>> {
-    let table = TraceTable::of(run)?;
-    let blocks = Blocks::new(run, request.machine, request.seed);
-    let jobs = jobs(run, request.machine, &table);
-    if jobs.is_empty() {
-        return Ok(None);
+    let judged = Judged::new(run, request, |_| true)?;
+    let Some(mut judged) = judged else { return Ok(None) };
+    let mut plans = judged.plans(false);
+    if hold_out {
+        judged.context.known = plans.iter().filter_map(sample).collect();
+        plans = judged.plans(true);
     }
-    let costs = Costs::new(run, request.machine, &[(mean_context(&jobs), 1.0)])?;
-    let layers = run.header.model.shape.layers;
-    let context = Context { request, table: &table, costs: &costs, blocks: &blocks, layers };
-    let jobs: Vec<_> = jobs.into_iter().collect();
-    let one = |(plan, jobs): &(&Plan, Vec<Job>)| context.plan(plan, jobs, hold_out);
-    let plans: Vec<HeldOutPlan> = jobs.par_iter().filter_map(one).collect();
     let (edge, inside): (Vec<_>, Vec<_>) = plans.iter().partition(|plan| plan.extrapolated);
     let extrapolated = summary(&edge);
     let summary = summary(&inside).or_else(|| extrapolated.clone());
     Ok(summary.map(|summary| Errors { plans, summary, extrapolated }))
+}
+
+/// What end-to-end runs say about costs, by the blocks that help to choose: how far predicted and
+/// measured speedups are apart where trace and passes are known.
+///
+/// # Errors
+/// As [`held_out`].
+pub(crate) fn known_runs(run: &Run, request: &Request) -> Result<Vec<Sample>> {
+    let blocks = Blocks::new(run, request.machine, request.seed);
+    let chooses = |sample: &ThroughputSample| blocks.chooses(&sample.plan, sample.block);
+    let judged = Judged::new(run, request, chooses)?;
+    let plans = judged.map_or(Vec::new(), |judged| judged.plans(false));
+    Ok(plans.iter().filter_map(sample).collect())
 }
 
 /// The context that decoding had on average: half-way through its texts. What was measured there
@@ -109,10 +119,15 @@ pub struct Job {
 }
 
 /// All generations of speculative plans whose prompts were traced.
-fn jobs<'a>(run: &'a Run, machine: usize, table: &TraceTable) -> BTreeMap<&'a Plan, Vec<Job>> {
+fn jobs<'a>(
+    run: &'a Run,
+    machine: usize,
+    table: &TraceTable,
+    used: impl Fn(&ThroughputSample) -> bool,
+) -> BTreeMap<&'a Plan, Vec<Job>> {
     let mut jobs: BTreeMap<&Plan, Vec<Job>> = BTreeMap::new();
-    let speculative = |s: &&s3d_data::ThroughputSample| {
-        s.machine == machine && s.plan.draft().is_some() && s.tokens > 1
+    let speculative = |s: &&ThroughputSample| {
+        s.machine == machine && s.plan.draft().is_some() && s.tokens > 1 && used(s)
     };
     for sample in run.observations.throughput.iter().filter(speculative) {
         let Ok(prompt) = table.prompts.binary_search(&sample.id.as_str()) else { continue };
@@ -138,13 +153,61 @@ fn summary(plans: &[&HeldOutPlan]) -> Option<PredictionError> {
     })
 }
 
+/// The plans that were run end to end, and what predicting them needs.
+struct Judged<'a> {
+    context: Context<'a>,
+    jobs: Vec<(&'a Plan, Vec<Job>)>,
+}
+
+impl<'a> Judged<'a> {
+    /// Nothing where no plan was run end to end in blocks that `used` lets through.
+    fn new(
+        run: &'a Run,
+        request: &'a Request,
+        used: impl Fn(&ThroughputSample) -> bool,
+    ) -> Result<Option<Self>> {
+        let table = TraceTable::of(run)?;
+        let jobs = jobs(run, request.machine, &table, used);
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+        let contexts = [(mean_context(&jobs), 1.0)];
+        let context = Context {
+            request,
+            table,
+            costs: Costs::new(run, request.machine, &contexts)?,
+            blocks: Blocks::new(run, request.machine, request.seed),
+            layers: run.header.model.shape.layers,
+            known: Vec::new(),
+        };
+        Ok(Some(Self { context, jobs: jobs.into_iter().collect() }))
+    }
+
+    fn plans(&self, hold_out: bool) -> Vec<HeldOutPlan> {
+        let one = |(plan, jobs): &(&Plan, Vec<Job>)| self.context.plan(plan, jobs, hold_out);
+        self.jobs.par_iter().filter_map(one).collect()
+    }
+}
+
 /// What predicting one plan needs.
 struct Context<'a> {
     request: &'a Request,
-    table: &'a TraceTable<'a>,
-    costs: &'a Costs,
-    blocks: &'a Blocks<'a>,
+    table: TraceTable<'a>,
+    costs: Costs,
+    blocks: Blocks<'a>,
     layers: usize,
+    /// Of every plan whose trace and passes are known, how far prediction and measurement are apart.
+    known: Vec<Sample>,
+}
+
+/// What a plan with known trace and passes says about costs.
+fn sample(plan: &HeldOutPlan) -> Option<Sample> {
+    let measured = &plan.measured;
+    Some(Sample {
+        plan: plan.plan.draft()?.clone(),
+        log_ratio: (plan.predicted.value / measured.value).ln(),
+        error: (measured.high - measured.low) / 3.92 / measured.value,
+    })
 }
 
 impl Context<'_> {
@@ -157,11 +220,12 @@ impl Context<'_> {
         blocks.sort_unstable();
         blocks.dedup();
         let measured = self.blocks.total_speedup(plan, &blocks)?;
-        let neighbours = Neighbours::new(self.table, jobs, self.layers, draft.drafting, gamma);
+        let neighbours = Neighbours::new(&self.table, jobs, self.layers, draft.drafting, gamma);
         let (guess, cost) = match hold_out {
             true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
             false => (neighbours.own(&way.1)?, self.costs.of(&way, gamma).ok()?),
         };
+        let cost = cost.slower(correction(&self.known, draft).factor.recip());
         let tokens = jobs.iter().map(|job| job.tokens).sum::<f64>();
         let tokens = tokens / guess.iterations.iter().sum::<f64>();
         // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.

@@ -5,10 +5,11 @@
 mod planted;
 
 use planted::{CONTEXT, Planted};
-use s3d_data::{Bytes, Drafting, Plan};
+use s3d_data::{Bytes, Drafting, Plan, Run};
 use s3d_simulator::expected_tokens;
+use s3d_simulator::optimize::measured::Blocks;
 use s3d_simulator::optimize::{Request, choose};
-use s3d_simulator::validate::{bookkeeping, held_out, waterfall::waterfall};
+use s3d_simulator::validate::{bookkeeping, held_out, rivals, sweep_regret, waterfall::waterfall};
 use s3d_simulator::{AcceptanceCurve, Family, FitOptions, fit};
 
 fn planted(seed: u64) -> Planted {
@@ -162,4 +163,40 @@ fn what_is_missing_is_named() {
     let empty = Request { contexts: Vec::new(), ..request };
     assert!(choose(&run, &empty).is_err());
     assert!(matches!(run.observations.latency[0].plan, Some(Plan::Plain)));
+}
+
+#[test]
+fn a_sweep_dealt_to_blocks_finds_rivals_and_only_its_second_measurement_counts() {
+    let planted = Planted { gamma_max: 2, ..planted(5) };
+    let mut run = planted.run();
+    let traces = run.observations.traces.clone();
+    let plans = planted.plans();
+    assert_eq!(plans.len(), 12 * 2 * 2);
+    let mut rows = Vec::new();
+    for (part, dealt) in plans.chunks(12).chain(plans.chunks(12)).enumerate() {
+        rows.extend(planted.throughput(dealt, &traces, part..part + 1, false));
+    }
+    run.observations.throughput = rows;
+    // source: rates of each plan's own generations, summed by hand
+    let rate = |run: &Run, plan: &Plan, from: usize| {
+        let own = run.observations.throughput.iter().filter(|s| s.plan == *plan && s.block >= from);
+        let sum = own.fold((0.0, 0.0), |sum, s| {
+            (sum.0 + s.tokens as f64 - 1.0, sum.1 + s.seconds - s.prompt_seconds)
+        });
+        sum.0 / sum.1
+    };
+    let mut ranked: Vec<Plan> = plans.into_iter().map(Plan::Speculate).collect();
+    ranked.sort_by(|a, b| rate(&run, b, 0).total_cmp(&rate(&run, a, 0)));
+    let choice = ranked[3].clone();
+    let found = rivals(&run, &Blocks::new(&run, 0, 1), &choice, 3);
+    assert_eq!(found, ranked[..3], "the three fastest");
+    assert!(sweep_regret(&run, &Blocks::new(&run, 0, 1), &choice).is_none(), "measured once only");
+    let few: Vec<_> = ranked[..4].iter().map(|plan| plan.draft().unwrap().clone()).collect();
+    run.observations.throughput.extend(planted.throughput(&few, &traces, 8..14, false));
+    let regret = sweep_regret(&run, &Blocks::new(&run, 0, 1), &choice).unwrap();
+    let best = ranked[..4].iter().map(|plan| rate(&run, plan, 8)).fold(0.0, f64::max);
+    let wanted = 1.0 - rate(&run, &choice, 8) / best;
+    assert!((regret.estimate.value - wanted).abs() < 1e-12, "{regret:?}, wanted {wanted}");
+    assert!(regret.estimate.covers(wanted) && regret.basis == "sweep");
+    assert_eq!(rivals(&run, &Blocks::new(&run, 0, 1), &choice, 3), ranked[..3], "of the sweep");
 }

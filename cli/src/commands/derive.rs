@@ -108,6 +108,7 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         read_bytes_per_s: None, // this field is for what was measured
         flops_per_s: None,
         load: None,
+        card: None,
     };
     let model = ModelIdentity {
         name: args.model.clone(),
@@ -138,6 +139,8 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         seconds_measuring: 0.0,
         cpu_seconds: None,
         coverage: None,
+        shard: None,
+        merged: None,
         stopped: None,
         warnings: vec![assumed],
     }

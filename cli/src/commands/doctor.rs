@@ -1,11 +1,13 @@
 //! `s3d doctor`: the machine, its measured rates, and what would make measuring better.
 
+mod card;
+
 use crate::args::DoctorArgs;
-use crate::{resolve, terminal};
+use crate::{load, resolve, terminal};
 use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Hertz, Machine, Seconds};
 use s3d_measure::clock::resolution;
 use s3d_measure::{SystemClock, diagnose, machine, probe};
-use s3d_model::LoadOptions;
+use s3d_model::device::Device;
 use serde_json::json;
 
 /// Time for the two probes together.
@@ -14,7 +16,11 @@ const PROBE_TIME: Seconds = Seconds(6.0);
 /// Describes and probes this machine.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let threads = resolve::threads(args.threads)?;
-    let clock = SystemClock::new(&LoadOptions::default().device);
+    let (name, device) = load::device(&args.device)?;
+    if !device.is_cpu() {
+        return card::doctor(name, &device, args.json);
+    }
+    let clock = SystemClock::new(&Device::Cpu);
     let mut machine = machine::describe();
     probe::measure_rates(&mut machine, threads, &clock, PROBE_TIME);
     let advice: Vec<String> = diagnose::machine(&machine).iter().map(ToString::to_string).collect();

@@ -1,7 +1,7 @@
 //! `s3d fit`: curves and cost laws, from what is in a run directory.
 
 use crate::args::FitArgs;
-use crate::show;
+use crate::{run_of, show};
 use s3d_data::{Drafting, Estimate, Fit, RunDir, RunHeader, store};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
@@ -12,20 +12,20 @@ use std::path::{Path, PathBuf};
 /// Fits, writes `fit.json`, prints the best curves and laws; of several runs how `U` differs.
 pub fn fit(args: &FitArgs) -> anyhow::Result<()> {
     if let [dir] = args.dirs.as_slice() {
-        let (_, fit) = fitted(dir, args.seed)?;
+        let (_, fit) = fitted(dir, args)?;
         return show::tables(&fit, &[tables::curves(&fit), tables::laws(&fit)], &args.output);
     }
     let all: Vec<(RunHeader, Fit)> =
-        args.dirs.iter().map(|dir| fitted(dir, args.seed)).collect::<anyhow::Result<_>>()?;
+        args.dirs.iter().map(|dir| fitted(dir, args)).collect::<anyhow::Result<_>>()?;
     let rows = checkpoints(&args.dirs, &all);
     let value = json!(rows.iter().map(Checkpoint::json).collect::<Vec<_>>());
     show::tables(&value, &[table(&rows)], &args.output)
 }
 
-fn fitted(path: &Path, seed: u64) -> anyhow::Result<(RunHeader, Fit)> {
+fn fitted(path: &Path, args: &FitArgs) -> anyhow::Result<(RunHeader, Fit)> {
     let dir = RunDir::new(path);
-    let run = dir.load()?;
-    let fit = s3d_simulator::fit(&run, &FitOptions { seed, ..FitOptions::default() })?;
+    let run = run_of::one_machine(&dir, args.machine)?;
+    let fit = s3d_simulator::fit(&run, &FitOptions { seed: args.seed, ..FitOptions::default() })?;
     store::save_json(&dir.fit(), &fit)?;
     Ok((run.header, fit))
 }

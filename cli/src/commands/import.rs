@@ -1,8 +1,8 @@
 //! `s3d import`: measurements of other engines into a run directory.
 
 use crate::args::ImportArgs;
-use crate::terminal;
 use crate::usage::usage;
+use crate::{show, terminal};
 use s3d_data::{ModelShape, RunDir};
 use s3d_measure::Provenance;
 use s3d_measure::import::{Outside, import};
@@ -40,12 +40,5 @@ pub fn import_files(args: &ImportArgs) -> anyhow::Result<()> {
         },
     };
     let run = import(&args.files, &outside, &RunDir::new(&args.out))?;
-    let seen = &run.observations;
-    terminal::result(&format!(
-        "{}: {} latency samples, {} traces, {} generations",
-        args.out.display(),
-        seen.latency.len(),
-        seen.traces.len(),
-        seen.throughput.len()
-    ))
+    terminal::result(&show::counts(&args.out, &run))
 }

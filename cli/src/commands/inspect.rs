@@ -161,6 +161,17 @@ fn inspect_run(path: &Path, as_json: bool) -> anyhow::Result<()> {
         header.started,
         header.ended.as_deref().unwrap_or("not finished; run again to continue"),
     );
+    if let Some(part) = &header.shard {
+        text += &format!("\n  shard    {}; put together by s3d merge", part.shard);
+    }
+    if let Some(merged) = &header.merged {
+        text += &format!(
+            "\n  merged   {} of {} shards, {} machines",
+            merged.shards.len(),
+            merged.count,
+            header.machines.len()
+        );
+    }
     for (name, count) in counts.as_object().into_iter().flatten() {
         text += &format!("\n  {count:>7} {}", name.replace('_', " "));
     }

@@ -2,6 +2,7 @@
 
 use crate::args::{Kind, MeasureArgs};
 use crate::job::{self, Job};
+use crate::usage::usage;
 use crate::{resolve, show, terminal};
 use s3d_data::{Drafting, Plan, Skip};
 use s3d_measure::{Plans, Request, Stage};
@@ -11,6 +12,12 @@ use std::collections::BTreeSet;
 pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     if needs_acceptance(args) {
         job::refuse_random_acceptance(&args.model, &args.budget)?;
+    }
+    if args.shard.is_some() && args.kinds.contains(&Kind::Throughput) && args.plans.is_none() {
+        return Err(usage(
+            "--shard: throughput needs --plans, since plans would otherwise be chosen by what was \
+             measured before them",
+        ));
     }
     let mut job = Job::new(&args.model, &args.budget, None, args.force)?;
     let layers = job.loaded.model.shape().layers;
@@ -27,15 +34,7 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     let run = job.measure(args.budget.quiet)?;
     show::warnings(&run.header);
     show::effort(&run.header);
-    let seen = &run.observations;
-    terminal::result(&format!(
-        "{}: {} latency samples, {} traces, {} generations, {} memory records",
-        job.out.root().display(),
-        seen.latency.len(),
-        seen.traces.len(),
-        seen.throughput.len(),
-        seen.memory.len()
-    ))
+    terminal::result(&show::counts(job.out.root(), &run))
 }
 
 /// Whether what is asked for depends on how many drafts are accepted.
@@ -68,6 +67,11 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
     request.confidence = args.confidence;
     if args.budget.prompt_count.is_some() {
         request.positions = Request::EVERY_PROMPT;
+        request.first_look = None;
+    }
+    if args.shard.is_some() {
+        // All windows alike: looking further where the choice is undecided would depend on times.
+        request.shard = args.shard;
         request.first_look = None;
     }
     if let Some(plans) = plans {

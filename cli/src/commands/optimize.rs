@@ -5,7 +5,7 @@ use crate::beyond::Beyond;
 use crate::commands::profile;
 use crate::conclude::{Conclusion, choice_only};
 use crate::usage::{or_usage, usage};
-use crate::{locate, resolve, show, terminal, what_if};
+use crate::{locate, resolve, run_of, show, terminal, what_if};
 use s3d_data::{Drafting, Plan, Predictors, Recommendation, Run, RunDir, RunHeader, SkipRatio};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
@@ -30,14 +30,14 @@ pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
     match (&args.profile, args.dirs.as_slice()) {
         (Some(profile), dirs) => from_profile(profile, dirs, args),
         (None, []) => from_numbers(args),
-        (None, [dir]) => from_run(RunDir::new(dir).load()?, args),
+        (None, [dir]) => from_run(run_of::one_machine(&RunDir::new(dir), args.machine)?, args),
         (None, dirs) => from_runs(dirs, args),
     }
 }
 
 /// Pass times of a profile, acceptance of a run directory or of a curve.
 fn from_profile(name: &str, dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
-    let mut run = RunDir::new(locate::profile(name)?).load()?;
+    let mut run = run_of::one_machine(&RunDir::new(locate::profile(name)?), args.machine)?;
     match dirs {
         [] => profile::from_curves(&run, name, &request(&run.header, args)?, args),
         [dir] => {
@@ -71,6 +71,8 @@ fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Request> {
 struct Answer<'a> {
     #[serde(flatten)]
     recommendation: &'a Recommendation,
+    /// Whether times come from a data sheet and not from a clock.
+    derived: bool,
     cheapest_tie: Option<&'a Plan>,
     context_extrapolated: bool,
     #[serde(flatten)]
@@ -91,6 +93,7 @@ fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
     if args.output.json {
         return terminal::json(&Answer {
             recommendation: &choice.recommendation,
+            derived: conclusion.run.header.is_derived(),
             cheapest_tie: choice.cheapest_tie.as_ref(),
             context_extrapolated: choice.extrapolated,
             beyond,
@@ -110,7 +113,7 @@ fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
 fn from_runs(dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
     let all: Vec<Conclusion> = dirs
         .iter()
-        .map(|dir| concluded(RunDir::new(dir).load()?, args))
+        .map(|dir| concluded(run_of::one_machine(&RunDir::new(dir), args.machine)?, args))
         .collect::<anyhow::Result<_>>()?;
     let choices: Vec<Choice> = all.iter().map(|one| one.choice.clone()).collect();
     let candidates = compare_runs(&choices, args.memory_budget);

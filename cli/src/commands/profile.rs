@@ -3,8 +3,8 @@
 use crate::args::OptimizeArgs;
 use crate::commands::optimize::table;
 use crate::usage::usage;
-use crate::{show, what_if};
-use s3d_data::{Run, RunDir};
+use crate::{show, terminal, what_if};
+use s3d_data::{ModelIdentity, Run, RunDir};
 use s3d_reports::made;
 use s3d_simulator::Request;
 use s3d_simulator::optimize::with_curves::with_curves;
@@ -12,10 +12,12 @@ use s3d_simulator::what_if::Rates;
 use serde_json::json;
 use std::path::Path;
 
-/// Puts the traces of another run of the same model in place of the profile's own.
+/// Puts the traces of another run of the same model in place of the profile's own, and says whose
+/// acceptance it then is. Generations of the profile stay where they were those of the same weights;
+/// of other weights (or random ones) only plain decoding does, since they accepted other drafts.
 ///
 /// # Errors
-/// A run that does not load, or of another number of layers.
+/// A run that does not load, without traces, or of another number of layers.
 pub fn take_traces(run: &mut Run, profile: &str, dir: &Path) -> anyhow::Result<()> {
     let other = RunDir::new(dir).load()?;
     let (here, there) = (run.header.model.shape.layers, other.header.model.shape.layers);
@@ -25,6 +27,30 @@ pub fn take_traces(run: &mut Run, profile: &str, dir: &Path) -> anyhow::Result<(
          profile of the same model, or --curve",
         dir.display()
     );
+    anyhow::ensure!(
+        !other.observations.traces.is_empty(),
+        "{}: no acceptance traces in it; measure some with s3d measure acceptance --out DIR",
+        dir.display()
+    );
+    let mine = &mut run.header;
+    let note = format!(
+        "times are those of profile {profile} ({} at {}), acceptance that of {} ({} at {})",
+        mine.model.name,
+        mine.dtype,
+        dir.display(),
+        other.header.model.name,
+        other.header.dtype
+    );
+    terminal::note(&note);
+    mine.warnings.push(note);
+    let same = !mine.model.content_hash.is_empty()
+        && mine.model.content_hash == other.header.model.content_hash
+        && mine.imposed == other.header.imposed;
+    if !same {
+        run.observations.throughput.retain(|sample| sample.plan.draft().is_none());
+    }
+    mine.model = ModelIdentity { shape: mine.model.shape.clone(), ..other.header.model };
+    mine.imposed = other.header.imposed;
     run.observations.traces = other.observations.traces;
     Ok(())
 }

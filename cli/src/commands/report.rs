@@ -2,7 +2,7 @@
 
 use crate::args::ReportArgs;
 use crate::conclude::conclude;
-use crate::{show, terminal};
+use crate::{run_of, show, terminal};
 use s3d_data::RunDir;
 use s3d_reports::compare::{NamedRun, write_comparison};
 use s3d_simulator::Request;
@@ -13,7 +13,7 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     let mut written = Vec::new();
     for path in &args.dirs {
         let dir = RunDir::new(path);
-        let run = dir.load()?;
+        let run = run_of::one_machine(&dir, args.machine)?;
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
         let input = conclude(run, request)?.save(&dir)?;
         runs.push(NamedRun { name: path.display().to_string(), input });

@@ -2,7 +2,7 @@
 
 use crate::args::ValidateArgs;
 use crate::conclude::{Conclusion, conclude};
-use crate::{show, terminal};
+use crate::{run_of, show, terminal};
 use s3d_data::{Estimate, Plan, PredictionError, Run, RunDir, Share};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
@@ -18,13 +18,14 @@ use serde_json::json;
 pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
     let run = RunDir::new(&args.dir).load()?;
     if let Some(count) = args.rivals {
-        return second_round(&run, args, count);
+        return second_round(&run_of::one_of(run, args.machine)?, args, count);
     }
     let replays = validate::replayed_iterations(&run)?;
     terminal::note(&format!(
         "replay: {} of {} generations took exactly the iterations that their traces replay",
         replays.equal, replays.compared
     ));
+    let run = run_of::one_of(run, args.machine)?;
     checks(&run, args.seed);
     if !run.observations.latency.is_empty() {
         let request = Request { seed: args.seed, ..Request::of(&run.header) };

@@ -145,3 +145,24 @@ fn without_interleaving_they_do_not() {
     let (covered, _) = coverage(false, FAULTS);
     assert!(covered < 0.5, "covered {covered}: the schedule would not earn its keep");
 }
+
+#[test]
+fn many_cells_are_dealt_to_blocks_that_all_hold_the_control() {
+    let schedule = Schedule::new(28, Some(0), 3).in_blocks_of(12);
+    assert_eq!(schedule.parts(), 3);
+    let block = |block| -> Vec<_> {
+        schedule.block(block).iter().map(|turn| (turn.cell, turn.copy)).collect()
+    };
+    for round in 0..4 {
+        let mut all: Vec<_> = (0..3).flat_map(|part| block(3 * round + part)).collect();
+        assert_eq!(all.iter().filter(|cell| cell.0 == 0).count(), 6, "both copies in each");
+        all.sort_unstable();
+        all.dedup();
+        let wanted: Vec<_> = [(0, 0), (0, 1)].into_iter().chain((1..28).map(|c| (c, 0))).collect();
+        assert_eq!(all, wanted, "every cell once a round");
+        assert!((0..3).all(|part| block(3 * round + part).len() == 11));
+    }
+    let backwards: Vec<_> = (3..6).rev().flat_map(|b| block(b).into_iter().rev()).collect();
+    assert_eq!((0..3).flat_map(block).collect::<Vec<_>>(), backwards, "a steady drift cancels");
+    assert_ne!(block(0), block(6), "the next pair is dealt anew");
+}

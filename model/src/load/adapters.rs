@@ -34,8 +34,8 @@ impl Builder<'_> {
         let (a, wide) = (Matrix::F32(self.widening.columns(a, inputs)), self.wide(inputs));
         // What the MLP hands on is filled up to whole panels.
         let filled = if part == Part::Down { wide.next_multiple_of(LANES) } else { wide };
-        let a = self.layout(Linear::new(&[&fill_up(a, wide, filled)], filled, dtype)?)?;
-        Ok(Adapter { a, b: self.layout(self.outward(part, b, rank, dtype)?)? })
+        let a = Linear::new(&[&fill_up(a, wide, filled)], filled, dtype, self.home)?;
+        Ok(Adapter { a, b: self.outward(part, b, rank, dtype)? })
     }
 
     /// `B[outputs, rank]`, its rows as the layer's own matrix has them.
@@ -53,9 +53,9 @@ impl Builder<'_> {
             (Part::GateUp, [gate, up]) => {
                 let (sizes, both) = ([self.wide(neurons), rank], [gate.clone(), up.clone()]);
                 let whole = |_| Ok(both.clone());
-                Ok(Linear::gate_and_up(sizes, dtype, sizes[0], whole)?.without_swiglu())
+                Ok(Linear::gate_and_up(sizes, dtype, self.home, sizes[0], whole)?.without_swiglu())
             }
-            _ => Linear::new(&wide.iter().collect::<Vec<_>>(), rank, dtype),
+            _ => Linear::new(&wide.iter().collect::<Vec<_>>(), rank, dtype, self.home),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tiny models for tests, and the naive decoder they are compared with.
 #![allow(dead_code)]
 
+pub mod chi_square;
 pub mod gguf;
 pub mod naive;
 

@@ -16,7 +16,7 @@ pub use speedup::speedup;
 
 use crate::figure::Figure;
 use crate::input::ReportInput;
-use crate::verdict::imposed_words;
+use crate::verdict::caveat;
 use s3d_data::Drafting;
 
 /// All figures that `input` has data for, in the order of the page.
@@ -31,7 +31,7 @@ pub fn all(input: &ReportInput) -> Vec<Figure> {
         figures.push(draw(input));
     }
     figures.retain(|figure| !figure.is_empty());
-    if let Some(words) = imposed_words(input.header.imposed.as_deref()) {
+    if let Some(words) = caveat(&input.recommendation) {
         figures.iter_mut().for_each(|figure| figure.caption += &format!(" With {words}."));
     }
     figures

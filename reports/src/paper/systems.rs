@@ -94,11 +94,13 @@ fn run_rows(run: &ReportInput) -> Vec<Vec<Cell>> {
     let recommendation = &run.recommendation;
     let machine = run.header.machines.first().map_or("", |machine| machine.model.as_str());
     let imposed = if recommendation.imposed.is_some() { ", imposed acceptance" } else { "" };
-    let target = format!("{} ({}{imposed})", recommendation.model, recommendation.dtype);
+    let derived = if recommendation.is_derived() { ", derived times" } else { "" };
+    let target = format!("{} ({}{imposed}{derived})", recommendation.model, recommendation.dtype);
     let head = |kind: &str, method: String| {
         vec![Cell::text(kind), Cell::text(machine), Cell::text(&target), Cell::text(method)]
     };
-    let mut plain = head("measured", "plain decoding".into());
+    let timed = if recommendation.is_derived() { "derived" } else { "measured" };
+    let mut plain = head(timed, "plain decoding".into());
     let speed = recommendation.baseline.tokens_per_s;
     let gib = run.plain_memory_bytes.map(|bytes| Bytes(bytes).gib());
     plain.extend([

@@ -1,6 +1,7 @@
 //! A measured table of pass times, bilinear between its cells.
 
 use crate::error::{Error, Result, non_negative};
+use ndarray::Array2;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One measured cell: a row of a cost table.
@@ -21,8 +22,8 @@ pub struct CostCell {
 pub struct CostTable {
     widths: Vec<usize>,
     contexts: Vec<usize>,
-    /// `seconds[width][context]`
-    seconds: Vec<Vec<f64>>,
+    /// `[widths, contexts]`
+    seconds: Array2<f64>,
 }
 
 impl CostTable {
@@ -44,8 +45,10 @@ impl CostTable {
         }
         let widths: Vec<usize> = distinct(known.keys().map(|key| key.0));
         let contexts: Vec<usize> = distinct(known.keys().map(|key| key.1));
-        let row = |&width: &usize| contexts.iter().map(|&c| lookup(&known, width, c)).collect();
-        let seconds = widths.iter().map(row).collect::<Result<_>>()?;
+        let mut seconds = Array2::zeros((widths.len(), contexts.len()));
+        for ((i, j), cell) in seconds.indexed_iter_mut() {
+            *cell = lookup(&known, widths[i], contexts[j])?;
+        }
         Ok(Self { widths, contexts, seconds })
     }
 
@@ -55,8 +58,9 @@ impl CostTable {
         let (j, y) = bracket(&self.contexts, context);
         let next_i = (i + 1).min(self.widths.len() - 1);
         let next_j = (j + 1).min(self.contexts.len() - 1);
-        let along = |row: &[f64]| row[j] + (row[next_j] - row[j]) * y;
-        let (low, high) = (along(&self.seconds[i]), along(&self.seconds[next_i]));
+        let along =
+            |i| self.seconds[[i, j]] + (self.seconds[[i, next_j]] - self.seconds[[i, j]]) * y;
+        let (low, high) = (along(i), along(next_i));
         (low + (high - low) * x).max(0.0)
     }
 

@@ -131,14 +131,14 @@ fn left_out<P: Fn(&TimedCell) -> Option<f64>>(
 }
 
 fn fit_affine(cells: &[TimedCell]) -> Option<Affine> {
-    let rows: Vec<_> = cells.iter().map(|c| vec![1.0, c.width, c.context]).collect();
+    let design: Vec<_> = cells.iter().map(|c| [1.0, c.width, c.context]).collect();
     let targets: Vec<f64> = cells.iter().map(|c| c.seconds).collect();
     let weights: Vec<f64> = targets.iter().map(|t| (t * t).max(1e-30).recip()).collect();
-    let all = non_negative_least_squares(&rows, &targets, &weights);
+    let all = non_negative_least_squares(&design.into(), &targets, &weights);
     // One context only: then nothing can be said about growing with it.
     let found = all.or_else(|_| {
-        let flat: Vec<_> = cells.iter().map(|c| vec![1.0, c.width]).collect();
-        non_negative_least_squares(&flat, &targets, &weights)
+        let flat: Vec<_> = cells.iter().map(|c| [1.0, c.width]).collect();
+        non_negative_least_squares(&flat.into(), &targets, &weights)
     });
     let found = found.ok()?;
     Affine::new(found[0], found[1], found.get(2).copied().unwrap_or(0.0)).ok()

@@ -1,11 +1,12 @@
 //! The fastest prediction under other conditions than the run's: context, memory budget, most drafts.
 
 use super::costs::Costs;
-use super::predict::{Pool, WayTable, predict};
+use super::predict::{Known, Pool, WayTable, predict};
 use super::{Request, plan_memory};
 use crate::error::Result;
 use crate::observed::TraceTable;
 use crate::statistics::Resamples;
+use crate::validate::known_runs;
 use s3d_data::{Estimate, Plan, Run};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -55,6 +56,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     let draws = request.draws.min(DRAWS);
     let resamples = Resamples::new(table.prompts.len(), draws, request.seed);
     let pool = Pool::new(request.seed, draws);
+    let runs = known_runs(run, request)?;
     let mut all = Vec::new();
     for context in contexts_around(request.context()) {
         let costs = Costs::new(run, request.machine, &[(context, 1.0)])?;
@@ -67,7 +69,9 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
                 plan: Plan::Speculate(prediction.plan),
             })
         };
-        let predicted = predict(&ways, &costs, &resamples, &pool).into_iter().map(candidate);
+        let predicted = predict(&ways, &Known { costs: &costs, runs: &runs }, &resamples, &pool)
+            .into_iter()
+            .map(candidate);
         all.push((context, costs.extrapolated(), predicted.collect::<Result<Vec<_>>>()?));
     }
     let least = |(.., candidates): &(_, _, Vec<Candidate>)| {

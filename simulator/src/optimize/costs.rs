@@ -31,6 +31,13 @@ impl PlanCost {
     pub fn in_plain_steps(&self) -> f64 {
         (self.draft.value + self.verify.value + self.step.value) / (1.0 + self.step.value)
     }
+
+    /// The same with passes that take `factor` times as long.
+    pub fn slower(self, factor: f64) -> Self {
+        let scaled =
+            |cell: Cell| Cell { value: cell.value * factor, error: cell.error * factor, ..cell };
+        Self { draft: scaled(self.draft), verify: scaled(self.verify), ..self }
+    }
 }
 
 impl Costs {

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::observed::{TraceTable, Way};
 use crate::optimize::Request;
 use crate::optimize::costs::Costs;
+use crate::replay::sure;
 use s3d_data::{DraftPlan, Drafting, Run, Trace};
 use serde::Serialize;
 
@@ -71,11 +72,4 @@ pub fn early_stop(
         }
     };
     Ok(thresholds.iter().map(replayed).collect())
-}
-
-/// Drafts before the first one below the threshold.
-fn sure(trace: &Trace, committed: usize, gamma: usize, threshold: f64) -> usize {
-    let row = trace.confidence.as_ref().and_then(|rows| rows.get(committed - 1));
-    let sure = |p: &&f32| f64::from(**p) >= threshold;
-    row.map_or(0, |row| row.iter().take(gamma).take_while(sure).count())
 }

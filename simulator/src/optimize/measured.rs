@@ -58,15 +58,24 @@ impl<'a> Blocks<'a> {
         self.blocks.iter().filter(|(_, plans)| both(plans)).map(|(block, _)| *block).collect()
     }
 
+    /// Whether a block may help to choose: the first half of those that hold `plan`, but for those
+    /// that confirm a choice. The others report.
+    pub fn chooses(&self, plan: &Plan, block: usize) -> bool {
+        let mut blocks = self.with(plan);
+        blocks.retain(|block| *block < ThroughputSample::CONFIRMATION_FROM);
+        blocks[..blocks.len() / 2].contains(&block)
+    }
+
     /// All plans, with the number of blocks that hold them beside plain decoding.
     pub fn plans(&self) -> BTreeMap<&'a Plan, usize> {
         let all: BTreeSet<&Plan> = self.blocks.values().flat_map(|p| p.keys().copied()).collect();
         all.into_iter().map(|plan| (plan, self.with(plan).len())).collect()
     }
 
-    /// Plans in each block.
-    pub fn sizes(&self) -> BTreeMap<usize, usize> {
-        self.blocks.iter().map(|(block, plans)| (*block, plans.len())).collect()
+    /// The plans of each block, in the order of the blocks.
+    pub fn sets(&self) -> Vec<(usize, BTreeSet<&'a Plan>)> {
+        let plans = |plans: &BTreeMap<&'a Plan, _>| plans.keys().copied().collect();
+        self.blocks.iter().map(|(block, held)| (*block, plans(held))).collect()
     }
 
     /// Decode rate of `plan` over that of `other` in one block, over the prompts that both decoded.
@@ -138,6 +147,22 @@ impl<'a> Blocks<'a> {
             Some(all.rate()).filter(|rate| rate.is_finite())
         };
         estimate(&blocks.iter().filter_map(of).collect::<Vec<f64>>(), self.seed)
+    }
+
+    /// Tokens of `plan` over its seconds, both summed over blocks with their weights.
+    pub fn total_rate(
+        &self,
+        plan: &Plan,
+        blocks: impl Iterator<Item = (usize, u32)>,
+    ) -> Option<f64> {
+        let mut total = Work::default();
+        for (block, weight) in blocks {
+            for work in self.blocks.get(&block)?.get(plan)?.values() {
+                total.tokens += f64::from(weight) * work.tokens;
+                total.seconds += f64::from(weight) * work.seconds;
+            }
+        }
+        Some(total.rate()).filter(|rate| rate.is_finite())
     }
 
     /// All block numbers that hold `plan`.

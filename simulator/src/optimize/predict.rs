@@ -6,6 +6,7 @@ use crate::observed::{TraceTable, Way};
 use crate::optimize::costs::{Costs, PlanCost};
 use crate::replay::walk;
 use crate::statistics::{Normals, Resamples, interval};
+use crate::validate::calibration::{Sample, correction};
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Drafting, Estimate, Predictors, Trace};
 use std::collections::BTreeMap;
@@ -93,10 +94,19 @@ pub struct Prediction {
     pub draws: Vec<f64>,
 }
 
+/// What is known of costs: passes timed in situ, and how far plans that were run end to end are off.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Pass times.
+    pub costs: &'a Costs,
+    /// Plans that were run end to end.
+    pub runs: &'a [Sample],
+}
+
 /// Predicts every traced way and number of predictors whose cost is known.
 pub fn predict(
     ways: &[WayTable],
-    costs: &Costs,
+    known: &Known<'_>,
     resamples: &Resamples,
     pool: &Pool,
 ) -> Vec<Prediction> {
@@ -110,7 +120,7 @@ pub fn predict(
             let one = move |gamma: usize| {
                 let standard = standards.beside(way, gamma);
                 let context = Drawn { tokens: &tokens, standard, resamples, pool };
-                predict_one(way, gamma, index, costs, &context)
+                predict_one(way, gamma, index, known, &context)
             };
             (1..=way.iterations.len()).filter_map(one).collect::<Vec<_>>()
         })
@@ -130,11 +140,17 @@ fn predict_one(
     way: &WayTable,
     gamma: usize,
     index: usize,
-    costs: &Costs,
+    known: &Known<'_>,
     drawn: &Drawn<'_>,
 ) -> Option<Prediction> {
     let (resamples, pool) = (drawn.resamples, drawn.pool);
-    let cost = costs.of(&way.way, gamma).ok()?;
+    let plan = DraftPlan {
+        drafting: way.way.0,
+        skip: way.way.1.clone(),
+        predictors: Predictors::new(gamma).ok()?,
+    };
+    let correction = correction(known.runs, &plan);
+    let cost = known.costs.of(&way.way, gamma).ok()?.slower(correction.factor.recip());
     let factor = |weights: &[u32]| drawn.standard.as_ref().map_or(1.0, |s| s.factor(weights));
     let tokens_per_iteration =
         way.tokens_per_iteration(gamma)? * factor(&vec![1; way.tokens.len()]);
@@ -148,11 +164,7 @@ fn predict_one(
     let clusters = way.tokens.iter().filter(|tokens| **tokens > 0).count();
     let speedup = tokens_per_iteration / cost.in_plain_steps();
     Some(Prediction {
-        plan: DraftPlan {
-            drafting: way.way.0,
-            skip: way.way.1.clone(),
-            predictors: Predictors::new(gamma).ok()?,
-        },
+        plan,
         cost,
         tokens_per_iteration: interval(tokens_per_iteration, token_draws, clusters),
         speedup: interval(speedup, draws.clone(), clusters),

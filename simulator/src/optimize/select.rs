@@ -50,6 +50,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         schema_version: SCHEMA_VERSION,
         model: header.model.name.clone(),
         device: header.device.clone(),
+        machine: header.machines.get(request.machine).map(|machine| machine.model.clone()),
         dtype: header.dtype.clone(),
         widen: header.widen,
         context: request.context(),

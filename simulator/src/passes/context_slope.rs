@@ -40,8 +40,8 @@ pub(super) fn context_slope(samples: &[(Key, &LatencySample)], layers: usize) ->
         .collect();
     let targets: Vec<f64> = medians.iter().map(|m| m.1).collect();
     let weights: Vec<f64> = medians.iter().map(|m| m.2).collect();
-    let line: Vec<_> = medians.iter().map(|m| vec![1.0, m.0 as f64]).collect();
-    match non_negative_least_squares(&line, &targets, &weights) {
+    let line: Vec<_> = medians.iter().map(|m| [1.0, m.0 as f64]).collect();
+    match non_negative_least_squares(&line.into(), &targets, &weights) {
         Ok(found) => ContextSlope { per_cached: found[0], per_cached_wide: found[1] },
         // One width only, or every pass at one context: then nothing grows that could be seen.
         Err(_) => ContextSlope {

@@ -93,7 +93,7 @@ impl Fitted {
         let lines = by_width.into_iter().map(|(width, points)| (width as f64, average(points)));
         let full = points.iter().filter(|point| point.skip.is_none());
         Self {
-            affine: non_negative_least_squares(&rows, &targets, &weights).ok(),
+            affine: non_negative_least_squares(&rows.into(), &targets, &weights).ok(),
             lines: lines.filter(|(_, line)| line.len() >= 2).collect(),
             full: average(full.map(|point| (point.width as f64, point.value)).collect()),
         }
@@ -101,8 +101,8 @@ impl Fitted {
 }
 
 /// Of the affine law `a + b w + kept (c + d w)`.
-fn features(kept: f64, width: usize) -> Vec<f64> {
-    vec![1.0, width as f64, kept, kept * width as f64]
+fn features(kept: f64, width: usize) -> [f64; 4] {
+    [1.0, width as f64, kept, kept * width as f64]
 }
 
 impl DraftLaw {
@@ -253,10 +253,10 @@ fn component_laws(latency: &[LatencySample], machine: usize) -> Vec<(Component, 
     let law = |(component, widths): (Component, BTreeMap<usize, Vec<f64>>)| {
         let points: Vec<(usize, f64)> =
             widths.iter().filter_map(|(w, times)| Some((*w, median(times)?))).collect();
-        let rows: Vec<_> = points.iter().map(|(w, _)| vec![1.0, *w as f64]).collect();
+        let rows: Vec<_> = points.iter().map(|(w, _)| [1.0, *w as f64]).collect();
         let targets: Vec<f64> = points.iter().map(|(_, t)| *t).collect();
         let weights: Vec<f64> = targets.iter().map(|t| (t * t).max(1e-30).recip()).collect();
-        let found = non_negative_least_squares(&rows, &targets, &weights);
+        let found = non_negative_least_squares(&rows.into(), &targets, &weights);
         Some((component, found.ok().or_else(|| Some(vec![*targets.first()?, 0.0]))?))
     };
     cells.into_iter().filter_map(law).collect()

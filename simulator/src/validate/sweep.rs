@@ -1,8 +1,8 @@
 //! Regret against a sweep: all symmetric windows, predictors and draftings were run end to end, then
-//! the choice and the best of them once more.
+//! the choice and the best of them once more. Rates are ratios of totals over the blocks' texts.
 
 use crate::optimize::measured::Blocks;
-use crate::statistics::{Resamples, interval, median};
+use crate::statistics::{Resamples, interval};
 use s3d_data::{Drafting, Estimate, Plan, Run, ThroughputSample};
 use serde::Serialize;
 
@@ -15,30 +15,36 @@ pub struct Regret {
     pub basis: &'static str,
 }
 
-/// Blocks of a sweep hold at least this many plans; blocks of its second measurement fewer.
-const SWEEP_PLANS: usize = 13;
+/// The blocks of a sweep, and those of its second measurement, which all hold the same few plans.
+struct Rounds {
+    swept: Vec<usize>,
+    second: Vec<usize>,
+}
 
-/// The last block that swept; `None` where fewer plans ran than all symmetric windows at all numbers
-/// of predictors with both draftings.
-fn last_sweep(run: &Run, blocks: &Blocks) -> Option<usize> {
+/// The blocks by round; `None` where fewer plans ran than all symmetric windows at all numbers of
+/// predictors with both draftings.
+fn rounds(run: &Run, blocks: &Blocks) -> Option<Rounds> {
     let swept = blocks.plans().keys().filter(|plan| plan.draft().is_some()).count();
     let all = Drafting::ALL.len() * run.header.model.shape.layers * run.header.gamma_max;
-    let sizes = blocks.sizes();
-    let sweeping = sizes.iter().filter(|(block, plans)| {
-        **block < ThroughputSample::CONFIRMATION_FROM && **plans >= SWEEP_PLANS
-    });
-    (swept >= all).then(|| sweeping.map(|(block, _)| *block).max()).flatten()
+    let mut sets = blocks.sets();
+    sets.retain(|(block, _)| *block < ThroughputSample::CONFIRMATION_FROM);
+    let last = sets.last()?.1.clone();
+    let tail = sets.iter().rev().take_while(|(_, plans)| *plans == last).count();
+    // A sweep's own blocks differ from one to the next, or hold everything.
+    let second = if tail >= 2 && last.len() <= swept { tail } else { 0 };
+    let numbers: Vec<usize> = sets.into_iter().map(|(block, _)| block).collect();
+    let (swept_blocks, second) = numbers.split_at(numbers.len() - second);
+    (swept >= all).then(|| Rounds { swept: swept_blocks.to_vec(), second: second.to_vec() })
 }
 
 /// The `count` plans other than `choice` that were fastest in the sweep: what the second measurement
 /// sets beside the choice. Empty without a sweep.
 pub fn rivals(run: &Run, blocks: &Blocks, choice: &Plan, count: usize) -> Vec<Plan> {
-    let Some(last) = last_sweep(run, blocks) else { return Vec::new() };
-    let sizes = blocks.sizes();
-    let swept = |block: &usize| *block <= last && sizes[block] >= SWEEP_PLANS;
+    let Some(rounds) = rounds(run, blocks) else { return Vec::new() };
     let speedup = |plan: &Plan| {
-        let own: Vec<usize> = blocks.with(plan).into_iter().filter(swept).collect();
-        blocks.speedup(plan, &own).map(|speedup| speedup.value)
+        let mut own = blocks.with(plan);
+        own.retain(|block| rounds.swept.contains(block));
+        blocks.total_rate(plan, own.into_iter().map(|block| (block, 1)))
     };
     let others = blocks.plans().into_keys().filter(|p| p.draft().is_some() && *p != choice);
     let mut ranked: Vec<(f64, &Plan)> = others.filter_map(|p| Some((speedup(p)?, p))).collect();
@@ -50,9 +56,8 @@ pub fn rivals(run: &Run, blocks: &Blocks, choice: &Plan, count: usize) -> Vec<Pl
 /// choice and the best of the sweep again; only those count, because the maximum of noisy values is
 /// biased. `None` where no such blocks exist.
 pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret> {
-    let last = last_sweep(run, blocks)?;
-    let later = |block: &usize| *block > last && *block < ThroughputSample::CONFIRMATION_FROM;
-    let second: Vec<usize> = blocks.with(choice).into_iter().filter(later).collect();
+    let Rounds { mut second, .. } = rounds(run, blocks)?;
+    second.retain(|block| blocks.ratio(*block, choice, choice).is_some());
     let everywhere =
         |plan: &Plan| second.iter().all(|block| blocks.ratio(*block, plan, choice).is_some());
     let rivals: Vec<&Plan> = blocks
@@ -64,15 +69,10 @@ pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret>
         return None;
     }
     let lost = |weights: &[u32]| -> Option<f64> {
-        let of = |plan: &&Plan| {
-            let ratios = second.iter().zip(weights).flat_map(|(block, &weight)| {
-                let ratio = blocks.ratio(*block, plan, choice).unwrap_or(f64::NAN);
-                vec![ratio; weight as usize]
-            });
-            median(&ratios.collect::<Vec<f64>>())
-        };
-        let best = rivals.iter().filter_map(of).fold(1.0, f64::max);
-        Some(1.0 - best.recip())
+        let weighted = || second.iter().copied().zip(weights.iter().copied());
+        let own = blocks.total_rate(choice, weighted())?;
+        let rates = rivals.iter().filter_map(|plan| blocks.total_rate(plan, weighted()));
+        Some(1.0 - own / rates.fold(own, f64::max))
     };
     let value = lost(&vec![1; second.len()])?;
     let resamples = Resamples::new(second.len(), 1000, run.header.seed);

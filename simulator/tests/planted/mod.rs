@@ -337,6 +337,8 @@ impl Planted {
             cpu_seconds: None,
             stopped: None,
             coverage: None,
+            shard: None,
+            merged: None,
             warnings: Vec::new(),
         }
     }
@@ -354,5 +356,6 @@ fn machine() -> Machine {
         read_bytes_per_s: Some(2e10),
         flops_per_s: Some(5e10),
         load: None,
+        card: None,
     }
 }

@@ -7,6 +7,7 @@ use crate::observed::skipped_layers;
 use crate::optimize::sublayers::{Part, SubLayer};
 use crate::passes::PassTimes;
 use crate::statistics::{median, non_negative_least_squares};
+use ndarray::Array2;
 use s3d_data::{AcceptanceCounts, Component, Drafting, LayerSet, Run, Skip, SkipWindow};
 
 /// Conditional rates of the traced window that skips least.
@@ -106,19 +107,17 @@ fn damages(ways: &[WayCounts], layers: usize, drafting: Drafting) -> Result<Vec<
     // Neighbouring layers are told apart only by windows that end between them: a small pull towards
     // equal damage decides where nothing else does.
     let pull = 0.05 * windows.iter().map(|w| w.2).sum::<f64>() / windows.len() as f64;
-    let mut rows: Vec<Vec<f64>> = Vec::new();
-    let (mut targets, mut weights) = (Vec::new(), Vec::new());
-    for (window, rate, attempts) in &windows {
-        rows.push((0..layers).map(|layer| f64::from(u8::from(window.contains(layer)))).collect());
-        targets.push((top / rate).ln());
-        weights.push(*attempts);
+    let smooth = layers.saturating_sub(1);
+    let mut design = Array2::zeros((windows.len() + smooth, layers));
+    let (mut targets, mut weights) = (vec![0.0; design.nrows()], vec![pull; design.nrows()]);
+    for (row, (window, rate, attempts)) in windows.iter().enumerate() {
+        (0..layers).filter(|&layer| window.contains(layer)).for_each(|l| design[[row, l]] = 1.0);
+        targets[row] = (top / rate).ln();
+        weights[row] = *attempts;
     }
-    for layer in 1..layers {
-        let mut row = vec![0.0; layers];
-        (row[layer - 1], row[layer]) = (1.0, -1.0);
-        rows.push(row);
-        targets.push(0.0);
-        weights.push(pull);
+    for layer in 0..smooth {
+        let row = windows.len() + layer;
+        (design[[row, layer]], design[[row, layer + 1]]) = (1.0, -1.0);
     }
-    non_negative_least_squares(&rows, &targets, &weights)
+    non_negative_least_squares(&design, &targets, &weights)
 }

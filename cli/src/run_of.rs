@@ -1,0 +1,34 @@
+//! A run directory as one machine saw it: what the commands that conclude start from.
+
+use crate::args::MachineArgs;
+use crate::terminal;
+use crate::usage::or_usage;
+use s3d_data::{Run, RunDir};
+use s3d_simulator::machines::on_machine;
+
+/// Reads a run; see [`one_of`].
+///
+/// # Errors
+/// A run that does not load, or does not have the machine.
+pub fn one_machine(dir: &RunDir, args: MachineArgs) -> anyhow::Result<Run> {
+    one_of(dir.load()?, args)
+}
+
+/// The run with the times of one of its machines; says which where there are several.
+///
+/// # Errors
+/// A machine that it does not have.
+pub fn one_of(run: Run, args: MachineArgs) -> anyhow::Result<Run> {
+    let machines = run.header.machines.len();
+    let seen = on_machine(run, args.machine);
+    let run = match args.machine {
+        Some(_) => or_usage("--machine", seen)?,
+        None => seen?,
+    };
+    if machines > 1
+        && let Some(which) = run.header.warnings.first()
+    {
+        terminal::note(which);
+    }
+    Ok(run)
+}
