@@ -533,18 +533,71 @@ pub struct GenerateArgs {
     pub json: bool,
 }
 
+/// What of a checkpoint is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// Low-rank adapters of draft rows and the masks: the model's own text stays, to the bit
+    Adapters,
+    /// All weights: the highest acceptance, and another text
+    Joint,
+}
+
+/// What a preset learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// Its text, and to draft
+    Drafts,
+    /// Its text alone: a model without masks
+    Text,
+}
+
 /// `s3d train`
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// What to train from nothing: story
-    #[arg(long, value_name = "NAME", default_value = "story")]
-    pub preset: String,
+    /// What to train from nothing: story [default, without --model]; or, with --model, whose generated texts
+    /// to train it on
+    #[arg(long, value_name = "NAME", conflicts_with = "corpus")]
+    pub preset: Option<String>,
+    /// What a preset learns
+    #[arg(long, value_enum, default_value = "drafts", conflicts_with = "model")]
+    pub objective: Objective,
+    /// A checkpoint folder without mask predictors, which is to get them; it is not changed
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<String>,
+    /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each line; the
+    /// last tenth of each file is held out
+    #[arg(long, value_name = "FILES", num_args = 1.., requires = "model")]
+    pub corpus: Vec<PathBuf>,
+    /// What of --model is trained
+    #[arg(long, value_enum, default_value = "adapters", requires = "model")]
+    pub method: Method,
+    /// Rank of the adapters
+    #[arg(long, value_name = "R", default_value_t = 16, requires = "model")]
+    pub rank: usize,
+    /// Tokens that --model is to draft at once
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "model")]
+    pub gamma_max: usize,
+    /// Text tokens of a sample of --corpus [default: 384, or what the model can]
+    #[arg(long, value_name = "TOKENS", requires = "model")]
+    pub context: Option<usize>,
+    /// Samples of a step on --corpus
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "model")]
+    pub batch: usize,
+    /// Highest learning rate on --corpus [default: 0.002, or 0.0003 with --method joint]
+    #[arg(long, value_name = "RATE", requires = "model")]
+    pub learning_rate: Option<f32>,
     /// Folder for the trained model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's]
+    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with --model]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
+    /// As many steps as take about so many seconds of processor time, by the first steps' times
+    #[arg(long, value_name = "SECONDS", conflicts_with = "steps")]
+    pub cpu_seconds: Option<f64>,
+    /// Judge on held-out text every N steps; 0 for never
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub validate_every: u64,
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub checkpoint_every: u64,

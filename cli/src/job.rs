@@ -17,7 +17,8 @@ const FIRST_LOOK: usize = 4;
 
 /// Said of a checkpoint that was never trained to draft several tokens at once.
 const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
-     drafting several tokens at once needs a model trained for it (s3d train)";
+     drafting several tokens at once must be trained: s3d train --model DIR --corpus FILES --out OTHER adds \
+     mask predictors and leaves the model's own text as it is";
 
 /// Prompts of a model without a tokenizer.
 const RANDOM_PROMPTS: usize = 48;

@@ -35,6 +35,13 @@ impl Bar {
         self.bar.set_message(message);
     }
 
+    /// Says something above the bar, unless `--quiet` is given.
+    pub fn above(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| terminal::note(text));
+        }
+    }
+
     /// Takes the bar away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
@@ -51,9 +58,7 @@ impl Progress for Bar {
     }
 
     fn note(&mut self, text: &str) {
-        if !self.quiet {
-            self.bar.suspend(|| terminal::note(text));
-        }
+        self.above(text);
     }
 }
 

@@ -150,6 +150,30 @@ fn what_a_checkpoint_cannot_do_is_said_before_anything_is_printed() {
     }
 }
 
+/// A checkpoint without masks: sequential plans are looked at, and how to get the others is said.
+#[test]
+fn a_run_without_masks_chooses_among_sequential_plans() {
+    let dir = tempfile::tempdir().unwrap();
+    let (prompts, out) = (dir.path().join("prompts.jsonl"), dir.path().join("out"));
+    let texts = ["The miller counts", "Der Müller", "two  spaces", "it's 3.14"];
+    let lines = texts.map(|text| format!("{{\"text\": \"{text}\"}}\n"));
+    std::fs::write(&prompts, lines.concat()).unwrap();
+    let model = fixtures().join("gguf/qwen2.gguf");
+    let [model, prompts, folder] = [&model, &prompts, &out].map(|path| path.to_str().unwrap());
+    let few = ["--context", "48", "--time-budget", "1s", "--quiet"];
+    let output = s3d(&[
+        &["run", "--model", model, "--prompts", prompts, "--out", folder],
+        &few[..],
+    ]
+    .concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("s3d train --model DIR --corpus FILES --out OTHER"), "{said}");
+    let found: Value =
+        serde_json::from_slice(&std::fs::read(out.join("recommendation.json")).unwrap()).unwrap();
+    assert_eq!(found["choice"]["drafting"], "sequential", "{found}");
+}
+
 #[test]
 fn a_free_set_of_layers_is_measured_replayed_and_exported() {
     let dir = tempfile::tempdir().unwrap();

@@ -154,6 +154,7 @@ fn header() -> RunHeader {
         vocab: 32_000,
         tied: true,
         masks: GAMMA_MAX - 1,
+        adapter_rank: 0,
     };
     RunHeader {
         schema_version: SCHEMA_VERSION,

@@ -67,7 +67,7 @@ fn acceptance_of_merged_shards_is_that_of_a_single_run() {
     assert!(said.contains("a partial merge"), "{said}");
     let said = fails(dir, 1, "merge a single --out no");
     assert!(said.contains("single: no shard"), "{said}");
-    let said = fails(dir, 1, &format!("{measure} --out b --shard 1/2"));
+    let said = fails(dir, 1, &format!("{measure} --out b --shard 1/2 --threads 1"));
     assert!(said.contains("--shard 2/2, but 1/2 was asked for"), "{said}");
 }
 

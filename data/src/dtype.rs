@@ -92,6 +92,12 @@ impl Dtype {
         if self.is_quantized() { Self::Q8_0 } else { self }
     }
 
+    /// The type of the adapters of draft rows where the matrices have this one: their rows are too
+    /// short for blocks, and they weigh little.
+    pub fn of_adapters(self) -> Self {
+        if self == Self::F32 { self } else { Self::F16 }
+    }
+
     /// The type of `name`, if the engine runs it.
     ///
     /// # Errors

@@ -24,6 +24,13 @@ pub struct ModelShape {
     pub tied: bool,
     /// Mask embeddings (0 where the checkpoint has none).
     pub masks: usize,
+    /// Rank of the adapters that act on draft rows (0 where the checkpoint has none).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub adapter_rank: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl ModelShape {
@@ -35,12 +42,22 @@ impl ModelShape {
         (2 * q + 2 * kv + 3 * mlp + 2 * self.hidden) as u64
     }
 
-    /// All parameters: embedding, layers, last norm, head (if untied), masks.
+    /// Parameters of the adapters of one decoder layer: two factors for each of its four matrices
+    /// (queries, keys and values count as one, gate and up projection as another).
+    pub fn adapter_parameters(&self) -> u64 {
+        let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let attention = (self.hidden + queries + 2 * keys) + (queries + self.hidden);
+        let mlp = (self.hidden + 2 * self.intermediate) + (self.intermediate + self.hidden);
+        (self.adapter_rank * (attention + mlp)) as u64
+    }
+
+    /// All parameters: embedding, layers, last norm, head (if untied), masks, adapters.
     pub fn parameters(&self) -> u64 {
         let table = (self.vocab * self.hidden) as u64;
         let tables = if self.tied { table } else { 2 * table };
         let rest = (self.hidden + self.masks * self.hidden) as u64;
-        tables + self.layers as u64 * self.layer_parameters() + rest
+        let layer = self.layer_parameters() + self.adapter_parameters();
+        tables + self.layers as u64 * layer + rest
     }
 
     /// Key-value elements that one token of context holds, over all layers.
@@ -213,6 +230,7 @@ mod tests {
             vocab: 32000,
             tied: false,
             masks: 0,
+            adapter_rank: 0,
         };
         assert_eq!(shape.parameters(), 6_738_415_616);
         assert_eq!(shape.kv_elements_per_token() * 2, 524_288); // 512 KiB a token at f16

@@ -209,6 +209,7 @@ impl Shape {
             vocab: self.vocab,
             tied: self.tied,
             masks: 0,
+            adapter_rank: 0,
         }
     }
 }

@@ -126,6 +126,7 @@ mod tests {
             vocab: 0,
             tied: false,
             masks: 7,
+            adapter_rank: 0,
         };
         Outside {
             model: "some-12-layers".into(),

@@ -237,7 +237,7 @@ fn speculate(
         let place =
             Place { component: Component::DraftPass, width: masks + 1, context: context + pass };
         let drafted = watch.pass(place, &mut samples, |watch| {
-            argmax_rows(&model.draft_pass(token, masks, &plan.skip, cache, watch)?)
+            argmax_rows(&model.draft_pass(plan.drafting, token, masks, &plan.skip, cache, watch)?)
         })?;
         debug_assert_eq!(drafted.len(), masks + 1);
     }

@@ -233,6 +233,7 @@ mod tests {
             vocab: 32_000,
             tied: false,
             masks: 7,
+            adapter_rank: 0,
         }
     }
 

@@ -164,7 +164,6 @@ fn what_does_not_belong_together_is_refused_with_what_differs() {
         dir
     };
     let first = made("first", shard(&asked, 1, 2));
-    let second = made("second", shard(&asked, 2, 2));
     let other = |name: &str, request: Request| made(name, shard(&request, 2, 2));
     let provenance = Provenance { dtype: "bf16".into(), ..asked.provenance.clone() };
     let cases = [
@@ -190,14 +189,28 @@ fn what_does_not_belong_together_is_refused_with_what_differs() {
         (first.clone(), "both hold shard 1/2"),
     ];
     for (dir, words) in cases {
-        let refused = merge(&[first.clone(), dir], &out, &Merging::default());
-        let message = refused.unwrap_err().to_string();
+        let message =
+            merge(&[first.clone(), dir], &out, &Merging::default()).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
     }
     // Traces are the same on any number of threads.
     let threads = other("threads", Request { threads: 2, ..asked.clone() });
-    let elsewhere = RunDir::new(root.path().join("threads-out"));
-    merge(&[first.clone(), threads], &elsewhere, &Merging::default()).unwrap();
+    merge(
+        &[first.clone(), threads],
+        &RunDir::new(root.path().join("threads-out")),
+        &Merging::default(),
+    )
+    .unwrap();
+    assert!(!out.root().exists(), "nothing is written by a merge that is refused");
+}
+
+#[test]
+fn a_missing_shard_is_named_and_done_without_only_when_asked() {
+    let (models, root) = (Models::new(), tempfile::tempdir().unwrap());
+    let asked = only_traces();
+    let out = RunDir::new(root.path().join("out"));
+    let second = root.path().join("second");
+    measure(&models, &shard(&asked, 2, 2), &second);
     let alone = merge(std::slice::from_ref(&second), &out, &Merging::default());
     let message = alone.unwrap_err().to_string();
     assert!(

@@ -7,10 +7,14 @@ use s3d_data::{
     Component, Drafting, Dtype, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip,
     SkipWindow,
 };
-use s3d_measure::{Error, Plans, Progress, Provenance, Quiet, Request, Stage, Update};
+use s3d_measure::{
+    Error, Plans, Progress, Provenance, Quiet, Request, Stage, Subject, SystemClock, Update,
+    measure,
+};
+use s3d_model::{LoadOptions, Model};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use tiny::{Models, StopAfter, load, request, tear_last_line};
+use tiny::{Fixed, Models, StopAfter, config, load, request, tear_last_line};
 
 /// What makes a latency sample one of its kind.
 fn key(s: &LatencySample) -> impl Eq + std::hash::Hash + std::fmt::Debug + use<> {

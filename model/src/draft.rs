@@ -118,14 +118,16 @@ pub fn draft(
     match plan.drafting {
         Drafting::Simultaneous => {
             let masks = plan.predictors.get() - 1;
-            let logits = model.draft_pass(token, masks, &plan.skip, cache, observer)?;
+            let logits =
+                model.draft_pass(plan.drafting, token, masks, &plan.skip, cache, observer)?;
             proposal.take_rows(&logits)?;
         }
         Drafting::Sequential => {
             // One pass of width 1 per draft, each fed the draft before.
             let mut last = token;
             for _ in 0..plan.predictors.get() {
-                let logits = model.draft_pass(last, 0, &plan.skip, cache, observer)?;
+                let logits =
+                    model.draft_pass(plan.drafting, last, 0, &plan.skip, cache, observer)?;
                 if !proposal.take_rows(&logits)? {
                     break;
                 }
@@ -147,7 +149,7 @@ impl Model {
         let (drafts, most) = (plan.predictors.get(), self.config.masks() + 1);
         if plan.drafting == Drafting::Simultaneous && drafts > most {
             let needs = match self.config.masks() {
-                0 => "which this checkpoint was not trained for (it has no mask embeddings, see s3d train); draft one after the other with".to_string(),
+                0 => "which this checkpoint was not trained for (it has no mask embeddings; add them with s3d train --model DIR --corpus FILES --out OTHER); draft one after the other with".to_string(),
                 masks => format!("a model with {masks} masks at most {most}; use fewer, or"),
             };
             return Err(Error::invalid(format!(

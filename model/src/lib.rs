@@ -25,6 +25,7 @@
 //! # Ok::<(), s3d_model::Error>(())
 //! ```
 
+pub mod adapter;
 pub mod chat;
 pub mod checkpoint;
 mod composed;

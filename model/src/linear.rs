@@ -274,26 +274,43 @@ impl Linear {
             Weight::Plain(w) => multiply(x, w)?,
             Weight::Coded(w) => w.forward(&x.contiguous()?)?.to_dtype(x.dtype())?,
         };
+        self.finish(ops, products)
+    }
+
+    /// `other + x W^T`, of which a layer that applies SwiGLU returns SwiGLU. `other` is a residual, or
+    /// what adapters add.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn forward_add(&self, ops: &Ops, x: &Tensor, other: &Tensor) -> Result<Tensor> {
+        let sums = match &self.weight {
+            Weight::Packed(w) => {
+                let op = PackedLinear { kernels: ops.kernels(), w, kind: LinearKind::Plain };
+                x.apply_op2_no_bwd(other, &op)?
+            }
+            Weight::Plain(w) => (multiply(x, w)? + other)?,
+            Weight::Coded(w) => (w.forward(&x.contiguous()?)?.to_dtype(x.dtype())? + other)?,
+        };
+        self.finish(ops, sums)
+    }
+
+    /// What becomes of products that are not finished yet.
+    fn finish(&self, ops: &Ops, products: Tensor) -> Result<Tensor> {
         Ok(match self.kind {
             LinearKind::Plain => products,
             LinearKind::SwiGlu => ops.swiglu(&products)?,
             LinearKind::HalvedSwiGlu => {
                 let half = products.dim(1)? / 2;
-                gated(&products.narrow(1, 0, half)?, &products.narrow(1, half, half)?)?
+                let [gate, up] = [0, half].map(|start| products.narrow(1, start, half));
+                gated(&gate?.contiguous()?, &up?.contiguous()?)?
             }
         })
     }
 
-    /// `residual + x W^T`.
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn forward_add(&self, ops: &Ops, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        if let Weight::Packed(w) = &self.weight {
-            let op = PackedLinear { kernels: ops.kernels(), w, kind: self.kind };
-            return Ok(x.apply_op2_no_bwd(residual, &op)?);
-        }
-        Ok((self.forward(ops, x)? + residual)?)
+    /// The same matrix, whose products are the result: with gates and ups alternating, as
+    /// [`Self::gate_and_up`] laid them out.
+    pub fn without_swiglu(self) -> Self {
+        Self { kind: LinearKind::Plain, ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Builds the layers of a model from a source of weights, widening on the way.
 
+mod adapters;
 mod reader;
 
 use crate::config::AttentionParts;
@@ -137,6 +138,7 @@ impl<'s> Builder<'s> {
             gate_up: self.gate_up(number)?,
             // Its inputs are the outputs of gate and up: whole panels.
             down: self.banded(&name("mlp.down_proj"), [hidden, neurons], LANES)?,
+            adapters: self.adapters(number)?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! A loaded model: weights, sizes, identity. What it does stands in [`crate::transformer`].
 
+use crate::adapter::Adapters;
 use crate::checkpoint::Opened;
 use crate::embedding::Embedding;
 use crate::kernels::Isa;
@@ -81,6 +82,8 @@ pub(crate) struct Layer {
     pub gate_up: Linear,
     /// `[intermediate]` to `[hidden]`.
     pub down: Linear,
+    /// Act on draft rows alone.
+    pub adapters: Option<Adapters>,
 }
 
 impl Layer {
@@ -231,7 +234,9 @@ impl Model {
         let table = self.embedding.tokens.as_ref().map_or(0, |table| table.bytes.len());
         let host = table + size_of_val(self.embedding.masks.as_slice());
         let host = if self.device.is_cpu() { host } else { 0 };
-        self.streamed_bytes() + (small + host) as u64
+        let adapters = self.layers.iter().filter_map(|layer| layer.adapters.as_ref());
+        let adapters: u64 = adapters.map(Adapters::bytes).sum();
+        self.streamed_bytes() + adapters + (small + host) as u64
     }
 
     /// Bytes of a number of the cache and of activations.
@@ -350,7 +355,7 @@ fn content_hash(config: &ModelConfig, source: &dyn WeightSource) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::S3dConfig;
+    use crate::config::{AdapterConfig, S3dConfig};
     use crate::raw::{decode_row, encode_row};
     use crate::{Silent, trace_text};
     use s3d_data::{Drafting, Skip, SkipWindow};
@@ -373,6 +378,14 @@ mod tests {
         Model::build(&Seeded::new(1), &config(), &LoadOptions::default(), ops, "test").unwrap()
     }
 
+    /// The same with adapters.
+    fn adapted(ops: Ops) -> Model {
+        let adapters = Some(AdapterConfig { rank: 3, alpha: 4.0 });
+        let s3d = Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() });
+        let config = ModelConfig { s3d, ..config() };
+        Model::build(&Seeded::new(1), &config, &LoadOptions::default(), ops, "test").unwrap()
+    }
+
     /// Logits of a text in three passes, and of a draft after it.
     fn logits(model: &Model) -> Vec<Vec<f32>> {
         let skip = Skip::from(SkipWindow::new(1, 3).unwrap());
@@ -382,16 +395,19 @@ mod tests {
             let pass = model.full_pass(text, &mut cache, &mut Silent).unwrap();
             all.extend(pass.to_vec2::<f32>().unwrap());
         }
-        let pass = model.draft_pass(5, 3, &skip, &mut cache, &mut Silent).unwrap();
+        let pass =
+            model.draft_pass(Drafting::Simultaneous, 5, 3, &skip, &mut cache, &mut Silent).unwrap();
         all.extend(pass.to_vec2::<f32>().unwrap());
         all
     }
 
     #[test]
     fn every_instruction_set_gives_the_same_bits() {
-        let portable = logits(&model(Ops::fused(1, Isa::Portable)));
-        for isa in Isa::available() {
-            assert_eq!(logits(&model(Ops::fused(2, isa))), portable, "{isa:?}");
+        for build in [model, adapted] {
+            let portable = logits(&build(Ops::fused(1, Isa::Portable)));
+            for isa in Isa::available() {
+                assert_eq!(logits(&build(Ops::fused(2, isa))), portable, "{isa:?}");
+            }
         }
     }
 
@@ -455,10 +471,13 @@ mod tests {
 
     #[test]
     fn composed_operations_compute_the_same_function() {
-        let (fused, composed) =
-            (model(Ops::fused(1, Isa::detect())), model(Ops::composed(DType::F32)));
+        compare(&model(Ops::fused(1, Isa::detect())), &model(Ops::composed(DType::F32)));
+        compare(&adapted(Ops::fused(1, Isa::detect())), &adapted(Ops::composed(DType::F32)));
+    }
+
+    fn compare(fused: &Model, composed: &Model) {
         for (fused, composed) in
-            logits(&fused).iter().flatten().zip(logits(&composed).iter().flatten())
+            logits(fused).iter().flatten().zip(logits(composed).iter().flatten())
         {
             assert!((fused - composed).abs() < 1e-4, "{fused} {composed}");
         }
@@ -468,7 +487,7 @@ mod tests {
                 trace_text(model, &[1, 2, 3], &[4, 5, 6, 7, 8, 9], drafting, &skips, 4, false)
                     .unwrap()
             };
-            assert_eq!(trace(&fused), trace(&composed));
+            assert_eq!(trace(fused), trace(composed));
         }
     }
 

@@ -7,8 +7,10 @@
 //! the text before it as the full model left it, and itself as the reduced layers computed it. No
 //! row's bits depend on the pass it sits in, so the counts equal those of stepwise decoding exactly.
 //!
-//! Below the first layer that it leaves out, a draft pass is a full pass: all skips share it.
+//! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all skips
+//! share it.
 
+use crate::adapter::adapts;
 use crate::draft::confidence;
 use crate::embedding::Row;
 use crate::kernels::attention::Block;
@@ -112,7 +114,12 @@ impl<'a> Shadow<'a> {
     ) -> Result<()> {
         let model = self.model;
         let mut rows = Vec::new();
-        let mut places = Places { positions: Vec::new(), blocks: Vec::new(), append: false };
+        let mut places = Places {
+            positions: Vec::new(),
+            blocks: Vec::new(),
+            append: false,
+            adapted: adapts(self.drafting),
+        };
         for &start in starts {
             let group = self.group(start);
             places.blocks.push(Block { row: rows.len(), rows: group.len(), position: start });
@@ -137,7 +144,7 @@ impl<'a> Shadow<'a> {
         Ok(())
     }
 
-    /// The first layer that `skip` touches: below it a draft pass is a full pass.
+    /// The first layer that `skip` touches: below it all draft passes are one.
     fn first_skipped(&self, skip: &Skip) -> usize {
         let layers = self.model.layers.len();
         let touched = |&layer: &usize| skip.skips_attention(layer) || skip.skips_mlp(layer);
@@ -170,6 +177,7 @@ impl<'a> Shadow<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{AdapterConfig, S3dConfig};
     use crate::draft::{DraftThreshold, Proposal, draft};
     use crate::verify::verify_greedy;
     use crate::{Generation, Limits, LoadOptions, ModelConfig};
@@ -218,8 +226,13 @@ mod tests {
             Skip::Set { layers: set.into() },
             Skip::from(SkipWindow::new(0, 4).unwrap()),
         ];
+        let adapters = Some(AdapterConfig::of_rank(4));
+        let s3d = Some(S3dConfig { masks: 7, adapters, ..S3dConfig::default() });
         let (mut all, mut some) = (0, 0);
-        for seed in 0..3 {
+        for seed in 0..4 {
+            // The last with adapters.
+            let s3d = if seed < 3 { config.s3d.clone() } else { s3d.clone() };
+            let config = ModelConfig { s3d, ..config.clone() };
             let options = LoadOptions { threads: 2, ..LoadOptions::default() };
             let model = Model::random(&config, seed, &options).unwrap();
             let prompt = [1, 2, 3, 4, 5];

@@ -3,6 +3,7 @@
 //! Prompt, decode, draft, verify and trace passes all run this code; they differ in the rows they
 //! bring, the layers they leave out, and whether they write to the cache.
 
+use crate::adapter::adapts;
 use crate::embedding::Row;
 use crate::kernels::attention::Block;
 use crate::model::{Layer, Model};
@@ -10,7 +11,7 @@ use crate::observe::{Mark, Observer, Silent};
 use crate::ops::{Standing, for_each_row};
 use crate::{Error, KvCache, Result};
 use candle_core::{D, DType, Tensor};
-use s3d_data::Skip;
+use s3d_data::{Drafting, Skip};
 use std::ops::Range;
 
 /// Rows of one block of attention: they share one reading of the cached keys.
@@ -25,6 +26,8 @@ pub(crate) struct Places {
     pub blocks: Vec<Block>,
     /// Whether the rows' keys and values are written to the cache, at their positions.
     pub append: bool,
+    /// Whether these are draft rows on which adapters act.
+    pub adapted: bool,
 }
 
 impl Places {
@@ -36,6 +39,7 @@ impl Places {
             positions: (position..position + rows).collect(),
             blocks: (0..rows).step_by(BLOCK_ROWS).map(block).collect(),
             append: true,
+            adapted: false,
         }
     }
 }
@@ -74,12 +78,14 @@ impl Model {
 
     /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
     /// logits `[1 + masks, vocab]`. The cache grows by the rows of this pass: cut it back before the
-    /// next full pass.
+    /// next full pass. Adapters act on all of its rows in simultaneous drafting, and on none in
+    /// sequential drafting (see [`crate::adapter`]).
     ///
     /// # Errors
     /// As [`Self::full_pass`], or when the model has fewer masks.
     pub fn draft_pass(
         &self,
+        drafting: Drafting,
         token: u32,
         masks: usize,
         skip: &Skip,
@@ -88,7 +94,7 @@ impl Model {
     ) -> Result<Tensor> {
         let rows: Vec<Row> =
             std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
-        let x = self.pass(&rows, Some(skip), cache, observer)?;
+        let x = self.pass(&rows, Some((drafting, skip)), cache, observer)?;
         self.head_pass(&x, observer)
     }
 
@@ -102,7 +108,7 @@ impl Model {
     fn pass(
         &self,
         rows: &[Row],
-        skip: Option<&Skip>,
+        draft: Option<(Drafting, &Skip)>,
         cache: &mut KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
@@ -110,7 +116,9 @@ impl Model {
             return Err(Error::invalid("a pass needs at least one token"));
         }
         cache.reserve(rows.len())?;
-        let places = Places::next(cache.len(), rows.len());
+        let adapted = draft.is_some_and(|(drafting, _)| adapts(drafting));
+        let places = Places { adapted, ..Places::next(cache.len(), rows.len()) };
+        let skip = draft.map(|(_, skip)| skip);
         observer.mark(Mark::PassStart);
         let number = self.ops.number();
         let x = self.embedding.look_up(rows, &self.head, number, &self.device)?;
@@ -139,7 +147,7 @@ impl Model {
                 observer.mark(Mark::Attention(number));
             }
             if skip.is_none_or(|skip| !skip.skips_mlp(number)) {
-                x = self.mlp(layer, &x)?;
+                x = self.mlp(layer, &x, places)?;
                 observer.mark(Mark::Mlp(number));
             }
         }
@@ -156,7 +164,14 @@ impl Model {
         cache: &KvCache,
     ) -> Result<Tensor> {
         let (ops, shape, cache) = (&*self.ops, self.heads(), cache.layer(number));
-        let mut qkv = layer.qkv.forward(ops, &self.normed(x, &layer.attention_norm)?)?;
+        let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
+        let normed = self.normed(x, &layer.attention_norm)?;
+        let mut qkv = match adapters {
+            None => layer.qkv.forward(ops, &normed)?,
+            Some(adapters) => {
+                layer.qkv.forward_add(ops, &normed, &adapters.qkv.forward(ops, &normed)?)?
+            }
+        };
         if let Some(bias) = &layer.qkv_bias {
             qkv = ops.add_bias(qkv, bias)?;
         }
@@ -168,7 +183,13 @@ impl Model {
             ops.append(shape, &rotated, cache, position)?;
         }
         let attended = ops.attend(shape, &rotated, cache, standing)?;
-        let x = layer.attention_out.forward_add(ops, &attended, x)?;
+        let x = match adapters {
+            None => layer.attention_out.forward_add(ops, &attended, x)?,
+            Some(adapters) => {
+                let x = adapters.attention_out.forward_add(ops, &attended, x)?;
+                layer.attention_out.forward_add(ops, &attended, &x)?
+            }
+        };
         match &layer.out_bias {
             Some(bias) => Ok(ops.add_bias(x, bias)?),
             None => Ok(x),
@@ -176,9 +197,15 @@ impl Model {
     }
 
     /// `x + mlp(norm(x))` for `x[rows, hidden]`.
-    fn mlp(&self, layer: &Layer, x: &Tensor) -> Result<Tensor> {
-        let neurons = layer.gate_up.forward(&self.ops, &self.normed(x, &layer.mlp_norm)?)?;
-        layer.down.forward_add(&self.ops, &neurons, x)
+    fn mlp(&self, layer: &Layer, x: &Tensor, places: &Places) -> Result<Tensor> {
+        let (ops, normed) = (&*self.ops, self.normed(x, &layer.mlp_norm)?);
+        let Some(adapters) = layer.adapters.as_ref().filter(|_| places.adapted) else {
+            return layer.down.forward_add(ops, &layer.gate_up.forward(ops, &normed)?, x);
+        };
+        let added = adapters.gate_up.forward(ops, &normed)?;
+        let neurons = layer.gate_up.forward_add(ops, &normed, &added)?;
+        let x = adapters.down.forward_add(ops, &neurons, x)?;
+        layer.down.forward_add(ops, &neurons, &x)
     }
 
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.

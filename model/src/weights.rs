@@ -11,7 +11,7 @@ mod safetensors;
 mod stored;
 
 pub use gguf::{GgufFile, Vocabulary, is_gguf};
-pub use safetensors::Checkpoint;
+pub use safetensors::{ADDED_FILE, Checkpoint};
 
 use crate::Result;
 use crate::kernels::row_bytes;

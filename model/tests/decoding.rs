@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{grouped, options, random, sub_layers, tied, window};
+use common::{adapted, grouped, options, random, sub_layers, tied, window};
 use s3d_data::{DraftPlan, Drafting, Plan, Predictors, Skip};
 use s3d_model::config::EndTokens;
 use s3d_model::{
@@ -37,10 +37,13 @@ fn steps(model: &Model, plan: &Plan, limits: Limits) -> Vec<Step> {
 
 #[test]
 fn every_plan_gives_the_tokens_of_plain_decoding() {
-    for (config, seed) in [(grouped(), 1), (grouped(), 2), (tied(), 3)] {
+    let plain = [(grouped(), 1), (grouped(), 2), (tied(), 3)];
+    for (config, seed) in plain.into_iter().chain([(adapted(grouped()), 1), (adapted(tied()), 3)]) {
         let model = random(&config, seed);
         let plain = decode(&model, &Plan::Plain, Limits::tokens(60));
         assert_eq!(plain.len(), 60);
+        let own = ModelConfig { s3d: None, ..config };
+        assert_eq!(decode(&random(&own, seed), &Plan::Plain, Limits::tokens(60)), plain);
         for plan in plans() {
             assert_eq!(decode(&model, &plan, Limits::tokens(60)), plain, "seed {seed}, {plan}");
         }
@@ -100,16 +103,19 @@ fn a_draft_that_skips_nothing_is_always_right_when_it_is_sequential() {
 
 #[test]
 fn replayed_iterations_are_those_that_were_generated() {
-    let model = random(&grouped(), 5);
+    replayed(&random(&grouped(), 5));
+    replayed(&random(&adapted(grouped()), 5));
+}
+
+fn replayed(model: &Model) {
     let limits = Limits { stop_at_end: false, ..Limits::tokens(70) };
-    let output = decode(&model, &Plan::Plain, limits.clone());
+    let output = decode(model, &Plan::Plain, limits.clone());
     for plan in plans() {
         let draft = plan.draft().unwrap();
         let skips = [draft.skip.clone()];
-        let traces =
-            trace_text(&model, &PROMPT, &output, draft.drafting, &skips, 8, false).unwrap();
+        let traces = trace_text(model, &PROMPT, &output, draft.drafting, &skips, 8, false).unwrap();
         let mut committed = 1;
-        for step in &steps(&model, &plan, limits.clone())[1..] {
+        for step in &steps(model, &plan, limits.clone())[1..] {
             let accepted = traces[0].accepted[committed - 1].min(draft.predictors.get() as u32);
             assert_eq!(step.accepted, accepted as usize, "{plan} at {committed}");
             committed += step.tokens.len();

@@ -4,7 +4,9 @@
 mod common;
 
 use common::naive::Naive;
-use common::{grouped, options, random, rows, sub_layers, tied, window};
+use common::{adapted, grouped, options, random, rows, sub_layers, tied, window};
+use s3d_data::Drafting;
+use s3d_model::config::{AdapterConfig, S3dConfig};
 use s3d_model::{Mark, Model, ModelConfig, Observer, Silent};
 
 const TEXT: [u32; 21] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4, 10];
@@ -30,12 +32,17 @@ fn a_full_pass_is_the_definition() {
 
 #[test]
 fn a_draft_pass_sees_full_depth_text_and_its_own_reduced_rows() {
-    for (config, seed) in [(grouped(), 3), (tied(), 4)] {
+    let plain = [(grouped(), 3), (tied(), 4)];
+    for (config, seed) in plain.into_iter().chain([(adapted(grouped()), 5), (adapted(tied()), 6)]) {
         let (model, naive) = (random(&config, seed), Naive::new(&config, seed));
         for skip in [window(1, 4), window(0, 2), window(2, 2), window(2, 5), sub_layers()] {
             let mut cache = model.new_cache(40).unwrap();
             model.full_pass(&TEXT, &mut cache, &mut Silent).unwrap();
-            let logits = rows(&model.draft_pass(7, 3, &skip, &mut cache, &mut Silent).unwrap());
+            let logits = rows(
+                &model
+                    .draft_pass(Drafting::Simultaneous, 7, 3, &skip, &mut cache, &mut Silent)
+                    .unwrap(),
+            );
             let mut exact_cache = naive.empty_cache();
             naive.text(&TEXT, &mut exact_cache);
             for (row, found) in [Ok(7), Err(0), Err(1), Err(2)].into_iter().zip(&logits) {
@@ -82,7 +89,7 @@ fn logits_after_a_rejection_are_those_of_a_fresh_run() {
     let model = random(&grouped(), 7);
     let mut cache = model.new_cache(60).unwrap();
     model.full_pass(&TEXT, &mut cache, &mut Silent).unwrap();
-    model.draft_pass(1, 7, &window(1, 3), &mut cache, &mut Silent).unwrap();
+    model.draft_pass(Drafting::Simultaneous, 1, 7, &window(1, 3), &mut cache, &mut Silent).unwrap();
     cache.truncate(TEXT.len());
     model.full_pass(&[1, 2, 3, 4, 5], &mut cache, &mut Silent).unwrap();
     cache.truncate(TEXT.len() - 4);
@@ -137,9 +144,37 @@ fn an_observer_sees_every_component_that_runs() {
     }
     let model = random(&grouped(), 10);
     let (mut cache, mut marks) = (model.new_cache(10).unwrap(), Marks::default());
-    model.draft_pass(1, 0, &window(1, 4), &mut cache, &mut marks).unwrap();
+    model.draft_pass(Drafting::Simultaneous, 1, 0, &window(1, 4), &mut cache, &mut marks).unwrap();
     let (a, m) = (Mark::Attention, Mark::Mlp);
     assert_eq!(marks.0, [Mark::PassStart, Mark::Embed, a(0), m(0), a(4), m(4), Mark::Head]);
+}
+
+/// Adapters change draft passes of simultaneous drafting, and nothing else, by a bit; in every form that
+/// a model can be run in.
+#[test]
+fn adapters_act_on_draft_rows_alone() {
+    for config in [grouped(), tied()] {
+        let (bare, with) = (random(&config, 12), random(&adapted(config.clone()), 12));
+        assert_eq!(in_pieces(&with, 5), in_pieces(&bare, 5));
+        let draft = |model: &Model, drafting, masks| {
+            let mut cache = model.new_cache(40).unwrap();
+            model.full_pass(&TEXT, &mut cache, &mut Silent).unwrap();
+            let skip = window(1, 4);
+            rows(&model.draft_pass(drafting, 7, masks, &skip, &mut cache, &mut Silent).unwrap())
+        };
+        let at_once = |model: &Model| draft(model, Drafting::Simultaneous, 3);
+        let in_turn = |model: &Model| draft(model, Drafting::Sequential, 0);
+        assert_eq!(in_turn(&with), in_turn(&bare));
+        assert_ne!(at_once(&with), at_once(&bare));
+        let adapted = adapted(config);
+        let wide = |widen| at_once(&Model::random(&adapted, 12, &options(widen, 2)).unwrap());
+        for other in [wide(2), wide(4), at_once(with.stock().unwrap())] {
+            for (found, exact) in other.iter().zip(at_once(&with)) {
+                let exact: Vec<f64> = exact.into_iter().map(f64::from).collect();
+                assert_close(found, &exact, "widened or stock");
+            }
+        }
+    }
 }
 
 #[test]
@@ -150,6 +185,14 @@ fn bytes_are_those_of_the_weights() {
     assert_eq!(model.streamed_bytes(), streamed);
     assert_eq!(model.weight_bytes(), streamed + 4 * (25 * 256 + 7 * 256));
     assert_eq!(model.weight_bytes(), 4 * model.shape().parameters());
+    let adapters = Some(AdapterConfig::of_rank(16));
+    let s3d = Some(S3dConfig { masks: 7, adapters, ..S3dConfig::default() });
+    let config = ModelConfig { s3d, ..ModelConfig::story() };
+    let with = Model::random(&config, 1, &options(1, 1)).unwrap();
+    // source: 12 layers x rank 16 x (256 + 512 + 256 + 256 + 256 + 1536 + 768 + 256) weights
+    assert_eq!(with.weight_bytes() - model.weight_bytes(), 4 * 12 * 16 * 4096);
+    assert_eq!(with.streamed_bytes(), streamed);
+    assert_eq!(with.weight_bytes(), 4 * with.shape().parameters());
 }
 
 #[test]
@@ -164,6 +207,8 @@ fn passes_refuse_what_does_not_exist() {
     let mut cache = model.new_cache(300).unwrap();
     let error = model.full_pass(&[1; 280], &mut cache, &mut Silent).unwrap_err().to_string();
     assert!(error.contains("200 positions"), "{error}");
-    let error = model.draft_pass(1, 8, &window(1, 2), &mut cache, &mut Silent).unwrap_err();
+    let error = model
+        .draft_pass(Drafting::Simultaneous, 1, 8, &window(1, 2), &mut cache, &mut Silent)
+        .unwrap_err();
     assert!(error.to_string().contains("mask 8"), "{error}");
 }

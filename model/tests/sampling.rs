@@ -105,7 +105,9 @@ fn middle_confidence(model: &Model) -> f64 {
     let confidence = |token| {
         let mut cache = model.new_cache(8).unwrap();
         model.full_pass(&PROMPT, &mut cache, &mut Silent).unwrap();
-        let row = model.draft_pass(token, 0, &window(0, 1), &mut cache, &mut Silent).unwrap();
+        let row = model
+            .draft_pass(Drafting::Sequential, token, 0, &window(0, 1), &mut cache, &mut Silent)
+            .unwrap();
         even.naive(&common::rows(&row)[0]).into_iter().fold(0.0, f64::max)
     };
     let mut all: Vec<f64> = (0..VOCAB as u32).map(confidence).collect();

@@ -160,6 +160,7 @@ mod tests {
             vocab: 32000,
             tied: false,
             masks: 0,
+            adapter_rank: 0,
         }
     }
 

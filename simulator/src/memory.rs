@@ -103,15 +103,17 @@ pub fn memory_with(
     Memory { weights_bytes, kv_cache_bytes, activations_bytes, method_bytes, peak_bytes }
 }
 
-/// Matrices in their format, embedding and head in that of tables, norms at plain precision. Mask
-/// embeddings belong to the method.
+/// Matrices in their format, embedding and head in that of tables, adapters in theirs (they are held
+/// whatever the method), norms at plain precision. Mask embeddings belong to the method.
 fn weights(shape: &ModelShape, format: Dtype, plain: f64) -> f64 {
     let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
     let masks = (shape.masks * shape.hidden) as u64;
     let table = (shape.vocab * shape.hidden) as u64;
     let tables = if shape.tied { table } else { 2 * table };
-    format.bytes(shape.parameters() - norms - masks - tables)
+    let adapters = shape.layers as u64 * shape.adapter_parameters();
+    format.bytes(shape.parameters() - norms - masks - tables - adapters)
         + format.of_tables().bytes(tables)
+        + format.of_adapters().bytes(adapters)
         + plain * norms as f64
 }
 
@@ -167,6 +169,7 @@ mod tests {
             vocab: 32000,
             tied: false,
             masks: 0,
+            adapter_rank: 0,
         }
     }
 

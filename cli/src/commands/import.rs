@@ -22,6 +22,7 @@ pub fn import_files(args: &ImportArgs) -> anyhow::Result<()> {
         vocab: 0,
         tied: false,
         masks: 0,
+        adapter_rank: 0,
     };
     let outside = Outside {
         model: args.model.clone(),

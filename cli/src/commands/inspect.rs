@@ -67,12 +67,16 @@ fn shape_text(name: &str, config: &ModelConfig) -> String {
     let shape = config.shape();
     let tied = if shape.tied { "tied" } else { "untied" };
     let masks = match shape.masks {
-        0 => "none: sequential drafting only; simultaneous drafting needs training".to_string(),
+        0 => "none: sequential drafting only; simultaneous drafting needs training (s3d train --model)".to_string(),
         masks => format!("{masks}: simultaneous drafting of up to {} tokens", masks + 1),
+    };
+    let adapters = match shape.adapter_rank {
+        0 => String::new(),
+        rank => format!("\n  adapters      rank {rank}, on draft rows only"),
     };
     format!(
         "{}\n  architecture  {}\n  positions     {}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
-         ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}\n  parameters    {}",
+         ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}{adapters}\n  parameters    {}",
         name,
         config.class(),
         config.positions(),

@@ -1,28 +1,27 @@
-//! `s3d train`: the masked-prediction training of a preset, from nothing or from where it stopped.
+//! `s3d train`: a preset from nothing, or mask predictors for a checkpoint that has none; begun, or gone
+//! on with where it stopped.
 
-use crate::args::TrainArgs;
+mod judge;
+
+use crate::args::{Method, Objective, TrainArgs};
 use crate::progress::Bar;
 use crate::usage::usage;
-use crate::{resolve, terminal};
-use anyhow::Context;
-use s3d_data::SkipWindow;
+use crate::{locate, resolve, terminal};
+use judge::{Judge, Summary};
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::LoadOptions;
-use s3d_model::corpus::prompts;
-use s3d_model::train::{GreedyTrace, HeldOut, TrainConfig, Trainer, walk};
-use serde::Serialize;
+use s3d_model::config::AdapterConfig;
+use s3d_model::train::{Own, StepReport, TrainConfig, Trainer, read_texts};
 use std::path::Path;
 
-/// Held-out documents of the loss.
-const DOCUMENTS: u64 = 60;
-/// Held-out prompts of the acceptance table.
-const PROMPTS: usize = 60;
 /// Held-out prompts written beside the model.
 const SHIPPED_PROMPTS: usize = 240;
-/// Tokens continued after each prompt.
-const TOKENS: usize = 128;
-/// Predictors of the acceptance table's tokens per iteration.
-const PREDICTORS: usize = 4;
+/// Steps on a checkpoint, where nothing else is said.
+const OWN_STEPS: u64 = 600;
+/// Steps whose time says how many of them fit into `--cpu-seconds`.
+const TIMED_STEPS: u64 = 10;
+/// Steps of a run whose length is not known yet: the rate still rises.
+const UNKNOWN_STEPS: u64 = 1 << 20;
 
 /// Trains, keeps a state to go on from, saves the model, judges it on held-out text.
 pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
@@ -30,31 +29,44 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     let clock = SystemClock::new(&LoadOptions::default().device);
     let bar = Bar::new(args.quiet);
     let mut trainer = trainer(args, &state)?;
+    let mut judge = Judge::new(&trainer);
+    if trainer.config().steps == UNKNOWN_STEPS {
+        judge.training_cpu_seconds += stretch(&mut trainer, args, &clock)?;
+    }
     let steps = trainer.config().steps;
     while trainer.steps_done() < steps {
+        let start = clock.cpu().0;
         let report = trainer.step()?;
-        bar.show(
-            report.step as f64 / steps as f64,
-            format!(
-                "step {} of {steps}  text loss {:.3}  first and last draft {:.2} {:.2} nats",
-                report.step,
-                report.text_loss,
-                report.draft_loss.first().copied().unwrap_or_default(),
-                report.draft_loss.last().copied().unwrap_or_default()
-            ),
-        );
-        if report.step.is_multiple_of(args.checkpoint_every) || report.step == steps {
+        judge.training_cpu_seconds += clock.cpu().0 - start;
+        bar.show(report.step as f64 / steps as f64, progress(&report, steps));
+        let is_last = report.step == steps;
+        if report.step.is_multiple_of(args.checkpoint_every) || is_last {
             trainer.checkpoint(&state)?;
         }
         if args.keep.contains(&report.step) {
             keep(&trainer, &args.out.join(format!("step-{}", report.step)))?;
         }
+        if args.validate_every > 0 && report.step.is_multiple_of(args.validate_every) && !is_last {
+            let found = judge.validate(&trainer)?;
+            bar.above(&format!("step {} of {steps}: {found}", report.step));
+        }
     }
     bar.show(1.0, "judging on held-out text".into());
     keep(&trainer, &args.out)?;
-    let summary = judge(&trainer, &clock)?;
+    let summary: Summary = judge.conclude(&trainer, &clock)?;
     bar.clear();
     terminal::json(&summary)
+}
+
+fn progress(report: &StepReport, steps: u64) -> String {
+    let mut words = format!("step {} of {steps}", report.step);
+    if report.text_loss > 0.0 {
+        words += &format!("  text loss {:.3}", report.text_loss);
+    }
+    if let [first, .., last] = report.draft_loss[..] {
+        words += &format!("  first and last draft {first:.2} {last:.2} nats");
+    }
+    words
 }
 
 /// The model as it is now, with prompts, so that it can be measured.
@@ -63,80 +75,129 @@ fn keep(trainer: &Trainer, folder: &Path) -> anyhow::Result<()> {
     Ok(trainer.save_prompts(folder, SHIPPED_PROMPTS)?)
 }
 
+/// Makes the first steps and gives the run the length that `--cpu-seconds` allows; returns the
+/// processor time taken.
+fn stretch(trainer: &mut Trainer, args: &TrainArgs, clock: &SystemClock) -> anyhow::Result<f64> {
+    let wanted = args.cpu_seconds.unwrap_or_default();
+    let start = clock.cpu().0;
+    // The first step fills buffers and is not typical.
+    trainer.step()?;
+    let first = clock.cpu().0 - start;
+    (1..TIMED_STEPS).try_for_each(|_| trainer.step().map(drop))?;
+    let used = clock.cpu().0 - start;
+    let steps = judge::steps_within(wanted, used - first, TIMED_STEPS - 1);
+    trainer.stretch(steps.max(TIMED_STEPS));
+    Ok(used)
+}
+
 /// A run to begin or to go on with.
 fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
     let threads = resolve::threads(args.threads)?;
     if args.checkpoint_every == 0 {
         return Err(usage("--checkpoint-every: expected at least 1, found 0"));
     }
-    let mut config = match args.preset.as_str() {
-        "story" => TrainConfig::story(args.seed),
-        other => return Err(usage(format!("--preset: expected story, found '{other}'"))),
-    };
-    config.steps = args.steps.unwrap_or(config.steps);
-    if !state.join("training.safetensors").is_file() {
+    if args.steps == Some(0) {
+        return Err(usage("--steps: expected at least 1, found 0"));
+    }
+    if let Some(seconds) = args.cpu_seconds.filter(|s| !s.is_finite() || *s <= 0.0) {
+        return Err(usage(format!("--cpu-seconds: expected a time above 0, found {seconds}")));
+    }
+    if let Some(other) = args.preset.as_deref().filter(|preset| *preset != "story") {
+        return Err(usage(format!("--preset: expected story, found '{other}'")));
+    }
+    match &args.model {
+        Some(model) => own(args, model, state, threads),
+        None => preset(args, state, threads),
+    }
+}
+
+/// Steps that were asked for; [`UNKNOWN_STEPS`] with `--cpu-seconds`.
+fn steps(args: &TrainArgs, default: u64) -> u64 {
+    let unknown = args.cpu_seconds.map(|_| UNKNOWN_STEPS);
+    args.steps.or(unknown).unwrap_or(default)
+}
+
+fn has_state(state: &Path) -> bool {
+    state.join("training.safetensors").is_file()
+}
+
+fn preset(args: &TrainArgs, state: &Path, threads: usize) -> anyhow::Result<Trainer> {
+    let mut config = TrainConfig::story(args.seed);
+    config.steps = steps(args, config.steps);
+    if args.objective == Objective::Text {
+        config = config.text_only();
+    }
+    if !has_state(state) {
         return Ok(Trainer::new(config, threads)?);
     }
     let trainer = Trainer::resume(state, threads)?;
-    let (found, wanted) = (trainer.config(), &config);
+    let known = |config: &TrainConfig| {
+        let steps = if args.cpu_seconds.is_some() { 0 } else { config.steps };
+        (config.seed, steps, config.model.masks(), config.began_with.is_some())
+    };
+    let found = trainer.config();
     anyhow::ensure!(
-        (found.seed, found.steps) == (wanted.seed, wanted.steps),
-        "{}: holds a training with seed {} and {} steps, but seed {} and {} steps were asked for; \
-         give another --out, or remove the folder to start over",
+        known(found) == known(&config),
+        "{}: holds a training with seed {}, {} steps and {} masks, but seed {}, {} steps and {} masks were \
+         asked for; give another --out, or remove the folder to start over",
         state.display(),
         found.seed,
         found.steps,
-        wanted.seed,
-        wanted.steps
+        found.model.masks(),
+        config.seed,
+        config.steps,
+        config.model.masks()
     );
     Ok(trainer)
 }
 
-/// What held-out text says of a trained model.
-#[derive(Serialize)]
-struct Summary {
-    steps: u64,
-    parameters: usize,
-    held_out_nats_per_token: f64,
-    characters_per_token: f64,
-    acceptance: Vec<Acceptance>,
-    judging_seconds: f64,
-}
-
-/// Acceptance with one window skipped, simultaneous drafting.
-#[derive(Serialize)]
-struct Acceptance {
-    skip: String,
-    tokens_per_iteration_at_4: f64,
-    alpha: Vec<f64>,
-}
-
-fn judge(trainer: &Trainer, clock: &SystemClock) -> anyhow::Result<Summary> {
-    let start = clock.now().0;
-    let loss = trainer
-        .held_out(DOCUMENTS)?
-        .into_iter()
-        .fold(HeldOut::default(), |all, (_, loss)| all.and(loss));
-    let config = trainer.config();
-    let layers = config.model.num_hidden_layers;
-    let windows: Vec<SkipWindow> = SkipWindow::all_symmetric(layers);
-    let prompts = prompts(config.seed, PROMPTS);
-    let traces = trainer.acceptance(&prompts, TOKENS, &windows)?;
-    let masks = config.model.s3d.as_ref().context("the preset trains masks")?.masks;
-    let row = |(window, traces): (&SkipWindow, &Vec<GreedyTrace>)| {
-        let all: Vec<&GreedyTrace> = traces.iter().collect();
-        Acceptance {
-            skip: window.to_string(),
-            tokens_per_iteration_at_4: walk(&all, PREDICTORS).0,
-            alpha: walk(&all, masks + 1).1,
+fn own(args: &TrainArgs, model: &str, state: &Path, threads: usize) -> anyhow::Result<Trainer> {
+    let (folder, _) = locate::model(model, false)?;
+    if folder.canonicalize().ok().is_some_and(|from| args.out.canonicalize().ok() == Some(from)) {
+        return Err(usage(format!(
+            "--out {}: expected another folder than --model, which is not changed",
+            args.out.display()
+        )));
+    }
+    for (flag, value, most) in [
+        ("--rank", args.rank, 1024),
+        ("--batch", args.batch, 1024),
+        ("--gamma-max", args.gamma_max, 64),
+        ("--context", args.context.unwrap_or(1), 1 << 20),
+    ] {
+        let least = if flag == "--gamma-max" { 2 } else { 1 };
+        if !(least..=most).contains(&value) {
+            return Err(usage(format!("{flag}: expected {least} to {most}, found {value}")));
         }
+    }
+    if let Some(rate) = args.learning_rate.filter(|r| !r.is_finite() || *r <= 0.0) {
+        return Err(usage(format!("--learning-rate: expected a number above 0, found {rate}")));
+    }
+    let adapters = AdapterConfig::of_rank(args.rank);
+    let texts = match (&args.corpus[..], &args.preset) {
+        ([], None) => {
+            return Err(usage(format!(
+                "--model {model}: expected --corpus FILES with texts to train on (or --preset story for \
+                 generated ones)"
+            )));
+        }
+        ([], Some(_)) => None,
+        (files, _) => Some(read_texts(files)?),
     };
-    Ok(Summary {
-        steps: trainer.steps_done(),
-        parameters: trainer.parameters(),
-        held_out_nats_per_token: loss.nats_per_token(),
-        characters_per_token: loss.characters_per_token(),
-        acceptance: windows.iter().zip(&traces).map(row).collect(),
-        judging_seconds: clock.now().0 - start,
-    })
+    let own = Own {
+        folder: &folder,
+        texts: texts.as_ref(),
+        adapters: (args.method == Method::Adapters).then_some(adapters),
+        masks: args.gamma_max - 1,
+        context: args.context,
+        batch: args.batch,
+        steps: steps(args, OWN_STEPS),
+        learning_rate: args.learning_rate,
+        seed: args.seed,
+    };
+    let mut trainer = own.begin(threads)?;
+    if has_state(state) {
+        trainer.go_on(state, args.cpu_seconds.is_some())?;
+    }
+    Ok(trainer)
 }

@@ -35,7 +35,26 @@ impl ModelConfig {
         if !self.head_dim().is_multiple_of(2) {
             return Err(format!("head_dim must be even for RoPE; found {}", self.head_dim()));
         }
+        self.validate_adapters()?;
         self.validate_behaviour()
+    }
+
+    fn validate_adapters(&self) -> Result<(), String> {
+        let Some(adapters) = self.adapters() else { return Ok(()) };
+        if adapters.rank == 0 || adapters.rank > self.hidden_size {
+            return Err(format!(
+                "s3d.adapters.rank must lie in 1..={} (hidden_size); found {}",
+                self.hidden_size, adapters.rank
+            ));
+        }
+        if !adapters.alpha.is_finite() || adapters.alpha <= 0.0 {
+            let alpha = adapters.alpha;
+            return Err(format!("s3d.adapters.alpha must be a positive number; found {alpha}"));
+        }
+        match self.masks() {
+            0 => Err("s3d.adapters act on draft rows, which need s3d.masks above 0".into()),
+            _ => Ok(()),
+        }
     }
 
     /// Keys whose value changes what the model computes in a way this engine does not.

@@ -76,11 +76,35 @@ pub enum EndTokens {
     Many(Vec<u32>),
 }
 
+/// Low-rank adapters that act on draft rows alone (see [`crate::adapter`]).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AdapterConfig {
+    /// Rank of every adapter.
+    pub rank: usize,
+    /// What an adapter computes is multiplied by `alpha / rank`.
+    pub alpha: f64,
+}
+
+impl AdapterConfig {
+    /// The usual: `alpha` is twice the rank.
+    pub fn of_rank(rank: usize) -> Self {
+        Self { rank, alpha: 2.0 * rank as f64 }
+    }
+
+    /// `alpha / rank`.
+    pub fn scale(self) -> f32 {
+        (self.alpha / self.rank as f64) as f32
+    }
+}
+
 /// The key `"s3d"` of `config.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct S3dConfig {
     /// Trained mask embeddings: simultaneous drafting reaches `masks + 1` tokens.
     pub masks: usize,
+    /// Adapters of draft rows, where drafting was trained beside the model's own weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<AdapterConfig>,
     /// The plan that suits this checkpoint, as plans are written in text (`3..9:4`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -195,6 +219,11 @@ impl ModelConfig {
         self.s3d.as_ref().map_or(0, |s3d| s3d.masks)
     }
 
+    /// Adapters of draft rows.
+    pub fn adapters(&self) -> Option<AdapterConfig> {
+        self.s3d.as_ref().and_then(|s3d| s3d.adapters)
+    }
+
     /// Whether `token` ends a text.
     pub fn is_end(&self, token: u32) -> bool {
         match &self.eos_token_id {
@@ -216,6 +245,7 @@ impl ModelConfig {
             vocab: self.vocab_size,
             tied: self.tie_word_embeddings,
             masks: self.masks(),
+            adapter_rank: self.adapters().map_or(0, |adapters| adapters.rank),
         }
     }
 }
@@ -263,6 +293,19 @@ mod tests {
         assert!(broken(|c| c.num_key_value_heads = Some(3)).contains("multiple"));
         assert!(broken(|c| c.hidden_size = 0).contains("hidden_size"));
         assert!(broken(|c| c.head_dim = Some(31)).contains("even"));
+        let adapted = |masks, rank, alpha| S3dConfig {
+            masks,
+            adapters: Some(AdapterConfig { rank, alpha }),
+            ..S3dConfig::default()
+        };
+        let refuse = |s3d: S3dConfig| {
+            let config = ModelConfig { s3d: Some(s3d), ..ModelConfig::story() };
+            config.validate().map_or_else(|error| error, |()| "fits".into())
+        };
+        assert_eq!(refuse(adapted(7, 16, 32.0)), "fits");
+        assert!(refuse(adapted(7, 0, 32.0)).contains("rank"));
+        assert!(refuse(adapted(7, 16, f64::NAN)).contains("alpha"));
+        assert!(refuse(adapted(0, 16, 32.0)).contains("masks"));
         let scaled = |c: &mut ModelConfig| {
             c.other.insert("rope_scaling".into(), serde_json::json!({"type": "linear"}));
         };

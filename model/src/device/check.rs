@@ -6,7 +6,7 @@ use crate::raw::{Matrix, decode_row, encode_row};
 use crate::weights::{Seeded, WeightSource};
 use crate::{LoadOptions, Model, ModelConfig, Result, Silent, kernels};
 use candle_core::{DType, Device, Tensor};
-use s3d_data::{Dtype, Skip, SkipWindow};
+use s3d_data::{Drafting, Dtype, Skip, SkipWindow};
 
 /// One comparison with the CPU.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,7 +111,7 @@ fn small_model(device: &Device, dtype: Dtype) -> Result<Check> {
         let prompt: Vec<u32> = (0..280).map(|i| i * 7 % 512).collect();
         model.prompt_pass(&prompt, &mut cache, &mut Silent)?;
         let skip = Skip::from(SkipWindow::new(1, 3)?);
-        model.draft_pass(9, 3, &skip, &mut cache, &mut Silent)?;
+        model.draft_pass(Drafting::Simultaneous, 9, 3, &skip, &mut cache, &mut Silent)?;
         cache.truncate(prompt.len());
         model.full_pass(&[9, 8, 7, 6, 5], &mut cache, &mut Silent)
     };

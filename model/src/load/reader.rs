@@ -67,7 +67,9 @@ impl<'s> Reader<'s> {
         let names = self.source.names();
         let left = names.iter().find(|name| {
             let idle = name.ends_with("rotary_emb.inv_freq");
-            name.starts_with("model.layers.") && !idle && !asked.contains(*name)
+            let ours =
+                name.starts_with("model.layers.") || name.starts_with(crate::adapter::PREFIX);
+            ours && !idle && !asked.contains(*name)
         });
         match left {
             None => Ok(()),

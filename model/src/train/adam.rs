@@ -21,7 +21,7 @@ const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.95;
 const EPSILON: f32 = 1e-8;
 
-/// First and second moments of every parameter.
+/// First and second moments of every parameter that is trained.
 pub(super) struct Adam {
     pub first: Vec<f32>,
     pub second: Vec<f32>,
@@ -32,14 +32,17 @@ pub(super) struct Adam {
 impl Adam {
     /// Moments at zero.
     pub fn new(layout: &Layout) -> Self {
-        let mut decays = vec![0.0; layout.size()];
+        let size = layout.trained.len();
+        let mut decays = vec![0.0; size];
         for variable in layout.variables.iter().filter(|v| v.decays()) {
-            decays[variable.range.clone()].fill(1.0);
+            if let Some(decays) = layout.gradient(&mut decays, &variable.range) {
+                decays.fill(1.0);
+            }
         }
-        Self { first: vec![0.0; layout.size()], second: vec![0.0; layout.size()], decays }
+        Self { first: vec![0.0; size], second: vec![0.0; size], decays }
     }
 
-    /// Sums the lanes' gradients in their order into the first, and updates `weights`; `step` counts
+    /// Sums the lanes' gradients in their order into the first, and updates the trained `weights`; `step` counts
     /// from 1. Returns the norm of the gradient before clipping.
     pub fn update(
         &mut self,

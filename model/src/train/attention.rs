@@ -186,18 +186,22 @@ pub(super) struct Attended<'a> {
     pub d_out: &'a [f32],
 }
 
-/// Gradient of [`attend`] into `d_qkv` (overwritten). `scratch` holds at least 64 * text values.
+/// Gradient of [`attend`] into `d_qkv` (overwritten) for the rows from `first` on: 0, or the first draft
+/// row, and then the text is a constant. `scratch` holds at least 64 * text values.
 pub(super) fn attend_back(
     d_qkv: &mut [f32],
     scratch: &mut [f32],
     done: &Attended,
     geometry: &Geometry,
-    rows: usize,
+    [first, rows]: [usize; 2],
 ) {
     d_qkv.fill(0.0);
     for head in 0..geometry.heads {
         for block in geometry.blocks(rows) {
-            text_back(d_qkv, scratch, done, geometry, rows, head, &block);
+            if block.rows.start < first {
+                continue;
+            }
+            text_back(d_qkv, scratch, done, geometry, [first, rows], head, &block);
             if block.rows.start >= geometry.text {
                 Arch::new().dispatch(|| {
                     for row in block.rows.clone() {
@@ -215,7 +219,7 @@ fn text_back(
     scratch: &mut [f32],
     done: &Attended,
     geometry: &Geometry,
-    rows: usize,
+    [first, rows]: [usize; 2],
     head: usize,
     Block { rows: r, keys }: &Block,
 ) {
@@ -240,6 +244,9 @@ fn text_back(
     let queries = geometry.head(done.qkv, start, count, q);
     let seen = geometry.head(done.qkv, 0, keys, k);
     multiply(&mut d_qkv[start * stride + q..], stride, Write::Replace, 1.0, scores, seen);
+    if first > 0 {
+        return;
+    }
     multiply(&mut d_qkv[k..], stride, Write::Add, 1.0, scores.t(), queries);
     let weights = Matrix::new(p, count, keys, reach);
     multiply(&mut d_qkv[v..], stride, Write::Add, 1.0, weights.t(), d_out);

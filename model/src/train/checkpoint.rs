@@ -2,15 +2,21 @@
 
 use super::params::Variable;
 use super::{TrainConfig, Trainer};
-use crate::corpus::prompts;
-use crate::{Error, Result, Tokenizer};
-use half::f16;
+use crate::config::S3dConfig;
+use crate::corpus::{Prompt, prompts};
+use crate::kernels::row_bytes;
+use crate::raw::encode_row;
+use crate::weights::ADDED_FILE;
+use crate::{Error, ModelConfig, Result, Tokenizer};
+use s3d_data::Dtype as Number;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const STATE_FILE: &str = "training.safetensors";
 const TOKENIZER_FILE: &str = "tokenizer.json";
+const PROMPTS_FILE: &str = "prompts.jsonl";
 
 /// Writes through a temporary neighbour, so that the file is either the old or the new one.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -35,38 +41,82 @@ fn values_of(bytes: &[u8]) -> Vec<f32> {
 
 impl Trainer {
     /// Writes the model into `dir`, which is created: `config.json`, `tokenizer.json` and
-    /// `model.safetensors` in half precision, named as Hugging Face names Llama's tensors.
+    /// `model.safetensors`, named as Hugging Face names Llama's tensors. Where the run began with a
+    /// checkpoint, its other files are copied; with adapters its weights are too, as they are, and what
+    /// was added stands in a file of its own, `s3d.safetensors`.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When a file cannot be written, or the folder is that of the checkpoint itself.
     pub fn save(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
-        let mut config = self.config.model.clone();
-        if let Some(s3d) = &mut config.s3d {
+        let mut s3d = self.config.model.s3d.clone();
+        if let Some(s3d) = &mut s3d {
             s3d.training_steps = Some(self.step);
         }
-        config.save(dir)?;
-        self.data.tokenizer.save(&dir.join(TOKENIZER_FILE))?;
-        let path = dir.join("model.safetensors");
-        let halves: Vec<(&Variable, Vec<u8>)> =
-            self.network.layout.variables.iter().map(|v| (v, self.halves(v))).collect();
-        let views = halves
+        let variables = self.network.layout.variables.iter();
+        let own_kept = self.keeps_text();
+        match &self.folder {
+            None => {
+                ModelConfig { s3d, ..self.config.model.clone() }.save(dir)?;
+                self.data.tokenizer.save(&dir.join(TOKENIZER_FILE))?;
+            }
+            Some(from) => {
+                copy_files(from, dir, own_kept)?;
+                save_config(from, dir, s3d)?;
+            }
+        }
+        if own_kept {
+            let added = variables.filter(|v| !v.is_models_own());
+            return self.save_tensors(added, Number::F16, &dir.join(ADDED_FILE));
+        }
+        let number = match self.config.model.dtype.as_deref() {
+            Some("float32") => Number::F32,
+            Some("bfloat16") => Number::Bf16,
+            _ => Number::F16,
+        };
+        self.save_tensors(variables, number, &dir.join("model.safetensors"))
+    }
+
+    fn save_tensors<'v>(
+        &self,
+        variables: impl Iterator<Item = &'v Variable>,
+        number: Number,
+        path: &Path,
+    ) -> Result<()> {
+        let kind = match number {
+            Number::F32 => Dtype::F32,
+            Number::Bf16 => Dtype::BF16,
+            _ => Dtype::F16,
+        };
+        let bytes = |variable: &Variable| {
+            let values = &self.weights[variable.range.clone()];
+            let mut bytes = vec![0; row_bytes(number, values.len())];
+            encode_row(number, values, &mut bytes);
+            bytes
+        };
+        let tensors: Vec<(&Variable, Vec<u8>)> = variables.map(|v| (v, bytes(v))).collect();
+        let views = tensors
             .iter()
-            .map(|(v, bytes)| Ok((v.name.as_str(), view(Dtype::F16, &v.shape, bytes)?)))
+            .map(|(v, bytes)| Ok((v.name.as_str(), view(kind, &v.shape, bytes)?)))
             .collect::<Result<Vec<_>>>()?;
         let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let file = safetensors::serialize(views, Some(about))
-            .map_err(|e| Error::malformed(&path, e.to_string()))?;
-        write_whole(&path, &file)
+            .map_err(|e| Error::malformed(path, e.to_string()))?;
+        write_whole(path, &file)
     }
 
-    /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line.
+    /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line; where the
+    /// run began with a checkpoint that has prompts, they stay.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn save_prompts(&self, dir: &Path, count: usize) -> Result<()> {
-        let path = dir.join("prompts.jsonl");
-        let lines = prompts(self.config.seed, count)
+        let path = dir.join(PROMPTS_FILE);
+        if self.folder.as_ref().is_some_and(|from| from.join(PROMPTS_FILE).is_file()) {
+            return Ok(());
+        }
+        let lines = self
+            .prompts(count)?
             .iter()
             .map(|prompt| Ok(serde_json::to_string(prompt)? + "\n"))
             .collect::<serde_json::Result<String>>()
@@ -74,9 +124,19 @@ impl Trainer {
         write_whole(&path, lines.as_bytes())
     }
 
-    fn halves(&self, variable: &Variable) -> Vec<u8> {
-        let values = &self.weights[variable.range.clone()];
-        values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()
+    /// Beginnings of held-out texts.
+    fn prompts(&self, count: usize) -> Result<Vec<Prompt>> {
+        if self.folder.is_none() {
+            return Ok(prompts(self.config.seed, count));
+        }
+        let mut found = Vec::new();
+        for (number, start) in self.data.starts(count)?.into_iter().enumerate() {
+            let text = self.data.tokenizer.decode(&start.tokens)?;
+            let id = format!("{}-{}", start.task, number + 1);
+            found.push(Prompt { id, task: start.task, text });
+        }
+        found.retain(|prompt| !prompt.text.is_empty());
+        Ok(found)
     }
 
     /// Writes everything that [`Trainer::resume`] needs into `dir`, which is created.
@@ -93,14 +153,15 @@ impl Trainer {
             ("config".to_owned(), config),
             ("step".to_owned(), self.step.to_string()),
         ]);
+        let weights = &self.weights[self.network.layout.trained.clone()];
         let parts = [
-            ("weights", bytes_of(&self.weights)),
+            ("weights", bytes_of(weights)),
             ("first", bytes_of(&self.adam.first)),
             ("second", bytes_of(&self.adam.second)),
         ];
         let views = parts
             .iter()
-            .map(|(name, bytes)| Ok((*name, view(Dtype::F32, &[self.weights.len()], bytes)?)))
+            .map(|(name, bytes)| Ok((*name, view(Dtype::F32, &[weights.len()], bytes)?)))
             .collect::<Result<Vec<_>>>()?;
         let file = safetensors::serialize(views, Some(about))
             .map_err(|e| Error::malformed(&path, e.to_string()))?;
@@ -124,30 +185,120 @@ impl Trainer {
         threads: usize,
         change: impl FnOnce(&mut TrainConfig),
     ) -> Result<Self> {
-        let path = dir.join(STATE_FILE);
-        let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-        let bad = |message: String| Error::malformed(&path, message);
-        let (mut config, step) = read_about(&bytes).map_err(&bad)?;
+        let (path, bytes) = read_state(dir)?;
+        let (mut config, _) = read_about(&bytes).map_err(|m| Error::malformed(&path, m))?;
         change(&mut config);
         let tokenizer = Tokenizer::load(&dir.join(TOKENIZER_FILE))?;
         let mut trainer = Self::with_tokenizer(config, tokenizer, threads)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
+        trainer.take_state(&bytes, &path)?;
+        Ok(trainer)
+    }
+
+    /// Goes on from [`Trainer::checkpoint`] in a fresh run with the same recipe, checkpoint and texts; with
+    /// `any_length` the run is as long as the state says.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`]; and when the state is of another run.
+    pub fn go_on(&mut self, dir: &Path, any_length: bool) -> Result<()> {
+        let (path, bytes) = read_state(dir)?;
+        let (config, _) = read_about(&bytes).map_err(|m| Error::malformed(&path, m))?;
+        if any_length {
+            (self.config.steps, self.config.warmup) = (config.steps, config.warmup);
+        }
+        if config != self.config {
+            let message = format!(
+                "holds a training {}; give another folder, or remove this one to start over",
+                difference(&config, &self.config)
+            );
+            return Err(Error::malformed(&path, message));
+        }
+        self.take_state(&bytes, &path)
+    }
+
+    /// Weights, moments and step of a state.
+    fn take_state(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
+        let bad = |message: String| Error::malformed(path, message);
+        let (_, step) = read_about(bytes).map_err(bad)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(e.to_string()))?;
+        let wanted = self.network.layout.trained.len();
         let read = |name: &str| {
             let tensor = tensors.tensor(name).map_err(|e| bad(e.to_string()))?;
             let values = values_of(tensor.data());
-            if values.len() == trainer.weights.len() {
-                Ok(values)
-            } else {
-                let (found, wanted) = (values.len(), trainer.weights.len());
-                Err(bad(format!("{name} has {found} values, the shape in the file needs {wanted}")))
+            match values.len() {
+                found if found == wanted => Ok(values),
+                found => Err(bad(format!(
+                    "{name} has {found} values, the shape in the file needs {wanted}"
+                ))),
             }
         };
         let (weights, first, second) = (read("weights")?, read("first")?, read("second")?);
-        trainer.weights = weights;
-        (trainer.adam.first, trainer.adam.second) = (first, second);
-        trainer.step = step;
-        Ok(trainer)
+        self.weights[self.network.layout.trained.clone()].copy_from_slice(&weights);
+        (self.adam.first, self.adam.second, self.step) = (first, second, step);
+        Ok(())
     }
+}
+
+/// The state in `dir`: its path and its bytes.
+fn read_state(dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    let path = dir.join(STATE_FILE);
+    let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+    Ok((path, bytes))
+}
+
+/// In what a training that was found differs from the one that was asked for.
+fn difference(found: &TrainConfig, wanted: &TrainConfig) -> String {
+    let keys = |config: &TrainConfig| match serde_json::to_value(config) {
+        Ok(Value::Object(keys)) => keys,
+        _ => Map::new(),
+    };
+    let (found, wanted) = (keys(found), keys(wanted));
+    match found.iter().find(|(key, value)| wanted.get(*key) != Some(*value)) {
+        Some((key, _)) if key == "began_with" => "of another checkpoint or other texts".into(),
+        Some((key, _)) if key == "model" => "with other masks or adapters".into(),
+        Some((key, value)) => {
+            let wanted = wanted.get(key).unwrap_or(&Value::Null);
+            format!("with {key} {value}, but {wanted} was asked for")
+        }
+        None => "with other settings".into(),
+    }
+}
+
+/// Copies the files of a checkpoint but its configuration; its weights if they are wanted.
+fn copy_files(from: &Path, to: &Path, weights: bool) -> Result<()> {
+    let same = |path: &Path| path.canonicalize().ok();
+    if same(from) == same(to) {
+        let message = "the trained checkpoint needs another folder than the one it began with";
+        return Err(Error::malformed(to, message));
+    }
+    let entries = std::fs::read_dir(from).map_err(|e| Error::io("read", from, e))?;
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io("read", from, e))?.path();
+        let (Some(name), true) = (path.file_name(), path.is_file()) else { continue };
+        let name = name.to_string_lossy();
+        let is_weights =
+            name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+        let other_form = [".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"];
+        let skip = name == "config.json"
+            || is_weights && !weights
+            || other_form.iter().any(|end| name.ends_with(end));
+        if !skip {
+            let target = to.join(&*name);
+            std::fs::copy(&path, &target).map_err(|e| Error::io("write", &target, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The `config.json` of a checkpoint as it was, with what was added.
+fn save_config(from: &Path, to: &Path, s3d: Option<S3dConfig>) -> Result<()> {
+    let (path, target) = (from.join("config.json"), to.join("config.json"));
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+    let mut keys: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e.to_string()))?;
+    let bad = |e: serde_json::Error| Error::malformed(&target, e.to_string());
+    keys.insert("s3d".into(), serde_json::to_value(s3d).map_err(bad)?);
+    let text = serde_json::to_string_pretty(&keys).map_err(bad)?;
+    write_whole(&target, (text + "\n").as_bytes())
 }
 
 /// Configuration and step from the header of a checkpoint.

@@ -4,7 +4,7 @@
 //! uninterrupted run would have seen.
 
 use super::network::Sample;
-use crate::corpus::{Split, document};
+use crate::corpus::{Split, document, prompts};
 use crate::{Result, Tokenizer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,26 @@ pub(super) struct Data {
     /// Rows of a draft group.
     pub group: usize,
     pub layers: usize,
+    pub pieces: Pieces,
 }
+
+/// Where the tokens come from.
+pub(super) enum Pieces {
+    /// The generator of this crate; it never ends.
+    Generated,
+    /// Texts of one's own: what is trained on, and what is held out.
+    Own { training: Vec<u32>, held_out: Vec<u32> },
+}
+
+/// The beginning of a held-out text.
+pub(super) struct Start {
+    /// Its workload; `corpus` for texts of one's own.
+    pub task: String,
+    pub tokens: Vec<u32>,
+}
+
+/// Tokens of the beginning of a held-out text of one's own, at most.
+const START: usize = 48;
 
 impl Data {
     /// The tokens of one document, end-of-text included.
@@ -33,6 +52,22 @@ impl Data {
     /// Training sample `index`: documents one after the other from the beginning of the first, with
     /// `anchors` draft groups.
     pub fn sample(&self, index: u64, anchors: usize) -> Result<Sample> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (index << 20));
+        let tokens = match &self.pieces {
+            Pieces::Generated => self.generated(index)?,
+            Pieces::Own { training, .. } => {
+                let start = random.random_range(0..training.len() - self.context);
+                training[start..=start + self.context].to_vec()
+            }
+        };
+        let last = self.context - self.group;
+        let mut anchors: Vec<usize> = (0..anchors).map(|_| random.random_range(1..=last)).collect();
+        anchors.sort_unstable();
+        Ok(Sample { tokens, anchors, skip: skip(&mut random, self.layers) })
+    }
+
+    /// Generated documents, one after the other.
+    fn generated(&self, index: u64) -> Result<Vec<u32>> {
         let wanted = self.context + 1;
         // Far enough apart that samples share no document; not a multiple of 3, so that all workloads
         // take turns in coming first.
@@ -45,11 +80,43 @@ impl Data {
             next += 1;
         }
         tokens.truncate(wanted);
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (index << 20));
-        let last = self.context - self.group;
-        let mut anchors: Vec<usize> = (0..anchors).map(|_| random.random_range(1..=last)).collect();
-        anchors.sort_unstable();
-        Ok(Sample { tokens, anchors, skip: skip(&mut random, self.layers) })
+        Ok(tokens)
+    }
+
+    /// Held-out text number `index`, at most a context and one token long; nothing when there are no more.
+    pub fn held_out(&self, index: u64) -> Result<Option<Vec<u32>>> {
+        match &self.pieces {
+            Pieces::Generated => {
+                let mut tokens = self.document(Split::HeldOut, index)?;
+                tokens.truncate(self.context + 1);
+                Ok(Some(tokens))
+            }
+            Pieces::Own { held_out, .. } => {
+                let text = held_out.chunks_exact(self.context + 1).nth(index as usize);
+                Ok(text.map(<[u32]>::to_vec))
+            }
+        }
+    }
+
+    /// The beginnings of `count` held-out texts, or of as many as there are.
+    pub fn starts(&self, count: usize) -> Result<Vec<Start>> {
+        match &self.pieces {
+            Pieces::Generated => prompts(self.seed, count)
+                .into_iter()
+                .map(|prompt| {
+                    Ok(Start { tokens: self.tokenizer.encode(&prompt.text)?, task: prompt.task })
+                })
+                .collect(),
+            Pieces::Own { held_out, .. } => {
+                let length = START.min(self.context / 4).max(1);
+                // Spread over the held-out part.
+                let stride = (held_out.len() / count.max(1)).max(length);
+                let starts = (0..count).map(|i| i * stride);
+                let starts = starts.filter(|at| at + length <= held_out.len());
+                let tokens = starts.map(|at| held_out[at..at + length].to_vec());
+                Ok(tokens.map(|tokens| Start { task: "corpus".into(), tokens }).collect())
+            }
+        }
     }
 }
 

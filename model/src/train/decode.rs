@@ -83,7 +83,7 @@ impl Network {
             linear(&mut state, &neurons, &weights[ranges.down.clone()], width, Write::Add);
         }
         norm(&mut normed, &mut inverse, &state, &weights[layout.norm.clone()], epsilon);
-        linear(logits, &normed, &weights[layout.embedding.clone()], hidden, Write::Replace);
+        linear(logits, &normed, &weights[layout.head.clone()], hidden, Write::Replace);
     }
 
     /// Attention of one new row over the cache, to which the row is appended.

@@ -1,11 +1,14 @@
 //! How good a checkpoint is: loss on held-out text, and drafts accepted on its own greedy text.
 
-use super::network::{RowWeights, Sample};
-use super::{Trainer, network::Tape};
+use super::Trainer;
+use super::data::Start;
+use super::network::{RowWeights, Sample, Tape};
 use crate::Result;
-use crate::corpus::{Prompt, Split, Task};
 use rayon::prelude::*;
 use s3d_data::SkipWindow;
+
+/// Tokens between the draft groups of a held-out text.
+const ANCHOR_STEP: usize = 16;
 
 /// Loss on held-out documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,6 +42,17 @@ impl HeldOut {
     }
 }
 
+/// The beginning of a held-out text with its greedy continuation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GreedyText {
+    /// Workload of the beginning.
+    pub task: String,
+    /// Tokens of the beginning.
+    pub prompt: usize,
+    /// All tokens.
+    pub tokens: Vec<u32>,
+}
+
 /// Acceptance along one greedy text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GreedyTrace {
@@ -68,22 +82,17 @@ pub fn walk(traces: &[&GreedyTrace], predictors: usize) -> (f64, Vec<f64>) {
 }
 
 impl Trainer {
-    /// Loss on the first `documents` held-out documents, by workload.
-    pub fn held_out(&self, documents: u64) -> Result<Vec<(Task, HeldOut)>> {
-        let losses: Vec<HeldOut> = self.pool.install(|| {
-            (0..documents)
-                .into_par_iter()
-                .map(|index| self.document_loss(index))
-                .collect::<Result<_>>()
+    /// Loss on the first `documents` held-out texts, or on as many as there are.
+    pub fn held_out(&self, documents: u64) -> Result<HeldOut> {
+        let losses: Vec<Option<HeldOut>> = self.pool.install(|| {
+            let texts = (0..documents).into_par_iter();
+            texts.map(|index| self.document_loss(index)).collect::<Result<_>>()
         })?;
-        let of_task = |place: usize| losses.iter().skip(place).step_by(Task::ALL.len()).copied();
-        let sum = |place| of_task(place).fold(HeldOut::default(), HeldOut::and);
-        Ok(Task::ALL.into_iter().enumerate().map(|(place, task)| (task, sum(place))).collect())
+        Ok(losses.into_iter().flatten().fold(HeldOut::default(), HeldOut::and))
     }
 
-    fn document_loss(&self, index: u64) -> Result<HeldOut> {
-        let mut tokens = self.data.document(Split::HeldOut, index)?;
-        tokens.truncate(self.config.context + 1);
+    fn document_loss(&self, index: u64) -> Result<Option<HeldOut>> {
+        let Some(tokens) = self.data.held_out(index)? else { return Ok(None) };
         let predicted = &tokens[1..];
         let text = self.data.tokenizer.decode(predicted)?;
         let (count, characters) = (predicted.len(), text.chars().count());
@@ -91,48 +100,67 @@ impl Trainer {
         let mut tape = Tape::default();
         self.network.forward(&self.weights, &sample, &mut tape);
         let losses = self.network.losses(&sample, &mut tape, RowWeights { text: 0.0, draft: 0.0 });
-        Ok(HeldOut { nats: losses.text, tokens: count, characters })
+        Ok(Some(HeldOut { nats: losses.text, tokens: count, characters }))
     }
 
-    /// Continues every prompt greedily by `count` tokens and traces each of `windows` along the texts:
-    /// one list of traces per window.
+    /// Mean loss of each draft, in nats, on the first `documents` held-out texts with `window` skipped;
+    /// nothing for a model without masks.
+    pub fn held_out_drafts(&self, documents: u64, window: SkipWindow) -> Result<Vec<f64>> {
+        let (masks, group) = (self.config.model.masks(), self.config.group());
+        let (mut sums, mut groups) = (vec![0.0; group], 0);
+        let mut tape = Tape::default();
+        for index in (0..documents).take_while(|_| masks > 0) {
+            let Some(tokens) = self.data.held_out(index)? else { break };
+            let anchors: Vec<usize> =
+                (1..tokens.len().saturating_sub(group)).step_by(ANCHOR_STEP).collect();
+            groups += anchors.len();
+            let sample = Sample { tokens, anchors, skip: window.start()..window.end() };
+            let text = sample.tokens.len() - 1;
+            self.network.forward_from(text, &self.weights, &sample, &mut tape);
+            let nothing = RowWeights { text: 0.0, draft: 0.0 };
+            let losses = self.network.losses(&sample, &mut tape, nothing);
+            sums.iter_mut().zip(losses.draft).for_each(|(sum, loss)| *sum += loss);
+        }
+        let means = sums.into_iter().filter(|_| groups > 0);
+        Ok(means.map(|sum| sum / groups as f64).collect())
+    }
+
+    /// Continues the beginnings of `texts` held-out texts, or of as many as there are, greedily by
+    /// `count` tokens, less where a text would be longer than the training's.
+    pub fn greedy_texts(&self, texts: usize, count: usize) -> Result<Vec<GreedyText>> {
+        let starts = self.data.starts(texts)?;
+        let continued = |start: &Start| {
+            let count = count.min(self.config.context.saturating_sub(start.tokens.len()));
+            let (network, end, mut tape) = (&self.network, self.data.end, Tape::default());
+            GreedyText {
+                task: start.task.clone(),
+                prompt: start.tokens.len(),
+                tokens: network.continue_text(&self.weights, &start.tokens, count, end, &mut tape),
+            }
+        };
+        Ok(self.pool.install(|| starts.par_iter().map(continued).collect()))
+    }
+
+    /// Traces each of `windows` along greedy texts: one list of traces per window.
     pub fn acceptance(
         &self,
-        prompts: &[Prompt],
-        count: usize,
+        texts: &[GreedyText],
         windows: &[SkipWindow],
-    ) -> Result<Vec<Vec<GreedyTrace>>> {
-        let by_prompt: Vec<Vec<GreedyTrace>> = self.pool.install(|| {
-            prompts
-                .par_iter()
-                .map(|prompt| self.trace_prompt(prompt, count, windows))
-                .collect::<Result<_>>()
-        })?;
-        let window = |w: usize| by_prompt.iter().map(|traces| traces[w].clone()).collect();
-        Ok((0..windows.len()).map(window).collect())
-    }
-
-    fn trace_prompt(
-        &self,
-        prompt: &Prompt,
-        count: usize,
-        windows: &[SkipWindow],
-    ) -> Result<Vec<GreedyTrace>> {
-        let tokens = self.data.tokenizer.encode(&prompt.text)?;
-        let mut tape = Tape::default();
+    ) -> Vec<Vec<GreedyTrace>> {
         let (network, weights) = (&self.network, &self.weights);
-        let text = network.continue_text(weights, &tokens, count, self.data.end, &mut tape);
-        let trace = |window: &SkipWindow| GreedyTrace {
-            task: prompt.task.clone(),
-            accepted: network.accepted(
-                weights,
-                &text,
-                tokens.len(),
-                window.start()..window.end(),
-                &mut tape,
-            ),
+        let of_text = |text: &GreedyText| -> Vec<GreedyTrace> {
+            let mut tape = Tape::default();
+            let mut accepted = |window: &SkipWindow| {
+                let skip = window.start()..window.end();
+                network.accepted(weights, &text.tokens, text.prompt, skip, &mut tape)
+            };
+            let trace = |accepted| GreedyTrace { task: text.task.clone(), accepted };
+            windows.iter().map(|window| trace(accepted(window))).collect()
         };
-        Ok(windows.iter().map(trace).collect())
+        let by_text: Vec<Vec<GreedyTrace>> =
+            self.pool.install(|| texts.par_iter().map(of_text).collect());
+        let window = |w: usize| by_text.iter().map(|traces| traces[w].clone()).collect();
+        (0..windows.len()).map(window).collect()
     }
 
     /// The greedy continuation of a text, as text.

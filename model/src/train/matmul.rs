@@ -94,10 +94,10 @@ pub(super) fn linear(out: &mut [f32], x: &[f32], weight: &[f32], inputs: usize, 
     multiply(out, outputs, mode, 1.0, Matrix::dense(x, inputs), Matrix::dense(weight, inputs).t());
 }
 
-/// Gradients of [`linear`]: `d_x = d_out * weight` and `d_weight += d_out^T * x`.
+/// Gradients of [`linear`]: `d_x = d_out * weight` and, where they are wanted, `d_weight += d_out^T * x`.
 pub(super) fn linear_back(
     d_x: &mut [f32],
-    d_weight: &mut [f32],
+    d_weight: Option<&mut [f32]>,
     d_out: &[f32],
     x: &[f32],
     weight: &[f32],
@@ -106,7 +106,9 @@ pub(super) fn linear_back(
     let outputs = weight.len() / inputs;
     let d_out = Matrix::dense(d_out, outputs);
     multiply(d_x, inputs, Write::Replace, 1.0, d_out, Matrix::dense(weight, inputs));
-    multiply(d_weight, inputs, Write::Add, 1.0, d_out.t(), Matrix::dense(x, inputs));
+    if let Some(d_weight) = d_weight {
+        multiply(d_weight, inputs, Write::Add, 1.0, d_out.t(), Matrix::dense(x, inputs));
+    }
 }
 
 #[cfg(test)]

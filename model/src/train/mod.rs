@@ -6,6 +6,10 @@
 //! of the text before them, and predict the tokens to come. Because windows vary, one checkpoint serves
 //! every skip ratio.
 //!
+//! What is trained follows from the model: without masks the text alone, with adapters they and the masks
+//! ([`crate::adapter`]), else all weights. A run begins from nothing, on the corpus of this crate, or
+//! from a checkpoint, on texts of one's own ([`Own`]).
+//!
 //! Forward and backward are written out over plain slices ([`network`](self)), one thread per sample;
 //! gradients of a fixed number of lanes are summed in a fixed order, so the result does not depend on the
 //! number of threads.
@@ -17,21 +21,27 @@ mod checkpoint;
 mod data;
 mod decode;
 mod evaluate;
+mod low_rank;
 mod matmul;
 mod network;
 mod ops;
+mod own;
 mod params;
+mod texts;
 
 pub use bpe::{END_OF_TEXT, learn_tokenizer};
-pub use evaluate::{GreedyTrace, HeldOut, walk};
+pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
+pub use own::Own;
+pub use texts::{Texts, read_texts};
 
 use crate::config::EndTokens;
 use crate::{Error, ModelConfig, Result, Tokenizer};
 use adam::{Adam, Rule};
-use data::Data;
+use data::{Data, Pieces};
 use network::{Losses, Network, RowWeights, Tape};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Partial gradients that are kept apart and then summed in order: the most threads that help.
 const LANES: usize = 4;
@@ -73,6 +83,9 @@ pub struct TrainConfig {
     pub weight_decay: f32,
     /// Largest norm of a step's gradient.
     pub clip: f32,
+    /// Hashes of the checkpoint and the texts that the run began with; nothing for a preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_with: Option<[String; 2]>,
 }
 
 impl TrainConfig {
@@ -96,7 +109,15 @@ impl TrainConfig {
             final_rate: 0.05,
             weight_decay: 0.05,
             clip: 1.0,
+            began_with: None,
         }
+    }
+
+    /// The same with the text as the only objective: a model without masks, in one stage.
+    pub fn text_only(mut self) -> Self {
+        self.model.s3d = None;
+        self.stages = vec![Stage { until: 1.0, anchors: 0, draft_weight: 0.0 }];
+        self
     }
 
     /// Rows of a draft group: the last token and every mask.
@@ -126,9 +147,6 @@ impl TrainConfig {
 
     fn check(&self) -> Result<()> {
         self.model.validate().map_err(Error::Invalid)?;
-        if !self.model.tie_word_embeddings {
-            return Err(Error::invalid("training expects tie_word_embeddings = true"));
-        }
         let least = self.group() + 1;
         if self.context <= least || self.batch == 0 {
             let (batch, context) = (self.batch, self.context);
@@ -137,8 +155,11 @@ impl TrainConfig {
                  context {context}"
             )));
         }
-        if self.stages.is_empty() || self.stages.iter().any(|stage| stage.anchors == 0) {
-            return Err(Error::invalid("training needs a stage, and an anchor in every stage"));
+        let drafts = self.model.masks() > 0;
+        if self.stages.is_empty() || self.stages.iter().any(|s| (s.anchors > 0) != drafts) {
+            return Err(Error::invalid(
+                "training needs a stage; one that has draft groups where the model has masks, and only there",
+            ));
         }
         Ok(())
     }
@@ -151,9 +172,11 @@ pub struct StepReport {
     pub step: u64,
     /// Text tokens of the step.
     pub tokens: usize,
-    /// Mean next-token loss at full depth, in nats.
+    /// Mean next-token loss at full depth, in nats; 0 where the text is not looked at, because adapters
+    /// do not change it.
     pub text_loss: f64,
-    /// Mean loss of each draft row, in nats: row 0 is the last real token, row i mask i.
+    /// Mean loss of each draft row, in nats: row 0 is the last real token, row i mask i. Nothing where the
+    /// text is the only objective.
     pub draft_loss: Vec<f64>,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f32,
@@ -173,11 +196,14 @@ pub struct Trainer {
     config: TrainConfig,
     network: Network,
     data: Data,
+    /// All of them, frozen ones included.
     weights: Vec<f32>,
     adam: Adam,
     lanes: Vec<Lane>,
     step: u64,
     pool: rayon::ThreadPool,
+    /// The checkpoint that the run began with.
+    folder: Option<PathBuf>,
 }
 
 /// Documents from which the tokenizer is learned.
@@ -197,11 +223,21 @@ impl Trainer {
     }
 
     fn with_tokenizer(config: TrainConfig, tokenizer: Tokenizer, threads: usize) -> Result<Self> {
-        config.check()?;
         let end = tokenizer.token_to_id(END_OF_TEXT);
         let end =
             end.ok_or_else(|| Error::invalid("the tokenizer has no end-of-text token </s>"))?;
-        let network = Network::new(&config.model, config.context, config.group());
+        Self::with_data(config, tokenizer, end, Pieces::Generated, threads)
+    }
+
+    fn with_data(
+        config: TrainConfig,
+        tokenizer: Tokenizer,
+        end: u32,
+        pieces: Pieces,
+        threads: usize,
+    ) -> Result<Self> {
+        config.check()?;
+        let network = Network::new(&config.model, config.context, config.group())?;
         let data = Data {
             tokenizer,
             end,
@@ -209,8 +245,9 @@ impl Trainer {
             context: config.context,
             group: config.group(),
             layers: config.model.num_hidden_layers,
+            pieces,
         };
-        let size = network.layout.size();
+        let size = network.layout.trained.len();
         let lane = || Lane { gradient: vec![0.0; size], tape: Tape::default(), losses: Vec::new() };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         Ok(Self {
@@ -223,6 +260,7 @@ impl Trainer {
             config,
             network,
             data,
+            folder: None,
         })
     }
 
@@ -236,9 +274,20 @@ impl Trainer {
         self.step
     }
 
-    /// Number of parameters.
-    pub fn parameters(&self) -> usize {
-        self.weights.len()
+    /// Changes the length of the run: the recipe's stages and its learning rate stretch over the steps.
+    /// What was done so far is as it would have been only while the rate still rises ([`TrainConfig::warmup`]).
+    pub fn stretch(&mut self, steps: u64) {
+        self.config.steps = steps;
+    }
+
+    /// Number of parameters, and how many of them are trained.
+    pub fn parameters(&self) -> [usize; 2] {
+        [self.weights.len(), self.network.layout.trained.len()]
+    }
+
+    /// Whether training leaves the text of the model as it is.
+    pub fn keeps_text(&self) -> bool {
+        self.config.model.adapters().is_some()
     }
 
     /// One step: every sample's gradient, then the update.
@@ -267,7 +316,8 @@ impl Trainer {
         };
         let mut gradients: Vec<&mut [f32]> =
             self.lanes.iter_mut().map(|lane| &mut lane.gradient[..]).collect();
-        let (adam, weights, step) = (&mut self.adam, &mut self.weights, self.step);
+        let weights = &mut self.weights[self.network.layout.trained.clone()];
+        let (adam, step) = (&mut self.adam, self.step);
         let norm = self.pool.install(|| adam.update(weights, &mut gradients, step, rule));
         Ok(self.report(norm, rule.learning_rate))
     }
@@ -282,7 +332,7 @@ impl Trainer {
             step: self.step,
             tokens,
             text_loss: losses().map(|loss| loss.text).sum::<f64>() / tokens as f64,
-            draft_loss: (0..self.config.group()).map(place).collect(),
+            draft_loss: (0..self.config.group()).filter(|_| anchors > 0).map(place).collect(),
             gradient_norm,
             learning_rate,
         }
@@ -305,11 +355,11 @@ fn run_lane(
     let drafts = stage.anchors * config.group();
     let weight = RowWeights {
         text: 1.0 / (config.batch * config.context) as f32,
-        draft: stage.draft_weight / (config.batch * drafts) as f32,
+        draft: stage.draft_weight / (config.batch * drafts.max(1)) as f32,
     };
     for place in (lane..config.batch).step_by(LANES) {
         let sample = data.sample(step * config.batch as u64 + place as u64, stage.anchors)?;
-        network.forward(weights, &sample, &mut room.tape);
+        network.forward_from(network.first_trained(&sample), weights, &sample, &mut room.tape);
         room.losses.push(network.losses(&sample, &mut room.tape, weight));
         network.backward(weights, &sample, &mut room.tape, &mut room.gradient);
     }

@@ -2,12 +2,17 @@
 //!
 //! Text rows go through every layer. Draft rows go round the skipped layers: there their state is simply
 //! carried over. Everything that the backward pass needs stays in the [`Tape`].
+//!
+//! Where the model has adapters, they act on draft rows, and only they and the masks are trained: text
+//! rows are then constants that the backward pass never enters.
 
 use super::attention::{Attended, Geometry, attend, attend_back};
+use super::low_rank::LowRank;
 use super::matmul::{Write, linear, linear_back};
 use super::ops::{Rotary, cross_entropy, norm, norm_back, swiglu, swiglu_back};
-use super::params::{LayerRanges, Layout};
-use crate::ModelConfig;
+use super::params::Layout;
+use crate::adapter::Part;
+use crate::{Error, ModelConfig, Result};
 use std::ops::Range;
 
 /// One sequence with its draft groups.
@@ -66,10 +71,12 @@ struct LayerTape {
 #[derive(Default)]
 pub(super) struct Tape {
     layers: Vec<LayerTape>,
+    /// Row at which logits begin, and what is differentiated.
+    first: usize,
     state: Vec<f32>,
     inverse: Vec<f32>,
     normed: Vec<f32>,
-    /// [rows, vocabulary]; after [`Network::losses`] their gradient.
+    /// [rows from `first` on, vocabulary]; after [`Network::losses`] their gradient.
     pub logits: Vec<f32>,
     d_state: Vec<f32>,
     d_normed: Vec<f32>,
@@ -94,13 +101,35 @@ fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
 
 impl Network {
     /// A network of this shape, for at most `positions` rotary positions and draft groups of `group` rows.
-    pub fn new(config: &ModelConfig, positions: usize, group: usize) -> Self {
-        Self {
-            layout: Layout::new(config),
-            rotary: Rotary::new(config.head_dim(), config.rope_theta, positions + group),
+    ///
+    /// # Errors
+    /// Parts of a model that training does not know.
+    pub fn new(config: &ModelConfig, positions: usize, group: usize) -> Result<Self> {
+        let parts = config.attention_parts().map_err(Error::invalid)?;
+        if parts.qkv_bias || parts.out_bias || parts.head_norms {
+            return Err(Error::invalid(format!(
+                "training runs Llama, Mistral and Phi-3 models whose attention has neither biases nor \
+                 norms of heads; found {}",
+                config.class()
+            )));
+        }
+        let rope = config.rope().map_err(Error::invalid)?;
+        Ok(Self {
+            layout: Layout::new(config, parts.fused),
+            rotary: Rotary::new(&rope, positions + group),
             config: config.clone(),
             group,
-        }
+        })
+    }
+
+    /// The first row that training differentiates: with adapters, the first draft row.
+    pub fn first_trained(&self, sample: &Sample) -> usize {
+        if self.layout.adapters.is_empty() { 0 } else { sample.tokens.len() - 1 }
+    }
+
+    /// The adapter of `part` in layer `index`, if there are any.
+    fn adapter<'w>(&'w self, weights: &'w [f32], index: usize, part: Part) -> Option<LowRank<'w>> {
+        LowRank::of(&self.layout, &self.config, weights, index, part)
     }
 
     pub fn geometry<'a>(&self, sample: &'a Sample) -> Geometry<'a> {
@@ -137,6 +166,11 @@ impl Network {
 
     /// Runs the sample; the logits of all rows are then in `tape.logits`.
     pub fn forward(&self, weights: &[f32], sample: &Sample, tape: &mut Tape) {
+        self.forward_from(0, weights, sample, tape);
+    }
+
+    /// Runs the sample; the logits of the rows from `first` on are then in `tape.logits`.
+    pub fn forward_from(&self, first: usize, weights: &[f32], sample: &Sample, tape: &mut Tape) {
         let geometry = self.geometry(sample);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
         tape.layers.resize_with(self.layout.layers.len(), LayerTape::default);
@@ -146,25 +180,28 @@ impl Network {
         }
         for (index, layer) in tape.layers.iter_mut().enumerate() {
             layer.rows = if sample.skip.contains(&index) { geometry.text } else { rows };
-            let ranges = &self.layout.layers[index];
-            self.attention(weights, ranges, &geometry, layer, &mut tape.state);
-            self.mlp(weights, ranges, layer, &mut tape.state);
+            self.attention(weights, index, &geometry, layer, &mut tape.state);
+            self.mlp(weights, index, geometry.text, layer, &mut tape.state);
         }
-        let normed = room(&mut tape.normed, rows * hidden);
-        let inverse = room(&mut tape.inverse, rows);
-        norm(normed, inverse, &tape.state, &weights[self.layout.norm.clone()], self.epsilon());
-        let logits = room(&mut tape.logits, rows * self.config.vocab_size);
-        linear(logits, normed, &weights[self.layout.embedding.clone()], hidden, Write::Replace);
+        tape.first = first;
+        let state = &tape.state[first * hidden..];
+        let normed = room(&mut tape.normed, (rows - first) * hidden);
+        let inverse = room(&mut tape.inverse, rows - first);
+        norm(normed, inverse, state, &weights[self.layout.norm.clone()], self.epsilon());
+        let logits = room(&mut tape.logits, (rows - first) * self.config.vocab_size);
+        linear(logits, normed, &weights[self.layout.head.clone()], hidden, Write::Replace);
     }
 
     fn attention(
         &self,
         weights: &[f32],
-        ranges: &LayerRanges,
+        index: usize,
         geometry: &Geometry,
         tape: &mut LayerTape,
         state: &mut [f32],
     ) {
+        let ranges = &self.layout.layers[index];
+        let drafts = |width: usize| geometry.text * width..;
         let (rows, hidden) = (tape.rows, self.config.hidden_size);
         let state = &mut state[..rows * hidden];
         room(&mut tape.input, rows * hidden).copy_from_slice(state);
@@ -173,12 +210,18 @@ impl Network {
         norm(normed, room(&mut tape.inverse_attention, rows), state, gain, self.epsilon());
         let qkv = room(&mut tape.qkv, rows * geometry.stride());
         linear(qkv, normed, &weights[ranges.qkv.clone()], hidden, Write::Replace);
+        if let Some(adapter) = self.adapter(weights, index, Part::Qkv) {
+            adapter.add(&mut qkv[drafts(geometry.stride())], &normed[drafts(hidden)]);
+        }
         self.turn(qkv, geometry, 1.0);
         let width = geometry.heads * geometry.head_width;
         let attended = room(&mut tape.attended, rows * width);
         let p = room(&mut tape.probabilities, geometry.heads * rows * geometry.reach());
         attend(attended, p, qkv, geometry, rows);
         linear(state, attended, &weights[ranges.output.clone()], width, Write::Add);
+        if let Some(adapter) = self.adapter(weights, index, Part::AttentionOut) {
+            adapter.add(&mut state[drafts(hidden)], &attended[drafts(width)]);
+        }
     }
 
     /// Rotates the queries and keys of all rows, forward (1) or back (-1).
@@ -189,7 +232,16 @@ impl Network {
         }
     }
 
-    fn mlp(&self, weights: &[f32], ranges: &LayerRanges, tape: &mut LayerTape, state: &mut [f32]) {
+    fn mlp(
+        &self,
+        weights: &[f32],
+        index: usize,
+        text: usize,
+        tape: &mut LayerTape,
+        state: &mut [f32],
+    ) {
+        let ranges = &self.layout.layers[index];
+        let drafts = |width: usize| text * width..;
         let (rows, hidden) = (tape.rows, self.config.hidden_size);
         let width = self.config.intermediate_size;
         let state = &mut state[..rows * hidden];
@@ -199,16 +251,23 @@ impl Network {
         norm(normed, room(&mut tape.inverse_mlp, rows), state, gain, self.epsilon());
         let gate_up = room(&mut tape.gate_up, rows * 2 * width);
         linear(gate_up, normed, &weights[ranges.gate_up.clone()], hidden, Write::Replace);
+        if let Some(adapter) = self.adapter(weights, index, Part::GateUp) {
+            adapter.add(&mut gate_up[drafts(2 * width)], &normed[drafts(hidden)]);
+        }
         let neurons = room(&mut tape.neurons, rows * width);
         swiglu(neurons, gate_up, width);
         linear(state, neurons, &weights[ranges.down.clone()], width, Write::Add);
+        if let Some(adapter) = self.adapter(weights, index, Part::Down) {
+            adapter.add(&mut state[drafts(hidden)], &neurons[drafts(width)]);
+        }
     }
 
-    /// The losses of the last forward pass; its logits become their gradient.
+    /// The losses of the last forward pass, of the rows that have logits; these become their gradient.
     pub fn losses(&self, sample: &Sample, tape: &mut Tape, weight: RowWeights) -> Losses {
         let text = sample.tokens.len() - 1;
         let mut losses = Losses { text: 0.0, draft: vec![0.0; self.group] };
-        for (row, logits) in tape.logits.chunks_exact_mut(self.config.vocab_size).enumerate() {
+        let rows = tape.logits.chunks_exact_mut(self.config.vocab_size).enumerate();
+        for (row, logits) in rows.map(|(row, logits)| (tape.first + row, logits)) {
             match row.checked_sub(text) {
                 None => {
                     let loss = cross_entropy(logits, sample.tokens[row + 1], weight.text);
@@ -225,7 +284,8 @@ impl Network {
         losses
     }
 
-    /// Adds the gradient of all variables to `gradient`, after [`Network::losses`].
+    /// Adds the gradient of all trained variables to `gradient`, after [`Network::losses`]. With adapters
+    /// the forward pass must have begun at [`Self::first_trained`].
     pub fn backward(
         &self,
         weights: &[f32],
@@ -233,47 +293,57 @@ impl Network {
         tape: &mut Tape,
         gradient: &mut [f32],
     ) {
-        let geometry = self.geometry(sample);
+        let (geometry, layout, first) = (self.geometry(sample), &self.layout, tape.first);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
-        let head = self.layout.embedding.clone();
-        let d_normed = room(&mut tape.d_normed, rows * hidden);
-        let d_head = &mut gradient[head.clone()];
-        linear_back(d_normed, d_head, &tape.logits, &tape.normed, &weights[head], hidden);
+        let head = &weights[layout.head.clone()];
+        let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
+        let d_head = layout.gradient(gradient, &layout.head);
+        linear_back(d_normed, d_head, &tape.logits, &tape.normed, head, hidden);
         let d_state = room(&mut tape.d_state, rows * hidden);
         d_state.fill(0.0);
-        let range = self.layout.norm.clone();
-        let (d_gain, gain) = (&mut gradient[range.clone()], &weights[range]);
-        norm_back(d_state, d_gain, d_normed, &tape.state, &tape.inverse, gain);
-        for index in (0..self.layout.layers.len()).rev() {
+        let d_gain = layout.gradient(gradient, &layout.norm);
+        let (state, gain) = (&tape.state[first * hidden..], &weights[layout.norm.clone()]);
+        norm_back(&mut d_state[first * hidden..], d_gain, d_normed, state, &tape.inverse, gain);
+        for index in (0..layout.layers.len()).rev() {
+            if tape.layers[index].rows <= first {
+                continue;
+            }
             self.mlp_back(weights, index, tape, gradient);
             self.attention_back(weights, index, &geometry, tape, gradient);
         }
-        for (row, d_state) in tape.d_state.chunks_exact(hidden).enumerate() {
-            for (g, d) in gradient[self.embedding(sample, row)].iter_mut().zip(d_state) {
-                *g += d;
+        for (row, d_state) in tape.d_state.chunks_exact(hidden).enumerate().skip(first) {
+            if let Some(gradient) = layout.gradient(gradient, &self.embedding(sample, row)) {
+                gradient.iter_mut().zip(d_state).for_each(|(g, d)| *g += d);
             }
         }
     }
 
     fn mlp_back(&self, weights: &[f32], index: usize, tape: &mut Tape, gradient: &mut [f32]) {
-        let ranges = &self.layout.layers[index];
-        let layer = &tape.layers[index];
+        let (layout, first) = (&self.layout, tape.first);
+        let (ranges, layer) = (&layout.layers[index], &tape.layers[index]);
         let (rows, hidden) = (layer.rows, self.config.hidden_size);
         let width = self.config.intermediate_size;
-        let d_state = &mut tape.d_state[..rows * hidden];
-        let down = ranges.down.clone();
-        let d_neurons = room(&mut tape.d_inner, rows * width);
-        let d_down = &mut gradient[down.clone()];
-        linear_back(d_neurons, d_down, d_state, &layer.neurons, &weights[down], width);
-        let d_gate_up = room(&mut tape.d_wide, rows * 2 * width);
-        swiglu_back(d_gate_up, d_neurons, &layer.gate_up, width);
-        let d_normed = room(&mut tape.d_normed, rows * hidden);
-        let range = ranges.gate_up.clone();
-        let d_weight = &mut gradient[range.clone()];
-        linear_back(d_normed, d_weight, d_gate_up, &layer.normed_mlp, &weights[range], hidden);
-        let range = ranges.norm_mlp.clone();
-        let (d_gain, gain) = (&mut gradient[range.clone()], &weights[range]);
-        norm_back(d_state, d_gain, d_normed, &layer.middle, &layer.inverse_mlp, gain);
+        let span = |width: usize| first * width..rows * width;
+        let d_state = &mut tape.d_state[span(hidden)];
+        let d_neurons = room(&mut tape.d_inner, (rows - first) * width);
+        let (neurons, down) = (&layer.neurons[span(width)], &weights[ranges.down.clone()]);
+        let d_down = layout.gradient(gradient, &ranges.down);
+        linear_back(d_neurons, d_down, d_state, neurons, down, width);
+        if let Some(adapter) = self.adapter(weights, index, Part::Down) {
+            adapter.back(layout, d_neurons, gradient, d_state, neurons);
+        }
+        let d_gate_up = room(&mut tape.d_wide, (rows - first) * 2 * width);
+        swiglu_back(d_gate_up, d_neurons, &layer.gate_up[span(2 * width)], width);
+        let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
+        let (normed, weight) = (&layer.normed_mlp[span(hidden)], &weights[ranges.gate_up.clone()]);
+        let d_weight = layout.gradient(gradient, &ranges.gate_up);
+        linear_back(d_normed, d_weight, d_gate_up, normed, weight, hidden);
+        if let Some(adapter) = self.adapter(weights, index, Part::GateUp) {
+            adapter.back(layout, d_normed, gradient, d_gate_up, normed);
+        }
+        let d_gain = layout.gradient(gradient, &ranges.norm_mlp);
+        let (middle, inverse) = (&layer.middle[span(hidden)], &layer.inverse_mlp[first..]);
+        norm_back(d_state, d_gain, d_normed, middle, inverse, &weights[ranges.norm_mlp.clone()]);
     }
 
     fn attention_back(
@@ -284,31 +354,41 @@ impl Network {
         tape: &mut Tape,
         gradient: &mut [f32],
     ) {
-        let ranges = &self.layout.layers[index];
-        let layer = &tape.layers[index];
+        let (layout, first) = (&self.layout, tape.first);
+        let (ranges, layer) = (&layout.layers[index], &tape.layers[index]);
         let (rows, hidden) = (layer.rows, self.config.hidden_size);
         let width = geometry.heads * geometry.head_width;
-        let d_state = &mut tape.d_state[..rows * hidden];
-        let d_attended = room(&mut tape.d_inner, rows * width);
-        let range = ranges.output.clone();
-        let d_output = &mut gradient[range.clone()];
-        linear_back(d_attended, d_output, d_state, &layer.attended, &weights[range], width);
+        let span = |width: usize| first * width..rows * width;
+        let d_state = &mut tape.d_state[span(hidden)];
+        let d_attended = &mut room(&mut tape.d_inner, rows * width)[first * width..];
+        let (attended, weight) = (&layer.attended[span(width)], &weights[ranges.output.clone()]);
+        let d_output = layout.gradient(gradient, &ranges.output);
+        linear_back(d_attended, d_output, d_state, attended, weight, width);
+        if let Some(adapter) = self.adapter(weights, index, Part::AttentionOut) {
+            adapter.back(layout, d_attended, gradient, d_state, attended);
+        }
         let d_qkv = room(&mut tape.d_qkv, rows * geometry.stride());
         let done = Attended {
             qkv: &layer.qkv,
             probabilities: &layer.probabilities,
             out: &layer.attended,
-            d_out: d_attended,
+            d_out: &tape.d_inner,
         };
         let scratch = room(&mut tape.scratch, 64 * geometry.text);
-        attend_back(d_qkv, scratch, &done, geometry, rows);
+        attend_back(d_qkv, scratch, &done, geometry, [first, rows]);
         self.turn(d_qkv, geometry, -1.0);
-        let d_normed = room(&mut tape.d_normed, rows * hidden);
-        let range = ranges.qkv.clone();
-        let d_weight = &mut gradient[range.clone()];
-        linear_back(d_normed, d_weight, d_qkv, &layer.normed_attention, &weights[range], hidden);
-        let range = ranges.norm_attention.clone();
-        let (d_gain, gain) = (&mut gradient[range.clone()], &weights[range]);
-        norm_back(d_state, d_gain, d_normed, &layer.input, &layer.inverse_attention, gain);
+        let d_qkv = &d_qkv[first * geometry.stride()..];
+        let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
+        let (normed, weight) =
+            (&layer.normed_attention[span(hidden)], &weights[ranges.qkv.clone()]);
+        let d_weight = layout.gradient(gradient, &ranges.qkv);
+        linear_back(d_normed, d_weight, d_qkv, normed, weight, hidden);
+        if let Some(adapter) = self.adapter(weights, index, Part::Qkv) {
+            adapter.back(layout, d_normed, gradient, d_qkv, normed);
+        }
+        let d_gain = layout.gradient(gradient, &ranges.norm_attention);
+        let (input, inverse) = (&layer.input[span(hidden)], &layer.inverse_attention[first..]);
+        let gain = &weights[ranges.norm_attention.clone()];
+        norm_back(d_state, d_gain, d_normed, input, inverse, gain);
     }
 }

@@ -3,6 +3,7 @@
 //! `pulp` picks the widest instruction set at run time; the loops below are written so that the
 //! compiler can use it.
 
+use crate::config::Rope;
 use pulp::Arch;
 
 /// e^x, relative error below 2e-7 (Cephes' `expf` polynomial).
@@ -59,17 +60,18 @@ pub(super) fn norm(y: &mut [f32], inverse: &mut [f32], x: &[f32], gain: &[f32], 
     });
 }
 
-/// Gradients of [`norm`], added to `d_x` and `d_gain`.
+/// Gradients of [`norm`], added to `d_x` and, where it is wanted, to `d_gain`.
 pub(super) fn norm_back(
     d_x: &mut [f32],
-    d_gain: &mut [f32],
+    d_gain: Option<&mut [f32]>,
     d_y: &[f32],
     x: &[f32],
     inverse: &[f32],
     gain: &[f32],
 ) {
     let width = gain.len();
-    let mut pulled = vec![0.0; width];
+    let (mut pulled, mut unwanted) = (vec![0.0; width], vec![0.0; width]);
+    let d_gain = d_gain.unwrap_or(&mut unwanted);
     Arch::new().dispatch(|| {
         let rows = d_y.chunks_exact(width).zip(x.chunks_exact(width)).zip(inverse);
         for (d_x, ((d_y, x), r)) in d_x.chunks_exact_mut(width).zip(rows) {
@@ -177,17 +179,16 @@ pub(super) struct Rotary {
 
 impl Rotary {
     /// Angles for positions below `positions`.
-    pub fn new(head_width: usize, theta: f64, positions: usize) -> Self {
-        let half = head_width / 2;
-        let angle = |p: usize, j: usize| p as f64 * theta.powf(-(j as f64) / half as f64);
+    pub fn new(rope: &Rope, positions: usize) -> Self {
         let table = (0..positions)
-            .flat_map(|p| (0..half).map(move |j| angle(p, j)))
-            .map(|a| (a.cos() as f32, a.sin() as f32))
+            .flat_map(|p| rope.frequencies.iter().map(move |frequency| p as f64 * frequency))
+            .map(|a| ((a.cos() * rope.scale) as f32, (a.sin() * rope.scale) as f32))
             .collect();
-        Self { half, table }
+        Self { half: rope.frequencies.len(), table }
     }
 
-    /// Rotates every head of one row to `position`; `sign` -1 turns back (which is the gradient).
+    /// Rotates every head of one row to `position`; `sign` -1 turns back (which is the gradient: the
+    /// transpose, also where the rotation scales).
     pub fn rotate(&self, heads: &mut [f32], position: usize, sign: f32) {
         let angles = &self.table[position * self.half..][..self.half];
         for head in heads.chunks_exact_mut(2 * self.half) {
@@ -241,7 +242,8 @@ mod tests {
     /// Turning there and back is nothing; the angle between two rows depends on their distance alone.
     #[test]
     fn rotation_is_relative() {
-        let rotary = Rotary::new(8, 10_000.0, 64);
+        let frequencies = (0..4).map(|i| 10_000f64.powf(-f64::from(i) / 4.0)).collect();
+        let rotary = Rotary::new(&Rope { frequencies, scale: 1.0, limit: None }, 64);
         let (a, b) = (
             [0.3, -1.0, 0.5, 2.0, 0.1, 0.7, -0.2, 1.1],
             [1.0, 0.2, -0.4, 0.6, 0.9, -1.3, 0.5, 0.8],

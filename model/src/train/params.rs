@@ -1,9 +1,14 @@
 //! All variables of the network in one flat buffer, and where each of them lies.
 
+use super::low_rank::AdapterRanges;
 use crate::ModelConfig;
+use crate::adapter::{PREFIX, Part};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
+
+/// The name of the mask embeddings.
+pub(super) const MASKS: &str = "s3d.mask_embeddings.weight";
 
 /// A named variable inside the flat buffer.
 #[derive(Clone, Debug)]
@@ -21,6 +26,11 @@ impl Variable {
     pub fn decays(&self) -> bool {
         self.shape.len() > 1
     }
+
+    /// Whether it is part of the model before training adds to it.
+    pub fn is_models_own(&self) -> bool {
+        self.name != MASKS && !self.name.starts_with(PREFIX)
+    }
 }
 
 /// Where one layer keeps its variables; neighbours that are multiplied together share a range.
@@ -36,16 +46,23 @@ pub(super) struct LayerRanges {
     pub down: Range<usize>,
 }
 
-/// The map of the flat buffer.
+/// The map of the flat buffer. What is trained is one stretch of it: all, or, where the model has
+/// adapters, the masks and the adapters at its end.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub variables: Vec<Variable>,
-    /// Token embeddings, which are the head too: [vocabulary, hidden].
+    /// Token embeddings: [vocabulary, hidden].
     pub embedding: Range<usize>,
+    /// The same place in a model with a tied head.
+    pub head: Range<usize>,
     /// Mask embeddings: [masks, hidden]; row i - 1 is mask i.
     pub masks: Range<usize>,
     pub layers: Vec<LayerRanges>,
     pub norm: Range<usize>,
+    /// Of every layer, in the order of [`Part::ALL`]; nothing where the model has no adapters.
+    pub adapters: Vec<[AdapterRanges; 4]>,
+    /// What gets a gradient.
+    pub trained: Range<usize>,
 }
 
 /// Collects variables one after the other.
@@ -53,62 +70,121 @@ struct Builder(Vec<Variable>);
 
 impl Builder {
     fn push(&mut self, name: impl std::fmt::Display, shape: &[usize]) -> Range<usize> {
+        self.push_named(format!("{name}.weight"), shape)
+    }
+
+    fn push_named(&mut self, name: String, shape: &[usize]) -> Range<usize> {
         let start = self.0.last().map_or(0, |v| v.range.end);
         let range = start..start + shape.iter().product::<usize>();
-        let (name, shape) = (format!("{name}.weight"), shape.to_vec());
-        self.0.push(Variable { name, shape, range: range.clone() });
+        self.0.push(Variable { name, shape: shape.to_vec(), range: range.clone() });
         range
     }
 
-    fn layer(&mut self, config: &ModelConfig, layer: usize) -> LayerRanges {
+    fn layer(&mut self, config: &ModelConfig, layer: usize, fused: bool) -> LayerRanges {
         let (hidden, mlp, head) = (config.hidden_size, config.intermediate_size, config.head_dim());
         let (queries, keys) = (config.num_attention_heads * head, config.kv_heads() * head);
         let at = format!("model.layers.{layer}");
         let norm_attention = self.push(format!("{at}.input_layernorm"), &[hidden]);
-        let q = self.push(format!("{at}.self_attn.q_proj"), &[queries, hidden]);
-        self.push(format!("{at}.self_attn.k_proj"), &[keys, hidden]);
-        let v = self.push(format!("{at}.self_attn.v_proj"), &[keys, hidden]);
+        let qkv = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
+        let qkv = self.stack(&format!("{at}.self_attn"), &qkv, "qkv_proj", hidden, fused);
         let output = self.push(format!("{at}.self_attn.o_proj"), &[hidden, queries]);
         let norm_mlp = self.push(format!("{at}.post_attention_layernorm"), &[hidden]);
-        let gate = self.push(format!("{at}.mlp.gate_proj"), &[mlp, hidden]);
-        let up = self.push(format!("{at}.mlp.up_proj"), &[mlp, hidden]);
+        let halves = [("gate_proj", mlp), ("up_proj", mlp)];
+        let gate_up = self.stack(&format!("{at}.mlp"), &halves, "gate_up_proj", hidden, fused);
         let down = self.push(format!("{at}.mlp.down_proj"), &[hidden, mlp]);
-        LayerRanges {
-            norm_attention,
-            qkv: q.start..v.end,
-            output,
-            norm_mlp,
-            gate_up: gate.start..up.end,
-            down,
+        LayerRanges { norm_attention, qkv, output, norm_mlp, gate_up, down }
+    }
+
+    /// Matrices over the same `inputs`, one below the other: each under its name, or all under one.
+    fn stack(
+        &mut self,
+        at: &str,
+        parts: &[(&str, usize)],
+        together: &str,
+        inputs: usize,
+        fused: bool,
+    ) -> Range<usize> {
+        if fused {
+            let rows = parts.iter().map(|(_, rows)| rows).sum();
+            return self.push(format!("{at}.{together}"), &[rows, inputs]);
         }
+        let start = self.0.last().map_or(0, |v| v.range.end);
+        let each =
+            parts.iter().map(|(name, rows)| self.push(format!("{at}.{name}"), &[*rows, inputs]));
+        start..each.last().map_or(start, |range| range.end)
+    }
+
+    fn masks(&mut self, config: &ModelConfig) -> Range<usize> {
+        match config.masks() {
+            0 => 0..0,
+            masks => self.push_named(MASKS.into(), &[masks, config.hidden_size]),
+        }
+    }
+
+    /// The adapters of one layer.
+    fn adapters(&mut self, config: &ModelConfig, layer: usize, rank: usize) -> [AdapterRanges; 4] {
+        Part::ALL.map(|part| {
+            let ([a, b], [inputs, outputs]) = (part.names(layer), part.sizes(config));
+            let a = self.push_named(a, &[rank, inputs]);
+            AdapterRanges { a, b: self.push_named(b, &[outputs, rank]) }
+        })
     }
 }
 
 impl Layout {
-    /// The layout for a tied-head model of this shape.
-    pub fn new(config: &ModelConfig) -> Self {
+    /// The layout for a model of this shape; `fused` where the file holds queries, keys and values as
+    /// one matrix, and gate and up projection as another.
+    pub fn new(config: &ModelConfig, fused: bool) -> Self {
         let mut builder = Builder(Vec::new());
-        let hidden = config.hidden_size;
-        let embedding = builder.push("model.embed_tokens", &[config.vocab_size, hidden]);
-        let masks = builder.push("s3d.mask_embeddings", &[config.masks(), hidden]);
-        let layers = (0..config.num_hidden_layers).map(|l| builder.layer(config, l)).collect();
+        let (hidden, layers) = (config.hidden_size, config.num_hidden_layers);
+        let adapters = config.adapters();
+        let table = [config.vocab_size, hidden];
+        let embedding = builder.push("model.embed_tokens", &table);
+        let early = adapters.is_none().then(|| builder.masks(config));
+        let ranges = (0..layers).map(|l| builder.layer(config, l, fused)).collect();
         let norm = builder.push("model.norm", &[hidden]);
-        Self { variables: builder.0, embedding, masks, layers, norm }
+        let head = match config.tie_word_embeddings {
+            true => embedding.clone(),
+            false => builder.push("lm_head", &table),
+        };
+        let masks = early.unwrap_or_else(|| builder.masks(config));
+        let start = if adapters.is_some() { masks.start } else { 0 };
+        let adapters = adapters.map_or(Vec::new(), |adapters| {
+            (0..layers).map(|l| builder.adapters(config, l, adapters.rank)).collect()
+        });
+        let end = builder.0.last().map_or(0, |v| v.range.end);
+        let (variables, trained) = (builder.0, start..end);
+        Self { variables, embedding, head, masks, layers: ranges, norm, adapters, trained }
     }
 
-    /// Number of parameters.
+    /// Number of parameters, frozen ones included.
     pub fn size(&self) -> usize {
-        self.norm.end
+        self.trained.end
+    }
+
+    /// The gradient of the variables in `range`, if they are trained.
+    pub fn gradient<'g>(
+        &self,
+        gradient: &'g mut [f32],
+        range: &Range<usize>,
+    ) -> Option<&'g mut [f32]> {
+        let start = range.start.checked_sub(self.trained.start)?;
+        Some(&mut gradient[start..start + range.len()])
     }
 
     /// Fresh values: gains 1, embeddings of standard deviation 0.02, matrices 0.6 / sqrt(inputs),
-    /// those that write into the residual stream divided by sqrt(2 layers) besides.
+    /// those that write into the residual stream divided by sqrt(2 layers) besides. Adapters begin as
+    /// in LoRA, the second factor at zero: they add nothing yet.
     pub fn init(&self, seed: u64) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![1.0; self.size()];
         for variable in self.variables.iter().filter(|v| v.decays()) {
             // A uniform distribution on -limit..limit has standard deviation limit / sqrt(3).
             let limit = 3f32.sqrt() * self.deviation(variable);
+            if limit == 0.0 {
+                values[variable.range.clone()].fill(0.0);
+                continue;
+            }
             for value in &mut values[variable.range.clone()] {
                 *value = random.random_range(-limit..limit);
             }
@@ -120,6 +196,8 @@ impl Layout {
         let inputs = variable.shape[1] as f32;
         if variable.name.contains("embed") {
             0.02
+        } else if variable.name.starts_with(PREFIX) {
+            if variable.name.ends_with(".a.weight") { 1.0 / inputs.sqrt() } else { 0.0 }
         } else if variable.name.contains("o_proj") || variable.name.contains("down_proj") {
             0.6 / (inputs * 2.0 * self.layers.len() as f32).sqrt()
         } else {

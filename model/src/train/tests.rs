@@ -1,8 +1,13 @@
 //! Gradients against finite differences, drafting against plain recomputation, resuming.
 
 use super::network::{Network, RowWeights, Sample, Tape};
+use super::params::Variable;
 use super::*;
-use crate::config::S3dConfig;
+use crate::config::{AdapterConfig, S3dConfig};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+mod own;
 
 /// A model small enough for finite differences: 3 layers, 2 query heads on 1 key head.
 fn tiny_model() -> ModelConfig {
@@ -16,6 +21,15 @@ fn tiny_model() -> ModelConfig {
         vocab_size: 300,
         s3d: Some(S3dConfig { masks: 3, ..S3dConfig::default() }),
         ..ModelConfig::story()
+    }
+}
+
+/// The same with adapters of rank 4.
+fn adapted_model() -> ModelConfig {
+    let adapters = Some(AdapterConfig { rank: 4, alpha: 6.0 });
+    ModelConfig {
+        s3d: Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() }),
+        ..tiny_model()
     }
 }
 
@@ -38,28 +52,64 @@ fn loss(network: &Network, weights: &[f32], sample: &Sample, row: RowWeights) ->
 /// of 3e-3 they agree to about 1e-3.
 #[test]
 fn gradients_are_derivatives() {
-    let network = Network::new(&tiny_model(), 80, 4);
+    let network = Network::new(&tiny_model(), 80, 4).unwrap();
+    check_gradients(&network);
+    // An untied head, matrices fused as Phi-3 has them, scaled rotations.
+    let mut other = ModelConfig { tie_word_embeddings: false, ..tiny_model() };
+    let scaling = serde_json::json!({"type": "linear", "factor": 2.0});
+    other.other.insert("rope_scaling".into(), scaling);
+    other.other.insert("architectures".into(), vec!["Phi3ForCausalLM"].into());
+    let network = Network::new(&other, 80, 4).unwrap();
+    assert_eq!(network.layout.variables.len(), 2 + 3 * 6 + 2);
+    check_gradients(&network);
+}
+
+fn check_gradients(network: &Network) {
     let (sample, row) = (tiny_sample(), RowWeights { text: 0.05, draft: 0.1 });
     let mut weights = network.layout.init(5);
     // Larger than at the start of training, so that no part of the network is nearly linear.
     weights.iter_mut().for_each(|w| *w *= 1.7);
     weights[..network.layout.masks.end].iter_mut().for_each(|w| *w *= 10.0);
+    compare_slopes(network, &weights, &sample, row);
+}
+
+/// The same where adapters act on draft rows: they and the masks have gradients, and nothing else has.
+#[test]
+fn gradients_of_adapters_are_derivatives() {
+    let network = Network::new(&adapted_model(), 80, 4).unwrap();
+    let mut weights = network.layout.init(5);
+    weights.iter_mut().for_each(|w| *w *= 1.7);
+    weights[network.layout.embedding.clone()].iter_mut().for_each(|w| *w *= 10.0);
+    weights[network.layout.masks.clone()].iter_mut().for_each(|w| *w *= 10.0);
+    // The second factors are zero at the start; here they must not be.
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    for adapter in network.layout.adapters.iter().flatten() {
+        weights[adapter.b.clone()].iter_mut().for_each(|w| *w = random.random_range(-0.3..0.3));
+    }
+    let (layout, first) = (&network.layout, &network.layout.trained);
+    let frozen = layout.variables.iter().filter(|v| v.range.start < first.start);
+    assert!(frozen.clone().all(Variable::is_models_own) && frozen.count() == 1 + 3 * 9 + 1);
+    compare_slopes(&network, &weights, &tiny_sample(), RowWeights { text: 0.05, draft: 0.1 });
+}
+
+fn compare_slopes(network: &Network, weights: &[f32], sample: &Sample, row: RowWeights) {
     let mut tape = Tape::default();
-    network.forward(&weights, &sample, &mut tape);
-    network.losses(&sample, &mut tape, row);
+    network.forward_from(network.first_trained(sample), weights, sample, &mut tape);
+    network.losses(sample, &mut tape, row);
+    let trained = network.layout.trained.clone();
     let mut gradient = vec![0.0; weights.len()];
-    network.backward(&weights, &sample, &mut tape, &mut gradient);
-    for variable in &network.layout.variables {
+    network.backward(weights, sample, &mut tape, &mut gradient[trained.clone()]);
+    for variable in network.layout.variables.iter().filter(|v| v.range.start >= trained.start) {
         let range = variable.range.clone();
         let norm =
             gradient[range.clone()].iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         assert!(norm > 1e-4, "{} receives no gradient", variable.name);
         let along = |step: f64| {
-            let mut moved = weights.clone();
+            let mut moved = weights.to_vec();
             for i in range.clone() {
                 moved[i] += (step * f64::from(gradient[i]) / norm) as f32;
             }
-            loss(&network, &moved, &sample, row)
+            loss(network, &moved, sample, row)
         };
         let slope = (along(3e-3) - along(-3e-3)) / 6e-3;
         assert!(
@@ -74,7 +124,7 @@ fn gradients_are_derivatives() {
 /// With layers skipped it is not.
 #[test]
 fn draft_without_skipping_is_the_full_model() {
-    let network = Network::new(&tiny_model(), 80, 4);
+    let network = Network::new(&tiny_model(), 80, 4).unwrap();
     let weights = network.layout.init(6);
     let vocabulary = network.config.vocab_size;
     let difference = |skip: std::ops::Range<usize>| {
@@ -95,7 +145,7 @@ fn draft_without_skipping_is_the_full_model() {
 /// row 0 of the group.
 #[test]
 fn drafts_cannot_see_ahead() {
-    let network = Network::new(&tiny_model(), 80, 4);
+    let network = Network::new(&tiny_model(), 80, 4).unwrap();
     let weights = network.layout.init(7);
     let vocabulary = network.config.vocab_size;
     let group = |change: usize| {
@@ -114,7 +164,7 @@ fn drafts_cannot_see_ahead() {
 /// window that skips nothing is always accepted.
 #[test]
 fn decoding_follows_the_training_layout() {
-    let network = Network::new(&tiny_model(), 80, 4);
+    let network = Network::new(&tiny_model(), 80, 4).unwrap();
     let mut weights = network.layout.init(8);
     weights.iter_mut().for_each(|w| *w *= 2.0);
     let (prompt, mut tape) = ([5, 9, 2], Tape::default());

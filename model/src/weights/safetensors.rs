@@ -15,6 +15,9 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// What training added to a checkpoint whose own files it left as they are.
+pub const ADDED_FILE: &str = "s3d.safetensors";
+
 /// Longest header that is read; the format's own bound.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 
@@ -35,17 +38,21 @@ struct Shard {
 }
 
 impl Checkpoint {
-    /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names.
+    /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names; and
+    /// [`ADDED_FILE`] where there is one.
     ///
     /// # Errors
     /// When neither is there, or a file is not complete safetensors.
     pub fn open(folder: &Path) -> Result<Self> {
         let index = folder.join("model.safetensors.index.json");
-        let names = if index.exists() {
+        let mut names = if index.exists() {
             shard_names(&index)?
         } else {
             BTreeSet::from(["model.safetensors".to_string()])
         };
+        if folder.join(ADDED_FILE).is_file() {
+            names.insert(ADDED_FILE.to_string());
+        }
         let shards = names.iter().map(|name| Shard::open(folder.join(name)));
         Ok(Self { folder: folder.to_path_buf(), shards: shards.collect::<Result<_>>()? })
     }

@@ -7,7 +7,7 @@ pub mod naive;
 
 use candle_core::Tensor;
 use s3d_data::{LayerSet, Skip, SkipWindow};
-use s3d_model::config::S3dConfig;
+use s3d_model::config::{AdapterConfig, S3dConfig};
 use s3d_model::{LoadOptions, Model, ModelConfig};
 
 /// Five layers, two query heads per key-value head, sizes that fill no panel; vocabulary of 11.
@@ -38,6 +38,13 @@ pub fn tied() -> ModelConfig {
         tie_word_embeddings: true,
         ..grouped()
     }
+}
+
+/// The same with adapters of draft rows.
+pub fn adapted(config: ModelConfig) -> ModelConfig {
+    let adapters = Some(AdapterConfig { rank: 5, alpha: 3.0 });
+    let s3d = Some(S3dConfig { masks: config.masks(), adapters, ..S3dConfig::default() });
+    ModelConfig { s3d, ..config }
 }
 
 pub fn options(widen: usize, threads: usize) -> LoadOptions {

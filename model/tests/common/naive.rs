@@ -2,6 +2,7 @@
 
 use s3d_data::Skip;
 use s3d_model::ModelConfig;
+use s3d_model::adapter::Part;
 use s3d_model::weights::{Seeded, WeightSource};
 
 type Vector = Vec<f64>;
@@ -76,7 +77,30 @@ impl Naive {
         out
     }
 
-    fn attention(&self, layer: usize, x: &[f64], kv: &mut Vec<(Vector, Vector)>) -> Vector {
+    /// The products of `part` with an input, and what the adapter adds to them on draft rows.
+    fn adapted(
+        &self,
+        layer: usize,
+        part: Part,
+        products: Vector,
+        x: &[f64],
+        draft: bool,
+    ) -> Vector {
+        let Some(adapters) = self.config.adapters().filter(|_| draft) else { return products };
+        let ([inputs, outputs], [a, b]) = (part.sizes(&self.config), part.names(layer));
+        let inner = multiply(&self.weight(&a, &[adapters.rank, inputs]), x);
+        let delta = multiply(&self.weight(&b, &[outputs, adapters.rank]), &inner);
+        let scale = adapters.alpha / adapters.rank as f64;
+        products.iter().zip(&delta).map(|(y, d)| y + scale * d).collect()
+    }
+
+    fn attention(
+        &self,
+        layer: usize,
+        x: &[f64],
+        kv: &mut Vec<(Vector, Vector)>,
+        draft: bool,
+    ) -> Vector {
         let c = &self.config;
         let (hidden, dim, heads, kv_heads) =
             (c.hidden_size, c.head_dim(), c.num_attention_heads, c.kv_heads());
@@ -85,9 +109,14 @@ impl Naive {
         let project = |name: &str, heads: usize| {
             multiply(&self.layer_weight(layer, name, &[heads * dim, hidden]), &h)
         };
-        let q = self.rotate(&project("self_attn.q_proj", heads), kv.len());
-        let k = self.rotate(&project("self_attn.k_proj", kv_heads), kv.len());
-        kv.push((k, project("self_attn.v_proj", kv_heads)));
+        let qkv = [("q", heads), ("k", kv_heads), ("v", kv_heads)]
+            .map(|(name, heads)| project(&format!("self_attn.{name}_proj"), heads))
+            .concat();
+        let qkv = self.adapted(layer, Part::Qkv, qkv, &h, draft);
+        let (q, kv_rows) = qkv.split_at(heads * dim);
+        let (k, v) = kv_rows.split_at(kv_heads * dim);
+        let q = self.rotate(q, kv.len());
+        kv.push((self.rotate(k, kv.len()), v.to_vec()));
         let mut attended = vec![0.0; heads * dim];
         for head in 0..heads {
             let at = head / (heads / kv_heads) * dim;
@@ -103,28 +132,33 @@ impl Naive {
             }
         }
         let out = self.layer_weight(layer, "self_attn.o_proj", &[hidden, heads * dim]);
-        add(x, &multiply(&out, &attended))
+        let out = multiply(&out, &attended);
+        add(x, &self.adapted(layer, Part::AttentionOut, out, &attended, draft))
     }
 
-    fn mlp(&self, layer: usize, x: &[f64]) -> Vector {
+    fn mlp(&self, layer: usize, x: &[f64], draft: bool) -> Vector {
         let (hidden, neurons) = (self.config.hidden_size, self.config.intermediate_size);
         let norm = self.layer_weight(layer, "post_attention_layernorm", &[hidden]);
         let h = rms_norm(x, &norm, self.config.rms_norm_eps);
         let gate = multiply(&self.layer_weight(layer, "mlp.gate_proj", &[neurons, hidden]), &h);
         let up = multiply(&self.layer_weight(layer, "mlp.up_proj", &[neurons, hidden]), &h);
-        let inner: Vector = gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
-        add(x, &multiply(&self.layer_weight(layer, "mlp.down_proj", &[hidden, neurons]), &inner))
+        let both = self.adapted(layer, Part::GateUp, [gate, up].concat(), &h, draft);
+        let (gate, up) = both.split_at(neurons);
+        let inner: Vector = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+        let down = self.layer_weight(layer, "mlp.down_proj", &[hidden, neurons]);
+        add(x, &self.adapted(layer, Part::Down, multiply(&down, &inner), &inner, draft))
     }
 
-    /// The logits of one row that continues the text in `cache`.
+    /// The logits of one row that continues the text in `cache`. With a skip it is a row of a draft pass in
+    /// simultaneous drafting, on which adapters act.
     pub fn step(&self, row: Result<u32, usize>, skip: Option<&Skip>, cache: &mut Cache) -> Vector {
         let mut x = self.embed(row);
         for (layer, kv) in cache.iter_mut().enumerate() {
             if skip.is_none_or(|skip| !skip.skips_attention(layer)) {
-                x = self.attention(layer, &x, kv);
+                x = self.attention(layer, &x, kv, skip.is_some());
             }
             if skip.is_none_or(|skip| !skip.skips_mlp(layer)) {
-                x = self.mlp(layer, &x);
+                x = self.mlp(layer, &x, skip.is_some());
             }
         }
         let c = &self.config;

@@ -306,6 +306,7 @@ impl Planted {
             vocab: 512,
             tied: true,
             masks: self.gamma_max - 1,
+            adapter_rank: 0,
         };
         RunHeader {
             schema_version: SCHEMA_VERSION,

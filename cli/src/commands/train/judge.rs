@@ -1,0 +1,147 @@
+//! What held-out text says of a model that is being trained, and of the trained one.
+
+use s3d_data::SkipWindow;
+use s3d_measure::{Clock, SystemClock};
+use s3d_model::train::{GreedyText, GreedyTrace, Trainer, walk};
+use serde::Serialize;
+use std::fmt;
+
+/// Held-out documents of the loss.
+const DOCUMENTS: u64 = 60;
+/// Held-out prompts of the acceptance table.
+const PROMPTS: usize = 60;
+/// Tokens continued after each prompt.
+const TOKENS: usize = 128;
+/// Predictors of the acceptance table's tokens per iteration.
+const PREDICTORS: usize = 4;
+
+/// The same while training goes on, where it must not take long.
+const QUICK_DOCUMENTS: u64 = 12;
+const QUICK_PROMPTS: usize = 9;
+const QUICK_TOKENS: usize = 64;
+
+/// What one look at held-out text found.
+#[derive(Serialize)]
+pub struct Validation {
+    step: u64,
+    held_out_nats_per_token: f64,
+    /// Of each draft, from the first.
+    held_out_draft_nats: Vec<f64>,
+    acceptance: Acceptance,
+}
+
+/// Acceptance with one window skipped, simultaneous drafting.
+#[derive(Serialize)]
+pub struct Acceptance {
+    skip: String,
+    tokens_per_iteration_at_4: f64,
+    alpha: Vec<f64>,
+}
+
+/// What held-out text says of a trained model.
+#[derive(Serialize)]
+pub struct Summary {
+    steps: u64,
+    parameters: usize,
+    trained_parameters: usize,
+    held_out_nats_per_token: f64,
+    characters_per_token: f64,
+    acceptance: Vec<Acceptance>,
+    /// Of this process, judging not counted.
+    training_cpu_seconds: f64,
+    judging_seconds: f64,
+    validation: Vec<Validation>,
+}
+
+/// Looks at held-out text now and then.
+pub struct Judge {
+    middle: SkipWindow,
+    /// Greedy texts of a model whose text does not change.
+    texts: Option<Vec<GreedyText>>,
+    /// Processor time of the steps so far.
+    pub training_cpu_seconds: f64,
+    found: Vec<Validation>,
+}
+
+/// Steps that fit into `seconds` when `steps` of them took `used`.
+pub fn steps_within(seconds: f64, used: f64, steps: u64) -> u64 {
+    (seconds * steps as f64 / used.max(f64::MIN_POSITIVE)).round() as u64
+}
+
+impl Judge {
+    /// Skips half of the layers while training goes on.
+    pub fn new(trainer: &Trainer) -> Self {
+        let windows = windows(trainer);
+        let middle = windows[windows.len() / 2];
+        Self { middle, texts: None, training_cpu_seconds: 0.0, found: Vec::new() }
+    }
+
+    /// Looks at little held-out text.
+    pub fn validate(&mut self, trainer: &Trainer) -> anyhow::Result<&Validation> {
+        let texts = match self.texts.take() {
+            Some(texts) => texts,
+            None => trainer.greedy_texts(QUICK_PROMPTS, QUICK_TOKENS)?,
+        };
+        let traces = trainer.acceptance(&texts, &[self.middle]);
+        self.texts = trainer.keeps_text().then_some(texts);
+        self.found.push(Validation {
+            step: trainer.steps_done(),
+            held_out_nats_per_token: trainer.held_out(QUICK_DOCUMENTS)?.nats_per_token(),
+            held_out_draft_nats: trainer.held_out_drafts(QUICK_DOCUMENTS, self.middle)?,
+            acceptance: acceptance(trainer, self.middle, &traces[0]),
+        });
+        self.found.last().ok_or_else(|| anyhow::anyhow!("nothing was validated"))
+    }
+
+    /// Looks at much of it, with every symmetric window.
+    pub fn conclude(self, trainer: &Trainer, clock: &SystemClock) -> anyhow::Result<Summary> {
+        let start = clock.now().0;
+        let loss = trainer.held_out(DOCUMENTS)?;
+        let windows = windows(trainer);
+        let traces = trainer.acceptance(&trainer.greedy_texts(PROMPTS, TOKENS)?, &windows);
+        let rows = windows.iter().zip(&traces);
+        let [parameters, trained_parameters] = trainer.parameters();
+        Ok(Summary {
+            steps: trainer.steps_done(),
+            parameters,
+            trained_parameters,
+            held_out_nats_per_token: loss.nats_per_token(),
+            characters_per_token: loss.characters_per_token(),
+            acceptance: rows.map(|(w, traces)| acceptance(trainer, *w, traces)).collect(),
+            training_cpu_seconds: self.training_cpu_seconds,
+            judging_seconds: clock.now().0 - start,
+            validation: self.found,
+        })
+    }
+}
+
+/// Every symmetric window of the model.
+fn windows(trainer: &Trainer) -> Vec<SkipWindow> {
+    SkipWindow::all_symmetric(trainer.config().model.num_hidden_layers)
+}
+
+fn acceptance(trainer: &Trainer, window: SkipWindow, traces: &[GreedyTrace]) -> Acceptance {
+    let all: Vec<&GreedyTrace> = traces.iter().collect();
+    Acceptance {
+        skip: window.to_string(),
+        tokens_per_iteration_at_4: walk(&all, PREDICTORS).0,
+        alpha: walk(&all, trainer.config().model.masks() + 1).1,
+    }
+}
+
+impl fmt::Display for Validation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers =
+            |values: &[f64]| values.iter().map(|value| format!(" {value:.2}")).collect::<String>();
+        write!(f, "held-out text {:.3} nats", self.held_out_nats_per_token)?;
+        if !self.held_out_draft_nats.is_empty() {
+            write!(f, ", drafts{} nats", numbers(&self.held_out_draft_nats))?;
+        }
+        let Acceptance { skip, alpha, tokens_per_iteration_at_4 } = &self.acceptance;
+        write!(
+            f,
+            "; skipping {skip}, accepted{}, {tokens_per_iteration_at_4:.2} tokens per iteration at 4",
+            numbers(alpha)
+        )
+    }
+}

@@ -1,0 +1,225 @@
+//! Masks and adapters for a checkpoint that has none.
+
+use super::*;
+use crate::corpus::{Split, document};
+use crate::{Generation, Limits, LoadOptions, Model, Silent};
+use s3d_data::{Plan, SkipWindow};
+use std::path::{Path, PathBuf};
+
+/// A tiny model that has learned its text alone, saved; and texts to train it on.
+fn checkpoint(dir: &Path, model: ModelConfig) -> (PathBuf, Texts) {
+    let config = TrainConfig {
+        model,
+        batch: 4,
+        context: 48,
+        steps: 120,
+        warmup: 5,
+        learning_rate: 2e-2,
+        ..TrainConfig::story(3)
+    };
+    let tokenizer = learn_tokenizer(3, 300, 20).unwrap();
+    let mut trainer = Trainer::with_tokenizer(config.text_only(), tokenizer, 2).unwrap();
+    (0..120).for_each(|_| drop(trainer.step().unwrap()));
+    let folder = dir.join("base");
+    trainer.save(&folder).unwrap();
+    std::fs::write(folder.join("generation_config.json"), "{}").unwrap();
+    (folder, Texts { files: vec![(0..40).map(|i| document(3, Split::Training, i).text).collect()] })
+}
+
+fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
+    Own {
+        folder,
+        texts: Some(texts),
+        adapters: Some(AdapterConfig::of_rank(4)),
+        masks: 3,
+        context: Some(48),
+        batch: 3,
+        steps: 60,
+        learning_rate: Some(1e-2),
+        seed: 5,
+    }
+}
+
+fn plain(folder: &Path) -> Vec<u32> {
+    let model = Model::load(folder, &LoadOptions::default()).unwrap();
+    let limits = Limits { stop_at_end: false, ..Limits::tokens(60) };
+    Generation::new(&model, &[5, 9, 2], &Plan::Plain, limits, &mut Silent)
+        .unwrap()
+        .finish()
+        .unwrap()
+}
+
+/// Every file of a folder but its configuration, by name.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let mut files: Vec<_> =
+        entries.filter(|p| p.is_file()).map(|p| (name(&p), std::fs::read(&p).unwrap())).collect();
+    files.retain(|(name, _)| name != "config.json");
+    files.sort();
+    files
+}
+
+/// Tokens per iteration at 4 drafts with layer 1 skipped, and the losses of the masks.
+fn skill(trainer: &Trainer) -> (f64, f64) {
+    let window = SkipWindow::new(1, 2).unwrap();
+    let texts = trainer.greedy_texts(6, 32).unwrap();
+    assert!(texts.len() == 6 && texts.iter().all(|text| text.tokens.len() > text.prompt));
+    let traces = trainer.acceptance(&texts, &[window]);
+    let rate = walk(&traces[0].iter().collect::<Vec<_>>(), 4).0;
+    let losses = trainer.held_out_drafts(4, window).unwrap();
+    (rate, losses[1..].iter().sum::<f64>() / 3.0)
+}
+
+/// Adapters leave the model's own files and its text as they are, and raise what is accepted.
+#[test]
+fn adapters_learn_to_draft_and_leave_the_model_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, texts) = checkpoint(dir.path(), tiny_model());
+    let mut trainer = own(&base, &texts).begin(2).unwrap();
+    let frozen = trainer.weights[..trainer.network.layout.trained.start].to_vec();
+    let text_loss = trainer.held_out(4).unwrap();
+    let before = skill(&trainer);
+    (0..60).for_each(|_| drop(trainer.step().unwrap()));
+    let after = skill(&trainer);
+    assert!(after.0 > before.0 + 0.2 && after.1 < before.1 - 0.8, "{before:?} {after:?}");
+    assert_eq!(trainer.weights[..frozen.len()], frozen);
+    assert_eq!(trainer.held_out(4).unwrap(), text_loss);
+    let out = dir.path().join("out");
+    trainer.save(&out).unwrap();
+    trainer.save_prompts(&out, 6).unwrap();
+    let (mut found, wanted) = (files(&out), files(&base));
+    found.retain(|(name, _)| name != "s3d.safetensors" && name != "prompts.jsonl");
+    assert_eq!(found, wanted);
+    assert_eq!(plain(&out), plain(&base));
+    let config = ModelConfig::load(&out).unwrap();
+    assert_eq!(
+        (config.masks(), config.adapters()),
+        (3, Some(AdapterConfig { rank: 4, alpha: 8.0 }))
+    );
+    let source = ModelConfig { s3d: None, ..config };
+    assert_eq!(source, ModelConfig::load(&base).unwrap());
+    assert_eq!(s3d_data::load_prompts(&out.join("prompts.jsonl"), None).unwrap().len(), 6);
+    // A configuration that does not know of the adapters is another model than the folder holds.
+    std::fs::copy(base.join("config.json"), out.join("config.json")).unwrap();
+    let error = Model::load(&out, &LoadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("s3d.adapters.0"), "{error}");
+}
+
+/// The engine drafts with adapters as the trainer does.
+#[test]
+fn the_engine_agrees_about_adapters() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, texts) = checkpoint(dir.path(), tiny_model());
+    let mut trainer = own(&base, &texts).begin(2).unwrap();
+    (0..20).for_each(|_| drop(trainer.step().unwrap()));
+    let range = trainer.network.layout.trained.clone();
+    trainer.weights[range].iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32());
+    let out = dir.path().join("out");
+    trainer.save(&out).unwrap();
+    let model = Model::load(&out, &LoadOptions::default()).unwrap();
+    let mut some = 0;
+    for text in trainer.greedy_texts(4, 32).unwrap() {
+        for (start, end) in [(0, 0), (1, 2), (0, 2)] {
+            let window = SkipWindow::new(start, end).unwrap();
+            let ours =
+                trainer.acceptance(std::slice::from_ref(&text), &[window]).remove(0).remove(0);
+            let (prompt, output) = text.tokens.split_at(text.prompt);
+            let (drafting, skips) = (s3d_data::Drafting::Simultaneous, [window.into()]);
+            let theirs = crate::trace_text(&model, prompt, output, drafting, &skips, 4, false);
+            let theirs = theirs.unwrap().remove(0).accepted;
+            let ours: Vec<u32> = ours.accepted.iter().map(|a| *a as u32).collect();
+            assert_eq!(ours, theirs[..ours.len()], "{start}..{end}");
+            some += ours.iter().filter(|a| **a > 1).count();
+        }
+    }
+    assert!(some > 10, "masks draft nothing: {some}");
+}
+
+/// Stopping and going on changes no bit; a state of another run is refused.
+#[test]
+fn resumed_on_a_checkpoint_is_uninterrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, texts) = checkpoint(dir.path(), tiny_model());
+    let state = dir.path().join("state");
+    for adapters in [Some(AdapterConfig::of_rank(4)), None] {
+        let own = Own { adapters, ..own(&base, &texts) };
+        let mut whole = own.begin(1).unwrap();
+        let reports: Vec<StepReport> = (0..6).map(|_| whole.step().unwrap()).collect();
+        let mut first = own.begin(2).unwrap();
+        (0..2).for_each(|_| drop(first.step().unwrap()));
+        first.checkpoint(&state).unwrap();
+        let mut second = own.begin(1).unwrap();
+        second.go_on(&state, false).unwrap();
+        let rest: Vec<StepReport> = (0..4).map(|_| second.step().unwrap()).collect();
+        assert_eq!(rest, reports[2..]);
+        assert_eq!(second.weights, whole.weights);
+        let refuse = |own: Own| own.begin(1).unwrap().go_on(&state, false).unwrap_err().to_string();
+        assert!(refuse(Own { steps: 70, ..own }).contains("steps 60, but 70 was asked for"));
+        assert!(Own { steps: 70, ..own }.begin(1).unwrap().go_on(&state, true).is_ok());
+        assert!(refuse(Own { masks: 2, ..own }).contains("other masks or adapters"));
+        let shorter = Texts { files: vec![texts.files[0][1..].to_vec()] };
+        assert!(refuse(Own { texts: Some(&shorter), ..own }).contains("other texts"));
+    }
+}
+
+/// All weights together, for a model with an untied head, fused matrices and scaled rotations: the saved
+/// checkpoint holds the names of the one it began with.
+#[test]
+fn joint_training_begins_with_a_checkpoint_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = ModelConfig { tie_word_embeddings: false, ..tiny_model() };
+    let scaling = serde_json::json!({"type": "linear", "factor": 2.0});
+    model.other.insert("rope_scaling".into(), scaling);
+    model.other.insert("architectures".into(), vec!["Phi3ForCausalLM"].into());
+    model.dtype = Some("float32".into());
+    let (base, texts) = checkpoint(dir.path(), model);
+    let mut trainer = Own { adapters: None, ..own(&base, &texts) }.begin(2).unwrap();
+    let before = skill(&trainer);
+    (0..60).for_each(|_| drop(trainer.step().unwrap()));
+    let after = skill(&trainer);
+    assert!(after.0 > before.0 + 0.2 && after.1 < before.1 - 0.8, "{before:?} {after:?}");
+    let out = dir.path().join("out");
+    trainer.save(&out).unwrap();
+    assert_ne!(plain(&out), plain(&base));
+    let names = |folder: &Path| {
+        let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut names: Vec<String> = file.names().into_iter().map(|n| n.to_string()).collect();
+        names.sort();
+        names
+    };
+    let mut wanted = names(&base);
+    wanted.push("s3d.mask_embeddings.weight".into());
+    assert_eq!(names(&out), wanted);
+    assert!(names(&base).contains(&"model.layers.2.self_attn.qkv_proj.weight".to_string()));
+}
+
+#[test]
+fn what_cannot_be_trained_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, texts) = checkpoint(dir.path(), tiny_model());
+    let refuse = |own: Own| own.begin(1).err().unwrap().to_string();
+    let usual = own(&base, &texts);
+    assert!(
+        refuse(Own { folder: &base.join("config.json"), ..usual }).contains("Hugging Face folder")
+    );
+    let short = Texts { files: vec![vec!["a few words".into()]] };
+    assert!(
+        refuse(Own { texts: Some(&short), ..usual }).contains("a context of 48 needs about 490")
+    );
+    assert!(refuse(Own { context: Some(4), ..usual }).contains("context above 5"));
+    assert!(refuse(Own { adapters: Some(AdapterConfig::of_rank(99)), ..usual }).contains("rank"));
+    let trainer = usual.begin(1).unwrap();
+    assert!(trainer.save(&base).unwrap_err().to_string().contains("another folder"));
+    let out = dir.path().join("out");
+    trainer.save(&out).unwrap();
+    assert!(refuse(Own { folder: &out, ..usual }).contains("3 mask predictors already"));
+    assert!(Own { texts: None, ..usual }.begin(1).is_ok());
+    std::fs::remove_file(base.join("tokenizer.json")).unwrap();
+    assert!(refuse(usual).contains("no tokenizer.json"));
+    let mut biased = ModelConfig { s3d: None, ..tiny_model() };
+    biased.other.insert("architectures".into(), vec!["Qwen2ForCausalLM"].into());
+    let error = Network::new(&biased, 80, 1).err().unwrap().to_string();
+    assert!(error.contains("Llama, Mistral and Phi-3") && error.contains("Qwen2"), "{error}");
+}
