@@ -103,7 +103,7 @@ fn adapters_learn_to_draft_and_leave_the_model_as_it_is() {
     // A configuration that does not know of the adapters is another model than the folder holds.
     std::fs::copy(base.join("config.json"), out.join("config.json")).unwrap();
     let error = Model::load(&out, &LoadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("s3d.adapters.0"), "{error}");
+    assert!(error.contains("s3d.adapters."), "{error}");
 }
 
 /// The engine drafts with adapters as the trainer does.
