@@ -131,8 +131,12 @@ fn acceptance(trainer: &Trainer, window: SkipWindow, traces: &[GreedyTrace]) -> 
 
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let numbers =
-            |values: &[f64]| values.iter().map(|value| format!(" {value:.2}")).collect::<String>();
+        // A draft that was never reached has no rate.
+        let word = |value: &f64| match value.is_nan() {
+            true => " -".to_string(),
+            false => format!(" {value:.2}"),
+        };
+        let numbers = |values: &[f64]| values.iter().map(word).collect::<String>();
         write!(f, "held-out text {:.3} nats", self.held_out_nats_per_token)?;
         if !self.held_out_draft_nats.is_empty() {
             write!(f, ", drafts{} nats", numbers(&self.held_out_draft_nats))?;
