@@ -187,7 +187,7 @@ fn exactly_the_plans_asked_for_are_measured() {
 fn on_operations_of_a_card_texts_part_at_near_ties_alone_and_those_are_written_down() {
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0] {
         let options = LoadOptions { dtype, threads: 1, composed: true, ..LoadOptions::default() };
-        let models = [1, 2].map(|seed| Model::random(&config(), seed, &options).unwrap());
+        let models = [1].map(|seed| Model::random(&config(), seed, &options).unwrap());
         for model in &models {
             let plans = ["1..3:3", "seq:1..3:2", "0..2:4"].map(|text| text.parse().unwrap());
             let asked = Request {
