@@ -91,7 +91,7 @@ pub struct ModelArgs {
     /// Keep the first N layers of a geometry
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,
-    /// Where to run: cpu, or cuda[:N] with a program built with CUDA
+    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0
@@ -641,7 +641,7 @@ pub struct InspectArgs {
 /// `s3d doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// What to look at: cpu, or cuda[:N], which also compares what the card computes with the CPU
+    /// What to look at: cpu, cuda or cuda:N, which also compares what the card computes with the CPU
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Threads [default: all cores]
