@@ -91,7 +91,11 @@ fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>
 /// As [`held_out`].
 pub(crate) fn known_runs(run: &Run, request: &Request) -> Result<Vec<Sample>> {
     let blocks = Blocks::new(run, request.machine, request.seed);
-    let chooses = |sample: &ThroughputSample| blocks.chooses(&sample.plan, sample.block);
+    let choosing: BTreeMap<&Plan, Vec<usize>> =
+        blocks.plans().into_keys().map(|plan| (plan, blocks.choosing(plan))).collect();
+    let chooses = |sample: &ThroughputSample| {
+        choosing.get(&sample.plan).is_some_and(|blocks| blocks.contains(&sample.block))
+    };
     let judged = Judged::new(run, request, chooses)?;
     let plans = judged.map_or(Vec::new(), |judged| judged.plans(false));
     Ok(plans.iter().filter_map(sample).collect())
@@ -166,6 +170,10 @@ impl<'a> Judged<'a> {
         request: &'a Request,
         used: impl Fn(&ThroughputSample) -> bool,
     ) -> Result<Option<Self>> {
+        // Sorting the traces of a large run is work for nothing where no plan was run.
+        if run.observations.throughput.is_empty() {
+            return Ok(None);
+        }
         let table = TraceTable::of(run)?;
         let jobs = jobs(run, request.machine, &table, used);
         if jobs.is_empty() {

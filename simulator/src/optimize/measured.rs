@@ -58,12 +58,13 @@ impl<'a> Blocks<'a> {
         self.blocks.iter().filter(|(_, plans)| both(plans)).map(|(block, _)| *block).collect()
     }
 
-    /// Whether a block may help to choose: the first half of those that hold `plan`, but for those
-    /// that confirm a choice. The others report.
-    pub fn chooses(&self, plan: &Plan, block: usize) -> bool {
+    /// The blocks of `plan` that may help to choose: the first half of those that hold it beside plain
+    /// decoding, but for those that confirm a choice. The others report.
+    pub fn choosing(&self, plan: &Plan) -> Vec<usize> {
         let mut blocks = self.with(plan);
         blocks.retain(|block| *block < ThroughputSample::CONFIRMATION_FROM);
-        blocks[..blocks.len() / 2].contains(&block)
+        blocks.truncate(blocks.len() / 2);
+        blocks
     }
 
     /// All plans, with the number of blocks that hold them beside plain decoding.
@@ -76,6 +77,15 @@ impl<'a> Blocks<'a> {
     pub fn sets(&self) -> Vec<(usize, BTreeSet<&'a Plan>)> {
         let plans = |plans: &BTreeMap<&'a Plan, _>| plans.keys().copied().collect();
         self.blocks.iter().map(|(block, held)| (*block, plans(held))).collect()
+    }
+
+    /// All that `plan` did in one block, over its prompts.
+    fn work(&self, block: usize, plan: &Plan) -> Option<Work> {
+        let works = self.blocks.get(&block)?.get(plan)?.values();
+        Some(works.fold(Work::default(), |sum, work| Work {
+            tokens: sum.tokens + work.tokens,
+            seconds: sum.seconds + work.seconds,
+        }))
     }
 
     /// Decode rate of `plan` over that of `other` in one block, over the prompts that both decoded.
@@ -112,13 +122,8 @@ impl<'a> Blocks<'a> {
     /// a median over few of them jumps from one kind of text to another; this does not.
     pub fn total_speedup(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
         let seconds = |block: &usize| {
-            let plans = self.blocks.get(block)?;
-            let sum = |plan: &Plan| {
-                let works = plans.get(plan)?.values();
-                Some(works.fold((0.0, 0.0), |sum, w| (sum.0 + w.tokens, sum.1 + w.seconds)))
-            };
-            let (own, plain) = (sum(plan)?, sum(&Plan::Plain)?);
-            let pair = (plain.1 / plain.0 * own.0, own.1);
+            let (own, plain) = (self.work(*block, plan)?, self.work(*block, &Plan::Plain)?);
+            let pair = (own.tokens / plain.rate(), own.seconds);
             (pair.0.is_finite() && pair.1 > 0.0).then_some(pair)
         };
         let pairs: Vec<(f64, f64)> = blocks.iter().filter_map(seconds).collect();
@@ -138,14 +143,8 @@ impl<'a> Blocks<'a> {
 
     /// Decode rate of `plan` in tokens per second over `blocks`.
     pub fn rate(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
-        let of = |block: &usize| {
-            let works = self.blocks.get(block)?.get(plan)?.values();
-            let all = works.fold(Work::default(), |sum, work| Work {
-                tokens: sum.tokens + work.tokens,
-                seconds: sum.seconds + work.seconds,
-            });
-            Some(all.rate()).filter(|rate| rate.is_finite())
-        };
+        let of =
+            |block: &usize| Some(self.work(*block, plan)?.rate()).filter(|rate| rate.is_finite());
         estimate(&blocks.iter().filter_map(of).collect::<Vec<f64>>(), self.seed)
     }
 
@@ -157,10 +156,9 @@ impl<'a> Blocks<'a> {
     ) -> Option<f64> {
         let mut total = Work::default();
         for (block, weight) in blocks {
-            for work in self.blocks.get(&block)?.get(plan)?.values() {
-                total.tokens += f64::from(weight) * work.tokens;
-                total.seconds += f64::from(weight) * work.seconds;
-            }
+            let work = self.work(block, plan)?;
+            total.tokens += f64::from(weight) * work.tokens;
+            total.seconds += f64::from(weight) * work.seconds;
         }
         Some(total.rate()).filter(|rate| rate.is_finite())
     }

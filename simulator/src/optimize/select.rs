@@ -122,10 +122,9 @@ fn report_blocks(blocks: &Blocks, plan: &Plan) -> Vec<usize> {
 /// Prediction and first-half measurement, weighted by their precision.
 fn combined(prediction: &Prediction, all: &Evaluated, index: usize) -> f64 {
     let plan = plan(all, index);
-    let (blocks, _) = split_off_confirmation(all.blocks.with(&plan));
     let precision = |e: &Estimate| ((e.high - e.low) / 3.92).max(1e-6 * e.value).powi(-2);
     let predicted = prediction.speedup;
-    match all.blocks.speedup(&plan, &blocks[..blocks.len() / 2]) {
+    match all.blocks.speedup(&plan, &all.blocks.choosing(&plan)) {
         Some(measured) => {
             let (p, m) = (precision(&predicted), precision(&measured));
             (p * predicted.value + m * measured.value) / (p + m)

@@ -57,7 +57,8 @@ pub fn rivals(run: &Run, blocks: &Blocks, choice: &Plan, count: usize) -> Vec<Pl
 /// biased. `None` where no such blocks exist.
 pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret> {
     let Rounds { mut second, .. } = rounds(run, blocks)?;
-    second.retain(|block| blocks.ratio(*block, choice, choice).is_some());
+    let holding = blocks.holding(choice);
+    second.retain(|block| holding.contains(block));
     let everywhere =
         |plan: &Plan| second.iter().all(|block| blocks.ratio(*block, plan, choice).is_some());
     let rivals: Vec<&Plan> = blocks
