@@ -2,34 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod common;
+
+use common::{fails, s3d, says};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures")
-}
-
-fn s3d(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
-    command.env("HF_HUB_CACHE", "/nonexistent").args(arguments).output().unwrap()
-}
-
-/// Runs, expects success, and returns standard output.
-fn says(arguments: &[&str]) -> String {
-    let output = s3d(arguments);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs, expects this exit code, and returns standard error, which is one error.
-fn fails(code: i32, arguments: &[&str]) -> String {
-    let output = s3d(arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    assert!(!said.contains("panicked") && output.stdout.is_empty(), "{arguments:?}: {said}");
-    said
 }
 
 /// Every fixture, with the file that holds its logits.

@@ -2,30 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
+use common::{fails, s3d, says};
 use s3d_model::ModelConfig;
 use s3d_model::train::{TrainConfig, Trainer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn s3d(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_s3d")).args(arguments).output().unwrap()
-}
-
-fn says(arguments: &[&str]) -> String {
-    let output = s3d(arguments);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn fails(code: i32, arguments: &[&str]) -> String {
-    let output = s3d(arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    assert!(!said.contains("panicked") && output.stdout.is_empty(), "{arguments:?}: {said}");
-    said
-}
 
 /// A tiny checkpoint without masks, and a file of texts.
 fn checkpoint(dir: &Path) -> (PathBuf, PathBuf) {
