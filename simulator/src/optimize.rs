@@ -5,6 +5,7 @@
 //! be told apart from it is listed. Where plans were run end to end, the first half of their blocks
 //! helps to choose among them and only the second half is reported.
 
+pub mod additive;
 mod baseline;
 pub mod conditions;
 pub mod costs;

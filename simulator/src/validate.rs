@@ -13,17 +13,18 @@ pub use sweep::{Regret, rivals, sweep_regret};
 use crate::error::Result;
 use crate::observed::{TraceTable, Way};
 use crate::optimize::Request;
+use crate::optimize::additive::Additive;
 use crate::optimize::costs::Costs;
 use crate::optimize::measured::Blocks;
 use crate::optimize::predict::{Pool, speedup_draws};
 use crate::replay::walk;
 use crate::statistics::{interval, median, quantile};
-use calibration::{Sample, correction};
+use calibration::{Calibration, Sample};
 use neighbours::Neighbours;
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Estimate, Plan, PredictionError, Run, ThroughputSample};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A plan that was run end to end, with what was predicted of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,7 +33,7 @@ pub struct HeldOutPlan {
     pub plan: Plan,
     /// Predicted speedup; its interval is one for a measurement, whose own noise is in it.
     pub predicted: Estimate,
-    /// Measured speedup.
+    /// Measured speedup on the texts that were run; its interval is that of timing.
     pub measured: Estimate,
     /// `|predicted - measured| / measured`.
     pub error: f64,
@@ -73,11 +74,13 @@ pub fn bookkeeping(run: &Run, request: &Request) -> Result<Option<Errors>> {
 fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>> {
     let judged = Judged::new(run, request, |_| true)?;
     let Some(mut judged) = judged else { return Ok(None) };
-    let mut plans = judged.plans(false);
+    let mut judgements = judged.judgements(false);
     if hold_out {
-        judged.context.known = plans.iter().filter_map(sample).collect();
-        plans = judged.plans(true);
+        let known: Vec<Sample> = judgements.iter().filter_map(Judgement::sample).collect();
+        judged.context.known = Calibration::new(&known);
+        judgements = judged.judgements(true);
     }
+    let plans: Vec<HeldOutPlan> = judgements.into_iter().map(|j| j.plan).collect();
     let (edge, inside): (Vec<_>, Vec<_>) = plans.iter().partition(|plan| plan.extrapolated);
     let extrapolated = summary(&edge);
     let summary = summary(&inside).or_else(|| extrapolated.clone());
@@ -89,7 +92,7 @@ fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>
 ///
 /// # Errors
 /// As [`held_out`].
-pub(crate) fn known_runs(run: &Run, request: &Request) -> Result<Vec<Sample>> {
+pub(crate) fn known_runs(run: &Run, request: &Request) -> Result<Calibration> {
     let blocks = Blocks::new(run, request.machine, request.seed);
     let choosing: BTreeMap<&Plan, Vec<usize>> =
         blocks.plans().into_keys().map(|plan| (plan, blocks.choosing(plan))).collect();
@@ -97,8 +100,9 @@ pub(crate) fn known_runs(run: &Run, request: &Request) -> Result<Vec<Sample>> {
         choosing.get(&sample.plan).is_some_and(|blocks| blocks.contains(&sample.block))
     };
     let judged = Judged::new(run, request, chooses)?;
-    let plans = judged.map_or(Vec::new(), |judged| judged.plans(false));
-    Ok(plans.iter().filter_map(sample).collect())
+    let judgements = judged.map_or(Vec::new(), |judged| judged.judgements(false));
+    let samples: Vec<Sample> = judgements.iter().filter_map(Judgement::sample).collect();
+    Ok(Calibration::new(&samples))
 }
 
 /// The context that decoding had on average: half-way through its texts. What was measured there
@@ -112,35 +116,27 @@ fn mean_context(jobs: &BTreeMap<&Plan, Vec<Job>>) -> usize {
 /// One generation of a traced prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// The block of the schedule.
-    pub block: usize,
     /// Place of the prompt in the trace table.
     pub prompt: usize,
     /// Tokens of the prompt.
     pub prompt_tokens: f64,
     /// Tokens after the first.
     pub tokens: f64,
+    /// Iterations that it took.
+    pub iterations: f64,
 }
 
 /// All generations of speculative plans whose prompts were traced.
-fn jobs<'a>(
-    run: &'a Run,
-    machine: usize,
-    table: &TraceTable,
-    used: impl Fn(&ThroughputSample) -> bool,
-) -> BTreeMap<&'a Plan, Vec<Job>> {
+fn jobs<'a>(samples: &[&'a ThroughputSample], table: &TraceTable) -> BTreeMap<&'a Plan, Vec<Job>> {
     let mut jobs: BTreeMap<&Plan, Vec<Job>> = BTreeMap::new();
-    let speculative = |s: &&ThroughputSample| {
-        s.machine == machine && s.plan.draft().is_some() && s.tokens > 1 && used(s)
-    };
-    for sample in run.observations.throughput.iter().filter(speculative) {
+    for sample in samples {
         let Ok(prompt) = table.prompts.binary_search(&sample.id.as_str()) else { continue };
         let trace = table.ways.values().find_map(|row| row[prompt]);
         jobs.entry(&sample.plan).or_default().push(Job {
-            block: sample.block,
             prompt,
             prompt_tokens: trace.map_or(0.0, |trace| trace.prompt as f64),
             tokens: sample.tokens as f64 - 1.0,
+            iterations: sample.iterations as f64,
         });
     }
     jobs
@@ -175,23 +171,30 @@ impl<'a> Judged<'a> {
             return Ok(None);
         }
         let table = TraceTable::of(run)?;
-        let jobs = jobs(run, request.machine, &table, used);
+        let here = || run.observations.throughput.iter().filter(|s| s.machine == request.machine);
+        let traced = |s: &ThroughputSample| table.prompts.binary_search(&s.id.as_str()).is_ok();
+        let speculative = |s: &&ThroughputSample| s.plan.draft().is_some() && s.tokens > 1;
+        let samples: Vec<&ThroughputSample> =
+            here().filter(speculative).filter(|s| traced(s) && used(s)).collect();
+        let jobs = jobs(&samples, &table);
         if jobs.is_empty() {
             return Ok(None);
         }
         let contexts = [(mean_context(&jobs), 1.0)];
+        let blocks: BTreeSet<usize> = samples.iter().map(|sample| sample.block).collect();
+        let beside = here().filter(|s| s.plan == Plan::Plain && blocks.contains(&s.block));
         let context = Context {
             request,
             table,
             costs: Costs::new(run, request.machine, &contexts)?,
-            blocks: Blocks::new(run, request.machine, request.seed),
+            timed: Additive::fit(samples.iter().copied().chain(beside)),
             layers: run.header.model.shape.layers,
-            known: Vec::new(),
+            known: Calibration::default(),
         };
         Ok(Some(Self { context, jobs: jobs.into_iter().collect() }))
     }
 
-    fn plans(&self, hold_out: bool) -> Vec<HeldOutPlan> {
+    fn judgements(&self, hold_out: bool) -> Vec<Judgement> {
         let one = |(plan, jobs): &(&Plan, Vec<Job>)| self.context.plan(plan, jobs, hold_out);
         self.jobs.par_iter().filter_map(one).collect()
     }
@@ -202,54 +205,69 @@ struct Context<'a> {
     request: &'a Request,
     table: TraceTable<'a>,
     costs: Costs,
-    blocks: Blocks<'a>,
+    timed: Additive<'a>,
     layers: usize,
-    /// Of every plan whose trace and passes are known, how far prediction and measurement are apart.
-    known: Vec<Sample>,
+    /// How far prediction and measurement are apart where trace and passes are known.
+    known: Calibration,
 }
 
-/// What a plan with known trace and passes says about costs.
-fn sample(plan: &HeldOutPlan) -> Option<Sample> {
-    let measured = &plan.measured;
-    Some(Sample {
-        plan: plan.plan.draft()?.clone(),
-        log_ratio: (plan.predicted.value / measured.value).ln(),
-        error: (measured.high - measured.low) / 3.92 / measured.value,
-    })
+/// A plan beside its prediction.
+struct Judgement {
+    plan: HeldOutPlan,
+    /// Relative standard error of the measurement: of timing, since the prediction is for the same texts.
+    timing: f64,
+}
+
+impl Judgement {
+    /// What a plan with known trace and passes says about costs.
+    fn sample(&self) -> Option<Sample> {
+        Some(Sample {
+            plan: self.plan.plan.draft()?.clone(),
+            log_ratio: (self.plan.predicted.value / self.plan.measured.value).ln(),
+            error: self.timing,
+        })
+    }
 }
 
 impl Context<'_> {
-    /// Predicts what was measured: the ratio of totals over the same blocks and texts.
-    fn plan(&self, plan: &Plan, jobs: &[Job], hold_out: bool) -> Option<HeldOutPlan> {
+    /// Predicts what was measured on the same texts: their tokens per iteration, which are counted, over what an
+    /// iteration costs.
+    fn plan(&self, plan: &Plan, jobs: &[Job], hold_out: bool) -> Option<Judgement> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma): (Way, usize) =
             ((draft.drafting, draft.skip.clone()), draft.predictors.get());
-        let mut blocks: Vec<usize> = jobs.iter().map(|job| job.block).collect();
-        blocks.sort_unstable();
-        blocks.dedup();
-        let measured = self.blocks.total_speedup(plan, &blocks)?;
+        let sum = |of: fn(&Job) -> f64| jobs.iter().map(of).sum::<f64>();
+        let counted = sum(|job| job.tokens) / sum(|job| job.iterations);
+        let iteration = self.timed.iteration_cost(plan)?;
+        let measured = Estimate::new(
+            counted / iteration.value,
+            counted / iteration.high,
+            counted / iteration.low,
+        );
+        let timing = (measured.high - measured.low) / 3.92 / measured.value;
         let neighbours = Neighbours::new(&self.table, jobs, self.layers, draft.drafting, gamma);
         let (guess, cost) = match hold_out {
             true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
             false => (neighbours.own(&way.1)?, self.costs.of(&way, gamma).ok()?),
         };
-        let cost = cost.slower(correction(&self.known, draft).factor.recip());
-        let tokens = jobs.iter().map(|job| job.tokens).sum::<f64>();
-        let tokens = tokens / guess.iterations.iter().sum::<f64>();
+        let correction = self.known.of(draft);
+        let cost = cost.slower(correction.factor.recip());
+        let tokens = sum(|job| job.tokens) / guess.iterations.iter().sum::<f64>();
         // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.
-        let noise = guess.doubt.hypot((measured.high - measured.low) / 3.92 / measured.value);
+        let noise = guess.doubt.hypot(timing).hypot(correction.error);
         let pool = Pool::new(self.request.seed, self.request.draws);
         let same = vec![tokens; self.request.draws];
         let draws = speedup_draws(&cost, &same, [1, gamma + 1, 0], &pool);
         let moved = draws.iter().zip(pool.of(usize::MAX / 2)).map(|(s, z)| s * (1.0 + z * noise));
         let value = tokens / cost.in_plain_steps();
-        Some(HeldOutPlan {
+        let plan = HeldOutPlan {
             plan: plan.clone(),
             predicted: interval(value, moved.collect(), usize::MAX),
             measured,
             error: (value / measured.value - 1.0).abs(),
             extrapolated: !guess.inside,
-        })
+        };
+        Some(Judgement { plan, timing })
     }
 }
 

@@ -71,6 +71,11 @@ fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
     let steps = waterfall(&run, &request, chosen.plan.draft().unwrap()).unwrap();
     let sum: f64 = steps[0].speedup + steps.iter().map(|step| step.change).sum::<f64>();
     assert!((sum - steps.last().unwrap().speedup).abs() < 1e-12);
+    // Texts enter by their own tokens per iteration: what is left is a matter of costs, which are known here.
+    let [.., texts, rest] = &steps[..] else { panic!("{steps:?}") };
+    assert_eq!((texts.cause, rest.cause), ("texts that were run", "unexplained"));
+    assert!(rest.change.abs() < 0.03 * rest.speedup, "{steps:?}");
+    assert!(rest.measured.is_some_and(|m| m.value == rest.speedup), "{steps:?}");
     assert!(chosen.measured_speedup.is_some(), "a measured plan is among the ties: {chosen:?}");
     assert!(choice.prediction_error.is_some());
 }

@@ -167,7 +167,10 @@ fn regret_table(regret: Estimate, basis: &str) -> Table {
 
 fn waterfall_table(steps: &[WaterfallStep]) -> Table {
     let columns = vec![Column::new("cause"), Column::unit("speedup so far", "times")];
-    let row = |s: &WaterfallStep| vec![Cell::text(s.cause), Cell::Number(s.speedup, 3)];
+    let speedup = |s: &WaterfallStep| {
+        s.measured.map_or(Cell::Number(s.speedup, 3), |measured| Cell::Estimate(measured, 3))
+    };
+    let row = |s: &WaterfallStep| vec![Cell::text(s.cause), speedup(s)];
     Table::new("waterfall", "From the ideal to the measured speedup", columns)
         .rows(steps.iter().map(row))
 }

@@ -20,6 +20,10 @@ impl Work {
         self.seconds += sample.seconds - sample.prompt_seconds;
     }
 
+    fn and(self, other: &Self) -> Self {
+        Self { tokens: self.tokens + other.tokens, seconds: self.seconds + other.seconds }
+    }
+
     fn rate(&self) -> f64 {
         self.tokens / self.seconds
     }
@@ -82,10 +86,7 @@ impl<'a> Blocks<'a> {
     /// All that `plan` did in one block, over its prompts.
     fn work(&self, block: usize, plan: &Plan) -> Option<Work> {
         let works = self.blocks.get(&block)?.get(plan)?.values();
-        Some(works.fold(Work::default(), |sum, work| Work {
-            tokens: sum.tokens + work.tokens,
-            seconds: sum.seconds + work.seconds,
-        }))
+        Some(works.fold(Work::default(), Work::and))
     }
 
     /// Decode rate of `plan` over that of `other` in one block, over the prompts that both decoded.
@@ -95,10 +96,7 @@ impl<'a> Blocks<'a> {
         let (mut one, mut two) = (Work::default(), Work::default());
         for (id, work) in mine {
             if let Some(same) = theirs.get(id) {
-                one =
-                    Work { tokens: one.tokens + work.tokens, seconds: one.seconds + work.seconds };
-                two =
-                    Work { tokens: two.tokens + same.tokens, seconds: two.seconds + same.seconds };
+                (one, two) = (one.and(work), two.and(same));
             }
         }
         let ratio = one.rate() / two.rate();

@@ -6,7 +6,7 @@ use crate::observed::{TraceTable, Way};
 use crate::optimize::costs::{Costs, PlanCost};
 use crate::replay::walk;
 use crate::statistics::{Normals, Resamples, interval};
-use crate::validate::calibration::{Sample, correction};
+use crate::validate::calibration::Calibration;
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Drafting, Estimate, Predictors, Trace};
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ pub struct Known<'a> {
     /// Pass times.
     pub costs: &'a Costs,
     /// Plans that were run end to end.
-    pub runs: &'a [Sample],
+    pub runs: &'a Calibration,
 }
 
 /// Predicts every traced way and number of predictors whose cost is known.
@@ -149,7 +149,7 @@ fn predict_one(
         skip: way.way.1.clone(),
         predictors: Predictors::new(gamma).ok()?,
     };
-    let correction = correction(known.runs, &plan);
+    let correction = known.runs.of(&plan);
     let cost = known.costs.of(&way.way, gamma).ok()?.slower(correction.factor.recip());
     let factor = |weights: &[u32]| drawn.standard.as_ref().map_or(1.0, |s| s.factor(weights));
     let tokens_per_iteration =

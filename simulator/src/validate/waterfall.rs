@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use crate::observed::{TraceTable, Way, skipped_layers};
 use crate::optimize::Request;
 use crate::optimize::costs::Costs;
-use crate::optimize::measured::Blocks;
+use crate::optimize::measured::{Blocks, tokens_per_iteration};
 use crate::optimize::predict::WayTable;
-use s3d_data::{DraftPlan, Drafting, Plan, Run};
+use s3d_data::{DraftPlan, Drafting, Estimate, Plan, Run};
 use serde::Serialize;
 
 /// The speedup that is left after one more cause.
@@ -18,11 +18,15 @@ pub struct WaterfallStep {
     pub speedup: f64,
     /// Change against the step before.
     pub change: f64,
+    /// Where the speedup was measured: its interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Estimate>,
 }
 
 /// From every draft accepted in the ideal case, through acceptance, the real draft pass, the
-/// widening of the verify pass, the context and the fixed overhead, to the measured speedup; what
-/// remains is named "unexplained". Without a measurement it ends at the prediction.
+/// widening of the verify pass, the context, the fixed overhead and the texts that were run (their own
+/// tokens per iteration in place of the traced ones'), to the measured speedup; what remains is named
+/// "unexplained". Without a measurement it ends at the prediction.
 ///
 /// # Errors
 /// No trace of the plan, or costs that are not known.
@@ -47,7 +51,8 @@ pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<W
     let ideal = 1.0 + passes * kept;
     let name = Plan::Speculate(plan.clone());
     let blocks = Blocks::new(run, request.machine, request.seed);
-    let measured = blocks.speedup(&name, &blocks.with(&name));
+    let measured = blocks.total_speedup(&name, &blocks.with(&name));
+    let run_texts = tokens_per_iteration(run, request.machine, &name, request.seed);
     let mut levels = vec![
         ("every draft accepted, ideal passes", (gamma as f64 + 1.0) / ideal),
         ("acceptance", tokens / ideal),
@@ -56,11 +61,15 @@ pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<W
         ("context", tokens / (cost.draft.value + cost.verify.value)),
         ("fixed overhead", tokens / cost.in_plain_steps()),
     ];
-    levels.extend(measured.map(|measured| ("unexplained", measured.value)));
-    Ok(steps(&levels))
+    if let (Some(measured), Some(tokens)) = (measured, run_texts) {
+        levels.push(("texts that were run", tokens.value / cost.in_plain_steps()));
+        levels.push(("unexplained", measured.value));
+    }
+    Ok(steps(&levels, measured))
 }
 
-fn steps(levels: &[(&'static str, f64)]) -> Vec<WaterfallStep> {
+/// The levels and their changes; the last one is that of the measurement, where there is one.
+fn steps(levels: &[(&'static str, f64)], measured: Option<Estimate>) -> Vec<WaterfallStep> {
     let before = std::iter::once(levels[0].1).chain(levels.iter().map(|level| level.1));
     levels
         .iter()
@@ -69,6 +78,7 @@ fn steps(levels: &[(&'static str, f64)]) -> Vec<WaterfallStep> {
             cause,
             speedup,
             change: speedup - before,
+            measured: measured.filter(|_| cause == "unexplained"),
         })
         .collect()
 }
