@@ -6,11 +6,11 @@ mod judge;
 use crate::args::{Method, Objective, TrainArgs};
 use crate::progress::Bar;
 use crate::usage::usage;
-use crate::{locate, resolve, terminal};
+use crate::{load, locate, resolve, terminal};
 use judge::{Judge, Summary};
 use s3d_measure::{Clock, SystemClock};
-use s3d_model::LoadOptions;
 use s3d_model::config::AdapterConfig;
+use s3d_model::device::DeviceName;
 use s3d_model::train::{Own, StepReport, TrainConfig, Trainer, read_texts};
 use std::path::Path;
 
@@ -26,9 +26,20 @@ const UNKNOWN_STEPS: u64 = 1 << 20;
 /// Trains, keeps a state to go on from, saves the model, judges it on held-out text.
 pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     let state = args.out.join("state");
-    let clock = SystemClock::new(&LoadOptions::default().device);
+    if args.cpu_seconds.is_some() && args.device != "cpu" {
+        let found = &args.device;
+        return Err(usage(format!(
+            "--cpu-seconds: expected --device cpu, found {found}; give --steps"
+        )));
+    }
+    let (name, device) = load::device(&args.device)?;
+    let on_card = name != DeviceName::Cpu;
+    let clock = SystemClock::new(&device);
     let bar = Bar::new(args.quiet);
     let mut trainer = trainer(args, &state)?;
+    if on_card {
+        trainer.move_to(&device)?;
+    }
     let mut judge = Judge::new(&trainer);
     if trainer.config().steps == UNKNOWN_STEPS {
         judge.training_cpu_seconds += stretch(&mut trainer, args, &clock)?;
@@ -41,16 +52,20 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         bar.show(report.step as f64 / steps as f64, progress(&report, steps));
         let is_last = report.step == steps;
         if report.step.is_multiple_of(args.checkpoint_every) || is_last {
+            trainer.settle()?;
             trainer.checkpoint(&state)?;
         }
         if args.keep.contains(&report.step) {
+            trainer.settle()?;
             keep(&trainer, &args.out.join(format!("step-{}", report.step)))?;
         }
         if args.validate_every > 0 && report.step.is_multiple_of(args.validate_every) && !is_last {
+            trainer.settle()?;
             let found = judge.validate(&trainer)?;
             bar.above(&format!("step {} of {steps}: {found}", report.step));
         }
     }
+    trainer.settle()?;
     bar.show(1.0, "judging on held-out text".into());
     keep(&trainer, &args.out)?;
     let summary: Summary = judge.conclude(&trainer, &clock)?;
@@ -102,12 +117,14 @@ fn trainer(args: &TrainArgs, state: &Path) -> anyhow::Result<Trainer> {
     if let Some(seconds) = args.cpu_seconds.filter(|s| !s.is_finite() || *s <= 0.0) {
         return Err(usage(format!("--cpu-seconds: expected a time above 0, found {seconds}")));
     }
-    if let Some(other) = args.preset.as_deref().filter(|preset| *preset != "story") {
-        return Err(usage(format!("--preset: expected story, found '{other}'")));
-    }
-    match &args.model {
-        Some(model) => own(args, model, state, threads),
-        None => preset(args, state, threads),
+    match (&args.model, args.preset.as_deref().unwrap_or("story")) {
+        (Some(model), "story") => own(args, model, state, threads),
+        (Some(_), other) => Err(usage(format!("--preset: expected story, found '{other}'"))),
+        (None, "story") => preset(args, TrainConfig::story(args.seed), state, threads),
+        (None, "story-large") => preset(args, TrainConfig::story_large(args.seed), state, threads),
+        (None, other) => {
+            Err(usage(format!("--preset: expected story or story-large, found '{other}'")))
+        }
     }
 }
 
@@ -121,8 +138,12 @@ fn has_state(state: &Path) -> bool {
     state.join("training.safetensors").is_file()
 }
 
-fn preset(args: &TrainArgs, state: &Path, threads: usize) -> anyhow::Result<Trainer> {
-    let mut config = TrainConfig::story(args.seed);
+fn preset(
+    args: &TrainArgs,
+    mut config: TrainConfig,
+    state: &Path,
+    threads: usize,
+) -> anyhow::Result<Trainer> {
     config.steps = steps(args, config.steps);
     if args.objective == Objective::Text {
         config = config.text_only();
@@ -131,6 +152,11 @@ fn preset(args: &TrainArgs, state: &Path, threads: usize) -> anyhow::Result<Trai
         return Ok(Trainer::new(config, threads)?);
     }
     let trainer = Trainer::resume(state, threads)?;
+    anyhow::ensure!(
+        trainer.config().model.hidden_size == config.model.hidden_size,
+        "{}: holds a training of another preset; give another --out, or remove the folder to start over",
+        state.display()
+    );
     let known = |config: &TrainConfig| {
         let steps = if args.cpu_seconds.is_some() { 0 } else { config.steps };
         (config.seed, steps, config.model.masks(), config.began_with.is_some())

@@ -17,9 +17,9 @@ pub(super) struct Rule {
     pub clip: f32,
 }
 
-const BETA_1: f32 = 0.9;
-const BETA_2: f32 = 0.95;
-const EPSILON: f32 = 1e-8;
+pub(super) const BETA_1: f32 = 0.9;
+pub(super) const BETA_2: f32 = 0.95;
+pub(super) const EPSILON: f32 = 1e-8;
 
 /// First and second moments of every parameter that is trained.
 pub(super) struct Adam {

@@ -58,7 +58,7 @@ impl Geometry<'_> {
     }
 
     /// Text keys that a row sees.
-    fn limit(&self, row: usize) -> usize {
+    pub fn limit(&self, row: usize) -> usize {
         match row.checked_sub(self.text) {
             None => row + 1,
             Some(draft) => self.anchors[draft / self.group],
@@ -66,7 +66,7 @@ impl Geometry<'_> {
     }
 
     /// First row of the group of a draft row, and the row's place in it.
-    fn group_of(&self, row: usize) -> Option<(usize, usize)> {
+    pub fn group_of(&self, row: usize) -> Option<(usize, usize)> {
         let place = row.checked_sub(self.text)? % self.group;
         Some((row - place, place))
     }

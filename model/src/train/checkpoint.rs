@@ -88,8 +88,9 @@ impl Trainer {
             Number::Bf16 => Dtype::BF16,
             _ => Dtype::F16,
         };
+        let weights = self.settled()?;
         let bytes = |variable: &Variable| {
-            let values = &self.weights[variable.range.clone()];
+            let values = &weights[variable.range.clone()];
             let mut bytes = vec![0; row_bytes(number, values.len())];
             encode_row(number, values, &mut bytes);
             bytes
@@ -153,7 +154,7 @@ impl Trainer {
             ("config".to_owned(), config),
             ("step".to_owned(), self.step.to_string()),
         ]);
-        let weights = &self.weights[self.network.layout.trained.clone()];
+        let weights = &self.settled()?[self.network.layout.trained.clone()];
         let parts = [
             ("weights", bytes_of(weights)),
             ("first", bytes_of(&self.adam.first)),
@@ -234,7 +235,10 @@ impl Trainer {
         let (weights, first, second) = (read("weights")?, read("first")?, read("second")?);
         self.weights[self.network.layout.trained.clone()].copy_from_slice(&weights);
         (self.adam.first, self.adam.second, self.step) = (first, second, step);
-        Ok(())
+        match self.card.take() {
+            Some(card) => self.move_to(card.place.device()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Data {
     /// Rows of a draft group.
     pub group: usize,
     pub layers: usize,
+    /// Samples, one after the other, that skip the same layers.
+    pub sharing: usize,
     pub pieces: Pieces,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Start {
     pub tokens: Vec<u32>,
 }
 
+/// Sets the draws of shared windows apart from those of samples.
+const WINDOWS: u64 = 1 << 63;
 /// Tokens of the beginning of a held-out text of one's own, at most.
 const START: usize = 48;
 
@@ -63,6 +67,9 @@ impl Data {
         let last = self.context - self.group;
         let mut anchors: Vec<usize> = (0..anchors).map(|_| random.random_range(1..=last)).collect();
         anchors.sort_unstable();
+        if self.sharing > 1 {
+            random = ChaCha8Rng::seed_from_u64(self.seed ^ WINDOWS ^ (index / self.sharing as u64));
+        }
         Ok(Sample { tokens, anchors, skip: skip(&mut random, self.layers) })
     }
 

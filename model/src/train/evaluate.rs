@@ -84,21 +84,22 @@ pub fn walk(traces: &[&GreedyTrace], predictors: usize) -> (f64, Vec<f64>) {
 impl Trainer {
     /// Loss on the first `documents` held-out texts, or on as many as there are.
     pub fn held_out(&self, documents: u64) -> Result<HeldOut> {
+        let weights = self.settled()?;
         let losses: Vec<Option<HeldOut>> = self.pool.install(|| {
             let texts = (0..documents).into_par_iter();
-            texts.map(|index| self.document_loss(index)).collect::<Result<_>>()
+            texts.map(|index| self.document_loss(weights, index)).collect::<Result<_>>()
         })?;
         Ok(losses.into_iter().flatten().fold(HeldOut::default(), HeldOut::and))
     }
 
-    fn document_loss(&self, index: u64) -> Result<Option<HeldOut>> {
+    fn document_loss(&self, weights: &[f32], index: u64) -> Result<Option<HeldOut>> {
         let Some(tokens) = self.data.held_out(index)? else { return Ok(None) };
         let predicted = &tokens[1..];
         let text = self.data.tokenizer.decode(predicted)?;
         let (count, characters) = (predicted.len(), text.chars().count());
         let sample = Sample { tokens, anchors: Vec::new(), skip: 0..0 };
         let mut tape = Tape::default();
-        self.network.forward(&self.weights, &sample, &mut tape);
+        self.network.forward(weights, &sample, &mut tape);
         let losses = self.network.losses(&sample, &mut tape, RowWeights { text: 0.0, draft: 0.0 });
         Ok(Some(HeldOut { nats: losses.text, tokens: count, characters }))
     }
@@ -107,6 +108,7 @@ impl Trainer {
     /// nothing for a model without masks.
     pub fn held_out_drafts(&self, documents: u64, window: SkipWindow) -> Result<Vec<f64>> {
         let (masks, group) = (self.config.model.masks(), self.config.group());
+        let weights = self.settled()?;
         let (mut sums, mut groups) = (vec![0.0; group], 0);
         let mut tape = Tape::default();
         for index in (0..documents).take_while(|_| masks > 0) {
@@ -116,7 +118,7 @@ impl Trainer {
             groups += anchors.len();
             let sample = Sample { tokens, anchors, skip: window.start()..window.end() };
             let text = sample.tokens.len() - 1;
-            self.network.forward_from(text, &self.weights, &sample, &mut tape);
+            self.network.forward_from(text, weights, &sample, &mut tape);
             let nothing = RowWeights { text: 0.0, draft: 0.0 };
             let losses = self.network.losses(&sample, &mut tape, nothing);
             sums.iter_mut().zip(losses.draft).for_each(|(sum, loss)| *sum += loss);
@@ -128,14 +130,14 @@ impl Trainer {
     /// Continues the beginnings of `texts` held-out texts, or of as many as there are, greedily by
     /// `count` tokens, less where a text would be longer than the training's.
     pub fn greedy_texts(&self, texts: usize, count: usize) -> Result<Vec<GreedyText>> {
-        let starts = self.data.starts(texts)?;
+        let (starts, weights) = (self.data.starts(texts)?, self.settled()?);
         let continued = |start: &Start| {
             let count = count.min(self.config.context.saturating_sub(start.tokens.len()));
             let (network, end, mut tape) = (&self.network, self.data.end, Tape::default());
             GreedyText {
                 task: start.task.clone(),
                 prompt: start.tokens.len(),
-                tokens: network.continue_text(&self.weights, &start.tokens, count, end, &mut tape),
+                tokens: network.continue_text(weights, &start.tokens, count, end, &mut tape),
             }
         };
         Ok(self.pool.install(|| starts.par_iter().map(continued).collect()))
@@ -146,8 +148,8 @@ impl Trainer {
         &self,
         texts: &[GreedyText],
         windows: &[SkipWindow],
-    ) -> Vec<Vec<GreedyTrace>> {
-        let (network, weights) = (&self.network, &self.weights);
+    ) -> Result<Vec<Vec<GreedyTrace>>> {
+        let (network, weights) = (&self.network, self.settled()?);
         let of_text = |text: &GreedyText| -> Vec<GreedyTrace> {
             let mut tape = Tape::default();
             let mut accepted = |window: &SkipWindow| {
@@ -160,7 +162,7 @@ impl Trainer {
         let by_text: Vec<Vec<GreedyTrace>> =
             self.pool.install(|| texts.par_iter().map(of_text).collect());
         let window = |w: usize| by_text.iter().map(|traces| traces[w].clone()).collect();
-        (0..windows.len()).map(window).collect()
+        Ok((0..windows.len()).map(window).collect())
     }
 
     /// The greedy continuation of a text, as text.
@@ -168,7 +170,7 @@ impl Trainer {
         let tokens = self.data.tokenizer.encode(prompt)?;
         let mut tape = Tape::default();
         let end = self.data.end;
-        let text = self.network.continue_text(&self.weights, &tokens, count, end, &mut tape);
+        let text = self.network.continue_text(self.settled()?, &tokens, count, end, &mut tape);
         self.data.tokenizer.decode(&text[tokens.len()..])
     }
 }

@@ -12,10 +12,11 @@
 //!
 //! Forward and backward are written out over plain slices ([`network`](self)), one thread per sample;
 //! gradients of a fixed number of lanes are summed in a fixed order, so the result does not depend on the
-//! number of threads.
+//! number of threads. On a card ([`Trainer::move_to`]) the same steps are made of candle's tensors.
 
 mod adam;
 mod attention;
+mod batch;
 mod bpe;
 mod checkpoint;
 mod data;
@@ -24,146 +25,31 @@ mod evaluate;
 mod low_rank;
 mod matmul;
 mod network;
+mod on_device;
 mod ops;
 mod own;
 mod params;
+mod recipe;
 mod texts;
 
 pub use bpe::{END_OF_TEXT, learn_tokenizer};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
 pub use own::Own;
+pub use recipe::{Stage, TrainConfig};
 pub use texts::{Texts, read_texts};
 
 use crate::config::EndTokens;
-use crate::{Error, ModelConfig, Result, Tokenizer};
+use crate::{Error, Result, Tokenizer};
 use adam::{Adam, Rule};
+use candle_core::{DType, Device};
 use data::{Data, Pieces};
-use network::{Losses, Network, RowWeights, Tape};
+use network::{Losses, Network, Sample, Tape};
+use on_device::OnDevice;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Partial gradients that are kept apart and then summed in order: the most threads that help.
 const LANES: usize = 4;
-
-/// A stretch of the run with a recipe of its own. Each stage lowers the learning rate along a cosine that
-/// began with the run and ends with the stage; the next one starts further up on its longer cosine.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    /// Share of the run's steps done when the stage ends, 1 for the last.
-    pub until: f64,
-    /// Draft groups of a sample.
-    pub anchors: usize,
-    /// Weight of the mean draft loss beside the mean next-token loss.
-    pub draft_weight: f32,
-}
-
-/// Everything that decides how a run goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainConfig {
-    /// Shape of the model.
-    pub model: ModelConfig,
-    /// Seed of corpus, initial weights and sampling.
-    pub seed: u64,
-    /// Steps of the whole run; the learning rate follows them.
-    pub steps: u64,
-    /// Samples of a step.
-    pub batch: usize,
-    /// Text tokens of a sample.
-    pub context: usize,
-    /// The stages of the run, in order; the last one ends with it.
-    pub stages: Vec<Stage>,
-    /// Highest learning rate.
-    pub learning_rate: f32,
-    /// Steps in which the rate rises to it.
-    pub warmup: u64,
-    /// Share of it that is left at the end.
-    pub final_rate: f32,
-    /// Weight decay of matrices.
-    pub weight_decay: f32,
-    /// Largest norm of a step's gradient.
-    pub clip: f32,
-    /// Hashes of the checkpoint and the texts that the run began with; nothing for a preset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub began_with: Option<[String; 2]>,
-}
-
-impl TrainConfig {
-    /// The recipe of the shipped model: 1400 steps with even weight on text and drafts, then 800 with
-    /// more drafts.
-    pub fn story(seed: u64) -> Self {
-        let mut model = ModelConfig::story();
-        model.vocab_size = 1024;
-        Self {
-            model,
-            seed,
-            steps: 2200,
-            batch: 4,
-            context: 384,
-            stages: vec![
-                Stage { until: 7.0 / 11.0, anchors: 20, draft_weight: 1.0 },
-                Stage { until: 1.0, anchors: 32, draft_weight: 1.5 },
-            ],
-            learning_rate: 2.5e-3,
-            warmup: 60,
-            final_rate: 0.05,
-            weight_decay: 0.05,
-            clip: 1.0,
-            began_with: None,
-        }
-    }
-
-    /// The same with the text as the only objective: a model without masks, in one stage.
-    pub fn text_only(mut self) -> Self {
-        self.model.s3d = None;
-        self.stages = vec![Stage { until: 1.0, anchors: 0, draft_weight: 0.0 }];
-        self
-    }
-
-    /// Rows of a draft group: the last token and every mask.
-    fn group(&self) -> usize {
-        self.model.masks() + 1
-    }
-
-    /// The stage of a step, counted from 1, and the stage's last step.
-    fn stage(&self, step: u64) -> (Stage, u64) {
-        let end = |stage: &Stage| (self.steps as f64 * stage.until).round() as u64;
-        let mut stages = self.stages.iter().map(|stage| (*stage, end(stage)));
-        let idle = Stage { until: 1.0, anchors: 1, draft_weight: 1.0 };
-        let last = self.stages.last().map_or((idle, self.steps), |stage| (*stage, end(stage)));
-        stages.find(|(_, end)| step <= *end).unwrap_or(last)
-    }
-
-    /// Learning rate of a step, counted from 1: linear rise, then half a cosine to the stage's end.
-    fn rate(&self, step: u64) -> f32 {
-        if step < self.warmup {
-            return self.learning_rate * step as f32 / self.warmup as f32;
-        }
-        let span = self.stage(step).1.saturating_sub(self.warmup).max(1);
-        let progress = ((step - self.warmup) as f32 / span as f32).min(1.0);
-        let fall = 0.5 * (1.0 + (std::f32::consts::PI * progress).cos());
-        self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * fall)
-    }
-
-    fn check(&self) -> Result<()> {
-        self.model.validate().map_err(Error::Invalid)?;
-        let least = self.group() + 1;
-        if self.context <= least || self.batch == 0 {
-            let (batch, context) = (self.batch, self.context);
-            return Err(Error::invalid(format!(
-                "training needs a sample per step and a context above {least}; found batch {batch} and \
-                 context {context}"
-            )));
-        }
-        let drafts = self.model.masks() > 0;
-        if self.stages.is_empty() || self.stages.iter().any(|s| (s.anchors > 0) != drafts) {
-            return Err(Error::invalid(
-                "training needs a stage; one that has draft groups where the model has masks, and only there",
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// What one step did.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,6 +77,13 @@ struct Lane {
     losses: Vec<Losses>,
 }
 
+/// The run's variables on a device.
+struct Card {
+    place: OnDevice,
+    /// Whether they have made steps that the host has not seen.
+    ahead: bool,
+}
+
 /// A run in progress.
 pub struct Trainer {
     config: TrainConfig,
@@ -200,6 +93,7 @@ pub struct Trainer {
     weights: Vec<f32>,
     adam: Adam,
     lanes: Vec<Lane>,
+    card: Option<Card>,
     step: u64,
     pool: rayon::ThreadPool,
     /// The checkpoint that the run began with.
@@ -245,6 +139,7 @@ impl Trainer {
             context: config.context,
             group: config.group(),
             layers: config.model.num_hidden_layers,
+            sharing: if config.shared_window { config.batch } else { 1 },
             pieces,
         };
         let size = network.layout.trained.len();
@@ -254,6 +149,7 @@ impl Trainer {
             weights: network.layout.init(config.seed),
             adam: Adam::new(&network.layout),
             lanes: (0..LANES.min(config.batch)).map(|_| lane()).collect(),
+            card: None,
             step: 0,
             pool: pool
                 .map_err(|e| Error::invalid(format!("cannot start {threads} threads: {e}")))?,
@@ -290,11 +186,82 @@ impl Trainer {
         self.config.model.adapters().is_some()
     }
 
+    /// Makes the following steps on `device`; on a card matrices and attention compute in `bf16`. What the host
+    /// is to see of them (saving, judging) [`Self::settle`] brings back.
+    ///
+    /// # Errors
+    /// A model with adapters; too little memory on the device.
+    pub fn move_to(&mut self, device: &Device) -> Result<()> {
+        self.move_as(device, if device.is_cpu() { DType::F32 } else { DType::BF16 })
+    }
+
+    fn move_as(&mut self, device: &Device, number: DType) -> Result<()> {
+        self.settle()?;
+        let state = (&self.weights[..], &self.adam);
+        let place = OnDevice::new(&self.network, state, device, number)?;
+        // The lanes of the CPU have nothing to do.
+        self.lanes = Vec::new();
+        self.card = Some(Card { place, ahead: false });
+        Ok(())
+    }
+
+    /// Brings back what a device has trained.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn settle(&mut self) -> Result<()> {
+        if let Some(card) = self.card.as_mut().filter(|card| card.ahead) {
+            card.place.download(&mut self.weights, &mut self.adam)?;
+            card.ahead = false;
+        }
+        Ok(())
+    }
+
+    /// The weights, where the host has the latest.
+    fn settled(&self) -> Result<&[f32]> {
+        match &self.card {
+            Some(card) if card.ahead => Err(Error::invalid(
+                "the latest weights are on the device: Trainer::settle brings them back",
+            )),
+            _ => Ok(&self.weights),
+        }
+    }
+
     /// One step: every sample's gradient, then the update.
     ///
     /// # Errors
-    /// When the text cannot be tokenized.
+    /// When the text cannot be tokenized, or a device fails.
     pub fn step(&mut self) -> Result<StepReport> {
+        let rule = Rule {
+            learning_rate: self.config.rate(self.step + 1),
+            decay: self.config.weight_decay,
+            clip: self.config.clip,
+        };
+        let (losses, norm) = match self.card.is_some() {
+            true => self.step_on_device(rule)?,
+            false => self.step_on_lanes(rule)?,
+        };
+        self.step += 1;
+        Ok(self.report(&losses, norm, rule.learning_rate))
+    }
+
+    /// The losses of all samples and the norm of the gradient.
+    fn step_on_device(&mut self, rule: Rule) -> Result<(Vec<Losses>, f32)> {
+        let stage = self.config.stage(self.step + 1).0;
+        let first = self.step * self.config.batch as u64;
+        let places = (first..first + self.config.batch as u64).into_par_iter();
+        let sample = |place| self.data.sample(place, stage.anchors);
+        let samples: Vec<Sample> =
+            self.pool.install(|| places.map(sample).collect::<Result<_>>())?;
+        let weight = self.config.row_weights(stage);
+        let Some(card) = &mut self.card else { return Ok((Vec::new(), 0.0)) };
+        let (gradients, losses) = card.place.gradients(&self.network, &samples, weight)?;
+        let norm = card.place.update(&gradients, self.step + 1, rule)?;
+        card.ahead = true;
+        Ok((losses, norm))
+    }
+
+    fn step_on_lanes(&mut self, rule: Rule) -> Result<(Vec<Losses>, f32)> {
         self.pool.install(|| {
             self.lanes.par_iter_mut().enumerate().try_for_each(|(lane, room)| {
                 run_lane(
@@ -308,30 +275,23 @@ impl Trainer {
                 )
             })
         })?;
-        self.step += 1;
-        let rule = Rule {
-            learning_rate: self.config.rate(self.step),
-            decay: self.config.weight_decay,
-            clip: self.config.clip,
-        };
         let mut gradients: Vec<&mut [f32]> =
             self.lanes.iter_mut().map(|lane| &mut lane.gradient[..]).collect();
         let weights = &mut self.weights[self.network.layout.trained.clone()];
-        let (adam, step) = (&mut self.adam, self.step);
+        let (adam, step) = (&mut self.adam, self.step + 1);
         let norm = self.pool.install(|| adam.update(weights, &mut gradients, step, rule));
-        Ok(self.report(norm, rule.learning_rate))
+        Ok((self.lanes.iter().flat_map(|lane| lane.losses.clone()).collect(), norm))
     }
 
-    fn report(&self, gradient_norm: f32, learning_rate: f32) -> StepReport {
+    fn report(&self, losses: &[Losses], gradient_norm: f32, learning_rate: f32) -> StepReport {
         let tokens = self.config.batch * self.config.context;
         let anchors = self.config.stage(self.step).0.anchors;
         let drafts = (self.config.batch * anchors) as f64;
-        let losses = || self.lanes.iter().flat_map(|lane| &lane.losses);
-        let place = |place: usize| losses().map(|loss| loss.draft[place]).sum::<f64>() / drafts;
+        let place = |place: usize| losses.iter().map(|l| l.draft[place]).sum::<f64>() / drafts;
         StepReport {
             step: self.step,
             tokens,
-            text_loss: losses().map(|loss| loss.text).sum::<f64>() / tokens as f64,
+            text_loss: losses.iter().map(|loss| loss.text).sum::<f64>() / tokens as f64,
             draft_loss: (0..self.config.group()).filter(|_| anchors > 0).map(place).collect(),
             gradient_norm,
             learning_rate,
@@ -352,11 +312,7 @@ fn run_lane(
     room.gradient.fill(0.0);
     room.losses.clear();
     let stage = config.stage(step + 1).0;
-    let drafts = stage.anchors * config.group();
-    let weight = RowWeights {
-        text: 1.0 / (config.batch * config.context) as f32,
-        draft: stage.draft_weight / (config.batch * drafts.max(1)) as f32,
-    };
+    let weight = config.row_weights(stage);
     for place in (lane..config.batch).step_by(LANES) {
         let sample = data.sample(step * config.batch as u64 + place as u64, stage.anchors)?;
         network.forward_from(network.first_trained(&sample), weights, &sample, &mut room.tape);

@@ -148,7 +148,7 @@ impl Network {
     }
 
     /// Element range of the embedding that a row starts from.
-    fn embedding(&self, sample: &Sample, row: usize) -> Range<usize> {
+    pub fn embedding(&self, sample: &Sample, row: usize) -> Range<usize> {
         let hidden = self.config.hidden_size;
         let text = sample.tokens.len() - 1;
         let (table, index) = match row.checked_sub(text) {
@@ -162,6 +162,16 @@ impl Network {
             },
         };
         table.start + index * hidden..table.start + (index + 1) * hidden
+    }
+
+    /// The token that a row is to predict.
+    pub fn target(&self, sample: &Sample, row: usize) -> u32 {
+        match row.checked_sub(sample.tokens.len() - 1) {
+            None => sample.tokens[row + 1],
+            Some(draft) => {
+                sample.tokens[sample.anchors[draft / self.group] + draft % self.group + 1]
+            }
+        }
     }
 
     /// Runs the sample; the logits of all rows are then in `tape.logits`.
@@ -268,18 +278,12 @@ impl Network {
         let mut losses = Losses { text: 0.0, draft: vec![0.0; self.group] };
         let rows = tape.logits.chunks_exact_mut(self.config.vocab_size).enumerate();
         for (row, logits) in rows.map(|(row, logits)| (tape.first + row, logits)) {
-            match row.checked_sub(text) {
-                None => {
-                    let loss = cross_entropy(logits, sample.tokens[row + 1], weight.text);
-                    losses.text += f64::from(loss);
-                }
-                Some(draft) => {
-                    let place = draft % self.group;
-                    let target = sample.tokens[sample.anchors[draft / self.group] + place + 1];
-                    let loss = cross_entropy(logits, target, weight.draft);
-                    losses.draft[place] += f64::from(loss);
-                }
-            }
+            let target = self.target(sample, row);
+            let (sum, weight) = match row.checked_sub(text) {
+                None => (&mut losses.text, weight.text),
+                Some(draft) => (&mut losses.draft[draft % self.group], weight.draft),
+            };
+            *sum += f64::from(cross_entropy(logits, target, weight));
         }
         losses
     }

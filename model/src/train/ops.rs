@@ -187,10 +187,15 @@ impl Rotary {
         Self { half: rope.frequencies.len(), table }
     }
 
+    /// (cos, sin) of every pair at `position`.
+    pub fn angles(&self, position: usize) -> &[(f32, f32)] {
+        &self.table[position * self.half..][..self.half]
+    }
+
     /// Rotates every head of one row to `position`; `sign` -1 turns back (which is the gradient: the
     /// transpose, also where the rotation scales).
     pub fn rotate(&self, heads: &mut [f32], position: usize, sign: f32) {
-        let angles = &self.table[position * self.half..][..self.half];
+        let angles = self.angles(position);
         for head in heads.chunks_exact_mut(2 * self.half) {
             let (left, right) = head.split_at_mut(self.half);
             for ((l, r), (cos, sin)) in left.iter_mut().zip(right).zip(angles) {

@@ -97,6 +97,7 @@ impl Own<'_> {
             final_rate: 0.05,
             weight_decay: if adapters.is_some() { 0.0 } else { 0.05 },
             clip: 1.0,
+            shared_window: false,
             began_with: Some([hash, self.texts.map_or("generated".into(), Texts::hash)]),
         }
     }

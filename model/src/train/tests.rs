@@ -7,6 +7,7 @@ use crate::config::{AdapterConfig, S3dConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod on_device;
 mod own;
 
 /// A model small enough for finite differences: 3 layers, 2 query heads on 1 key head.

@@ -15,6 +15,8 @@ const TOKENS: usize = 128;
 /// Predictors of the acceptance table's tokens per iteration.
 const PREDICTORS: usize = 4;
 
+/// From so many parameters on, the last look is a quick one too.
+const LARGE: usize = 50_000_000;
 /// The same while training goes on, where it must not take long.
 const QUICK_DOCUMENTS: u64 = 12;
 const QUICK_PROMPTS: usize = 9;
@@ -82,7 +84,7 @@ impl Judge {
             Some(texts) => texts,
             None => trainer.greedy_texts(QUICK_PROMPTS, QUICK_TOKENS)?,
         };
-        let traces = trainer.acceptance(&texts, &[self.middle]);
+        let traces = trainer.acceptance(&texts, &[self.middle])?;
         self.texts = trainer.keeps_text().then_some(texts);
         self.found.push(Validation {
             step: trainer.steps_done(),
@@ -96,9 +98,13 @@ impl Judge {
     /// Looks at much of it, with every symmetric window.
     pub fn conclude(self, trainer: &Trainer, clock: &SystemClock) -> anyhow::Result<Summary> {
         let start = clock.now().0;
-        let loss = trainer.held_out(DOCUMENTS)?;
+        let (documents, prompts, tokens) = match trainer.parameters()[0] < LARGE {
+            true => (DOCUMENTS, PROMPTS, TOKENS),
+            false => (QUICK_DOCUMENTS, QUICK_PROMPTS, QUICK_TOKENS),
+        };
+        let loss = trainer.held_out(documents)?;
         let windows = windows(trainer);
-        let traces = trainer.acceptance(&trainer.greedy_texts(PROMPTS, TOKENS)?, &windows);
+        let traces = trainer.acceptance(&trainer.greedy_texts(prompts, tokens)?, &windows)?;
         let rows = windows.iter().zip(&traces);
         let [parameters, trained_parameters] = trainer.parameters();
         Ok(Summary {

@@ -65,7 +65,7 @@ fn skill(trainer: &Trainer) -> (f64, f64) {
     let window = SkipWindow::new(1, 2).unwrap();
     let texts = trainer.greedy_texts(6, 32).unwrap();
     assert!(texts.len() == 6 && texts.iter().all(|text| text.tokens.len() > text.prompt));
-    let traces = trainer.acceptance(&texts, &[window]);
+    let traces = trainer.acceptance(&texts, &[window]).unwrap();
     let rate = walk(&traces[0].iter().collect::<Vec<_>>(), 4).0;
     let losses = trainer.held_out_drafts(4, window).unwrap();
     (rate, losses[1..].iter().sum::<f64>() / 3.0)
@@ -122,8 +122,11 @@ fn the_engine_agrees_about_adapters() {
     for text in trainer.greedy_texts(4, 32).unwrap() {
         for (start, end) in [(0, 0), (1, 2), (0, 2)] {
             let window = SkipWindow::new(start, end).unwrap();
-            let ours =
-                trainer.acceptance(std::slice::from_ref(&text), &[window]).remove(0).remove(0);
+            let ours = trainer
+                .acceptance(std::slice::from_ref(&text), &[window])
+                .unwrap()
+                .remove(0)
+                .remove(0);
             let (prompt, output) = text.tokens.split_at(text.prompt);
             let (drafting, skips) = (s3d_data::Drafting::Simultaneous, [window.into()]);
             let theirs = crate::trace_text(&model, prompt, output, drafting, &skips, 4, false);

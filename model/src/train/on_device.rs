@@ -1,0 +1,280 @@
+//! The same objective on candle's tensors, for cards: whole batches at once, gradients by candle's autograd.
+//!
+//! Weights, moments, the residual stream, norms, probabilities and losses are `f32`; what goes through a
+//! matrix, and what attends, is of the number type that the device multiplies fastest. Samples of a step
+//! that skip the same layers go through together. The slices of [`super::network`] are the other
+//! implementation: on the CPU in `f32` both give the same gradients.
+
+use super::adam::{Adam, BETA_1, BETA_2, EPSILON, Rule};
+use super::batch::Batch;
+use super::network::{Losses, Network, RowWeights, Sample};
+use crate::{Error, Result};
+use candle_core::{D, DType, Device, Tensor, Var};
+use candle_nn::ops::{log_softmax, rms_norm_slow, silu, softmax};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Variables that are multiplied together: one stretch of the flat buffer, with its moments.
+struct Group {
+    range: Range<usize>,
+    /// 0 for gains, which do not decay, else 1.
+    decays: f64,
+    /// `[rows, columns]`, or `[length]`.
+    weight: Var,
+    first: Tensor,
+    second: Tensor,
+}
+
+/// Everything that is trained, on a device.
+pub(super) struct OnDevice {
+    device: Device,
+    number: DType,
+    /// By the place in the flat buffer where they begin.
+    groups: BTreeMap<usize, Group>,
+}
+
+/// The gradient of every group that has one, by its place.
+pub(super) type Gradients = BTreeMap<usize, Tensor>;
+
+impl OnDevice {
+    /// Uploads weights and moments; matrices and attention compute in `number`.
+    ///
+    /// # Errors
+    /// A model with adapters; too little memory on the device.
+    pub fn new(
+        network: &Network,
+        (weights, adam): (&[f32], &Adam),
+        device: &Device,
+        number: DType,
+    ) -> Result<Self> {
+        let layout = &network.layout;
+        if !layout.adapters.is_empty() {
+            return Err(Error::invalid(
+                "adapters are trained on the CPU: give --device cpu, or --method joint",
+            ));
+        }
+        let layers = layout
+            .layers
+            .iter()
+            .flat_map(|l| [&l.norm_attention, &l.qkv, &l.output, &l.norm_mlp, &l.gate_up, &l.down]);
+        let others = [&layout.embedding, &layout.masks, &layout.norm, &layout.head];
+        let mut groups = BTreeMap::new();
+        for range in layers.chain(others).filter(|range| !range.is_empty()) {
+            let variable = layout.variables.iter().find(|v| v.range.start == range.start);
+            let variable = variable.ok_or_else(|| Error::invalid("a stretch without a name"))?;
+            let shape = match &variable.shape[..] {
+                [_, columns] => vec![range.len() / columns, *columns],
+                _ => vec![range.len()],
+            };
+            let up = |values: &[f32]| Tensor::from_slice(values, &shape[..], device);
+            let group = Group {
+                range: range.clone(),
+                decays: f64::from(u8::from(variable.decays())),
+                weight: Var::from_tensor(&up(&weights[range.clone()])?)?,
+                first: up(&adam.first[range.clone()])?,
+                second: up(&adam.second[range.clone()])?,
+            };
+            groups.insert(range.start, group);
+        }
+        Ok(Self { device: device.clone(), number, groups })
+    }
+
+    /// Where the variables are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Weights and moments back into the flat buffers.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn download(&self, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
+        let down = |from: &Tensor, to: &mut [f32]| -> Result<()> {
+            to.copy_from_slice(&from.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        };
+        for group in self.groups.values() {
+            let range = || group.range.clone();
+            down(group.weight.as_tensor(), &mut weights[range()])?;
+            down(&group.first, &mut adam.first[range()])?;
+            down(&group.second, &mut adam.second[range()])?;
+        }
+        Ok(())
+    }
+
+    /// The gradient of the weighted loss of all samples, and each one's losses.
+    ///
+    /// # Errors
+    /// When the device fails, or its memory does not hold a batch.
+    pub fn gradients(
+        &self,
+        network: &Network,
+        samples: &[Sample],
+        weight: RowWeights,
+    ) -> Result<(Gradients, Vec<Losses>)> {
+        let (mut sums, mut losses) = (Gradients::new(), vec![Losses::default(); samples.len()]);
+        for places in together(samples) {
+            let part: Vec<&Sample> = places.iter().map(|place| &samples[*place]).collect();
+            let batch = Batch::new(network, &part, weight, self.number, &self.device)?;
+            let nats = self.forward(network, &batch)?;
+            let gradients = (&nats * &batch.weights)?.sum_all()?.backward()?;
+            for (start, group) in &self.groups {
+                let Some(own) = gradients.get(group.weight.as_tensor()) else { continue };
+                let sum = match sums.remove(start) {
+                    Some(sum) => (sum + own)?,
+                    None => own.clone(),
+                };
+                sums.insert(*start, sum);
+            }
+            let nats = nats.to_vec1::<f32>()?;
+            for (place, nats) in places.iter().zip(nats.chunks_exact(batch.rows)) {
+                losses[*place] = of_rows(nats, batch.text, network.group);
+            }
+        }
+        Ok((sums, losses))
+    }
+
+    /// AdamW, as [`Adam::update`] has it. Returns the norm of the gradient before clipping.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn update(&mut self, gradients: &Gradients, step: u64, rule: Rule) -> Result<f32> {
+        let squares = gradients.values().map(|g| g.sqr()?.sum_all()).collect::<Vec<_>>();
+        let squares = squares.into_iter().collect::<candle_core::Result<Vec<_>>>()?;
+        let norm = Tensor::stack(&squares, 0)?.sum_all()?.to_scalar::<f32>()?.sqrt();
+        let shrink = f64::from(if norm > rule.clip { rule.clip / norm } else { 1.0 });
+        let [first, second] = [BETA_1, BETA_2].map(f64::from);
+        let bias = [1.0 - first.powi(step as i32), 1.0 - second.powi(step as i32)];
+        let rate = f64::from(rule.learning_rate);
+        for (start, group) in &mut self.groups {
+            // Without a gradient the moments fade, as those of a slice of zeros do.
+            let gradient = match gradients.get(start) {
+                Some(gradient) => (gradient * shrink)?,
+                None => group.first.zeros_like()?,
+            };
+            group.first = ((&group.first * first)? + (&gradient * (1.0 - first))?)?;
+            group.second = ((&group.second * second)? + (gradient.sqr()? * (1.0 - second))?)?;
+            let spread = ((&group.second / bias[1])?.sqrt()? + f64::from(EPSILON))?;
+            let step = ((&group.first / bias[0])? / spread)?;
+            let kept = 1.0 - f64::from(rule.decay) * rate * group.decays;
+            let weight = ((group.weight.as_detached_tensor() * kept)? - (step * rate)?)?;
+            group.weight.set(&weight)?;
+        }
+        Ok(norm)
+    }
+
+    /// The variables that begin where `range` does.
+    fn weight(&self, range: &Range<usize>) -> Result<&Tensor> {
+        let group = self.groups.get(&range.start).filter(|group| group.range == *range);
+        let group = group.ok_or_else(|| Error::invalid("a stretch without a variable"))?;
+        Ok(group.weight.as_tensor())
+    }
+
+    /// `x[rows, inputs]` in the device's number type through the matrix at `range`.
+    fn linear(&self, x: &Tensor, range: &Range<usize>) -> Result<Tensor> {
+        Ok(x.matmul(&self.weight(range)?.to_dtype(self.number)?.t()?)?)
+    }
+
+    fn norm(&self, network: &Network, state: &Tensor, gain: &Range<usize>) -> Result<Tensor> {
+        let normed = rms_norm_slow(state, self.weight(gain)?, network.config.rms_norm_eps as f32)?;
+        Ok(normed.to_dtype(self.number)?)
+    }
+
+    /// Cross-entropy of every row, in nats: `[samples * rows]`.
+    fn forward(&self, network: &Network, batch: &Batch) -> Result<Tensor> {
+        let layout = &network.layout;
+        let embedding = self.weight(&layout.embedding)?.clone();
+        // Mask rows are numbered on from the vocabulary.
+        let table = match layout.masks.is_empty() {
+            true => embedding,
+            false => Tensor::cat(&[&embedding, self.weight(&layout.masks)?], 0)?,
+        };
+        let hidden = network.config.hidden_size;
+        let mut state =
+            table.index_select(&batch.ids, 0)?.reshape((batch.samples, batch.rows, hidden))?;
+        let drafts = batch.rows - batch.text;
+        for layer in 0..layout.layers.len() {
+            state = match batch.skip.contains(&layer) && drafts > 0 {
+                false => self.layer(network, batch, layer, &state)?,
+                true => {
+                    let text = self.layer(network, batch, layer, &batch.texts(&state)?)?;
+                    Tensor::cat(&[text, state.narrow(1, batch.text, drafts)?], 1)?
+                }
+            };
+        }
+        let state = state.reshape((batch.samples * batch.rows, hidden))?;
+        let logits = self.linear(&self.norm(network, &state, &layout.norm)?, &layout.head)?;
+        let logs = log_softmax(&logits.to_dtype(DType::F32)?, D::Minus1)?;
+        Ok(logs.gather(&batch.targets, 1)?.squeeze(1)?.neg()?)
+    }
+
+    /// One layer over `[samples, rows, hidden]`.
+    fn layer(
+        &self,
+        network: &Network,
+        batch: &Batch,
+        index: usize,
+        state: &Tensor,
+    ) -> Result<Tensor> {
+        let ranges = &network.layout.layers[index];
+        let flat = state.flatten(0, 1)?;
+        let normed = self.norm(network, &flat, &ranges.norm_attention)?;
+        let qkv = self.linear(&normed, &ranges.qkv)?;
+        let attended = attend(network, batch, &qkv)?;
+        let flat = (flat + self.linear(&attended, &ranges.output)?.to_dtype(DType::F32)?)?;
+        let normed = self.norm(network, &flat, &ranges.norm_mlp)?;
+        let wide = self.linear(&normed, &ranges.gate_up)?;
+        let width = network.config.intermediate_size;
+        let neurons = (silu(&wide.narrow(1, 0, width)?)? * wide.narrow(1, width, width)?)?;
+        let flat = (flat + self.linear(&neurons, &ranges.down)?.to_dtype(DType::F32)?)?;
+        Ok(flat.reshape(state.shape())?)
+    }
+}
+
+/// Grouped-query attention of `qkv[samples * rows, width]`, with or without the draft rows.
+fn attend(network: &Network, batch: &Batch, qkv: &Tensor) -> Result<Tensor> {
+    let config = &network.config;
+    let (heads, kv_heads, width) =
+        (config.num_attention_heads, config.kv_heads(), config.head_dim());
+    let (all, _) = qkv.dims2()?;
+    let (samples, rows) = (batch.samples, all / batch.samples);
+    let qkv = qkv.reshape((samples, rows, heads + 2 * kv_heads, width))?;
+    let turned = batch.rotate(&qkv.narrow(2, 0, heads + kv_heads)?)?;
+    let apart = |of: &Tensor, first: usize, heads: usize| {
+        of.narrow(2, first, heads)?.transpose(1, 2)?.contiguous()
+    };
+    let shared = (samples, kv_heads, heads / kv_heads * rows, width);
+    let queries = (apart(&turned, 0, heads)? * (width as f64).powf(-0.5))?.reshape(shared)?;
+    let keys = apart(&turned, heads, kv_heads)?;
+    let scores = queries.matmul(&keys.t()?)?.reshape((samples, heads, rows, rows))?;
+    let scores = scores.to_dtype(DType::F32)?.broadcast_add(&batch.hidden(rows)?)?;
+    let seen = softmax(&scores, D::Minus1)?.to_dtype(qkv.dtype())?;
+    let seen = seen.reshape((samples, kv_heads, heads / kv_heads * rows, rows))?;
+    let out = seen.matmul(&apart(&qkv, heads + kv_heads, kv_heads)?)?;
+    let out = out.reshape((samples, heads, rows, width))?.transpose(1, 2)?;
+    Ok(out.reshape((all, heads * width))?)
+}
+
+/// Places of the samples that go through together: same layers skipped, same number of draft groups.
+fn together(samples: &[Sample]) -> Vec<Vec<usize>> {
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    for (place, sample) in samples.iter().enumerate() {
+        let shape = |s: &Sample| (s.skip.clone(), s.anchors.len(), s.tokens.len());
+        let same = |part: &&mut Vec<usize>| shape(&samples[part[0]]) == shape(sample);
+        match parts.iter_mut().find(same) {
+            Some(part) => part.push(place),
+            None => parts.push(vec![place]),
+        }
+    }
+    parts
+}
+
+/// Sums over the rows of one sample.
+fn of_rows(nats: &[f32], text: usize, group: usize) -> Losses {
+    let sum = |rows: &mut dyn Iterator<Item = &f32>| rows.map(|nat| f64::from(*nat)).sum();
+    let (texts, drafts) = nats.split_at(text);
+    Losses {
+        text: sum(&mut texts.iter()),
+        draft: (0..group).map(|p| sum(&mut drafts.iter().skip(p).step_by(group))).collect(),
+    }
+}

@@ -1,0 +1,161 @@
+//! How a training run goes: shape, lengths, stages and rates, and the recipes of the presets.
+
+use super::network::RowWeights;
+use crate::{Error, ModelConfig, Result};
+use serde::{Deserialize, Serialize};
+
+/// A stretch of the run with a recipe of its own. Each stage lowers the learning rate along a cosine that
+/// began with the run and ends with the stage; the next one starts further up on its longer cosine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Share of the run's steps done when the stage ends, 1 for the last.
+    pub until: f64,
+    /// Draft groups of a sample.
+    pub anchors: usize,
+    /// Weight of the mean draft loss beside the mean next-token loss.
+    pub draft_weight: f32,
+}
+
+/// Everything that decides how a run goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// Shape of the model.
+    pub model: ModelConfig,
+    /// Seed of corpus, initial weights and sampling.
+    pub seed: u64,
+    /// Steps of the whole run; the learning rate follows them.
+    pub steps: u64,
+    /// Samples of a step.
+    pub batch: usize,
+    /// Text tokens of a sample.
+    pub context: usize,
+    /// The stages of the run, in order; the last one ends with it.
+    pub stages: Vec<Stage>,
+    /// Highest learning rate.
+    pub learning_rate: f32,
+    /// Steps in which the rate rises to it.
+    pub warmup: u64,
+    /// Share of it that is left at the end.
+    pub final_rate: f32,
+    /// Weight decay of matrices.
+    pub weight_decay: f32,
+    /// Largest norm of a step's gradient.
+    pub clip: f32,
+    /// Whether the samples of a step skip the same layers: they then go through a card together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_window: bool,
+    /// Hashes of the checkpoint and the texts that the run began with; nothing for a preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_with: Option<[String; 2]>,
+}
+
+impl TrainConfig {
+    /// The recipe of the shipped model: 1400 steps with even weight on text and drafts, then 800 with
+    /// more drafts.
+    pub fn story(seed: u64) -> Self {
+        let mut model = ModelConfig::story();
+        model.vocab_size = 1024;
+        Self {
+            model,
+            seed,
+            steps: 2200,
+            batch: 4,
+            context: 384,
+            stages: vec![
+                Stage { until: 7.0 / 11.0, anchors: 20, draft_weight: 1.0 },
+                Stage { until: 1.0, anchors: 32, draft_weight: 1.5 },
+            ],
+            learning_rate: 2.5e-3,
+            warmup: 60,
+            final_rate: 0.05,
+            weight_decay: 0.05,
+            clip: 1.0,
+            shared_window: false,
+            began_with: None,
+        }
+    }
+
+    /// A larger model for a card: 111 M parameters in 16 layers, kept as bf16.
+    pub fn story_large(seed: u64) -> Self {
+        let story = Self::story(seed);
+        let model = ModelConfig {
+            hidden_size: 768,
+            intermediate_size: 2304,
+            num_hidden_layers: 16,
+            num_attention_heads: 12,
+            num_key_value_heads: Some(4),
+            head_dim: Some(64),
+            dtype: Some("bfloat16".into()),
+            ..story.model
+        };
+        Self {
+            model,
+            steps: 4000,
+            batch: 16,
+            learning_rate: 8e-4,
+            warmup: 200,
+            shared_window: true,
+            ..story
+        }
+    }
+
+    /// The same with the text as the only objective: a model without masks, in one stage.
+    pub fn text_only(mut self) -> Self {
+        self.model.s3d = None;
+        self.stages = vec![Stage { until: 1.0, anchors: 0, draft_weight: 0.0 }];
+        self
+    }
+
+    /// Rows of a draft group: the last token and every mask.
+    pub(super) fn group(&self) -> usize {
+        self.model.masks() + 1
+    }
+
+    /// The stage of a step, counted from 1, and the stage's last step.
+    pub(super) fn stage(&self, step: u64) -> (Stage, u64) {
+        let end = |stage: &Stage| (self.steps as f64 * stage.until).round() as u64;
+        let mut stages = self.stages.iter().map(|stage| (*stage, end(stage)));
+        let idle = Stage { until: 1.0, anchors: 1, draft_weight: 1.0 };
+        let last = self.stages.last().map_or((idle, self.steps), |stage| (*stage, end(stage)));
+        stages.find(|(_, end)| step <= *end).unwrap_or(last)
+    }
+
+    /// What the rows of a step count.
+    pub(super) fn row_weights(&self, stage: Stage) -> RowWeights {
+        let drafts = stage.anchors * self.group();
+        RowWeights {
+            text: 1.0 / (self.batch * self.context) as f32,
+            draft: stage.draft_weight / (self.batch * drafts.max(1)) as f32,
+        }
+    }
+
+    /// Learning rate of a step, counted from 1: linear rise, then half a cosine to the stage's end.
+    pub(super) fn rate(&self, step: u64) -> f32 {
+        if step < self.warmup {
+            return self.learning_rate * step as f32 / self.warmup as f32;
+        }
+        let span = self.stage(step).1.saturating_sub(self.warmup).max(1);
+        let progress = ((step - self.warmup) as f32 / span as f32).min(1.0);
+        let fall = 0.5 * (1.0 + (std::f32::consts::PI * progress).cos());
+        self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * fall)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.model.validate().map_err(Error::Invalid)?;
+        let least = self.group() + 1;
+        if self.context <= least || self.batch == 0 {
+            let (batch, context) = (self.batch, self.context);
+            return Err(Error::invalid(format!(
+                "training needs a sample per step and a context above {least}; found batch {batch} and \
+                 context {context}"
+            )));
+        }
+        let drafts = self.model.masks() > 0;
+        if self.stages.is_empty() || self.stages.iter().any(|s| (s.anchors > 0) != drafts) {
+            return Err(Error::invalid(
+                "training needs a stage; one that has draft groups where the model has masks, and only there",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! The steps on candle's tensors against those on slices: two implementations of one objective.
+
+use super::*;
+use crate::train::on_device::{Gradients, OnDevice};
+use candle_core::{DType, Device};
+use std::ops::Range;
+
+/// Weights larger than at the start of training, so that no part of the network is nearly linear.
+fn lively(network: &Network) -> Vec<f32> {
+    let mut weights = network.layout.init(5);
+    weights.iter_mut().for_each(|w| *w *= 1.7);
+    weights[network.layout.embedding.clone()].iter_mut().for_each(|w| *w *= 10.0);
+    weights[network.layout.masks.clone()].iter_mut().for_each(|w| *w *= 10.0);
+    weights
+}
+
+/// Two samples that go through together, one with another window, one that skips nothing.
+fn samples() -> Vec<Sample> {
+    let sample = |shift: u32, anchors: [usize; 3], skip: Range<usize>| Sample {
+        tokens: (0..41).map(|i| (i * i * 7 + 3 * i + shift) % 11).collect(),
+        anchors: anchors.to_vec(),
+        skip,
+    };
+    vec![
+        sample(0, [1, 9, 36], 1..2),
+        sample(1, [3, 3, 20], 0..2),
+        sample(2, [2, 17, 30], 1..2),
+        sample(3, [5, 6, 7], 0..0),
+    ]
+}
+
+const ROW: RowWeights = RowWeights { text: 0.05, draft: 0.1 };
+
+fn on_slices(network: &Network, weights: &[f32]) -> (Vec<f32>, Vec<Losses>) {
+    let (mut gradient, mut tape) = (vec![0.0; weights.len()], Tape::default());
+    let losses = samples().iter().map(|sample| {
+        network.forward(weights, sample, &mut tape);
+        let losses = network.losses(sample, &mut tape, ROW);
+        network.backward(weights, sample, &mut tape, &mut gradient);
+        losses
+    });
+    let losses = losses.collect();
+    (gradient, losses)
+}
+
+fn on_tensors(network: &Network, weights: &[f32], number: DType) -> (Gradients, Vec<Losses>) {
+    let state = (weights, &Adam::new(&network.layout));
+    let device = OnDevice::new(network, state, &Device::Cpu, number).unwrap();
+    device.gradients(network, &samples(), ROW).unwrap()
+}
+
+/// The furthest apart two lists are, in parts of the longer one's norm.
+fn apart(found: &[f32], wanted: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f32>| {
+        values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+    };
+    let difference = norm(&mut found.iter().zip(wanted).map(|(a, b)| a - b));
+    difference / norm(&mut wanted.iter().copied()).max(f64::MIN_POSITIVE)
+}
+
+/// source: the gradients over slices, which agree with finite differences.
+#[test]
+fn gradients_and_losses_are_those_over_slices() {
+    let untied = ModelConfig { tie_word_embeddings: false, ..tiny_model() };
+    for config in [tiny_model(), untied] {
+        let network = Network::new(&config, 80, 4).unwrap();
+        let weights = lively(&network);
+        let (wanted, wanted_losses) = on_slices(&network, &weights);
+        let (found, losses) = on_tensors(&network, &weights, DType::F32);
+        let groups = 3 + 3 * 6 + usize::from(!network.config.tie_word_embeddings);
+        assert_eq!(found.len(), groups);
+        for (start, gradient) in &found {
+            let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let wanted = &wanted[*start..start + gradient.len()];
+            assert!(apart(&gradient, wanted) < 2e-5, "at {start}: {}", apart(&gradient, wanted));
+        }
+        for (found, wanted) in losses.iter().zip(&wanted_losses) {
+            let pairs = found.draft.iter().zip(&wanted.draft);
+            let mut pairs = pairs.chain([(&found.text, &wanted.text)]);
+            assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-5 * b), "{found:?}, {wanted:?}");
+        }
+    }
+}
+
+/// A number of 8 bits keeps the direction of the gradient.
+#[test]
+fn halves_lose_little() {
+    let network = Network::new(&tiny_model(), 80, 4).unwrap();
+    let weights = lively(&network);
+    let (wanted, _) = on_slices(&network, &weights);
+    let (found, _) = on_tensors(&network, &weights, DType::BF16);
+    for (start, gradient) in &found {
+        let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let apart = apart(&gradient, &wanted[*start..start + gradient.len()]);
+        assert!((1e-5..0.1).contains(&apart), "at {start}: {apart}");
+    }
+}
+
+/// The same gradients move weights and moments alike, clipped or not, decaying or not.
+#[test]
+fn updates_are_those_over_slices() {
+    let network = Network::new(&tiny_model(), 80, 4).unwrap();
+    for clip in [1e9, 0.1] {
+        let rule = Rule { learning_rate: 0.01, decay: 0.1, clip };
+        let (mut weights, mut adam) = (lively(&network), Adam::new(&network.layout));
+        let (mut gradient, _) = on_slices(&network, &weights);
+        let (gradients, _) = on_tensors(&network, &weights, DType::F32);
+        let state = (&weights[..], &adam);
+        let mut device = OnDevice::new(&network, state, &Device::Cpu, DType::F32).unwrap();
+        let mut other = (vec![0.0; weights.len()], Adam::new(&network.layout));
+        for step in 1..=3 {
+            let norm = device.update(&gradients, step, rule).unwrap();
+            let wanted = adam.update(&mut weights, &mut [&mut gradient], step, rule);
+            assert!((norm - wanted).abs() < 1e-4 * wanted, "{norm} {wanted}");
+        }
+        device.download(&mut other.0, &mut other.1).unwrap();
+        let pairs =
+            [(&other.0, &weights), (&other.1.first, &adam.first), (&other.1.second, &adam.second)];
+        for (found, wanted) in pairs {
+            assert!(apart(found, wanted) < 1e-4, "{}", apart(found, wanted));
+        }
+    }
+}
+
+/// A run makes the same steps on either, and goes on on the other.
+#[test]
+fn a_run_changes_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut whole = tiny_run(2);
+    let wanted: Vec<StepReport> = (0..8).map(|_| whole.step().unwrap()).collect();
+    let near = |found: &StepReport, wanted: &StepReport| {
+        assert_eq!((found.step, found.tokens), (wanted.step, wanted.tokens));
+        let (found, wanted) = (found.text_loss, wanted.text_loss);
+        assert!((found - wanted).abs() < 2e-3 * wanted, "{found}, {wanted}");
+    };
+    let mut first = tiny_run(1);
+    first.move_to(&Device::Cpu).unwrap();
+    for wanted in &wanted[..4] {
+        near(&first.step().unwrap(), wanted);
+    }
+    let early = first.checkpoint(dir.path()).unwrap_err().to_string();
+    assert!(early.contains("settle"), "{early}");
+    first.settle().unwrap();
+    first.checkpoint(dir.path()).unwrap();
+    let mut second = Trainer::resume(dir.path(), 1).unwrap();
+    for wanted in &wanted[4..] {
+        near(&second.step().unwrap(), wanted);
+        near(&first.step().unwrap(), wanted);
+    }
+    assert!(wanted[7].text_loss < wanted[0].text_loss - 0.3);
+}
+
+/// Samples of a step share their window where that is asked for, and steps differ.
+#[test]
+fn a_step_can_share_its_window() {
+    let windows = |shared_window: bool| -> Vec<Range<usize>> {
+        let mut config = tiny_run(1).config.clone();
+        (config.shared_window, config.model.num_hidden_layers) = (shared_window, 12);
+        let tokenizer = learn_tokenizer(3, 300, 20).unwrap();
+        let trainer = Trainer::with_tokenizer(config, tokenizer, 1).unwrap();
+        (0..30).map(|index| trainer.data.sample(index, 2).unwrap().skip).collect()
+    };
+    let (shared, free) = (windows(true), windows(false));
+    assert!(shared.chunks_exact(3).all(|step| step.iter().all(|window| *window == step[0])));
+    assert!(shared.chunks_exact(3).any(|step| step[0] != shared[0]));
+    assert!(free.chunks_exact(3).any(|step| step.iter().any(|window| *window != step[0])));
+}
+
+#[test]
+fn adapters_stay_on_the_cpu() {
+    let config = TrainConfig { model: adapted_model(), ..tiny_run(1).config.clone() };
+    let tokenizer = learn_tokenizer(3, 300, 20).unwrap();
+    let mut trainer = Trainer::with_tokenizer(config, tokenizer, 1).unwrap();
+    let error = trainer.move_to(&Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("--device cpu") && trainer.step().is_ok(), "{error}");
+}
+
+/// source: counted by hand from the shape.
+#[test]
+fn the_large_preset_has_its_size() {
+    let config = TrainConfig::story_large(1);
+    let network = Network::new(&config.model, config.context, config.group()).unwrap();
+    let layer = 768 * (12 + 8) * 64 + 768 * 768 + 3 * 768 * 2304 + 2 * 768;
+    assert_eq!(network.layout.size(), 16 * layer + (1024 + 7 + 1) * 768);
+    assert!(network.layout.size() > 100_000_000 && config.check().is_ok());
+}
