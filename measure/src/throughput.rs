@@ -33,10 +33,11 @@ const WARM_UP_TOKENS: usize = 12;
 pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let plans = plans(bench)?;
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
-    let all = blocks_for(plans.len(), prompts.len());
+    let mut blocks = Blocks::new(bench, plans, prompts, 0);
     let (part, at_least) = match bench.request.plans {
         Plans::Judged(_) => (0..ThroughputSample::CONFIRMATION_FROM, 2),
         Plans::Exactly(_) => {
+            let all = bench.request.prompts.len() * blocks.schedule.parts();
             let part = part_of_blocks(bench.request, all);
             (part.clone(), part.end)
         }
@@ -44,18 +45,12 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     if part.is_empty() {
         return Ok(Stop::Blocks);
     }
-    let mut blocks = Blocks::new(bench, plans, prompts, 0)?;
     let stop = blocks.run(bench, part, at_least)?;
     let found = blocks.count;
     if found < WANTED_BLOCKS && stop == Stop::Budget {
         bench.warnings.push(Warning::FewBlocks { found, wanted: WANTED_BLOCKS });
     }
     Ok(stop)
-}
-
-/// Blocks in which each of so many plans, the control among them, meets every prompt.
-fn blocks_for(plans: usize, prompts: usize) -> usize {
-    prompts * Schedule::new(plans, Some(CONTROL), 0).in_blocks_of(PLANS_OF_A_BLOCK).parts()
 }
 
 /// Stage: plain decoding and the choice alone, in fresh blocks that were not used to choose, on
@@ -66,7 +61,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     bench.standing = Some(standing);
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
-    let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM)?;
+    let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM);
     blocks.run(bench, 0..usize::MAX, 2)?;
     Ok(())
 }
@@ -129,12 +124,9 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn new(
-        bench: &mut Bench<'_>,
-        plans: Vec<Plan>,
-        prompts: Vec<usize>,
-        first: usize,
-    ) -> Result<Self> {
+    /// Of `plans` on `prompts`, numbered from `first` on; a block meets one prompt, and a prompt all plans over
+    /// the schedule's parts.
+    fn new(bench: &Bench<'_>, plans: Vec<Plan>, prompts: Vec<usize>, first: usize) -> Self {
         let offset = first + blocks_of_other_plans(bench, &plans, first);
         let of_stage = |s: &&ThroughputSample| s.block >= offset && s.confirms() == (first > 0);
         let samples = bench.recorder.run.observations.throughput.iter().filter(of_stage);
@@ -149,10 +141,7 @@ impl Blocks {
         if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
             schedule = schedule.sample_every(stock, STOCK_PERIOD);
         }
-        let mut blocks =
-            Self { plans, schedule, prompts, usable, references, offset, done, tokens, count };
-        blocks.tokens = blocks.warm_up(bench)?;
-        Ok(blocks)
+        Self { plans, schedule, prompts, usable, references, offset, done, tokens, count }
     }
 
     /// Every plan once, untimed; says how long texts may be so that enough blocks fit.
@@ -190,8 +179,9 @@ impl Blocks {
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    /// Measures the blocks of `part` until they are enough, those below `at_least` in any case.
+    /// Warms up, and measures the blocks of `part` until they are enough, those below `at_least` in any case.
     fn run(&mut self, bench: &mut Bench<'_>, part: Range<usize>, at_least: usize) -> Result<Stop> {
+        self.tokens = self.warm_up(bench)?;
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
         let first_block = last.unwrap_or(part.start);
         let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
