@@ -117,6 +117,9 @@ pub struct BudgetArgs {
     /// Context that the choice is made for, in tokens
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub context: usize,
+    /// Output tokens per prompt
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
     /// Largest number of predictors looked at
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub gamma_max: usize,
@@ -198,9 +201,6 @@ pub struct MeasureArgs {
     /// Plans, separated by commas: plain, stock, 4..8:3, seq:4..8:3, set=FILE:3; or all, or @FILE
     #[arg(long, value_name = "PLANS")]
     pub plans: Option<String>,
-    /// Output tokens per prompt
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub tokens: usize,
     /// Keep the draft's confidence at every position
     #[arg(long)]
     pub confidence: bool,
@@ -554,8 +554,8 @@ pub enum Objective {
 /// `s3d train`
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// What to train from nothing: story [default, without --model]; or, with --model, whose generated texts
-    /// to train it on
+    /// What to train from nothing: story [default, without --model], or story-large (111 M parameters, for a
+    /// card); or, with --model, story: to train it on generated texts
     #[arg(long, value_name = "NAME", conflicts_with = "corpus")]
     pub preset: Option<String>,
     /// What a preset learns
@@ -589,6 +589,9 @@ pub struct TrainArgs {
     /// Folder for the trained model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Where to train: cpu, cuda or cuda:N with a program built with CUDA (not adapters)
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
     /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with --model]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,

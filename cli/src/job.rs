@@ -64,6 +64,7 @@ impl Job {
         }
         request.gamma_max = budget.gamma_max;
         request.context = budget.context;
+        request.tokens = budget.tokens;
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
         if !budget.impose.is_empty() {

@@ -35,7 +35,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Its caches, as seen by the first core.
     pub caches: Vec<Cache>,
-    /// Instruction sets the kernels can use, such as `avx2+fma`.
+    /// Instruction set that the kernels use, such as `avx2+fma`.
     pub features: String,
     /// Operating system and kernel.
     pub system: String,

@@ -5,6 +5,7 @@
 use candle_core::Device;
 use s3d_data::{Cache, Machine};
 use s3d_model::device;
+use s3d_model::kernels::Isa;
 use std::fs;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ pub fn describe() -> Machine {
         cores: cores(),
         memory_bytes: memory_bytes().unwrap_or(0),
         caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
-        features: features(),
+        features: Isa::detect().name().to_string(),
         system: system(),
         governor: word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         read_bytes_per_s: None,
@@ -133,15 +134,6 @@ fn processor() -> Option<String> {
 fn system() -> String {
     let kernel = word("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{} {kernel}", std::env::consts::OS).trim_end().to_string()
-}
-
-/// The instruction sets that the kernels choose between at run time.
-fn features() -> String {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        return "avx2+fma".to_string();
-    }
-    "portable".to_string()
 }
 
 fn word(path: impl AsRef<Path>) -> Option<String> {

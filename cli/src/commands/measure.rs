@@ -63,7 +63,6 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
     if request.wants(Stage::Acceptance) {
         request.stages.push(Stage::Refinement);
     }
-    request.tokens = args.tokens;
     request.confidence = args.confidence;
     if args.budget.prompt_count.is_some() {
         request.positions = Request::EVERY_PROMPT;

@@ -8,7 +8,7 @@
 
 use super::Isa;
 #[cfg(target_arch = "x86_64")]
-use super::coded_x86::{avx2, has_vnni, vnni};
+use super::coded_x86::{avx2, vnni};
 use super::packed::{BLOCK, Code};
 use super::panels::LANES;
 use half::f16;
@@ -61,13 +61,17 @@ fn tile_size(isa: Isa, rows: usize) -> (usize, usize) {
     }
 }
 
+/// Whether this machine multiplies vectors of 64 codes.
+pub(super) fn has_vnni() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The instruction set whose tile runs: integer products of 512 bits are an extension of their own.
 fn usable(isa: Isa) -> Isa {
-    #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Avx512 && !has_vnni() {
-        return Isa::Avx2;
-    }
-    isa
+    if isa == Isa::Avx512 && !has_vnni() { Isa::Avx2 } else { isa }
 }
 
 /// Multiplies `rows` rows by `panels` panels.

@@ -10,11 +10,6 @@ const AHEAD: usize = 8192;
 /// Rows from which asking pays.
 const AHEAD_ROWS: usize = 2;
 
-/// Whether this machine multiplies vectors of 64 codes.
-pub(super) fn has_vnni() -> bool {
-    is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw")
-}
-
 const fn code(kind: u8) -> Code {
     match kind {
         0 => Code::Q8_0,

@@ -42,6 +42,16 @@ impl Isa {
         vec![Self::Portable]
     }
 
+    /// Its name in records; with `vnni` where weights in codes have instructions of their own.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2+fma",
+            Self::Avx512 if super::coded::has_vnni() => "avx512f+vnni",
+            Self::Avx512 => "avx512f",
+        }
+    }
+
     /// Most rows that one tile holds in registers.
     pub const fn max_rows(self) -> usize {
         match self {
