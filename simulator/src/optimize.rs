@@ -3,7 +3,7 @@
 //! Tokens per iteration come from exact replay of traces, costs from passes timed in situ; every
 //! plan is predicted with an interval, the best one that fits the memory is chosen, and what cannot
 //! be told apart from it is listed. Where plans were run end to end, the first half of their blocks
-//! helps to choose among them and only the second half is reported.
+//! helps to choose, through what it says about the costs of all plans, and only the second half is reported.
 
 pub mod additive;
 mod baseline;
@@ -144,6 +144,8 @@ pub fn choose(run: &Run, request: &Request) -> Result<Choice> {
 /// All plans predicted, with what choosing needs.
 pub(crate) struct Evaluated<'a> {
     pub(crate) predictions: Vec<Prediction>,
+    /// Speedups to choose by: the predictions, moved by what was run of the plans' own skip sets.
+    pub(crate) scores: Vec<f64>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) fits: Vec<bool>,
     pub(crate) best_of_draws: Vec<(usize, f64)>,
@@ -172,6 +174,10 @@ impl<'a> Evaluated<'a> {
                 "measure latency of draft and verify passes, with texts of two tokens or more";
             return Err(Error::missing("plan whose cost is known", advice));
         }
+        let score = |p: &Prediction| {
+            p.speedup.value * runs.with_own(&p.plan).factor / runs.of(&p.plan).factor
+        };
+        let scores = predictions.iter().map(score).collect();
         let memory: Vec<Memory> = predictions
             .iter()
             .map(|p| plan_memory(&run.header, &p.plan, request.context()))
@@ -183,6 +189,7 @@ impl<'a> Evaluated<'a> {
         let prompts = table.prompts.len();
         Ok(Self {
             predictions,
+            scores,
             memory,
             fits,
             best_of_draws,

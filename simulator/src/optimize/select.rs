@@ -4,7 +4,6 @@
 use crate::error::Result;
 use crate::optimize::baseline::{baseline, plain_rate};
 use crate::optimize::measured::{Blocks, tokens_per_iteration};
-use crate::optimize::predict::Prediction;
 use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup};
 use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
@@ -87,21 +86,11 @@ fn choose_index(all: &Evaluated) -> Option<Chosen> {
     Some(Chosen { index, report: report_blocks(&all.blocks, &plan(all, index)) })
 }
 
-/// The best plan that fits: by prediction; among plans that were run end to end, if one of them may
-/// be the best, by prediction and the first half of their blocks together.
+/// The best plan that fits: by prediction, and by what the first half of the end-to-end blocks says about
+/// costs, of the plan itself and of plans like it.
 fn best_index(all: &Evaluated) -> Option<usize> {
-    let fitting = || (0..all.predictions.len()).filter(|&index| all.fits[index]);
-    let value = |index: usize| all.predictions[index].speedup.value;
-    let predicted = fitting().max_by(|&a, &b| value(a).total_cmp(&value(b)))?;
-    let blocks_of = |index: usize| split_off_confirmation(all.blocks.with(&plan(all, index))).0;
-    let measured: Vec<usize> =
-        fitting().filter(|&index| blocks_of(index).len() >= ENOUGH_BLOCKS).collect();
-    let contends = |&index: &usize| index == predicted || may_be_as_good(all, index, predicted);
-    if !measured.iter().any(contends) {
-        return Some(predicted);
-    }
-    let score = |index: usize| combined(&all.predictions[index], all, index);
-    measured.into_iter().max_by(|&a, &b| score(a).total_cmp(&score(b)))
+    let fitting = (0..all.predictions.len()).filter(|&index| all.fits[index]);
+    fitting.max_by(|&a, &b| all.scores[a].total_cmp(&all.scores[b]))
 }
 
 /// Blocks that lead to the choice, and those that were measured after it to confirm it.
@@ -117,20 +106,6 @@ fn report_blocks(blocks: &Blocks, plan: &Plan) -> Vec<usize> {
         all.drain(..all.len() / 2);
     }
     if confirming.len() >= ENOUGH_BLOCKS { confirming } else { [all, confirming].concat() }
-}
-
-/// Prediction and first-half measurement, weighted by their precision.
-fn combined(prediction: &Prediction, all: &Evaluated, index: usize) -> f64 {
-    let plan = plan(all, index);
-    let precision = |e: &Estimate| ((e.high - e.low) / 3.92).max(1e-6 * e.value).powi(-2);
-    let predicted = prediction.speedup;
-    match all.blocks.speedup(&plan, &all.blocks.choosing(&plan)) {
-        Some(measured) => {
-            let (p, m) = (precision(&predicted), precision(&measured));
-            (p * predicted.value + m * measured.value) / (p + m)
-        }
-        None => predicted.value,
-    }
 }
 
 /// Whether the paired interval of `choice - plan` reaches 0.

@@ -70,8 +70,13 @@ impl Calibration {
 
     /// The correction of `plan` by plans of other skip sets.
     pub fn of(&self, plan: &DraftPlan) -> Correction {
-        let (mean, error) = self.without.get(&plan.skip).unwrap_or(&self.all).of(plan);
-        Correction { factor: (-mean).exp(), error }
+        self.without.get(&plan.skip).unwrap_or(&self.all).of(plan)
+    }
+
+    /// The correction of `plan` by all plans, those of its own skip set too: for choosing, where what was run of
+    /// a plan counts most.
+    pub fn with_own(&self, plan: &DraftPlan) -> Correction {
+        self.all.of(plan)
     }
 }
 
@@ -101,12 +106,13 @@ impl Posterior {
         Self { plans, weights: inverse.dot(&values), inverse }
     }
 
-    /// Mean and standard deviation at `plan`.
-    fn of(&self, plan: &DraftPlan) -> (f64, f64) {
+    /// What its mean and standard deviation at `plan` correct.
+    fn of(&self, plan: &DraftPlan) -> Correction {
         let near: Array1<f64> = self.plans.iter().map(|other| covariance(plan, other)).collect();
         let known = if near.is_empty() { 0.0 } else { near.dot(&self.inverse.dot(&near)) };
         let mean = if near.is_empty() { 0.0 } else { near.dot(&self.weights) };
-        (mean, (covariance(plan, plan) - known).max(0.0).sqrt())
+        let error = (covariance(plan, plan) - known).max(0.0).sqrt();
+        Correction { factor: (-mean).exp(), error }
     }
 }
 
@@ -165,6 +171,9 @@ mod tests {
         // The own window says nothing, under either drafting.
         by_one(&measured, "3..7:4", 0.0);
         by_one(&measured, "seq:3..7:2", 0.0);
+        // Where it is to count too, it says what any window just like it says.
+        let found = Calibration::new(&measured);
+        assert_eq!(found.with_own(&draft("3..7:4")), found.of(&draft("4..8:4")));
     }
 
     /// source: by hand. Two plans with the same covariance with all: their mean counts, with half the noise.
