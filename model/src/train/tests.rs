@@ -3,6 +3,7 @@
 use super::network::{Network, RowWeights, Sample, Tape};
 use super::params::Variable;
 use super::*;
+use crate::ModelConfig;
 use crate::config::{AdapterConfig, S3dConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
