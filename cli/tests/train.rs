@@ -6,9 +6,10 @@ mod common;
 
 use common::{fails, s3d, says};
 use s3d_model::ModelConfig;
-use s3d_model::train::{TrainConfig, Trainer};
+use s3d_model::train::{TrainConfig, Trainer, learn_tokenizer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 /// A tiny checkpoint without masks, and a file of texts.
 fn checkpoint(dir: &Path) -> (PathBuf, PathBuf) {
@@ -26,12 +27,35 @@ fn checkpoint(dir: &Path) -> (PathBuf, PathBuf) {
     let config = TrainConfig { model: ModelConfig { s3d: None, ..config.model }, ..config };
     let mut trainer = Trainer::new(config, 2).unwrap();
     trainer.step().unwrap();
-    let (base, corpus) = (dir.join("base"), dir.join("corpus.jsonl"));
+    let base = dir.join("base");
     trainer.save(&base).unwrap();
+    (base, corpus(dir))
+}
+
+fn corpus(dir: &Path) -> PathBuf {
+    let corpus = dir.join("corpus.jsonl");
     let line =
         |i: usize| format!("{{\"text\": \"The miller counts {i} sacks, then {i} more.\"}}\n");
     std::fs::write(&corpus, (0..60).map(line).collect::<String>()).unwrap();
-    (base, corpus)
+    corpus
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/checkpoints").join(name)
+}
+
+/// `steps` small steps on `corpus`, from `base` to `out`.
+fn train([base, corpus, out]: [&str; 3], steps: &str, more: &[&str]) -> Output {
+    let all = ["train", "--model", base, "--corpus", corpus, "--out", out, "--steps", steps];
+    let small = ["--context", "32", "--batch", "2", "--gamma-max", "4", "--validate-every", "4"];
+    s3d(&[&all[..], &small, more].concat())
+}
+
+/// The tokens that `model` generates under `plan`.
+fn generate(model: &str, plan: &str) -> Value {
+    let words = ["generate", "--model", model, "--prompt", "The miller", "--plan", plan];
+    let said = says(&[&words[..], &["--tokens", "24", "--json"]].concat());
+    serde_json::from_str::<Value>(&said).unwrap()["token_ids"].clone()
 }
 
 #[test]
@@ -40,11 +64,7 @@ fn a_checkpoint_gets_adapters_and_drafts_with_them() {
     let (base, corpus) = checkpoint(dir.path());
     let out = dir.path().join("out");
     let [base, corpus, out] = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
-    let train = |steps: &str| {
-        let all = ["train", "--model", base, "--corpus", corpus, "--out", out, "--steps", steps];
-        let small = ["--context", "32", "--batch", "2", "--rank", "4", "--gamma-max", "4"];
-        s3d(&[&all[..], &small, &["--validate-every", "4"]].concat())
-    };
+    let train = |steps: &str| train([base, corpus, out], steps, &["--rank", "4"]);
     let output = train("6");
     let noted = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{noted}");
@@ -55,11 +75,6 @@ fn a_checkpoint_gets_adapters_and_drafts_with_them() {
     assert_eq!(summary["validation"][0]["step"], 4);
     assert_eq!(summary["acceptance"][0]["alpha"].as_array().unwrap().len(), 4);
     assert!(says(&["inspect", out]).contains("rank 4, on draft rows only"));
-    let generate = |model: &str, plan: &str| {
-        let words = ["generate", "--model", model, "--prompt", "The miller", "--plan", plan];
-        let said = says(&[&words[..], &["--tokens", "24", "--json"]].concat());
-        serde_json::from_str::<Value>(&said).unwrap()["token_ids"].clone()
-    };
     let plain = generate(base, "plain");
     assert_eq!(generate(out, "plain"), plain);
     assert_eq!(generate(out, "1..2:4"), plain);
@@ -70,6 +85,32 @@ fn a_checkpoint_gets_adapters_and_drafts_with_them() {
     assert!(other.status.code() == Some(1) && said.contains("steps 6, but 7"), "{said}");
     let again = fails(1, &["train", "--model", out, "--corpus", corpus, "--out", "/nonexistent/x"]);
     assert!(again.contains("3 mask predictors already"), "{again}");
+}
+
+/// Checkpoints made with transformers whose attention has biases or norms of heads: with adapters the text is
+/// what it was, to the last token; with all weights trained it is what plain decoding of the new ones gives.
+#[test]
+fn biases_and_norms_of_heads_are_trained_too() {
+    for name in ["qwen2", "qwen3", "llama-linear-bias"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, corpus) = (dir.path().join(name), corpus(dir.path()));
+        std::fs::create_dir(&base).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(fixture(name).join(file), base.join(file)).unwrap();
+        }
+        learn_tokenizer(2, 288, 20).unwrap().save(&base.join("tokenizer.json")).unwrap();
+        let outs = ["adapters", "joint"].map(|method| (method, dir.path().join(method)));
+        for (method, out) in &outs {
+            let [base, corpus, out] = [&base, &corpus, out].map(|path| path.to_str().unwrap());
+            let output =
+                train([base, corpus, out], "6", &["--method", method, "--learning-rate", "0.02"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{name} {method}: {said}");
+            let plain = generate(out, "plain");
+            assert_eq!(plain == generate(base, "plain"), *method == "adapters", "{name} {method}");
+            assert_eq!(generate(out, "1..2:4"), plain, "{name} {method}");
+        }
+    }
 }
 
 #[test]
@@ -83,8 +124,7 @@ fn what_cannot_be_trained_is_said_before_training() {
     };
     let (short, bytes) = (write("short.txt", b"a few words"), write("bytes.txt", &[0xff, 0xfe]));
     let keys = write("keys.jsonl", b"{\"txt\": 1}\n");
-    let bare =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/checkpoints/llama2");
+    let bare = fixture("llama2");
     let [base, corpus, bare] = [&base, &corpus, &bare].map(|path| path.to_str().unwrap());
     let out = dir.path().join("out");
     let out = out.to_str().unwrap();

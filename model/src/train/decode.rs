@@ -2,9 +2,10 @@
 //! inference engine, so that either can check the other.
 
 use super::attention::Geometry;
+use super::heads::{HeadTape, Heads};
 use super::matmul::{Write, linear};
 use super::network::{Network, Sample, Tape};
-use super::ops::{add_scaled, dot, norm, swiglu};
+use super::ops::{add_bias, add_scaled, dot, norm, swiglu};
 use std::ops::Range;
 
 /// Index of the largest value, the first of equals.
@@ -66,7 +67,8 @@ impl Network {
         let mut gate_up = vec![0.0; 2 * width];
         let mut neurons = vec![0.0; width];
         let mut inverse = [0.0];
-        for (ranges, cache) in layout.layers.iter().zip(caches) {
+        for (layer, cache) in caches.iter_mut().enumerate() {
+            let ranges = &layout.layers[layer];
             norm(
                 &mut normed,
                 &mut inverse,
@@ -74,9 +76,12 @@ impl Network {
                 &weights[ranges.norm_attention.clone()],
                 epsilon,
             );
-            let attended = self.attend_one(&weights[ranges.qkv.clone()], &normed, position, cache);
+            let attended = self.attend_one(weights, layer, &normed, position, cache);
             let output = &weights[ranges.output.clone()];
             linear(&mut state, &attended, output, attended.len(), Write::Add);
+            if let Some(bias) = &ranges.out_bias {
+                add_bias(&mut state, &weights[bias.clone()]);
+            }
             norm(&mut normed, &mut inverse, &state, &weights[ranges.norm_mlp.clone()], epsilon);
             linear(&mut gate_up, &normed, &weights[ranges.gate_up.clone()], hidden, Write::Replace);
             swiglu(&mut neurons, &gate_up, width);
@@ -89,7 +94,8 @@ impl Network {
     /// Attention of one new row over the cache, to which the row is appended.
     fn attend_one(
         &self,
-        weight: &[f32],
+        weights: &[f32],
+        layer: usize,
         normed: &[f32],
         position: usize,
         cache: &mut Vec<f32>,
@@ -98,9 +104,10 @@ impl Network {
         let geometry: Geometry = self.geometry(&empty);
         let (stride, head_width) = (geometry.stride(), geometry.head_width);
         let mut row = vec![0.0; stride];
+        let weight = &weights[self.layout.layers[layer].qkv.clone()];
         linear(&mut row, normed, weight, normed.len(), Write::Replace);
-        let turned = (geometry.heads + geometry.kv_heads) * head_width;
-        self.rotary.rotate(&mut row[..turned], position, 1.0);
+        let heads = Heads::of(self, weights, layer);
+        heads.forward(&mut row, &mut HeadTape::default(), |_| position);
         cache.extend(&row);
         let mut out = vec![0.0; geometry.heads * head_width];
         for (head, out) in out.chunks_exact_mut(head_width).enumerate() {

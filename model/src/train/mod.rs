@@ -22,6 +22,7 @@ mod checkpoint;
 mod data;
 mod decode;
 mod evaluate;
+mod heads;
 mod low_rank;
 mod matmul;
 mod network;

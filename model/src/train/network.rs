@@ -7,9 +7,12 @@
 //! rows are then constants that the backward pass never enters.
 
 use super::attention::{Attended, Geometry, attend, attend_back};
+use super::heads::{HeadTape, Heads};
 use super::low_rank::LowRank;
 use super::matmul::{Write, linear, linear_back};
-use super::ops::{Rotary, cross_entropy, norm, norm_back, swiglu, swiglu_back};
+use super::ops::{
+    Rotary, add_bias, add_bias_back, cross_entropy, norm, norm_back, swiglu, swiglu_back,
+};
 use super::params::Layout;
 use crate::adapter::Part;
 use crate::{Error, ModelConfig, Result};
@@ -57,6 +60,7 @@ struct LayerTape {
     input: Vec<f32>,
     inverse_attention: Vec<f32>,
     normed_attention: Vec<f32>,
+    heads: HeadTape,
     qkv: Vec<f32>,
     probabilities: Vec<f32>,
     attended: Vec<f32>,
@@ -103,19 +107,12 @@ impl Network {
     /// A network of this shape, for at most `positions` rotary positions and draft groups of `group` rows.
     ///
     /// # Errors
-    /// Parts of a model that training does not know.
+    /// An architecture or a rotation that is unknown.
     pub fn new(config: &ModelConfig, positions: usize, group: usize) -> Result<Self> {
         let parts = config.attention_parts().map_err(Error::invalid)?;
-        if parts.qkv_bias || parts.out_bias || parts.head_norms {
-            return Err(Error::invalid(format!(
-                "training runs Llama, Mistral and Phi-3 models whose attention has neither biases nor \
-                 norms of heads; found {}",
-                config.class()
-            )));
-        }
         let rope = config.rope().map_err(Error::invalid)?;
         Ok(Self {
-            layout: Layout::new(config, parts.fused),
+            layout: Layout::new(config, parts),
             rotary: Rotary::new(&rope, positions + group),
             config: config.clone(),
             group,
@@ -223,7 +220,8 @@ impl Network {
         if let Some(adapter) = self.adapter(weights, index, Part::Qkv) {
             adapter.add(&mut qkv[drafts(geometry.stride())], &normed[drafts(hidden)]);
         }
-        self.turn(qkv, geometry, 1.0);
+        let heads = Heads::of(self, weights, index);
+        heads.forward(qkv, &mut tape.heads, |row| geometry.position(row));
         let width = geometry.heads * geometry.head_width;
         let attended = room(&mut tape.attended, rows * width);
         let p = room(&mut tape.probabilities, geometry.heads * rows * geometry.reach());
@@ -232,13 +230,8 @@ impl Network {
         if let Some(adapter) = self.adapter(weights, index, Part::AttentionOut) {
             adapter.add(&mut state[drafts(hidden)], &attended[drafts(width)]);
         }
-    }
-
-    /// Rotates the queries and keys of all rows, forward (1) or back (-1).
-    fn turn(&self, qkv: &mut [f32], geometry: &Geometry, sign: f32) {
-        let turned = (geometry.heads + geometry.kv_heads) * geometry.head_width;
-        for (row, heads) in qkv.chunks_exact_mut(geometry.stride()).enumerate() {
-            self.rotary.rotate(&mut heads[..turned], geometry.position(row), sign);
+        if let Some(bias) = &ranges.out_bias {
+            add_bias(state, &weights[bias.clone()]);
         }
     }
 
@@ -371,6 +364,10 @@ impl Network {
         if let Some(adapter) = self.adapter(weights, index, Part::AttentionOut) {
             adapter.back(layout, d_attended, gradient, d_state, attended);
         }
+        let bias = ranges.out_bias.as_ref();
+        if let Some(d_bias) = bias.and_then(|bias| layout.gradient(gradient, bias)) {
+            add_bias_back(d_bias, d_state);
+        }
         let d_qkv = room(&mut tape.d_qkv, rows * geometry.stride());
         let done = Attended {
             qkv: &layer.qkv,
@@ -380,7 +377,8 @@ impl Network {
         };
         let scratch = room(&mut tape.scratch, 64 * geometry.text);
         attend_back(d_qkv, scratch, &done, geometry, [first, rows]);
-        self.turn(d_qkv, geometry, -1.0);
+        let heads = Heads::of(self, weights, index);
+        heads.back(layout, d_qkv, gradient, (&layer.heads, first), |row| geometry.position(row));
         let d_qkv = &d_qkv[first * geometry.stride()..];
         let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
         let (normed, weight) =

@@ -5,19 +5,21 @@
 //! that skip the same layers go through together. The slices of [`super::network`] are the other
 //! implementation: on the CPU in `f32` both give the same gradients.
 
+mod layers;
+
 use super::adam::{Adam, BETA_1, BETA_2, EPSILON, Rule};
 use super::batch::Batch;
 use super::network::{Losses, Network, RowWeights, Sample};
+use super::params::LayerRanges;
 use crate::{Error, Result};
-use candle_core::{D, DType, Device, Tensor, Var};
-use candle_nn::ops::{log_softmax, rms_norm_slow, silu, softmax};
+use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Variables that are multiplied together: one stretch of the flat buffer, with its moments.
+/// Variables that are used together: one stretch of the flat buffer, with its moments.
 struct Group {
     range: Range<usize>,
-    /// 0 for gains, which do not decay, else 1.
+    /// 0 for gains and biases, which do not decay, else 1.
     decays: f64,
     /// `[rows, columns]`, or `[length]`.
     weight: Var,
@@ -53,10 +55,7 @@ impl OnDevice {
                 "adapters are trained on the CPU: give --device cpu, or --method joint",
             ));
         }
-        let layers = layout
-            .layers
-            .iter()
-            .flat_map(|l| [&l.norm_attention, &l.qkv, &l.output, &l.norm_mlp, &l.gate_up, &l.down]);
+        let layers = layout.layers.iter().flat_map(LayerRanges::all);
         let others = [&layout.embedding, &layout.masks, &layout.norm, &layout.head];
         let mut groups = BTreeMap::new();
         for range in layers.chain(others).filter(|range| !range.is_empty()) {
@@ -169,90 +168,6 @@ impl OnDevice {
         let group = group.ok_or_else(|| Error::invalid("a stretch without a variable"))?;
         Ok(group.weight.as_tensor())
     }
-
-    /// `x[rows, inputs]` in the device's number type through the matrix at `range`.
-    fn linear(&self, x: &Tensor, range: &Range<usize>) -> Result<Tensor> {
-        Ok(x.matmul(&self.weight(range)?.to_dtype(self.number)?.t()?)?)
-    }
-
-    fn norm(&self, network: &Network, state: &Tensor, gain: &Range<usize>) -> Result<Tensor> {
-        let normed = rms_norm_slow(state, self.weight(gain)?, network.config.rms_norm_eps as f32)?;
-        Ok(normed.to_dtype(self.number)?)
-    }
-
-    /// Cross-entropy of every row, in nats: `[samples * rows]`.
-    fn forward(&self, network: &Network, batch: &Batch) -> Result<Tensor> {
-        let layout = &network.layout;
-        let embedding = self.weight(&layout.embedding)?.clone();
-        // Mask rows are numbered on from the vocabulary.
-        let table = match layout.masks.is_empty() {
-            true => embedding,
-            false => Tensor::cat(&[&embedding, self.weight(&layout.masks)?], 0)?,
-        };
-        let hidden = network.config.hidden_size;
-        let mut state =
-            table.index_select(&batch.ids, 0)?.reshape((batch.samples, batch.rows, hidden))?;
-        let drafts = batch.rows - batch.text;
-        for layer in 0..layout.layers.len() {
-            state = match batch.skip.contains(&layer) && drafts > 0 {
-                false => self.layer(network, batch, layer, &state)?,
-                true => {
-                    let text = self.layer(network, batch, layer, &batch.texts(&state)?)?;
-                    Tensor::cat(&[text, state.narrow(1, batch.text, drafts)?], 1)?
-                }
-            };
-        }
-        let state = state.reshape((batch.samples * batch.rows, hidden))?;
-        let logits = self.linear(&self.norm(network, &state, &layout.norm)?, &layout.head)?;
-        let logs = log_softmax(&logits.to_dtype(DType::F32)?, D::Minus1)?;
-        Ok(logs.gather(&batch.targets, 1)?.squeeze(1)?.neg()?)
-    }
-
-    /// One layer over `[samples, rows, hidden]`.
-    fn layer(
-        &self,
-        network: &Network,
-        batch: &Batch,
-        index: usize,
-        state: &Tensor,
-    ) -> Result<Tensor> {
-        let ranges = &network.layout.layers[index];
-        let flat = state.flatten(0, 1)?;
-        let normed = self.norm(network, &flat, &ranges.norm_attention)?;
-        let qkv = self.linear(&normed, &ranges.qkv)?;
-        let attended = attend(network, batch, &qkv)?;
-        let flat = (flat + self.linear(&attended, &ranges.output)?.to_dtype(DType::F32)?)?;
-        let normed = self.norm(network, &flat, &ranges.norm_mlp)?;
-        let wide = self.linear(&normed, &ranges.gate_up)?;
-        let width = network.config.intermediate_size;
-        let neurons = (silu(&wide.narrow(1, 0, width)?)? * wide.narrow(1, width, width)?)?;
-        let flat = (flat + self.linear(&neurons, &ranges.down)?.to_dtype(DType::F32)?)?;
-        Ok(flat.reshape(state.shape())?)
-    }
-}
-
-/// Grouped-query attention of `qkv[samples * rows, width]`, with or without the draft rows.
-fn attend(network: &Network, batch: &Batch, qkv: &Tensor) -> Result<Tensor> {
-    let config = &network.config;
-    let (heads, kv_heads, width) =
-        (config.num_attention_heads, config.kv_heads(), config.head_dim());
-    let (all, _) = qkv.dims2()?;
-    let (samples, rows) = (batch.samples, all / batch.samples);
-    let qkv = qkv.reshape((samples, rows, heads + 2 * kv_heads, width))?;
-    let turned = batch.rotate(&qkv.narrow(2, 0, heads + kv_heads)?)?;
-    let apart = |of: &Tensor, first: usize, heads: usize| {
-        of.narrow(2, first, heads)?.transpose(1, 2)?.contiguous()
-    };
-    let shared = (samples, kv_heads, heads / kv_heads * rows, width);
-    let queries = (apart(&turned, 0, heads)? * (width as f64).powf(-0.5))?.reshape(shared)?;
-    let keys = apart(&turned, heads, kv_heads)?;
-    let scores = queries.matmul(&keys.t()?)?.reshape((samples, heads, rows, rows))?;
-    let scores = scores.to_dtype(DType::F32)?.broadcast_add(&batch.hidden(rows)?)?;
-    let seen = softmax(&scores, D::Minus1)?.to_dtype(qkv.dtype())?;
-    let seen = seen.reshape((samples, kv_heads, heads / kv_heads * rows, rows))?;
-    let out = seen.matmul(&apart(&qkv, heads + kv_heads, kv_heads)?)?;
-    let out = out.reshape((samples, heads, rows, width))?.transpose(1, 2)?;
-    Ok(out.reshape((all, heads * width))?)
 }
 
 /// Places of the samples that go through together: same layers skipped, same number of draft groups.

@@ -44,6 +44,24 @@ pub(super) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
     }
 }
 
+/// Adds `bias` to every row.
+pub(super) fn add_bias(rows: &mut [f32], bias: &[f32]) {
+    Arch::new().dispatch(|| {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            add_scaled(row, 1.0, bias);
+        }
+    });
+}
+
+/// Gradient of [`add_bias`], added to `d_bias`.
+pub(super) fn add_bias_back(d_bias: &mut [f32], d_rows: &[f32]) {
+    Arch::new().dispatch(|| {
+        for row in d_rows.chunks_exact(d_bias.len()) {
+            add_scaled(d_bias, 1.0, row);
+        }
+    });
+}
+
 /// RMSNorm (Zhang, Sennrich 2019) of every row: `y = x * r * gain`, `r = (mean(x^2) + eps)^-1/2`.
 /// `inverse` keeps r of each row.
 pub(super) fn norm(y: &mut [f32], inverse: &mut [f32], x: &[f32], gain: &[f32], epsilon: f32) {

@@ -3,6 +3,7 @@
 use super::low_rank::AdapterRanges;
 use crate::ModelConfig;
 use crate::adapter::{PREFIX, Part};
+use crate::config::AttentionParts;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -22,9 +23,13 @@ pub(super) struct Variable {
 }
 
 impl Variable {
-    /// Matrices decay, gains do not.
+    /// Matrices decay, gains and biases do not.
     pub fn decays(&self) -> bool {
         self.shape.len() > 1
+    }
+
+    fn is_bias(&self) -> bool {
+        self.name.ends_with(".bias")
     }
 
     /// Whether it is part of the model before training adds to it.
@@ -33,17 +38,32 @@ impl Variable {
     }
 }
 
-/// Where one layer keeps its variables; neighbours that are multiplied together share a range.
+/// Where one layer keeps its variables; neighbours that are used together share a range.
 #[derive(Clone, Debug)]
 pub(super) struct LayerRanges {
     pub norm_attention: Range<usize>,
     /// Query, key and value rows, one after the other: [(heads + 2 kv_heads) head_dim, hidden].
     pub qkv: Range<usize>,
+    /// In the same order: [(heads + 2 kv_heads) head_dim].
+    pub qkv_bias: Option<Range<usize>>,
+    /// Gains of query heads, then of key heads: [2 head_dim].
+    pub head_norms: Option<Range<usize>>,
     pub output: Range<usize>,
+    pub out_bias: Option<Range<usize>>,
     pub norm_mlp: Range<usize>,
     /// Gate rows, then up rows: [2 intermediate, hidden].
     pub gate_up: Range<usize>,
     pub down: Range<usize>,
+}
+
+impl LayerRanges {
+    /// All that the layer has.
+    pub fn all(&self) -> impl Iterator<Item = &Range<usize>> {
+        let attention = [&self.norm_attention, &self.qkv, &self.output];
+        let mlp = [&self.norm_mlp, &self.gate_up, &self.down];
+        let optional = [&self.qkv_bias, &self.head_norms, &self.out_bias];
+        attention.into_iter().chain(mlp).chain(optional.into_iter().flatten())
+    }
 }
 
 /// The map of the flat buffer. What is trained is one stretch of it: all, or, where the model has
@@ -69,30 +89,57 @@ pub(super) struct Layout {
 struct Builder(Vec<Variable>);
 
 impl Builder {
+    fn end(&self) -> usize {
+        self.0.last().map_or(0, |v| v.range.end)
+    }
+
     fn push(&mut self, name: impl std::fmt::Display, shape: &[usize]) -> Range<usize> {
         self.push_named(format!("{name}.weight"), shape)
     }
 
     fn push_named(&mut self, name: String, shape: &[usize]) -> Range<usize> {
-        let start = self.0.last().map_or(0, |v| v.range.end);
+        let start = self.end();
         let range = start..start + shape.iter().product::<usize>();
         self.0.push(Variable { name, shape: shape.to_vec(), range: range.clone() });
         range
     }
 
-    fn layer(&mut self, config: &ModelConfig, layer: usize, fused: bool) -> LayerRanges {
+    fn layer(&mut self, config: &ModelConfig, layer: usize, has: AttentionParts) -> LayerRanges {
         let (hidden, mlp, head) = (config.hidden_size, config.intermediate_size, config.head_dim());
         let (queries, keys) = (config.num_attention_heads * head, config.kv_heads() * head);
         let at = format!("model.layers.{layer}");
+        let own = |name: &str| format!("{at}.self_attn.{name}");
         let norm_attention = self.push(format!("{at}.input_layernorm"), &[hidden]);
-        let qkv = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
-        let qkv = self.stack(&format!("{at}.self_attn"), &qkv, "qkv_proj", hidden, fused);
-        let output = self.push(format!("{at}.self_attn.o_proj"), &[hidden, queries]);
-        let norm_mlp = self.push(format!("{at}.post_attention_layernorm"), &[hidden]);
-        let halves = [("gate_proj", mlp), ("up_proj", mlp)];
-        let gate_up = self.stack(&format!("{at}.mlp"), &halves, "gate_up_proj", hidden, fused);
-        let down = self.push(format!("{at}.mlp.down_proj"), &[hidden, mlp]);
-        LayerRanges { norm_attention, qkv, output, norm_mlp, gate_up, down }
+        let qkv_rows = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
+        let qkv = self.stack(&own(""), &qkv_rows, "qkv_proj", hidden, has.fused);
+        let biases = qkv_rows.map(|(name, rows)| (own(name) + ".bias", rows));
+        let norms = ["q_norm", "k_norm"].map(|name| (own(name) + ".weight", head));
+        LayerRanges {
+            norm_attention,
+            qkv,
+            qkv_bias: has.qkv_bias.then(|| self.vectors(biases)),
+            head_norms: has.head_norms.then(|| self.vectors(norms)),
+            output: self.push(own("o_proj"), &[hidden, queries]),
+            out_bias: has.out_bias.then(|| self.vectors([(own("o_proj") + ".bias", hidden)])),
+            norm_mlp: self.push(format!("{at}.post_attention_layernorm"), &[hidden]),
+            gate_up: self.stack(
+                &format!("{at}.mlp."),
+                &[("gate_proj", mlp), ("up_proj", mlp)],
+                "gate_up_proj",
+                hidden,
+                has.fused,
+            ),
+            down: self.push(format!("{at}.mlp.down_proj"), &[hidden, mlp]),
+        }
+    }
+
+    /// Vectors one after the other.
+    fn vectors(&mut self, named: impl IntoIterator<Item = (String, usize)>) -> Range<usize> {
+        let start = self.end();
+        for (name, length) in named {
+            self.push_named(name, &[length]);
+        }
+        start..self.end()
     }
 
     /// Matrices over the same `inputs`, one below the other: each under its name, or all under one.
@@ -106,12 +153,13 @@ impl Builder {
     ) -> Range<usize> {
         if fused {
             let rows = parts.iter().map(|(_, rows)| rows).sum();
-            return self.push(format!("{at}.{together}"), &[rows, inputs]);
+            return self.push(format!("{at}{together}"), &[rows, inputs]);
         }
-        let start = self.0.last().map_or(0, |v| v.range.end);
-        let each =
-            parts.iter().map(|(name, rows)| self.push(format!("{at}.{name}"), &[*rows, inputs]));
-        start..each.last().map_or(start, |range| range.end)
+        let start = self.end();
+        for (name, rows) in parts {
+            self.push(format!("{at}{name}"), &[*rows, inputs]);
+        }
+        start..self.end()
     }
 
     fn masks(&mut self, config: &ModelConfig) -> Range<usize> {
@@ -132,16 +180,15 @@ impl Builder {
 }
 
 impl Layout {
-    /// The layout for a model of this shape; `fused` where the file holds queries, keys and values as
-    /// one matrix, and gate and up projection as another.
-    pub fn new(config: &ModelConfig, fused: bool) -> Self {
+    /// The layout for a model of this shape, whose attention `has` these parts.
+    pub fn new(config: &ModelConfig, has: AttentionParts) -> Self {
         let mut builder = Builder(Vec::new());
         let (hidden, layers) = (config.hidden_size, config.num_hidden_layers);
         let adapters = config.adapters();
         let table = [config.vocab_size, hidden];
         let embedding = builder.push("model.embed_tokens", &table);
         let early = adapters.is_none().then(|| builder.masks(config));
-        let ranges = (0..layers).map(|l| builder.layer(config, l, fused)).collect();
+        let ranges = (0..layers).map(|l| builder.layer(config, l, has)).collect();
         let norm = builder.push("model.norm", &[hidden]);
         let head = match config.tie_word_embeddings {
             true => embedding.clone(),
@@ -152,8 +199,8 @@ impl Layout {
         let adapters = adapters.map_or(Vec::new(), |adapters| {
             (0..layers).map(|l| builder.adapters(config, l, adapters.rank)).collect()
         });
-        let end = builder.0.last().map_or(0, |v| v.range.end);
-        let (variables, trained) = (builder.0, start..end);
+        let trained = start..builder.end();
+        let variables = builder.0;
         Self { variables, embedding, head, masks, layers: ranges, norm, adapters, trained }
     }
 
@@ -172,12 +219,15 @@ impl Layout {
         Some(&mut gradient[start..start + range.len()])
     }
 
-    /// Fresh values: gains 1, embeddings of standard deviation 0.02, matrices 0.6 / sqrt(inputs),
+    /// Fresh values: gains 1, biases 0, embeddings of standard deviation 0.02, matrices 0.6 / sqrt(inputs),
     /// those that write into the residual stream divided by sqrt(2 layers) besides. Adapters begin as
     /// in LoRA, the second factor at zero: they add nothing yet.
     pub fn init(&self, seed: u64) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![1.0; self.size()];
+        for bias in self.variables.iter().filter(|v| v.is_bias()) {
+            values[bias.range.clone()].fill(0.0);
+        }
         for variable in self.variables.iter().filter(|v| v.decays()) {
             // A uniform distribution on -limit..limit has standard deviation limit / sqrt(3).
             let limit = 3f32.sqrt() * self.deviation(variable);

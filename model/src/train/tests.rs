@@ -3,6 +3,7 @@
 use super::network::{Network, RowWeights, Sample, Tape};
 use super::params::Variable;
 use super::*;
+use crate::ModelConfig;
 use crate::config::{AdapterConfig, S3dConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,13 +26,62 @@ fn tiny_model() -> ModelConfig {
     }
 }
 
+/// The tiny model as a class of another architecture, with `attention_bias` or without.
+fn as_class(class: &str, attention_bias: bool) -> ModelConfig {
+    let mut config = tiny_model();
+    config.other.insert("architectures".into(), vec![class].into());
+    config.other.insert("attention_bias".into(), attention_bias.into());
+    config
+}
+
+/// An untied head, matrices fused as Phi-3 has them, scaled rotations.
+fn fused_model() -> ModelConfig {
+    let mut config = as_class("Phi3ForCausalLM", false);
+    config.tie_word_embeddings = false;
+    let scaling = serde_json::json!({"type": "linear", "factor": 2.0});
+    config.other.insert("rope_scaling".into(), scaling);
+    config
+}
+
+/// Norms of heads and every bias.
+fn full_model() -> ModelConfig {
+    as_class("Qwen3ForCausalLM", true)
+}
+
+/// Models that differ in what attention has besides its matrices; each with its variables per layer.
+fn attentions() -> [(ModelConfig, usize); 4] {
+    [
+        (tiny_model(), 9),
+        (as_class("Qwen2ForCausalLM", false), 12),
+        (as_class("Qwen3ForCausalLM", false), 11),
+        (full_model(), 15),
+    ]
+}
+
 /// The same with adapters of rank 4.
-fn adapted_model() -> ModelConfig {
+fn adapted(config: ModelConfig) -> ModelConfig {
     let adapters = Some(AdapterConfig { rank: 4, alpha: 6.0 });
-    ModelConfig {
-        s3d: Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() }),
-        ..tiny_model()
+    ModelConfig { s3d: Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() }), ..config }
+}
+
+/// Weights larger than at the start of training, so that no part of the network is nearly linear, and
+/// none that is left at 0 or 1 where that hides something.
+fn lively(network: &Network) -> Vec<f32> {
+    let layout = &network.layout;
+    let mut weights = layout.init(5);
+    weights.iter_mut().for_each(|w| *w *= 1.7);
+    weights[layout.embedding.clone()].iter_mut().for_each(|w| *w *= 10.0);
+    weights[layout.masks.clone()].iter_mut().for_each(|w| *w *= 10.0);
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let mut add = |range: &std::ops::Range<usize>, most: f32| {
+        weights[range.clone()].iter_mut().for_each(|w| *w += random.random_range(-most..most));
+    };
+    layout.adapters.iter().flatten().for_each(|adapter| add(&adapter.b, 0.1));
+    for layer in &layout.layers {
+        let vectors = [&layer.qkv_bias, &layer.head_norms, &layer.out_bias];
+        vectors.into_iter().flatten().for_each(|range| add(range, 0.6));
     }
+    weights
 }
 
 fn tiny_sample() -> Sample {
@@ -53,49 +103,30 @@ fn loss(network: &Network, weights: &[f32], sample: &Sample, row: RowWeights) ->
 /// of 3e-3 they agree to about 1e-3.
 #[test]
 fn gradients_are_derivatives() {
-    let network = Network::new(&tiny_model(), 80, 4).unwrap();
-    check_gradients(&network);
-    // An untied head, matrices fused as Phi-3 has them, scaled rotations.
-    let mut other = ModelConfig { tie_word_embeddings: false, ..tiny_model() };
-    let scaling = serde_json::json!({"type": "linear", "factor": 2.0});
-    other.other.insert("rope_scaling".into(), scaling);
-    other.other.insert("architectures".into(), vec!["Phi3ForCausalLM"].into());
-    let network = Network::new(&other, 80, 4).unwrap();
-    assert_eq!(network.layout.variables.len(), 2 + 3 * 6 + 2);
-    check_gradients(&network);
-}
-
-fn check_gradients(network: &Network) {
-    let (sample, row) = (tiny_sample(), RowWeights { text: 0.05, draft: 0.1 });
-    let mut weights = network.layout.init(5);
-    // Larger than at the start of training, so that no part of the network is nearly linear.
-    weights.iter_mut().for_each(|w| *w *= 1.7);
-    weights[..network.layout.masks.end].iter_mut().for_each(|w| *w *= 10.0);
-    compare_slopes(network, &weights, &sample, row);
+    for (config, per_layer) in attentions().into_iter().chain([(fused_model(), 6)]) {
+        let network = Network::new(&config, 80, 4).unwrap();
+        let others = if config.tie_word_embeddings { 3 } else { 4 };
+        assert_eq!(network.layout.variables.len(), 3 * per_layer + others);
+        compare_slopes(&network, &tiny_sample());
+    }
 }
 
 /// The same where adapters act on draft rows: they and the masks have gradients, and nothing else has.
 #[test]
 fn gradients_of_adapters_are_derivatives() {
-    let network = Network::new(&adapted_model(), 80, 4).unwrap();
-    let mut weights = network.layout.init(5);
-    weights.iter_mut().for_each(|w| *w *= 1.7);
-    weights[network.layout.embedding.clone()].iter_mut().for_each(|w| *w *= 10.0);
-    weights[network.layout.masks.clone()].iter_mut().for_each(|w| *w *= 10.0);
-    // The second factors are zero at the start; here they must not be.
-    let mut random = ChaCha8Rng::seed_from_u64(9);
-    for adapter in network.layout.adapters.iter().flatten() {
-        weights[adapter.b.clone()].iter_mut().for_each(|w| *w = random.random_range(-0.1..0.1));
+    for (config, per_layer) in attentions() {
+        let network = Network::new(&adapted(config), 80, 4).unwrap();
+        let (layout, first) = (&network.layout, &network.layout.trained);
+        let frozen = layout.variables.iter().filter(|v| v.range.start < first.start);
+        assert!(frozen.clone().all(Variable::is_models_own));
+        assert_eq!(frozen.count(), 3 * per_layer + 2);
+        // A skipped layer has no draft rows, hence no gradient: here every layer is kept.
+        compare_slopes(&network, &Sample { skip: 0..0, ..tiny_sample() });
     }
-    let (layout, first) = (&network.layout, &network.layout.trained);
-    let frozen = layout.variables.iter().filter(|v| v.range.start < first.start);
-    assert!(frozen.clone().all(Variable::is_models_own) && frozen.count() == 1 + 3 * 9 + 1);
-    // A skipped layer has no draft rows, hence no gradient: here every layer is kept.
-    let sample = Sample { skip: 0..0, ..tiny_sample() };
-    compare_slopes(&network, &weights, &sample, RowWeights { text: 0.05, draft: 0.1 });
 }
 
-fn compare_slopes(network: &Network, weights: &[f32], sample: &Sample, row: RowWeights) {
+fn compare_slopes(network: &Network, sample: &Sample) {
+    let (weights, row) = (&lively(network)[..], RowWeights { text: 0.05, draft: 0.1 });
     let mut tape = Tape::default();
     network.forward_from(network.first_trained(sample), weights, sample, &mut tape);
     network.losses(sample, &mut tape, row);
@@ -122,8 +153,9 @@ fn compare_slopes(network: &Network, weights: &[f32], sample: &Sample, row: RowW
         };
         assert!(
             (slope - norm).abs() < 0.01 * norm + 2e-4,
-            "{}: gradient norm {norm}, slope {slope}",
-            variable.name
+            "{} of {}: gradient norm {norm}, slope {slope}",
+            variable.name,
+            network.config.class()
         );
     }
 }
@@ -172,24 +204,28 @@ fn drafts_cannot_see_ahead() {
 /// window that skips nothing is always accepted.
 #[test]
 fn decoding_follows_the_training_layout() {
-    let network = Network::new(&tiny_model(), 80, 4).unwrap();
-    let mut weights = network.layout.init(8);
-    weights.iter_mut().for_each(|w| *w *= 2.0);
-    let (prompt, mut tape) = ([5, 9, 2], Tape::default());
-    let text = network.continue_text(&weights, &prompt, 30, 999, &mut tape);
-    let sample = Sample { tokens: text.clone(), anchors: Vec::new(), skip: 0..0 };
-    network.forward(&weights, &sample, &mut tape);
-    for (t, row) in tape.logits.chunks_exact(network.config.vocab_size).enumerate().skip(2) {
-        assert_eq!(decode::arg_max(row), text[t + 1], "at {t}");
+    for (config, _) in attentions() {
+        let network = Network::new(&config, 80, 4).unwrap();
+        let (weights, prompt, mut tape) = (lively(&network), [5, 9, 2], Tape::default());
+        let text = network.continue_text(&weights, &prompt, 30, 999, &mut tape);
+        let sample = Sample { tokens: text.clone(), anchors: Vec::new(), skip: 0..0 };
+        network.forward(&weights, &sample, &mut tape);
+        for (t, row) in tape.logits.chunks_exact(network.config.vocab_size).enumerate().skip(2) {
+            assert_eq!(decode::arg_max(row), text[t + 1], "{} at {t}", config.class());
+        }
+        let accepted = network.accepted(&weights, &text, 3, 0..0, &mut tape);
+        assert_eq!(accepted.len(), text.len() - 4 - 3);
+        assert!(accepted.iter().all(|a| (1..=4).contains(a)), "{accepted:?}");
     }
-    let accepted = network.accepted(&weights, &text, 3, 0..0, &mut tape);
-    assert_eq!(accepted.len(), text.len() - 4 - 3);
-    assert!(accepted.iter().all(|a| (1..=4).contains(a)), "{accepted:?}");
 }
 
 fn tiny_run(threads: usize) -> Trainer {
+    run_of(tiny_model(), threads)
+}
+
+fn run_of(model: ModelConfig, threads: usize) -> Trainer {
     let config = TrainConfig {
-        model: tiny_model(),
+        model,
         batch: 3,
         context: 48,
         stages: vec![
@@ -320,8 +356,12 @@ fn tokenizer_is_lossless_and_repeatable() {
 /// saved, it gives the same logits, the same greedy text and the same accepted drafts.
 #[test]
 fn the_engine_agrees() {
+    attentions().into_iter().for_each(|(model, _)| compare_with_the_engine(model));
+}
+
+fn compare_with_the_engine(model: ModelConfig) {
     let dir = tempfile::tempdir().unwrap();
-    let mut trainer = tiny_run(2);
+    let mut trainer = run_of(model, 2);
     (0..8).for_each(|_| drop(trainer.step().unwrap()));
     trainer.weights.iter_mut().for_each(|w| *w = half::f16::from_f32(*w * 1.5).to_f32());
     trainer.save(dir.path()).unwrap();

