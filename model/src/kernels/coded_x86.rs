@@ -6,9 +6,19 @@ use super::panels::LANES;
 use std::arch::x86_64::*;
 
 /// Bytes ahead of the present ones that are asked for.
-const AHEAD: usize = 8192;
+const AHEAD: usize = 4096;
 /// Rows from which asking pays.
 const AHEAD_ROWS: usize = 2;
+
+/// Asks for the line that is `AHEAD` bytes after the one at `offset` of a panel that begins at `panel`; past the
+/// panel's end, for that of the panel that is `panels` panels on, which this thread reads next.
+#[inline(always)]
+fn prefetch(panel: *const u8, offset: usize, panels: usize, w_panel: usize) {
+    let ahead = offset + AHEAD;
+    let beyond = if ahead >= w_panel { (panels - 1) * w_panel } else { 0 };
+    // SAFETY: a prefetch has no effect but on time, at any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(ahead + beyond).cast()) };
+}
 
 const fn code(kind: u8) -> Code {
     match kind {
@@ -41,7 +51,8 @@ pub(super) unsafe fn vnni<const KIND: u8, const R: usize, const P: usize>(op: &C
             let w = op.w.add(unit * code.unit_bytes());
             for place in 0..code.blocks() {
                 let block = unit * code.blocks() + place;
-                let sums = sums_avx512::<KIND, R, P>(op, block, w.add(place * code.block_codes()));
+                let codes = unit * code.unit_bytes() + place * code.block_codes();
+                let sums = sums_avx512::<KIND, R, P>(op, block, codes);
                 for p in 0..P {
                     let (scale, minimum) = scales_avx512::<KIND>(w.add(p * op.w_panel), place);
                     for r in 0..R {
@@ -66,7 +77,7 @@ pub(super) unsafe fn vnni<const KIND: u8, const R: usize, const P: usize>(op: &C
     }
 }
 
-/// Sums of products of one block, whose codes lie at `codes` in the first panel. The product of bytes
+/// Sums of products of one block, whose codes lie `codes` bytes into each panel. The product of bytes
 /// wants one side without sign: weights are stored so, and the sum starts where that is made good.
 ///
 /// # Safety
@@ -76,12 +87,12 @@ pub(super) unsafe fn vnni<const KIND: u8, const R: usize, const P: usize>(op: &C
 unsafe fn sums_avx512<const KIND: u8, const R: usize, const P: usize>(
     op: &CodedOperands,
     block: usize,
-    codes: *const u8,
+    codes: usize,
 ) -> [[__m512i; P]; R] {
     let code = const { code(KIND) };
     let low = _mm512_set1_epi8(15);
     let mut sums = [[_mm512_setzero_si512(); P]; R];
-    // SAFETY: the caller's promise; a prefetch has no effect but on time.
+    // SAFETY: the caller's promise.
     unsafe {
         for r in 0..R {
             let sum = *op.sums.add(r * op.blocks + block);
@@ -90,11 +101,11 @@ unsafe fn sums_avx512<const KIND: u8, const R: usize, const P: usize>(
         for vector in 0..code.block_codes() / 64 {
             let mut w = [_mm512_setzero_si512(); P];
             for p in 0..P {
-                let at = codes.add(p * op.w_panel + vector * 64);
+                let (panel, offset) = (op.w.add(p * op.w_panel), codes + vector * 64);
                 if R >= AHEAD_ROWS {
-                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
+                    prefetch(panel, offset, P, op.w_panel);
                 }
-                w[p] = _mm512_loadu_si512(at.cast());
+                w[p] = _mm512_loadu_si512(panel.add(offset).cast());
             }
             for r in 0..R {
                 let x = op.x.add((r * op.blocks + block) * BLOCK + 4 * vector);
