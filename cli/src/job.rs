@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// The first look at all windows takes one in so many of the positions wanted in the end.
 const FIRST_LOOK: usize = 4;
 
+/// So many times the positions of the first look are wanted where the choice is undecided.
+const FURTHER: usize = 4;
+
 /// Said of a checkpoint that was never trained to draft several tokens at once.
 const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
      drafting several tokens at once must be trained: s3d train --model DIR --corpus FILES --out OTHER adds \
@@ -88,6 +91,16 @@ impl Job {
     pub fn trace_before_widening(&mut self) -> anyhow::Result<()> {
         self.narrow = load::before_widening(&self.loaded)?;
         Ok(())
+    }
+
+    /// Where all windows alike were to be traced: after that traces those that may hold the best plan on more texts,
+    /// since texts differ in which number of drafts is best for them.
+    pub fn look_further(&mut self) {
+        let request = &mut self.request;
+        if request.first_look.is_none() && request.impose.is_none() {
+            request.first_look = Some(request.positions);
+            request.positions *= FURTHER;
+        }
     }
 
     /// Measures what is not in the run directory yet, with progress unless `quiet`.

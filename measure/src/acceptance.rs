@@ -59,7 +59,7 @@ pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
         }
         let found = trace_until(bench, &ways, goal, PROMPTS_PER_LOOK)?;
         if found <= before || bench.clock.now() >= bench.deadline {
-            warn_of_few(bench, found, goal);
+            warn_of_few(bench, found, goal.min(Request::ENOUGH_POSITIONS));
             return coverage::beside_generating(bench);
         }
     }

@@ -214,6 +214,8 @@ pub struct Provenance {
 }
 
 impl Request {
+    /// Positions of a window and drafting that say enough, where nothing else is asked for.
+    pub const ENOUGH_POSITIONS: usize = 1_500;
     /// Number of positions that stands for every prompt, however many positions it has.
     pub const EVERY_PROMPT: usize = usize::MAX;
 
@@ -227,7 +229,7 @@ impl Request {
             draftings: Drafting::ALL.to_vec(),
             prompts,
             tokens: 128,
-            positions: 1_500,
+            positions: Self::ENOUGH_POSITIONS,
             first_look: None,
             gamma_max: 8,
             context: 256,

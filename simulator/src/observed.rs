@@ -55,6 +55,16 @@ impl<'a> TraceTable<'a> {
         Self::new(&run.observations.traces)
     }
 
+    /// The prompts that were traced under most ways, and their places: what is compared between windows needs texts
+    /// that all of them have.
+    pub fn common(&self) -> BTreeMap<&'a str, usize> {
+        let ways = |place: usize| self.ways.values().filter(|row| row[place].is_some()).count();
+        let counts: Vec<usize> = (0..self.prompts.len()).map(ways).collect();
+        let most = counts.iter().max();
+        let places = (0..counts.len()).filter(|place| Some(&counts[*place]) == most);
+        places.map(|place| (self.prompts[place], place)).collect()
+    }
+
     /// The distinct workloads, sorted.
     pub fn task_names(&self) -> Vec<&'a str> {
         let mut names: Vec<&str> = self.tasks.iter().flatten().copied().collect();
@@ -95,6 +105,8 @@ mod tests {
         let known: Vec<Vec<bool>> =
             table.ways.values().map(|row| row.iter().map(Option::is_some).collect()).collect();
         assert_eq!(known, [vec![true, true], vec![true, false]]);
+        // Only "a" was traced under both windows.
+        assert_eq!(table.common(), BTreeMap::from([("a", 0)]));
         let twice = [traces[0].clone(), traces[0].clone()];
         assert!(TraceTable::new(&twice).unwrap_err().to_string().contains("'b'"));
         let nowhere = [trace(r#"{"id":"b","prompt":1,"accepted":[0]}"#)];

@@ -126,11 +126,15 @@ pub struct Job {
     pub iterations: f64,
 }
 
-/// All generations of speculative plans whose prompts were traced.
-fn jobs<'a>(samples: &[&'a ThroughputSample], table: &TraceTable) -> BTreeMap<&'a Plan, Vec<Job>> {
+/// All generations of speculative plans on prompts whose `places` in the table are known.
+fn jobs<'a>(
+    samples: &[&'a ThroughputSample],
+    table: &TraceTable,
+    places: &BTreeMap<&str, usize>,
+) -> BTreeMap<&'a Plan, Vec<Job>> {
     let mut jobs: BTreeMap<&Plan, Vec<Job>> = BTreeMap::new();
     for sample in samples {
-        let Ok(prompt) = table.prompts.binary_search(&sample.id.as_str()) else { continue };
+        let Some(&prompt) = places.get(sample.id.as_str()) else { continue };
         let trace = table.ways.values().find_map(|row| row[prompt]);
         jobs.entry(&sample.plan).or_default().push(Job {
             prompt,
@@ -172,11 +176,12 @@ impl<'a> Judged<'a> {
         }
         let table = TraceTable::of(run)?;
         let here = || run.observations.throughput.iter().filter(|s| s.machine == request.machine);
-        let traced = |s: &ThroughputSample| table.prompts.binary_search(&s.id.as_str()).is_ok();
+        let common = table.common();
+        let traced = |s: &ThroughputSample| common.contains_key(s.id.as_str());
         let speculative = |s: &&ThroughputSample| s.plan.draft().is_some() && s.tokens > 1;
         let samples: Vec<&ThroughputSample> =
             here().filter(speculative).filter(|s| traced(s) && used(s)).collect();
-        let jobs = jobs(&samples, &table);
+        let jobs = jobs(&samples, &table, &common);
         if jobs.is_empty() {
             return Ok(None);
         }

@@ -11,6 +11,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     job::refuse_random_acceptance(&args.model, &args.budget)?;
     let mut job = Job::new(&args.model, &args.budget, args.memory_budget, args.force)?;
     job.trace_before_widening()?;
+    job.look_further();
     let run = job.measure(args.budget.quiet)?;
     let request = Request::of(&run.header);
     let conclusion = conclude(run, request)?;
