@@ -32,6 +32,13 @@ impl Judge for SimulatorJudge {
         Ok(leading_and_spread(&ranked, wanted))
     }
 
+    fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+        let mut rows = self.choice(run)?.grid;
+        rows.retain(|row| row.fits);
+        rows.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Ok(rows.into_iter().take(wanted).map(|row| row.plan).collect())
+    }
+
     fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
         let choice = match self.choice(run) {
             Ok(choice) => choice,

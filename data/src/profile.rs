@@ -157,10 +157,13 @@ pub struct ThroughputSample {
 }
 
 impl ThroughputSample {
+    /// Blocks from this number on set the leading plans beside each other: all of them help to choose, none
+    /// reports.
+    pub const RUN_OFF_FROM: usize = 1_000_000;
     /// Blocks with this number or above were measured after the choice was made, to confirm it:
     /// they hold plain decoding and the choice alone, on fresh prompts where there are enough, and
     /// must not enter the choice.
-    pub const CONFIRMATION_FROM: usize = 1_000;
+    pub const CONFIRMATION_FROM: usize = 2_000_000;
 
     /// Whether this block confirms the choice instead of leading to it.
     pub fn confirms(&self) -> bool {

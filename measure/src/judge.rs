@@ -33,6 +33,13 @@ pub trait Judge {
     /// When nothing can be said.
     fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
 
+    /// At most `wanted` plans that lead by all that was observed so far, the best first: they are measured once more, beside
+    /// each other, to choose among them.
+    ///
+    /// # Errors
+    /// When nothing can be said.
+    fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
+
     /// The windows and draftings that may hold the best plan, by what was observed so far; none when
     /// nothing can be said (pass times were not measured, say).
     ///

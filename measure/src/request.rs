@@ -23,19 +23,22 @@ pub enum Stage {
     Memory,
     /// End-to-end generations.
     Throughput,
+    /// The leading plans against each other, to choose among them.
+    RunOff,
     /// The choice against plain decoding, once more.
     Confirmation,
 }
 
 impl Stage {
     /// All stages: the whole job.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Probe,
         Self::Acceptance,
         Self::Latency,
         Self::Refinement,
         Self::Memory,
         Self::Throughput,
+        Self::RunOff,
         Self::Confirmation,
     ];
 
@@ -48,6 +51,7 @@ impl Stage {
             Self::Refinement => "refinement",
             Self::Memory => "memory",
             Self::Throughput => "throughput",
+            Self::RunOff => "run-off",
             Self::Confirmation => "confirmation",
         }
     }
@@ -60,8 +64,9 @@ impl Stage {
             Self::Latency => 16.0,
             Self::Refinement => 15.0,
             Self::Memory => 3.0,
-            Self::Throughput => 26.0,
-            Self::Confirmation => 20.0,
+            Self::Throughput => 18.0,
+            Self::RunOff => 16.0,
+            Self::Confirmation => 17.0,
         }
     }
 }
@@ -254,7 +259,8 @@ impl Request {
     /// Whether nothing of the work depends on what is observed on the way.
     pub fn is_known_beforehand(&self) -> bool {
         let judged = self.wants(Stage::Throughput) && matches!(self.plans, Plans::Judged(_));
-        !judged && !self.wants(Stage::Confirmation) && self.first_look.is_none()
+        let concluded = self.wants(Stage::RunOff) || self.wants(Stage::Confirmation);
+        !judged && !concluded && self.first_look.is_none()
     }
 
     /// Which of `items` things are to be measured here: all, or the shard's part.

@@ -137,6 +137,7 @@ impl<'a> Bench<'a> {
                     self.recorder.run.header.stopped = Some(why.name().to_string());
                     stop = Some(why);
                 }
+                Stage::RunOff => crate::throughput::run_off(self)?,
                 Stage::Confirmation => {
                     crate::throughput::confirm(self)?;
                     self.probe_again()?;

@@ -17,6 +17,8 @@ const WANTED_BLOCKS: usize = 8;
 /// Blocks that confirm the choice: one prompt each, and prompts differ a lot, so many short texts tell
 /// more than few long ones.
 const CONFIRMING_BLOCKS: usize = 24;
+/// Plans that are set beside each other at the end.
+const RIVALS: usize = 5;
 /// The control: plain decoding.
 const CONTROL: usize = 0;
 /// Plans of a block beside the control: a block should be over before the machine changes.
@@ -35,7 +37,7 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
     let mut blocks = Blocks::new(bench, plans, prompts, 0);
     let (part, at_least) = match bench.request.plans {
-        Plans::Judged(_) => (0..ThroughputSample::CONFIRMATION_FROM, 2),
+        Plans::Judged(_) => (0..ThroughputSample::RUN_OFF_FROM, 2),
         Plans::Exactly(_) => {
             let all = bench.request.prompts.len() * blocks.schedule.parts();
             let part = part_of_blocks(bench.request, all);
@@ -53,15 +55,31 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     Ok(stop)
 }
 
+/// Stage: the leading plans beside each other, on the texts that their traces are of: what an iteration costs is
+/// told apart best in the same minute, and tokens per iteration are known from the traces.
+pub(crate) fn run_off(bench: &mut Bench<'_>) -> Result<()> {
+    let first = ThroughputSample::RUN_OFF_FROM;
+    let leading = bench.judge.leading(&before(bench, first), RIVALS).map_err(Error::Judge)?;
+    if leading.len() < 2 {
+        return Ok(());
+    }
+    let plans = [vec![Plan::Plain], leading].concat();
+    let prompts = (0..bench.request.prompts.len()).collect();
+    let mut blocks = Blocks::new(bench, plans, prompts, first);
+    blocks.run(bench, 0..usize::MAX, 2)?;
+    Ok(())
+}
+
 /// Stage: plain decoding and the choice alone, in fresh blocks that were not used to choose, on
 /// prompts that no trace was taken from where there are such.
 pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
-    let standing = bench.judge.standing(&before_confirmation(bench)).map_err(Error::Judge)?;
+    let first = ThroughputSample::CONFIRMATION_FROM;
+    let standing = bench.judge.standing(&before(bench, first)).map_err(Error::Judge)?;
     let Some(choice) = standing.best.clone() else { return Ok(()) };
     bench.standing = Some(standing);
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
-    let mut blocks = Blocks::new(bench, plans, prompts, ThroughputSample::CONFIRMATION_FROM);
+    let mut blocks = Blocks::new(bench, plans, prompts, first);
     blocks.run(bench, 0..usize::MAX, 2)?;
     Ok(())
 }
@@ -76,10 +94,10 @@ fn fresh_prompts(bench: &Bench<'_>) -> Vec<usize> {
     fresh.into_iter().chain(used).collect()
 }
 
-/// The run without what confirms the choice: an interrupted confirmation must find the same choice.
-fn before_confirmation(bench: &Bench<'_>) -> s3d_data::Run {
+/// The run without the blocks from `first` on: an interrupted stage must get the same answer again.
+fn before(bench: &Bench<'_>, first: usize) -> s3d_data::Run {
     let mut run = bench.recorder.run.clone();
-    run.observations.throughput.retain(|sample| !sample.confirms());
+    run.observations.throughput.retain(|sample| sample.block < first);
     run
 }
 
@@ -89,11 +107,8 @@ fn plans(bench: &mut Bench<'_>) -> Result<Vec<Plan>> {
     match &bench.request.plans {
         Plans::Exactly(asked) => plans.extend(asked.iter().filter(|p| **p != Plan::Plain).cloned()),
         Plans::Judged(wanted) => {
-            // Asked without end-to-end samples, so that an interrupted run gets the same answer.
-            let mut run = bench.recorder.run.clone();
-            run.observations.throughput.clear();
             plans.push(Plan::Stock);
-            plans.extend(bench.judge.candidates(&run, *wanted).map_err(Error::Judge)?);
+            plans.extend(bench.judge.candidates(&before(bench, 0), *wanted).map_err(Error::Judge)?);
         }
     }
     let mut seen = HashSet::new();
@@ -128,8 +143,7 @@ impl Blocks {
     /// the schedule's parts.
     fn new(bench: &Bench<'_>, plans: Vec<Plan>, prompts: Vec<usize>, first: usize) -> Self {
         let offset = first + blocks_of_other_plans(bench, &plans, first);
-        let of_stage = |s: &&ThroughputSample| s.block >= offset && s.confirms() == (first > 0);
-        let samples = bench.recorder.run.observations.throughput.iter().filter(of_stage);
+        let samples = samples_of_stage(bench, first).filter(|sample| sample.block >= offset);
         let done: HashSet<(usize, usize)> = samples.map(|s| (s.block, s.order)).collect();
         let count = 0;
         let (usable, references) = (Vec::new(), References::default());
@@ -294,12 +308,20 @@ fn peek<'a>(request: &'a Request, prompt: &'a Prompt, reference: &'a [u32]) -> O
     Some(Peek { imposed, text: &prompt.id, reference })
 }
 
+/// The samples of the stage whose blocks are numbered from `first` on.
+fn samples_of_stage<'b>(
+    bench: &'b Bench<'_>,
+    first: usize,
+) -> impl Iterator<Item = &'b ThroughputSample> {
+    let blocks = first..first + ThroughputSample::RUN_OFF_FROM;
+    let samples = &bench.recorder.run.observations.throughput;
+    samples.iter().filter(move |sample| blocks.contains(&sample.block))
+}
+
 /// Blocks below the next stage that hold other plans than these: those of an earlier command in the
 /// same directory. A whole number of pairs.
 fn blocks_of_other_plans(bench: &Bench<'_>, plans: &[Plan], first: usize) -> usize {
-    let samples = &bench.recorder.run.observations.throughput;
-    let of_stage = |s: &&ThroughputSample| s.confirms() == (first > 0);
-    let other = samples.iter().filter(of_stage).filter(|s| !plans.contains(&s.plan));
+    let other = samples_of_stage(bench, first).filter(|sample| !plans.contains(&sample.plan));
     other.map(|s| s.block - first + 1).max().unwrap_or(0).next_multiple_of(2)
 }
 

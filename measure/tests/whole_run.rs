@@ -5,7 +5,7 @@ mod tiny;
 
 use s3d_data::{
     Component, Drafting, Dtype, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip,
-    SkipWindow,
+    SkipWindow, ThroughputSample,
 };
 use s3d_measure::{
     Error, Plans, Progress, Provenance, Quiet, Request, Stage, Subject, SystemClock, Update,
@@ -64,6 +64,16 @@ fn a_run_holds_every_kind_of_observation() {
         let plan: Plan = plan.parse().unwrap();
         assert!(seen.throughput.iter().any(|s| s.plan == plan && !s.confirms()), "{plan}");
     }
+    let of_stage = |first: usize, plan: &str| {
+        let (plan, next): (Plan, _) =
+            (plan.parse().unwrap(), first + ThroughputSample::RUN_OFF_FROM);
+        let samples = seen.throughput.iter().filter(|s| (first..next).contains(&s.block));
+        samples.filter(|s| s.plan == plan).count()
+    };
+    for plan in ["plain", "1..3:3", "1..3:2"] {
+        assert!(of_stage(ThroughputSample::RUN_OFF_FROM, plan) >= 2, "{plan} in the run-off");
+    }
+    assert_eq!(of_stage(ThroughputSample::CONFIRMATION_FROM, "1..3:2"), 0);
     assert!(seen.throughput.iter().filter(|s| s.confirms()).count() >= 6);
     assert!(seen.memory.iter().any(|record| record.item == "peak"));
 }

@@ -108,6 +108,8 @@ pub struct PlanEvaluation {
     pub break_even_acceptance: Option<f64>,
     /// Share of draws in which it is the best that fits the memory.
     pub probability_best: f64,
+    /// Speedup to choose by: the prediction, moved by what was run end to end of the plan's own skip set.
+    pub score: f64,
     /// Weights, cache, activations, masks.
     pub peak_memory_bytes: u64,
     /// Whether that fits the budget.

@@ -95,7 +95,7 @@ fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>
 pub(crate) fn known_runs(run: &Run, request: &Request) -> Result<Calibration> {
     let blocks = Blocks::new(run, request.machine, request.seed);
     let choosing: BTreeMap<&Plan, Vec<usize>> =
-        blocks.plans().into_keys().map(|plan| (plan, blocks.choosing(plan))).collect();
+        blocks.plans().into_keys().map(|plan| (plan, blocks.purposes(plan).choosing())).collect();
     let chooses = |sample: &ThroughputSample| {
         choosing.get(&sample.plan).is_some_and(|blocks| blocks.contains(&sample.block))
     };

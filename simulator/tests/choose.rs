@@ -5,7 +5,7 @@
 mod planted;
 
 use planted::{CONTEXT, Planted};
-use s3d_data::{Bytes, Drafting, Plan, Run};
+use s3d_data::{Bytes, Drafting, Plan, Run, ThroughputSample};
 use s3d_simulator::expected_tokens;
 use s3d_simulator::optimize::measured::Blocks;
 use s3d_simulator::optimize::{Request, choose};
@@ -98,6 +98,34 @@ fn what_was_run_of_a_plan_counts_when_choosing() {
         let chosen = choose(&run, &request).unwrap().recommendation.choice.unwrap().plan;
         assert_eq!(chosen == predicted, stands, "{chosen} after {predicted} at {slower}");
     }
+}
+
+/// All blocks of a run-off help to choose, and none of them reports.
+#[test]
+fn a_run_off_chooses_and_does_not_report() {
+    let planted = planted(5);
+    let mut run = planted.run();
+    let request = Request::of(&run.header);
+    let predicted = choose(&run, &request).unwrap().recommendation.choice.unwrap().plan;
+    let plans = [predicted.draft().unwrap().clone()];
+    let mut samples = planted.throughput(&plans, &run.observations.traces, 0..16, false);
+    for sample in &mut samples {
+        // Only its later blocks are slow: of ordinary blocks they would not count.
+        let slower = if sample.plan == predicted && sample.block >= 8 { 1.8 } else { 1.0 };
+        sample.seconds = sample.prompt_seconds + slower * (sample.seconds - sample.prompt_seconds);
+    }
+    let mut chosen = |first: usize| {
+        run.observations.throughput = samples.clone();
+        run.observations.throughput.iter_mut().for_each(|sample| sample.block += first);
+        choose(&run, &request).unwrap()
+    };
+    let ordinary = chosen(0).recommendation.choice.unwrap();
+    assert_eq!(ordinary.plan, predicted);
+    assert!(ordinary.measured_speedup.is_some());
+    let run_off = chosen(ThroughputSample::RUN_OFF_FROM).recommendation;
+    assert_ne!(run_off.choice.unwrap().plan, predicted);
+    let others = run_off.ties.iter().filter(|tie| tie.plan == predicted);
+    assert!(others.into_iter().all(|tie| tie.measured_speedup.is_none()));
 }
 
 #[test]

@@ -20,6 +20,14 @@ impl Judge for Fixed {
         Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
     }
 
+    fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+        let before =
+            |s: &s3d_data::ThroughputSample| s.block < s3d_data::ThroughputSample::RUN_OFF_FROM;
+        assert!(run.observations.throughput.iter().all(before));
+        let plans = ["1..3:3", "1..3:2"].map(str::parse);
+        Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
+    }
+
     fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
         assert!(!run.observations.latency.is_empty(), "asked after the passes were timed");
         Ok(Some(vec![(Drafting::Simultaneous, SkipWindow::new(1, 3)?.into())]))

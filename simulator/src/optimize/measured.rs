@@ -29,6 +29,42 @@ impl Work {
     }
 }
 
+/// The blocks of a plan, by what they are for; each list in its order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purposes {
+    /// Whatever plans were asked for: the first half helps to choose, the second reports.
+    ordinary: Vec<usize>,
+    /// Leading plans beside each other: to choose among them.
+    run_off: Vec<usize>,
+    /// Measured after the choice, to report it.
+    confirming: Vec<usize>,
+}
+
+impl Purposes {
+    /// Blocks that a plan needs before half of them may help to choose, or those that confirm report alone.
+    const ENOUGH: usize = 8;
+
+    /// Blocks that help to choose.
+    pub fn choosing(&self) -> Vec<usize> {
+        [&self.ordinary[..self.ordinary.len() / 2], &self.run_off].concat()
+    }
+
+    /// Blocks that choosing did not see: those that confirm the choice, and of the ordinary ones the second half
+    /// (all of them where they are too few to help choosing).
+    pub fn reporting(&self) -> Vec<usize> {
+        let seen = if self.ordinary.len() < Self::ENOUGH { 0 } else { self.ordinary.len() / 2 };
+        match self.confirming.len() < Self::ENOUGH {
+            true => [&self.ordinary[seen..], &self.confirming].concat(),
+            false => self.confirming.clone(),
+        }
+    }
+
+    /// Whether the plan was measured again after it had been chosen.
+    pub fn confirmed(&self) -> bool {
+        !self.confirming.is_empty()
+    }
+}
+
 /// The blocks of one machine: `block -> plan -> prompt -> work`.
 #[derive(Debug, Clone, Default)]
 pub struct Blocks<'a> {
@@ -62,13 +98,16 @@ impl<'a> Blocks<'a> {
         self.blocks.iter().filter(|(_, plans)| both(plans)).map(|(block, _)| *block).collect()
     }
 
-    /// The blocks of `plan` that may help to choose: the first half of those that hold it beside plain
-    /// decoding, but for those that confirm a choice. The others report.
-    pub fn choosing(&self, plan: &Plan) -> Vec<usize> {
-        let mut blocks = self.with(plan);
-        blocks.retain(|block| *block < ThroughputSample::CONFIRMATION_FROM);
-        blocks.truncate(blocks.len() / 2);
-        blocks
+    /// The blocks of `plan` beside plain decoding, by what they are for.
+    pub fn purposes(&self, plan: &Plan) -> Purposes {
+        let mut ordinary = self.with(plan);
+        let mut split_off = |first: usize| {
+            let place = ordinary.partition_point(|block| *block < first);
+            ordinary.split_off(place)
+        };
+        let confirming = split_off(ThroughputSample::CONFIRMATION_FROM);
+        let run_off = split_off(ThroughputSample::RUN_OFF_FROM);
+        Purposes { ordinary, run_off, confirming }
     }
 
     /// All plans, with the number of blocks that hold them beside plain decoding.

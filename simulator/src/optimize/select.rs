@@ -3,20 +3,19 @@
 
 use crate::error::Result;
 use crate::optimize::baseline::{baseline, plain_rate};
-use crate::optimize::measured::{Blocks, tokens_per_iteration};
+use crate::optimize::measured::tokens_per_iteration;
 use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup};
 use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
     Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip, SkipRatio,
-    ThroughputSample,
 };
 use std::collections::BTreeMap;
 
 /// Ties beyond this number are counted but not listed.
 const MOST_TIES: usize = 64;
-/// Blocks that a plan needs before half of them may help to choose.
+/// Blocks that two plans need in common before they decide which is better.
 const ENOUGH_BLOCKS: usize = 8;
 
 /// A chosen plan: its index, and the blocks left to report it.
@@ -34,7 +33,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         .iter()
         .take(MOST_TIES)
         .map(|&tie| {
-            let report = report_blocks(&all.blocks, &plan(all, tie));
+            let report = all.blocks.purposes(&plan(all, tie)).reporting();
             result(run, request, all, tie, &report)
         })
         .collect::<Result<_>>()?;
@@ -77,13 +76,12 @@ fn plan(all: &Evaluated, index: usize) -> Plan {
 /// The plan that was chosen before and confirmed since, unless another is better now; else the best.
 fn choose_index(all: &Evaluated) -> Option<Chosen> {
     let best = best_index(all)?;
-    let confirmed =
-        |index: usize| !split_off_confirmation(all.blocks.with(&plan(all, index))).1.is_empty();
+    let confirmed = |index: usize| all.blocks.purposes(&plan(all, index)).confirmed();
     let stands = |&index: &usize| {
         all.fits[index] && confirmed(index) && (index == best || may_be_as_good(all, index, best))
     };
     let index = (0..all.predictions.len()).find(stands).unwrap_or(best);
-    Some(Chosen { index, report: report_blocks(&all.blocks, &plan(all, index)) })
+    Some(Chosen { index, report: all.blocks.purposes(&plan(all, index)).reporting() })
 }
 
 /// The best plan that fits: by prediction, and by what the first half of the end-to-end blocks says about
@@ -91,21 +89,6 @@ fn choose_index(all: &Evaluated) -> Option<Chosen> {
 fn best_index(all: &Evaluated) -> Option<usize> {
     let fitting = (0..all.predictions.len()).filter(|&index| all.fits[index]);
     fitting.max_by(|&a, &b| all.scores[a].total_cmp(&all.scores[b]))
-}
-
-/// Blocks that lead to the choice, and those that were measured after it to confirm it.
-fn split_off_confirmation(blocks: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
-    blocks.into_iter().partition(|block| *block < ThroughputSample::CONFIRMATION_FROM)
-}
-
-/// Blocks that choosing did not see: those that confirm the choice, and of the others the second half
-/// (all of them where they are too few to help choosing).
-fn report_blocks(blocks: &Blocks, plan: &Plan) -> Vec<usize> {
-    let (mut all, confirming) = split_off_confirmation(blocks.with(plan));
-    if all.len() >= ENOUGH_BLOCKS {
-        all.drain(..all.len() / 2);
-    }
-    if confirming.len() >= ENOUGH_BLOCKS { confirming } else { [all, confirming].concat() }
 }
 
 /// Whether the paired interval of `choice - plan` reaches 0.
@@ -249,6 +232,7 @@ fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
             break_even_acceptance: break_even(prediction),
             probability_best: all.probability_best[index],
             peak_memory_bytes: peak,
+            score: all.scores[index],
             fits: all.fits[index],
             timed: prediction.cost.draft.timed,
             pareto,

@@ -27,7 +27,7 @@ fn rounds(run: &Run, blocks: &Blocks) -> Option<Rounds> {
     let swept = blocks.plans().keys().filter(|plan| plan.draft().is_some()).count();
     let all = Drafting::ALL.len() * run.header.model.shape.layers * run.header.gamma_max;
     let mut sets = blocks.sets();
-    sets.retain(|(block, _)| *block < ThroughputSample::CONFIRMATION_FROM);
+    sets.retain(|(block, _)| *block < ThroughputSample::RUN_OFF_FROM);
     let last = sets.last()?.1.clone();
     let tail = sets.iter().rev().take_while(|(_, plans)| *plans == last).count();
     // A sweep's own blocks differ from one to the next, or hold everything.
