@@ -154,6 +154,8 @@ pub(crate) struct Evaluated<'a> {
     pub(crate) probability_best: Vec<f64>,
     pub(crate) costs: Costs,
     pub(crate) blocks: Blocks<'a>,
+    /// Whether the question is the one that the run-off was for.
+    pub(crate) run_off: bool,
     pub(crate) prompts: usize,
 }
 
@@ -198,6 +200,7 @@ impl<'a> Evaluated<'a> {
             probability_best,
             costs,
             blocks,
+            run_off: request.contexts == Request::of(&run.header).contexts,
             prompts,
         })
     }

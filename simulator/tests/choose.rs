@@ -100,14 +100,17 @@ fn what_was_run_of_a_plan_counts_when_choosing() {
     }
 }
 
-/// All blocks of a run-off help to choose, and none of them reports.
+/// A run-off decides among its plans, by all its blocks, and none of them reports; at another context it says
+/// nothing of who leads.
 #[test]
 fn a_run_off_chooses_and_does_not_report() {
     let planted = planted(5);
     let mut run = planted.run();
     let request = Request::of(&run.header);
-    let predicted = choose(&run, &request).unwrap().recommendation.choice.unwrap().plan;
-    let plans = [predicted.draft().unwrap().clone()];
+    let first = choose(&run, &request).unwrap();
+    let [predicted, rival] = [0, 12].map(|rank: usize| first.grid[rank].plan.clone());
+    assert_eq!(Some(&predicted), first.recommendation.choice.as_ref().map(|choice| &choice.plan));
+    let plans = [&predicted, &rival].map(|plan| plan.draft().unwrap().clone());
     let mut samples = planted.throughput(&plans, &run.observations.traces, 0..16, false);
     for sample in &mut samples {
         // Only its later blocks are slow: of ordinary blocks they would not count.
@@ -122,10 +125,15 @@ fn a_run_off_chooses_and_does_not_report() {
     let ordinary = chosen(0).recommendation.choice.unwrap();
     assert_eq!(ordinary.plan, predicted);
     assert!(ordinary.measured_speedup.is_some());
-    let run_off = chosen(ThroughputSample::RUN_OFF_FROM).recommendation;
-    assert_ne!(run_off.choice.unwrap().plan, predicted);
-    let others = run_off.ties.iter().filter(|tie| tie.plan == predicted);
-    assert!(others.into_iter().all(|tie| tie.measured_speedup.is_none()));
+    let run_off = chosen(ThroughputSample::RUN_OFF_FROM).recommendation.choice.unwrap();
+    assert_eq!((run_off.plan, run_off.measured_speedup), (rival.clone(), None));
+    let elsewhere = Request { contexts: vec![(2 * CONTEXT, 1.0)], ..request };
+    let elsewhere = choose(&run, &elsewhere).unwrap().recommendation.choice.unwrap();
+    assert!(
+        ![&predicted, &rival].contains(&&elsewhere.plan),
+        "{} {predicted} {rival}",
+        elsewhere.plan
+    );
 }
 
 #[test]

@@ -44,9 +44,13 @@ impl Purposes {
     /// Blocks that a plan needs before half of them may help to choose, or those that confirm report alone.
     const ENOUGH: usize = 8;
 
-    /// Blocks that help to choose.
+    /// Blocks that help to choose: of a plan that was in the run-off those alone, since what a machine does to wide
+    /// passes changes within a minute, and its rivals were beside it there.
     pub fn choosing(&self) -> Vec<usize> {
-        [&self.ordinary[..self.ordinary.len() / 2], &self.run_off].concat()
+        match self.run_off.is_empty() {
+            true => self.ordinary[..self.ordinary.len() / 2].to_vec(),
+            false => self.run_off.clone(),
+        }
     }
 
     /// Blocks that choosing did not see: those that confirm the choice, and of the ordinary ones the second half
@@ -57,6 +61,11 @@ impl Purposes {
             true => [&self.ordinary[seen..], &self.confirming].concat(),
             false => self.confirming.clone(),
         }
+    }
+
+    /// Whether the plan was set beside the other leading ones.
+    pub fn ran_off(&self) -> bool {
+        self.run_off.len() >= 2
     }
 
     /// Whether the plan was measured again after it had been chosen.
