@@ -26,11 +26,13 @@ use crate::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use crate::observed::{TraceTable, skipped_layers};
 use crate::statistics::Resamples;
 use crate::validate;
+use additive::Additive;
 use costs::Costs;
 use measured::Blocks;
 use predict::{Known, Pool, Prediction, WayTable, predict};
 use s3d_data::{
     Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
+    ThroughputSample,
 };
 use serde::Serialize;
 
@@ -108,7 +110,8 @@ pub struct PlanEvaluation {
     pub break_even_acceptance: Option<f64>,
     /// Share of draws in which it is the best that fits the memory.
     pub probability_best: f64,
-    /// Speedup to choose by: the prediction, moved by what was run end to end of the plan's own skip set.
+    /// Speedup to choose by: the prediction, moved by what was run end to end of the plan's own skip set; of a plan
+    /// in the run-off, its tokens per iteration by replay over what an iteration cost there.
     pub score: f64,
     /// Weights, cache, activations, masks.
     pub peak_memory_bytes: u64,
@@ -146,16 +149,16 @@ pub fn choose(run: &Run, request: &Request) -> Result<Choice> {
 /// All plans predicted, with what choosing needs.
 pub(crate) struct Evaluated<'a> {
     pub(crate) predictions: Vec<Prediction>,
-    /// Speedups to choose by: the predictions, moved by what was run of the plans' own skip sets.
+    /// Speedups to choose by: the predictions, moved by what was run of the plans' own skip sets; or from a run-off.
     pub(crate) scores: Vec<f64>,
+    /// Plans that were set beside each other for this question.
+    pub(crate) ran_off: Vec<bool>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) fits: Vec<bool>,
     pub(crate) best_of_draws: Vec<(usize, f64)>,
     pub(crate) probability_best: Vec<f64>,
     pub(crate) costs: Costs,
     pub(crate) blocks: Blocks<'a>,
-    /// Whether the question is the one that the run-off was for.
-    pub(crate) run_off: bool,
     pub(crate) prompts: usize,
 }
 
@@ -178,10 +181,14 @@ impl<'a> Evaluated<'a> {
                 "measure latency of draft and verify passes, with texts of two tokens or more";
             return Err(Error::missing("plan whose cost is known", advice));
         }
-        let score = |p: &Prediction| {
-            p.speedup.value * runs.with_own(&p.plan).factor / runs.of(&p.plan).factor
+        let run_off = run_off(run, request);
+        let cost = |p: &Prediction| run_off.iteration_cost(&Plan::Speculate(p.plan.clone()));
+        let score = |p: &Prediction| match cost(p) {
+            Some(cost) => p.tokens_per_iteration.value / cost.value,
+            None => p.speedup.value * runs.with_own(&p.plan).factor / runs.of(&p.plan).factor,
         };
         let scores = predictions.iter().map(score).collect();
+        let ran_off = predictions.iter().map(|p| cost(p).is_some()).collect();
         let memory: Vec<Memory> = predictions
             .iter()
             .map(|p| plan_memory(&run.header, &p.plan, request.context()))
@@ -194,16 +201,27 @@ impl<'a> Evaluated<'a> {
         Ok(Self {
             predictions,
             scores,
+            ran_off,
             memory,
             fits,
             best_of_draws,
             probability_best,
             costs,
             blocks,
-            run_off: request.contexts == Request::of(&run.header).contexts,
             prompts,
         })
     }
+}
+
+/// What iterations cost in the blocks that set the leading plans beside each other: what a machine does to wide passes
+/// changes within minutes, and there it did the same to all. Nothing at other contexts, where others may lead.
+fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
+    let blocks = ThroughputSample::RUN_OFF_FROM..ThroughputSample::CONFIRMATION_FROM;
+    let asked = request.contexts == Request::of(&run.header).contexts;
+    let used = |sample: &&ThroughputSample| {
+        asked && sample.machine == request.machine && blocks.contains(&sample.block)
+    };
+    Additive::fit(run.observations.throughput.iter().filter(used))
 }
 
 /// Peak memory of `plan` on the header's model at `context`.

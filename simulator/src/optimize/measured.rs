@@ -44,13 +44,9 @@ impl Purposes {
     /// Blocks that a plan needs before half of them may help to choose, or those that confirm report alone.
     const ENOUGH: usize = 8;
 
-    /// Blocks that help to choose: of a plan that was in the run-off those alone, since what a machine does to wide
-    /// passes changes within a minute, and its rivals were beside it there.
+    /// Blocks that help to choose.
     pub fn choosing(&self) -> Vec<usize> {
-        match self.run_off.is_empty() {
-            true => self.ordinary[..self.ordinary.len() / 2].to_vec(),
-            false => self.run_off.clone(),
-        }
+        [&self.ordinary[..self.ordinary.len() / 2], &self.run_off].concat()
     }
 
     /// Blocks that choosing did not see: those that confirm the choice, and of the ordinary ones the second half
@@ -61,11 +57,6 @@ impl Purposes {
             true => [&self.ordinary[seen..], &self.confirming].concat(),
             false => self.confirming.clone(),
         }
-    }
-
-    /// Whether the plan was set beside the other leading ones.
-    pub fn ran_off(&self) -> bool {
-        self.run_off.len() >= 2
     }
 
     /// Whether the plan was measured again after it had been chosen.

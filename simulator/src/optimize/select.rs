@@ -84,11 +84,11 @@ fn choose_index(all: &Evaluated) -> Option<Chosen> {
     Some(Chosen { index, report: all.blocks.purposes(&plan(all, index)).reporting() })
 }
 
-/// The best plan that fits: by prediction, and by what end-to-end blocks say about costs, of the plan itself and of
-/// plans like it. Where leading plans were set beside each other for this question, one of them.
+/// The best plan that fits. Where leading plans were set beside each other for this question, one of them; else by
+/// prediction and by what end-to-end blocks say about costs, of the plan itself and of plans like it.
 fn best_index(all: &Evaluated) -> Option<usize> {
     let fitting = || (0..all.predictions.len()).filter(|&index| all.fits[index]);
-    let ran_off = |&index: &usize| all.run_off && all.blocks.purposes(&plan(all, index)).ran_off();
+    let ran_off = |&index: &usize| all.ran_off[index];
     let better = |a: &usize, b: &usize| all.scores[*a].total_cmp(&all.scores[*b]);
     fitting().filter(ran_off).max_by(better).or_else(|| fitting().max_by(better))
 }
