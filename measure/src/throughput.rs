@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Blocks below which intervals over blocks mean little; texts are shortened to fit so many.
 const WANTED_BLOCKS: usize = 8;
+/// Blocks that texts are shortened for: some more, since a machine may get slower.
+const PLANNED_BLOCKS: usize = WANTED_BLOCKS + 2;
 /// Blocks that confirm the choice: one prompt each, and prompts differ a lot, so many short texts tell
 /// more than few long ones.
 const CONFIRMING_BLOCKS: usize = 24;
@@ -186,7 +188,7 @@ impl Blocks {
         let left = (bench.deadline.0 - clock.now().0).max(0.0);
         let wanted = match bench.stage {
             Stage::Confirmation => CONFIRMING_BLOCKS,
-            _ => WANTED_BLOCKS,
+            _ => PLANNED_BLOCKS,
         };
         let fitting = left / wanted as f64 / seconds_per_token.max(1e-9);
         let shortest = SHORTEST_TEXT.min(bench.request.tokens);
