@@ -3,7 +3,8 @@
 //! Tokens per iteration come from exact replay of traces, costs from passes timed in situ; every
 //! plan is predicted with an interval, the best one that fits the memory is chosen, and what cannot
 //! be told apart from it is listed. Where plans were run end to end, the first half of their blocks
-//! helps to choose, through what it says about the costs of all plans, and only the second half is reported.
+//! helps to choose, through what it says about the costs of all plans, and only the second half is reported. Where the
+//! leading plans were set beside each other (a run-off), their costs there decide among them.
 
 pub mod additive;
 mod baseline;
@@ -181,14 +182,15 @@ impl<'a> Evaluated<'a> {
                 "measure latency of draft and verify passes, with texts of two tokens or more";
             return Err(Error::missing("plan whose cost is known", advice));
         }
-        let run_off = run_off(run, request);
-        let cost = |p: &Prediction| run_off.iteration_cost(&Plan::Speculate(p.plan.clone()));
-        let score = |p: &Prediction| match cost(p) {
-            Some(cost) => p.tokens_per_iteration.value / cost.value,
-            None => p.speedup.value * runs.with_own(&p.plan).factor / runs.of(&p.plan).factor,
+        let beside = run_off(run, request);
+        let score = |p: &Prediction| match beside.iteration_cost(&Plan::Speculate(p.plan.clone())) {
+            Some(cost) => (p.tokens_per_iteration.value / cost.value, true),
+            None => {
+                let own = runs.with_own(&p.plan).factor / runs.of(&p.plan).factor;
+                (p.speedup.value * own, false)
+            }
         };
-        let scores = predictions.iter().map(score).collect();
-        let ran_off = predictions.iter().map(|p| cost(p).is_some()).collect();
+        let (scores, ran_off) = predictions.iter().map(score).unzip();
         let memory: Vec<Memory> = predictions
             .iter()
             .map(|p| plan_memory(&run.header, &p.plan, request.context()))
