@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # build-cuda.sh [all|80|86|90]: one stripped program with CUDA, into target/cuda-bin. `all` (the default) has native
 # code for A100 (80), A10G and newer consumer cards (86) and H100, H200 (90); a number has it for that one alone.
-# Needs what scripts/cuda-env.sh sets up. From nothing: 15 CPU minutes for one architecture, 25 for all.
+# Needs what scripts/cuda-env.sh sets up. From nothing: 15 CPU minutes for one architecture, about 25 for all (estimate).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cards=${1:-all}
