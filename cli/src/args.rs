@@ -91,7 +91,8 @@ pub struct ModelArgs {
     /// Keep the first N layers of a geometry
     #[arg(long, value_name = "N")]
     pub layers: Option<usize>,
-    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA
+    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding
+    /// and repeats each with one launch (CUDA graphs)
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0

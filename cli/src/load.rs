@@ -190,7 +190,7 @@ pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions>
     let dtype = or_usage("--dtype", Dtype::of_engine(&args.dtype))?;
     let widen = resolve::widen(args, source.is_shipped())?;
     let threads = resolve::threads(args.threads)?;
-    let (_, device) = device(&args.device)?;
+    let (name, device) = device(&args.device)?;
     Ok(LoadOptions {
         device,
         dtype,
@@ -198,5 +198,6 @@ pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions>
         threads,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
         composed: false,
+        repeated: name.repeats(),
     })
 }

@@ -140,6 +140,7 @@ fn what_cannot_be_trained_is_said_before_training() {
         (2, &["--model", base, "--preset", "story-large"], "expected story,"),
         (2, &["--device", "tpu"], "expected cpu or cuda"),
         (2, &["--device", "cuda", "--cpu-seconds", "9"], "--cpu-seconds: expected --device cpu"),
+        (2, &["--preset", "story-large", "--device", "cuda+graphs"], "training records no passes"),
         (1, &["--preset", "story-large", "--device", "cuda:9"], "--device cuda:9"),
         (2, &["--cpu-seconds", "0"], "--cpu-seconds"),
         (1, &["--model", base, "--corpus", "/nonexistent/a.txt"], "cannot read"),

@@ -15,7 +15,7 @@ pub trait CardWatch {
 /// Whoever can look at a card of this number (as the driver counts them); none without NVML.
 pub fn watch(name: s3d_model::device::DeviceName) -> Option<Box<dyn CardWatch>> {
     #[cfg(feature = "cuda")]
-    if let s3d_model::device::DeviceName::Cuda(number) = name {
+    if let s3d_model::device::DeviceName::Cuda { number, .. } = name {
         return nvml::Card::open(number).map(|card| Box::new(card) as Box<dyn CardWatch>);
     }
     let _ = name;

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::clock::Clock;
 use crate::run::Bench;
 use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
-use crate::watch::{PassWatch, Place};
+use crate::watch::{PassWatch, Place, as_prepared};
 use s3d_data::{
     Component, DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip,
 };
@@ -168,14 +168,17 @@ impl Timing {
         let token = self.token;
         let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context);
         let Some((context, cache)) = place else { return Ok(Vec::new()) };
-        let mut watch = PassWatch::new(clock, turn, plan.clone(), model.shape().layers);
-        if cell.beside.is_some() {
-            watch = watch.whole_only();
-        }
-        match &plan {
-            Plan::Speculate(draft) => speculate(model, token, *context, draft, cache, &mut watch),
-            _ => step_twice(model, token, *context, cache, &mut watch),
-        }
+        as_prepared(model, || {
+            let mut watch = PassWatch::new(clock, turn, plan.clone(), model.shape().layers);
+            if cell.beside.is_some() {
+                watch = watch.whole_only();
+            }
+            let watch = &mut watch;
+            match &plan {
+                Plan::Speculate(draft) => speculate(model, token, *context, draft, cache, watch),
+                _ => step_twice(model, token, *context, cache, watch),
+            }
+        })
     }
 
     /// The plan of a cell; the windows take turns from one pair of blocks to the next.

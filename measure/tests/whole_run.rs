@@ -196,8 +196,10 @@ fn exactly_the_plans_asked_for_are_measured() {
 #[test]
 fn on_operations_of_a_card_texts_part_at_near_ties_alone_and_those_are_written_down() {
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0] {
-        let options = LoadOptions { dtype, threads: 1, composed: true, ..LoadOptions::default() };
-        let models = [1].map(|seed| Model::random(&config(), seed, &options).unwrap());
+        let models = [false, true].map(|repeated| {
+            let how = LoadOptions { dtype, threads: 1, composed: true, ..LoadOptions::default() };
+            Model::random(&config(), 1, &LoadOptions { repeated, ..how }).unwrap()
+        });
         for model in &models {
             let plans = ["1..3:3", "seq:1..3:2", "0..2:4"].map(|text| text.parse().unwrap());
             let asked = Request {
@@ -214,6 +216,9 @@ fn on_operations_of_a_card_texts_part_at_near_ties_alone_and_those_are_written_d
             // source: 8 prompts, plain twice and three plans
             assert_eq!(run.observations.throughput.len(), 8 * 5);
             assert!(!run.observations.latency.is_empty());
+            // Passes that are repeated whole have no components.
+            let watched = run.observations.latency.iter().any(|s| s.component == Component::Mlp);
+            assert_eq!(watched, model.prepared_passes() == 0);
             for tie in &run.observations.near_ties {
                 assert_eq!(tie.first, "plain");
                 assert!(plans.iter().any(|plan: &Plan| plan.to_string() == tie.second));

@@ -12,7 +12,7 @@ use crate::kernels::attention::Block;
 use crate::kernels::heads::HeadShape;
 use crate::kernels::rotary::Rotary;
 use crate::ops::LayerCache;
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Shape, Tensor};
 
 /// Rows that share one matrix of scores, at most: those of a long prompt would not fit the memory.
 const MOST_ROWS: usize = 256;
@@ -26,12 +26,17 @@ pub struct Placed {
     cosines: Tensor,
     sines: Tensor,
     seen: Vec<Seen>,
+    /// Where keys and values are written, `[kv_heads, rows, head_dim]` positions, where the device must be told;
+    /// else the host knows.
+    written: Option<Tensor>,
 }
 
 /// Rows that attend together.
 #[derive(Debug)]
 struct Seen {
     block: Block,
+    /// Positions that scores are computed for.
+    positions: usize,
     /// Whether the rows' own keys and values are in the cache already.
     cached: bool,
     /// Added to the scores `[heads, rows, positions]`: 0 where a row sees a position, else minus infinity;
@@ -64,24 +69,56 @@ impl Placed {
         device: &Device,
     ) -> Result<Self> {
         let half = shape.head_dim / 2;
-        let angles = |table: fn(&Rotary, usize) -> &[f32]| {
-            let rows: Vec<f32> =
-                positions.iter().flat_map(|&p| table(rotary, p)).copied().collect();
-            up(Tensor::from_vec(rows, (positions.len(), half), &Device::Cpu)?, number, device)
-        };
+        let angles =
+            |table| up(angles(rotary, positions, table), (positions.len(), half), number, device);
         let blocks = if append { joined(blocks) } else { blocks.to_vec() };
         let seen = blocks.into_iter().map(|block| {
             let hidden = hidden(shape, block, number, device)?;
-            Ok(Seen { block, cached: append, hidden })
+            Ok(Seen { block, positions: block.position + block.rows, cached: append, hidden })
         });
         let seen = seen.collect::<Result<_>>()?;
-        Ok(Self { cosines: angles(Rotary::cosines)?, sines: angles(Rotary::sines)?, seen })
+        let (cosines, sines) = (angles(Rotary::cosines)?, angles(Rotary::sines)?);
+        Ok(Self { cosines, sines, seen, written: None })
+    }
+
+    /// What stands on the device already, for rows that attend together over the first positions of the cache:
+    /// `cosines` and `sines` are `[rows, head_dim / 2]`, `hidden` is `[1, rows, positions]`, and the rows' own
+    /// keys and values are written at `places[rows]`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn on_device(
+        shape: HeadShape,
+        [cosines, sines, hidden]: [Tensor; 3],
+        places: &Tensor,
+    ) -> Result<Self> {
+        let (_, rows, positions) = hidden.dims3()?;
+        let hidden = Some(for_every_head(shape, rows, hidden)?);
+        let block = Block { row: 0, rows, position: positions - rows };
+        let everywhere = (shape.kv_heads, rows, shape.head_dim);
+        let written = places.reshape((1, rows, 1))?.broadcast_as(everywhere)?.contiguous()?;
+        let seen = vec![Seen { block, positions, cached: true, hidden }];
+        Ok(Self { cosines, sines, seen, written: Some(written) })
     }
 }
 
+/// Cosines or sines of rows at `positions`, `[rows, head_dim / 2]`.
+pub fn angles(
+    rotary: &Rotary,
+    positions: &[usize],
+    table: fn(&Rotary, usize) -> &[f32],
+) -> Vec<f32> {
+    positions.iter().flat_map(|&position| table(rotary, position)).copied().collect()
+}
+
 /// Converts on the host, then uploads.
-fn up(tensor: Tensor, number: DType, device: &Device) -> Result<Tensor> {
-    tensor.to_dtype(number)?.to_device(device)
+pub fn up(
+    numbers: Vec<f32>,
+    shape: impl Into<Shape>,
+    number: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(number)?.to_device(device)
 }
 
 /// Blocks that continue each other, put together up to [`MOST_ROWS`].
@@ -113,15 +150,27 @@ fn hidden(
     if rows == 1 {
         return Ok(None);
     }
+    let mask = mask(block.position, rows, positions);
+    let mask = up(mask, (1, rows, positions), number, device)?;
+    Ok(Some(for_every_head(shape, rows, mask)?))
+}
+
+/// 0 where one of `rows` rows that stand at `position` and after sees one of the first `positions` positions, else
+/// minus infinity: `[rows, positions]`.
+pub fn mask(position: usize, rows: usize, positions: usize) -> Vec<f32> {
     let mut mask = vec![f32::NEG_INFINITY; rows * positions];
     for (row, mask) in mask.chunks_exact_mut(positions).enumerate() {
-        mask[..=block.position + row].fill(0.0);
+        mask[..=position + row].fill(0.0);
     }
-    let mask = up(Tensor::from_vec(mask, (1, rows, positions), &Device::Cpu)?, number, device)?;
-    Ok(Some(match rows <= FEW_ROWS {
-        true => mask.broadcast_as((shape.heads, rows, positions))?.contiguous()?,
-        false => mask,
-    }))
+    mask
+}
+
+/// A mask `[1, rows, positions]`, made for every head where rows are few.
+fn for_every_head(shape: HeadShape, rows: usize, mask: Tensor) -> Result<Tensor> {
+    match rows <= FEW_ROWS {
+        true => mask.broadcast_as((shape.heads, rows, mask.dim(2)?))?.contiguous(),
+        false => Ok(mask),
+    }
 }
 
 /// RMSNorm of every row.
@@ -181,13 +230,22 @@ pub fn rotate(shape: HeadShape, placed: &Placed, qkv: &Tensor) -> Result<Apart> 
     })
 }
 
-/// Writes keys or values into the cache, in place.
-pub fn append(half: Half, rows: &Apart, buffer: &Tensor, position: usize) -> Result<()> {
+/// Writes keys or values into the cache, in place: from `position` on, or where the device was told.
+pub fn append(
+    half: Half,
+    rows: &Apart,
+    buffer: &Tensor,
+    placed: &Placed,
+    position: usize,
+) -> Result<()> {
     let own = match half {
         Half::Keys => &rows.keys,
         Half::Values => &rows.values,
     };
-    buffer.slice_set(own, 1, position)
+    match &placed.written {
+        Some(places) => buffer.scatter_set(places, own, 1),
+        None => buffer.slice_set(own, 1, position),
+    }
 }
 
 /// Attention, one block after another: `[rows, heads * head_dim]`.
@@ -212,7 +270,7 @@ fn attend_block(
     seen: &Seen,
 ) -> Result<Tensor> {
     let Block { row, rows: count, position } = seen.block;
-    let positions = position + count;
+    let positions = seen.positions;
     let in_sight = |own: &Tensor, buffer: &Tensor| {
         if seen.cached {
             return buffer.narrow(1, 0, positions);

@@ -4,10 +4,12 @@ pub mod check;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod pool;
+pub mod recorder;
 
 use crate::{Error, Result};
 pub use candle_core::Device;
 use pool::Pool;
+use recorder::Recorder;
 use s3d_data::{Bytes, Dtype, ModelShape};
 use std::fmt;
 use std::str::FromStr;
@@ -17,15 +19,32 @@ use std::str::FromStr;
 pub enum DeviceName {
     /// `cpu`
     Cpu,
-    /// `cuda` or `cuda:N`: the card of this number.
-    Cuda(usize),
+    /// `cuda` or `cuda:N`, and with `+graphs` behind it.
+    Cuda {
+        /// The card of this number.
+        number: usize,
+        /// Whether it repeats passes that it recorded (CUDA graphs).
+        graphs: bool,
+    },
+}
+
+impl DeviceName {
+    /// What asks for recorded passes, behind the name of a card.
+    pub const GRAPHS: &'static str = "+graphs";
+
+    /// Whether passes are recorded and repeated.
+    pub fn repeats(self) -> bool {
+        matches!(self, Self::Cuda { graphs: true, .. })
+    }
 }
 
 impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Cuda { number, graphs } => {
+                write!(f, "cuda:{number}{}", if *graphs { Self::GRAPHS } else { "" })
+            }
         }
     }
 }
@@ -34,12 +53,16 @@ impl FromStr for DeviceName {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("expected cpu or cuda[:N], found '{text}'"));
-        match text.split_once(':') {
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(0)),
+        let bad = || Error::invalid(format!("expected cpu or cuda[:N][+graphs], found '{text}'"));
+        if text == "cpu" {
+            return Ok(Self::Cpu);
+        }
+        let card = text.strip_suffix(Self::GRAPHS);
+        let (card, graphs) = (card.unwrap_or(text), card.is_some());
+        match card.split_once(':') {
+            None if card == "cuda" => Ok(Self::Cuda { number: 0, graphs }),
             Some(("cuda", number)) if number.bytes().all(|c| c.is_ascii_digit()) => {
-                number.parse().map(Self::Cuda).map_err(|_| bad())
+                number.parse().map(|number| Self::Cuda { number, graphs }).map_err(|_| bad())
             }
             _ => Err(bad()),
         }
@@ -79,11 +102,11 @@ pub fn open(name: DeviceName) -> Result<Device> {
     match name {
         DeviceName::Cpu => Ok(Device::Cpu),
         #[cfg(feature = "cuda")]
-        DeviceName::Cuda(number) => {
+        DeviceName::Cuda { number, .. } => {
             cuda::open(number).map_err(|e| Error::invalid(explain(name, &e, driver().as_deref())))
         }
         #[cfg(not(feature = "cuda"))]
-        DeviceName::Cuda(_) => Err(Error::invalid(format!(
+        DeviceName::Cuda { .. } => Err(Error::invalid(format!(
             "{name}: this program was built without CUDA (scripts/build-cuda.sh builds one with it); use cpu"
         ))),
     }
@@ -94,6 +117,16 @@ pub fn pool_of(device: &Device) -> Option<Box<dyn Pool>> {
     #[cfg(feature = "cuda")]
     if let Ok(card) = device.as_cuda_device() {
         return cuda::pool(card).ok();
+    }
+    let _ = device;
+    None
+}
+
+/// What records the work of a device; the CPU records nothing.
+pub fn recorder_of(device: &Device) -> Option<Box<dyn Recorder>> {
+    #[cfg(feature = "cuda")]
+    if let Ok(card) = device.as_cuda_device() {
+        return Some(cuda::recorder(card));
     }
     let _ = device;
     None
@@ -211,19 +244,27 @@ mod tests {
     use super::*;
     use crate::presets;
 
+    fn card(number: usize, graphs: bool) -> DeviceName {
+        DeviceName::Cuda { number, graphs }
+    }
+
     #[test]
     fn names_read_back_and_others_are_refused() {
         for (text, name) in [
             ("cpu", DeviceName::Cpu),
-            ("cuda", DeviceName::Cuda(0)),
-            ("cuda:3", DeviceName::Cuda(3)),
+            ("cuda", card(0, false)),
+            ("cuda:3", card(3, false)),
+            ("cuda+graphs", card(0, true)),
+            ("cuda:3+graphs", card(3, true)),
         ] {
             let found: DeviceName = text.parse().unwrap();
             assert_eq!(found, name);
             assert_eq!(found.to_string().parse::<DeviceName>().unwrap(), name);
+            assert_eq!(found.repeats(), text.ends_with("+graphs"));
         }
-        for bad in ["", "tpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:99999999999999999999"]
-        {
+        let bad_numbers = ["cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:99999999999999999999"];
+        let bad_words = ["", "tpu", "cpu+graphs", "+graphs", "cuda+graph", "cuda+graphs:1"];
+        for bad in bad_numbers.into_iter().chain(bad_words) {
             let error = bad.parse::<DeviceName>().unwrap_err().to_string();
             assert!(error.contains(&format!("'{bad}'")), "{error}");
         }
@@ -232,7 +273,7 @@ mod tests {
     #[test]
     fn why_a_card_cannot_be_opened_is_one_line() {
         let explain = |text: &str, driver| {
-            let line = explain(DeviceName::Cuda(1), &Error::invalid(text), driver);
+            let line = explain(card(1, false), &Error::invalid(text), driver);
             assert!(line.starts_with("cuda:1: ") && !line.contains('\n'), "{line}");
             line
         };
@@ -261,7 +302,7 @@ mod tests {
         let shape = presets::preset("llama-2-7b").unwrap().shape();
         let room = |gib: u64| Room { free: Bytes(gib << 30), total: Bytes(24 << 30) };
         let check = |gib, dtype| {
-            check_room(DeviceName::Cuda(0), room(gib), &shape, dtype, 1024)
+            check_room(card(0, false), room(gib), &shape, dtype, 1024)
                 .map_err(|error| error.to_string())
         };
         // source: 6.61e9 weights in matrices but the embedding (6,738,415,616 - 32,000 x 4096) x 2 bytes, 1024

@@ -1,5 +1,6 @@
 //! The rows a pass starts from: tokens, and masks that stand for tokens not yet drafted.
 
+use crate::composed::up;
 use crate::linear::Linear;
 use crate::raw::{RawTensor, decode_row};
 use crate::{Error, Result};
@@ -43,6 +44,15 @@ impl Embedding {
         number: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        let found = self.look_up_here(rows, head)?;
+        Ok(up(found, (rows.len(), self.hidden), number, device)?)
+    }
+
+    /// [`Self::look_up`], on the host.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look_up_here(&self, rows: &[Row], head: &Linear) -> Result<Vec<f32>> {
         let mut found = vec![0.0; rows.len() * self.hidden];
         for (row, into) in rows.iter().zip(found.chunks_exact_mut(self.hidden)) {
             match *row {
@@ -59,8 +69,7 @@ impl Embedding {
                 Row::Mask(mask) => return Err(self.no_mask(mask)),
             }
         }
-        let found = Tensor::from_vec(found, (rows.len(), self.hidden), &Device::Cpu)?;
-        Ok(found.to_dtype(number)?.to_device(device)?)
+        Ok(found)
     }
 
     fn no_token(&self, token: u32) -> Error {

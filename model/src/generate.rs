@@ -113,7 +113,7 @@ impl<'m> Generation<'m> {
             model,
             plan: plan.clone(),
             observer,
-            cache: model.new_cache(text + drafts + 1)?,
+            cache: model.lend_cache(text + drafts + 1)?,
             committed: prompt.to_vec(),
             prompt: prompt.len(),
             positions,
@@ -254,6 +254,12 @@ impl<'m> Generation<'m> {
         } else {
             None
         })
+    }
+}
+
+impl Drop for Generation<'_> {
+    fn drop(&mut self) {
+        self.model.give_back(std::mem::take(&mut self.cache));
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::kernels::LANES;
 use crate::kernels::heads::HeadShape;
 use crate::ops::LayerCache;
+use crate::repeated::Passes;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};
 
 /// The keys and values of every layer, for the first `len` positions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KvCache {
     /// Per layer; in panels `[kv_heads][capacity / LANES][head_dim][LANES]`.
     keys: Vec<Tensor>,
@@ -15,6 +16,8 @@ pub struct KvCache {
     values: Vec<Tensor>,
     len: usize,
     capacity: usize,
+    /// Passes of fixed shape over these buffers.
+    pub(crate) passes: Passes,
 }
 
 impl KvCache {
@@ -38,7 +41,7 @@ impl KvCache {
             (0..layers).map(|_| Ok(Tensor::zeros(&shape, number, device)?)).collect()
         };
         let (keys, values) = (buffers(key)?, buffers(value)?);
-        Ok(Self { keys, values, len: 0, capacity })
+        Ok(Self { keys, values, len: 0, capacity, passes: Passes::default() })
     }
 
     /// What one layer's attention reads and writes.

@@ -48,6 +48,7 @@ mod observe;
 pub mod ops;
 pub mod presets;
 pub mod raw;
+mod repeated;
 pub mod sample;
 pub mod shadow;
 pub mod tokenizer;

@@ -2,6 +2,7 @@
 
 use crate::adapter::Adapters;
 use crate::checkpoint::Opened;
+use crate::device::recorder_of;
 use crate::embedding::Embedding;
 use crate::kernels::Isa;
 use crate::kernels::heads::HeadShape;
@@ -9,6 +10,7 @@ use crate::kernels::rotary::Rotary;
 use crate::linear::Linear;
 use crate::load::Builder;
 use crate::ops::Ops;
+use crate::repeated::{Repeating, whole_steps};
 use crate::weights::{Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
 use candle_core::{DType, Device, Tensor};
@@ -46,6 +48,9 @@ pub struct LoadOptions {
     pub tokenizer: TokenizerFrom,
     /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
     pub composed: bool,
+    /// Passes over few rows have fixed shapes, and a card records them once and repeats them with one launch each
+    /// (CUDA graphs). Not with the kernels of the CPU, which have no launches to spare.
+    pub repeated: bool,
 }
 
 impl Default for LoadOptions {
@@ -57,6 +62,7 @@ impl Default for LoadOptions {
             threads: 0,
             tokenizer: TokenizerFrom::Checkpoint,
             composed: false,
+            repeated: false,
         }
     }
 }
@@ -115,6 +121,8 @@ pub struct Model {
     pub(crate) tokenizer: Option<Tokenizer>,
     identity: ModelIdentity,
     stock: OnceLock<Box<Model>>,
+    /// None: every pass has the shape of its text.
+    pub(crate) repeating: Option<Repeating>,
 }
 
 impl Model {
@@ -173,6 +181,7 @@ impl Model {
         let layers = (0..config.num_hidden_layers).map(|n| builder.layer(n));
         let layers = layers.collect::<Result<_>>()?;
         builder.check_all_used()?;
+        let repeats = options.repeated && !ops.is_fused();
         Ok(Self {
             embedding,
             layers,
@@ -191,6 +200,7 @@ impl Model {
             },
             config: wide,
             stock: OnceLock::new(),
+            repeating: repeats.then(|| Repeating::new(recorder_of(&options.device))),
         })
     }
 
@@ -270,6 +280,10 @@ impl Model {
     /// # Errors
     /// When the memory is refused.
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
+        let capacity = match self.repeating {
+            Some(_) => whole_steps(capacity),
+            None => capacity,
+        };
         let (layers, panels) = (self.layers.len(), self.ops.is_fused());
         KvCache::new(layers, self.heads(), capacity, panels, self.ops.number(), &self.device)
     }
@@ -310,6 +324,7 @@ impl Model {
             tokenizer: self.tokenizer.clone(),
             identity: self.identity.clone(),
             stock: OnceLock::new(),
+            repeating: None,
         })
     }
 

@@ -182,15 +182,19 @@ impl Ops {
         shape: HeadShape,
         rotated: &Rotated,
         cache: LayerCache<'_>,
+        standing: &Standing<'_>,
         position: usize,
     ) -> Result<()> {
         for (half, buffer) in [(Half::Keys, cache.keys), (Half::Values, cache.values)] {
-            match rotated {
-                Rotated::Fused(qkv) => {
+            match (rotated, standing) {
+                (Rotated::Fused(qkv), _) => {
                     let op = fused::Append { half, shape, capacity: cache.capacity, position };
                     buffer.inplace_op2(qkv, &op)?;
                 }
-                Rotated::Composed(rows) => composed::append(half, rows, buffer, position)?,
+                (Rotated::Composed(rows), Standing::Composed(placed)) => {
+                    composed::append(half, rows, buffer, placed, position)?;
+                }
+                _ => return Err(foreign()),
             }
         }
         Ok(())
@@ -216,9 +220,13 @@ impl Ops {
                 let op = fused::Attend { kernels, shape, capacity, blocks };
                 qkv.apply_op3_no_bwd(cache.keys, cache.values, &op)
             }
-            _ => bail!("rows were rotated by other operations than they attend by"),
+            _ => Err(foreign()),
         }
     }
+}
+
+fn foreign() -> candle_core::Error {
+    candle_core::Error::Msg("rows were rotated by other operations than they attend by".into())
 }
 
 /// Calls `read` with every row of `[rows, width]`, on the host.

@@ -57,8 +57,7 @@ impl Model {
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
-        let x = self.pass(&rows, None, cache, observer)?;
-        self.head_pass(&x, observer)
+        self.logits(&rows, None, cache, observer)
     }
 
     /// [`Self::full_pass`] that computes the logits of the last token alone, `[1, vocab]`.
@@ -94,14 +93,28 @@ impl Model {
     ) -> Result<Tensor> {
         let rows: Vec<Row> =
             std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
-        let x = self.pass(&rows, Some((drafting, skip)), cache, observer)?;
-        self.head_pass(&x, observer)
+        self.logits(&rows, Some((drafting, skip)), cache, observer)
     }
 
     /// A full-depth pass over `tokens` for the sake of the cache alone.
     pub(crate) fn fill_cache(&self, tokens: &[u32], cache: &mut KvCache) -> Result<()> {
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
         self.pass(&rows, None, cache, &mut Silent).map(drop)
+    }
+
+    /// A pass and its logits `[rows, vocab]`: of fixed shape where the model makes such passes.
+    fn logits(
+        &self,
+        rows: &[Row],
+        draft: Option<(Drafting, &Skip)>,
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        if let Some(logits) = self.repeated_pass(rows, draft, cache)? {
+            return Ok(logits);
+        }
+        let x = self.pass(rows, draft, cache, observer)?;
+        self.head_pass(&x, observer)
     }
 
     /// Embedding and layers; the residual stream `[rows, hidden]` afterwards.
@@ -112,12 +125,7 @@ impl Model {
         cache: &mut KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
-        if rows.is_empty() {
-            return Err(Error::invalid("a pass needs at least one token"));
-        }
-        cache.reserve(rows.len())?;
-        let adapted = draft.is_some_and(|(drafting, _)| adapts(drafting));
-        let places = Places { adapted, ..Places::next(cache.len(), rows.len()) };
+        let places = self.places(rows, draft, cache)?;
         let skip = draft.map(|(_, skip)| skip);
         observer.mark(Mark::PassStart);
         let number = self.ops.number();
@@ -128,10 +136,25 @@ impl Model {
         Ok(x)
     }
 
+    /// Where rows stand that continue the text in `cache`.
+    pub(crate) fn places(
+        &self,
+        rows: &[Row],
+        draft: Option<(Drafting, &Skip)>,
+        cache: &KvCache,
+    ) -> Result<Places> {
+        if rows.is_empty() {
+            return Err(Error::invalid("a pass needs at least one token"));
+        }
+        cache.reserve(rows.len())?;
+        let adapted = draft.is_some_and(|(drafting, _)| adapts(drafting));
+        Ok(Places { adapted, ..Places::next(cache.len(), rows.len()) })
+    }
+
     /// Takes the residual stream `x[rows, hidden]` through the layers `layers`, less what `skip` leaves out.
     pub(crate) fn run_layers(
         &self,
-        mut x: Tensor,
+        x: Tensor,
         layers: Range<usize>,
         skip: Option<&Skip>,
         places: &Places,
@@ -141,9 +164,22 @@ impl Model {
         self.check_positions(places)?;
         let rows = (&*places.positions, &*places.blocks, places.append);
         let standing = self.ops.place(self.heads(), &self.rotary, rows, &self.device)?;
+        self.through(x, layers, skip, (places, &standing), cache, observer)
+    }
+
+    /// [`Self::run_layers`] for rows whose angles and masks are at hand.
+    pub(crate) fn through(
+        &self,
+        mut x: Tensor,
+        layers: Range<usize>,
+        skip: Option<&Skip>,
+        (places, standing): (&Places, &Standing<'_>),
+        cache: &KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         for (number, layer) in self.layers.iter().enumerate().take(layers.end).skip(layers.start) {
             if skip.is_none_or(|skip| !skip.skips_attention(number)) {
-                x = self.attention(number, layer, &x, (places, &standing), cache)?;
+                x = self.attention(number, layer, &x, (places, standing), cache)?;
                 observer.mark(Mark::Attention(number));
             }
             if skip.is_none_or(|skip| !skip.skips_mlp(number)) {
@@ -180,7 +216,7 @@ impl Model {
         }
         let rotated = ops.rotate(shape, &self.rotary, standing, qkv)?;
         if let (true, Some(&position)) = (places.append, places.positions.first()) {
-            ops.append(shape, &rotated, cache, position)?;
+            ops.append(shape, &rotated, cache, standing, position)?;
         }
         let attended = ops.attend(shape, &rotated, cache, standing)?;
         let x = match adapters {
@@ -220,7 +256,7 @@ impl Model {
         Ok(self.ops.rms_norm(x, weight, self.config.rms_norm_eps)?)
     }
 
-    fn check_positions(&self, places: &Places) -> Result<()> {
+    pub(crate) fn check_positions(&self, places: &Places) -> Result<()> {
         match places.positions.iter().max() {
             Some(&last) if last >= self.rotary.positions() => Err(Error::invalid(format!(
                 "position {last} lies beyond the {} positions of this model; shorten prompt or output",

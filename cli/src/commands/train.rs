@@ -32,6 +32,9 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
             "--cpu-seconds: expected --device cpu, found {found}; give --steps"
         )));
     }
+    if args.device.ends_with(DeviceName::GRAPHS) {
+        return Err(usage("--device: training records no passes; leave out +graphs"));
+    }
     let (name, device) = load::device(&args.device)?;
     let on_card = name != DeviceName::Cpu;
     let clock = SystemClock::new(&device);

@@ -41,7 +41,7 @@ impl Check {
 }
 
 /// All comparisons: products of halves and floats, of codes over 1, 8 and 64 rows (three kernels on a card), and
-/// passes of a small model, a rejected draft among them.
+/// passes of a small model, a rejected draft among them: in the text's own shapes, and in recorded ones.
 ///
 /// # Errors
 /// When the device refuses an operation.
@@ -55,8 +55,10 @@ pub fn checks(device: &Device) -> Result<Vec<Check>> {
             all.push(coded_product(device, dtype, rows)?);
         }
     }
-    for dtype in Dtype::ENGINE {
-        all.push(small_model(device, dtype)?);
+    for repeated in [false, true] {
+        for dtype in Dtype::ENGINE {
+            all.push(small_model(device, dtype, repeated)?);
+        }
     }
     Ok(all)
 }
@@ -92,8 +94,9 @@ fn coded_product(device: &Device, dtype: Dtype, rows: usize) -> Result<Check> {
     Check::new(format!("product of {rows} rows with {dtype}"), &there, &here, 1e-2)
 }
 
-/// A prompt, a draft that is rejected, and a wide pass after it.
-fn small_model(device: &Device, dtype: Dtype) -> Result<Check> {
+/// A prompt, drafts and a verify pass that are rejected, and a wide pass after them. A pass of every shape comes twice,
+/// with other tokens, so that a recorded one is seen repeated.
+fn small_model(device: &Device, dtype: Dtype, repeated: bool) -> Result<Check> {
     let config = ModelConfig {
         hidden_size: 256,
         intermediate_size: 512,
@@ -104,14 +107,20 @@ fn small_model(device: &Device, dtype: Dtype) -> Result<Check> {
         vocab_size: 512,
         ..ModelConfig::story()
     };
-    let logits = |device: &Device| -> Result<Tensor> {
-        let options = LoadOptions { device: device.clone(), dtype, ..LoadOptions::default() };
+    let logits = |device: &Device, repeated: bool| -> Result<Tensor> {
+        let composed = repeated;
+        let device = device.clone();
+        let options = LoadOptions { device, dtype, composed, repeated, ..LoadOptions::default() };
         let model = Model::random(&config, 5, &options)?;
         let mut cache = model.new_cache(300)?;
         let prompt: Vec<u32> = (0..280).map(|i| i * 7 % 512).collect();
         model.prompt_pass(&prompt, &mut cache, &mut Silent)?;
         let skip = Skip::from(SkipWindow::new(1, 3)?);
-        model.draft_pass(Drafting::Simultaneous, 9, 3, &skip, &mut cache, &mut Silent)?;
+        model.full_pass(&[1, 2, 3, 4, 5], &mut cache, &mut Silent)?;
+        for token in [10, 9] {
+            cache.truncate(prompt.len());
+            model.draft_pass(Drafting::Simultaneous, token, 3, &skip, &mut cache, &mut Silent)?;
+        }
         cache.truncate(prompt.len());
         model.full_pass(&[9, 8, 7, 6, 5], &mut cache, &mut Silent)
     };
@@ -121,8 +130,9 @@ fn small_model(device: &Device, dtype: Dtype) -> Result<Check> {
         Dtype::Bf16 => 8e-2,
         _ => 4e-2,
     };
-    let (there, here) = (logits(device)?, logits(&Device::Cpu)?);
-    Check::new(format!("passes of a small model in {dtype}"), &there, &here, bound)
+    let (there, here) = (logits(device, repeated)?, logits(&Device::Cpu, false)?);
+    let how = if repeated { "recorded passes" } else { "passes" };
+    Check::new(format!("{how} of a small model in {dtype}"), &there, &here, bound)
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! An NVIDIA card: opened, described, and its memory pool. Type-checked; not run on a card yet.
 
 use super::pool::Pool;
+use super::recorder::{Recorder, Recording};
 use super::{CardFacts, Room};
-use crate::Result;
+use crate::{Error, Result};
 use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::CudaGraph;
 use candle_core::cuda_backend::cudarc::driver::result::{device as driver_device, mem_pool};
 use candle_core::cuda_backend::cudarc::driver::sys::{
-    CUdevice_attribute, CUmemPool_attribute, CUmemoryPool,
+    self, CUdevice_attribute, CUgraphInstantiate_flags, CUgraphMem_attribute, CUmemPool_attribute,
+    CUmemoryPool, CUstreamCaptureMode,
 };
 use candle_core::{CudaDevice, Device};
 use s3d_data::Bytes;
+use std::any::Any;
+use std::fmt;
 
 /// Opens card `number` with a stream of its own.
 pub fn open(number: usize) -> Result<Device> {
@@ -64,6 +69,17 @@ impl CudaPool {
         unsafe { mem_pool::set_attribute(self.pool, attribute, (&raw mut value).cast()) }.w()?;
         Ok(())
     }
+
+    /// Memory of recorded work, which the driver keeps apart from the pool.
+    fn read_recorded(&self, attribute: CUgraphMem_attribute) -> Result<u64> {
+        let device = self.card.cuda_stream().context().cu_device();
+        let mut value = 0u64;
+        // SAFETY: the device is that of a context that is held; these attributes are 64 bits wide.
+        unsafe { sys::cuDeviceGetGraphMemAttribute(device, attribute, (&raw mut value).cast()) }
+            .result()
+            .w()?;
+        Ok(value)
+    }
 }
 
 impl Pool for CudaPool {
@@ -73,14 +89,24 @@ impl Pool for CudaPool {
     }
 
     fn used(&self) -> Result<u64> {
-        self.read(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)
+        let recorded =
+            self.read_recorded(CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT)?;
+        Ok(self.read(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)? + recorded)
     }
 
     fn high(&self) -> Result<u64> {
-        self.read(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+        let recorded = self.read_recorded(CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH)?;
+        Ok(self.read(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)? + recorded)
     }
 
     fn reset_high(&self) -> Result<()> {
+        let device = self.card.cuda_stream().context().cu_device();
+        let mut zero = 0u64;
+        let recorded = CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH;
+        // SAFETY: as in `read_recorded`; zero, and no other number, may be written.
+        unsafe { sys::cuDeviceSetGraphMemAttribute(device, recorded, (&raw mut zero).cast()) }
+            .result()
+            .w()?;
         self.write(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH, 0)
     }
 
@@ -91,5 +117,58 @@ impl Pool for CudaPool {
     fn room(&self) -> Result<Room> {
         let (free, total) = self.card.cuda_stream().context().mem_get_info().w()?;
         Ok(Room { free: Bytes(free as u64), total: Bytes(total as u64) })
+    }
+}
+
+/// What records the work of a card: its stream, as CUDA graphs.
+pub fn recorder(card: &CudaDevice) -> Box<dyn Recorder> {
+    Box::new(StreamRecorder(card.clone()))
+}
+
+#[derive(Debug)]
+struct StreamRecorder(CudaDevice);
+
+impl Recorder for StreamRecorder {
+    fn keep_parameters(&self) -> Box<dyn Any> {
+        Box::new(self.0.enable_cuda_graph_htod_cache())
+    }
+
+    fn finish(&self) -> Result<()> {
+        self.0.cuda_stream().synchronize().w()?;
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<()> {
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.0.cuda_stream().begin_capture(mode).w()?;
+        Ok(())
+    }
+
+    fn end(&self) -> Result<Box<dyn Recording>> {
+        // All that recorded work allocates it also frees. Should some of it not, repeating it frees it first.
+        let flags = CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        let graph = self.0.cuda_stream().end_capture(flags).w()?;
+        let graph = graph.ok_or_else(|| Error::invalid("the card recorded nothing"))?;
+        graph.upload().w()?;
+        Ok(Box::new(RecordedStream(graph)))
+    }
+}
+
+struct RecordedStream(CudaGraph);
+
+// SAFETY: a graph may move between threads as long as one at a time uses it. It is used through `&mut` alone, and
+// every call binds its context to the thread first.
+unsafe impl Send for RecordedStream {}
+
+impl fmt::Debug for RecordedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordedStream")
+    }
+}
+
+impl Recording for RecordedStream {
+    fn launch(&mut self) -> Result<()> {
+        self.0.launch().w()?;
+        Ok(())
     }
 }
