@@ -14,8 +14,6 @@ use std::process::Command;
 
 /// Bytes of one number of mask embeddings, which the host holds in f32 whatever the weights.
 const NUMBER: u64 = 4;
-/// The cache's positions are rounded up to whole vectors of the kernels.
-const CACHE_STEP: usize = 16;
 
 /// What a process that only loads and decodes needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +85,8 @@ pub struct Held {
     pub weights: u64,
     /// Bytes of a number of the cache and of activations.
     pub number: u64,
+    /// Positions that the cache grows by.
+    pub cache_step: usize,
     /// Whether on a card: embeddings are then in the host's memory, and attention keeps its scores.
     pub on_card: bool,
 }
@@ -94,7 +94,8 @@ pub struct Held {
 impl Held {
     fn by(model: &Model) -> Self {
         let (weights, number) = (model.weight_bytes(), model.number_bytes() as u64);
-        Self { weights, number, on_card: !model.device().is_cpu() }
+        let (cache_step, on_card) = (model.cache_step(), !model.device().is_cpu());
+        Self { weights, number, cache_step, on_card }
     }
 }
 
@@ -105,7 +106,7 @@ pub fn computed(shape: &ModelShape, held: Held, context: usize, width: usize) ->
         true => 0,
         false => (shape.masks * shape.hidden) as u64 * NUMBER,
     };
-    let positions = (context + width).next_multiple_of(CACHE_STEP) as u64;
+    let positions = (context + width).next_multiple_of(held.cache_step) as u64;
     // The prompt pass is the widest of all.
     let widest = context.max(width);
     let activations = match held.on_card {
@@ -241,7 +242,7 @@ mod tests {
     fn a_known_shape_needs_what_its_arithmetic_says() {
         let shape = tiny_llama();
         let weights = shape.parameters() * 4;
-        let on_cpu = Held { weights, number: 4, on_card: false };
+        let on_cpu = Held { weights, number: 4, cache_step: 16, on_card: false };
         let records = computed(&shape, on_cpu, 2048, 9);
         let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
         // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(bytes("activations"), 2048 * (2 * 2048 + 5632) * 4);
         assert_eq!(bytes("masks"), 7 * 2048 * 4);
         assert_eq!(bytes("weights") + bytes("masks"), weights);
-        let on_card = Held { weights: weights / 2, number: 2, on_card: true };
+        let on_card = Held { weights: weights / 2, number: 2, cache_step: 16, on_card: true };
         let records = computed(&shape, on_card, 2048, 9);
         let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
         assert_eq!(bytes("kv_cache"), 2 * 22 * 4 * 64 * 2064 * 2);

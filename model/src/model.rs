@@ -4,13 +4,13 @@ use crate::adapter::Adapters;
 use crate::checkpoint::Opened;
 use crate::device::recorder_of;
 use crate::embedding::Embedding;
-use crate::kernels::Isa;
 use crate::kernels::heads::HeadShape;
 use crate::kernels::rotary::Rotary;
+use crate::kernels::{Isa, LANES};
 use crate::linear::Linear;
 use crate::load::Builder;
 use crate::ops::Ops;
-use crate::repeated::{Repeating, whole_steps};
+use crate::repeated::{Repeating, STEP};
 use crate::weights::{Seeded, WeightSource};
 use crate::{Error, KvCache, ModelConfig, Result, Tokenizer};
 use candle_core::{DType, Device, Tensor};
@@ -275,15 +275,17 @@ impl Model {
         &self.device
     }
 
-    /// A cache for `capacity` positions.
+    /// Positions that caches grow by: the lanes of the kernels' vectors, or the steps of passes of fixed shape.
+    pub fn cache_step(&self) -> usize {
+        if self.repeating.is_some() { STEP } else { LANES }
+    }
+
+    /// A cache for at least `capacity` positions.
     ///
     /// # Errors
     /// When the memory is refused.
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
-        let capacity = match self.repeating {
-            Some(_) => whole_steps(capacity),
-            None => capacity,
-        };
+        let capacity = capacity.max(1).next_multiple_of(self.cache_step());
         let (layers, panels) = (self.layers.len(), self.ops.is_fused());
         KvCache::new(layers, self.heads(), capacity, panels, self.ops.number(), &self.device)
     }

@@ -28,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Positions of the cache by which the part that a pass looks at grows. Scores of what is not there yet are computed
 /// and thrown away: 128 of them in the mean.
-const STEP: usize = 256;
+pub(crate) const STEP: usize = 256;
 /// Rows of a pass of fixed shape, at most: those of the widest verify pass.
 const MOST_ROWS: usize = Predictors::MAX + 1;
 /// Recordings of a cache, at most; then all are made anew.
@@ -111,11 +111,6 @@ impl Repeating {
             *spare = Some(cache);
         }
     }
-}
-
-/// Room that a cache needs for passes of fixed shape over `capacity` positions.
-pub(crate) fn whole_steps(capacity: usize) -> usize {
-    capacity.max(1).next_multiple_of(STEP)
 }
 
 impl Model {
@@ -208,9 +203,8 @@ impl Model {
         let rows = shape.rows;
         let [x, cosines, sines, hidden] = self.parts(rows, shape.positions);
         let hidden = inputs.part(hidden, rows)?.unsqueeze(0)?;
-        let angles = [inputs.part(cosines, rows)?, inputs.part(sines, rows)?];
-        let [cosines, sines] = angles;
-        let placed = Placed::on_device(self.heads(), [cosines, sines, hidden], &inputs.places)?;
+        let told = [inputs.part(cosines, rows)?, inputs.part(sines, rows)?, hidden];
+        let placed = Placed::on_device(self.heads(), told, &inputs.places)?;
         let standing = Standing::Composed(placed);
         // The host's own view of where rows stand is not looked at: they stand where the device was told.
         let places = Places { adapted: shape.adapted, ..Places::next(0, rows) };
