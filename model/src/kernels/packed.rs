@@ -12,6 +12,7 @@
 //! | q4_k | 256 inputs, 2368 bytes | 32 vectors, likewise | 8 x 16 scales and 8 x 16 minima (a byte each), 16 + 16 factors (f16) |
 
 use super::panels::{LANES, panel_count};
+use crate::weights::numbers::q4k_scales;
 use half::{bf16, f16};
 use rayon::prelude::*;
 use s3d_data::Dtype;
@@ -323,19 +324,6 @@ fn read_q4k(codes: &[u8], scales: &[u8], lane: usize, raw: &mut [u8]) {
     }
     raw[..2].copy_from_slice(&scales[Q4K_PARTS[2] + 2 * lane..][..2]);
     raw[2..4].copy_from_slice(&scales[Q4K_PARTS[3] + 2 * lane..][..2]);
-}
-
-/// Scale and minimum of sub-block `sub`, of 6 bits each, from the 12 bytes that hold all eight
-/// (`get_scale_min_k4` of ggml).
-pub fn q4k_scales(sub: usize, packed: &[u8]) -> (u8, u8) {
-    if sub < 4 {
-        (packed[sub] & 63, packed[sub + 4] & 63)
-    } else {
-        (
-            packed[sub + 4] & 15 | packed[sub - 4] >> 6 << 4,
-            packed[sub + 4] >> 4 | packed[sub] >> 6 << 4,
-        )
-    }
 }
 
 #[cfg(test)]

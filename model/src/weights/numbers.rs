@@ -3,7 +3,6 @@
 //! Quantized types come in blocks of 32 or 256 numbers of one row, laid out as ggml lays them out
 //! (github.com/ggml-org/ggml, `ggml-common.h`). Values are those of ggml to the bit.
 
-use crate::kernels::packed::q4k_scales;
 use half::{bf16, f16};
 use s3d_data::Dtype;
 
@@ -78,5 +77,18 @@ fn decode_q6_k(block: &[u8], y: &mut [f32]) {
             let q = nibble | (high[l] >> (2 * quarter) & 3) << 4;
             *y = scale * f32::from(scales[2 * quarter + l / 16] as i8) * (f32::from(q) - 32.0);
         }
+    }
+}
+
+/// Scale and minimum of sub-block `sub`, of 6 bits each, from the 12 bytes that hold all eight
+/// (`get_scale_min_k4` of ggml).
+pub fn q4k_scales(sub: usize, packed: &[u8]) -> (u8, u8) {
+    if sub < 4 {
+        (packed[sub] & 63, packed[sub + 4] & 63)
+    } else {
+        (
+            packed[sub + 4] & 15 | packed[sub - 4] >> 6 << 4,
+            packed[sub + 4] >> 4 | packed[sub] >> 6 << 4,
+        )
     }
 }
