@@ -21,6 +21,8 @@ struct Findings {
     rate: FlopsPerSecond,
     /// Of one tiny operation.
     launch: Seconds,
+    /// Of a plain pass of a small model, launch by launch and recorded.
+    plain_pass: [Seconds; 2],
     /// Time of the same work by events over that by the clock.
     events_over_clock: Option<f64>,
     /// What the pool says a tensor of a known size took, over that size.
@@ -41,6 +43,10 @@ pub fn doctor(name: DeviceName, device: &Device, as_json: bool) -> anyhow::Resul
         read,
         rate,
         launch: probe::launch(device, &clock)?,
+        plain_pass: [
+            probe::plain_pass(device, false, &clock)?,
+            probe::plain_pass(device, true, &clock)?,
+        ],
         events_over_clock: probe::events_over_clock(device, Sizes::CARD, &clock)?,
         counted_over_size: pool.as_ref().map(|p| probe::counted(device, &**p)).transpose()?,
         checks: checks(device)?,
@@ -75,6 +81,8 @@ fn as_object(found: &Findings) -> serde_json::Value {
         "read_bytes_per_s": found.read.0,
         "flops_per_s": found.rate.0,
         "launch_seconds": found.launch.0,
+        "plain_pass_seconds": found.plain_pass[0].0,
+        "recorded_pass_seconds": found.plain_pass[1].0,
         "events_over_clock": found.events_over_clock,
         "counted_over_size": found.counted_over_size,
         "checks": checks,
@@ -105,6 +113,8 @@ fn text(found: &Findings) -> String {
         ("read bandwidth", found.read.to_string()),
         ("f16 product rate", found.rate.to_string()),
         ("a launch", found.launch.to_string()),
+        ("a small pass", found.plain_pass[0].to_string()),
+        ("the same recorded", found.plain_pass[1].to_string()),
         ("events / clock", ratio(found.events_over_clock)),
         ("pool / size", ratio(found.counted_over_size)),
     ];
