@@ -1,7 +1,4 @@
 //! Weights from safetensors files: one, or several with an index.
-//!
-//! Files are read and not mapped: a mapped file that someone shortens ends the program, a read one gives
-//! an error.
 
 use super::WeightSource;
 use super::stored::{Stored, hash_files};

@@ -4,15 +4,16 @@ use super::numbers::decode;
 use crate::kernels::row_bytes;
 use crate::raw::{Matrix, RawTensor};
 use crate::{Error, Result};
+use memmap2::{Mmap, MmapOptions};
 use s3d_data::Dtype;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Bytes read at a time, about.
-const PIECE: usize = 1 << 20;
+/// Bytes looked at together, about.
+const PIECE: usize = 1 << 22;
 
 /// Where the numbers of a tensor stand.
 pub(super) struct Stored<'f> {
@@ -81,21 +82,41 @@ impl Stored<'_> {
         bytes / self.block() * self.dtype.block_weights()
     }
 
-    /// Calls `take` with whole blocks, one piece of the file after another.
+    /// Calls `take` with whole blocks, one piece of the file after another. A piece is mapped while it is looked at,
+    /// so that no more than one is resident beside the model.
     fn each_piece(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let io = |e| Error::io("read", self.path, e);
-        let mut file = File::open(self.path).map_err(|e| Error::io("open", self.path, e))?;
-        file.seek(SeekFrom::Start(self.start)).map_err(io)?;
-        let piece = PIECE / self.block() * self.block();
-        let mut buffer = vec![0; piece.min(self.bytes as usize)];
-        let mut left = self.bytes as usize;
-        while left > 0 {
-            let now = left.min(buffer.len());
-            file.read_exact(&mut buffer[..now]).map_err(io)?;
-            take(&buffer[..now])?;
-            left -= now;
+        let file = File::open(self.path).map_err(|e| Error::io("open", self.path, e))?;
+        let piece = (PIECE / self.block() * self.block()) as u64;
+        let end = self.start + self.bytes;
+        let mut start = self.start;
+        while start < end {
+            let now = piece.min(end - start);
+            take(&self.map(&file, start..start + now)?)?;
+            start += now;
         }
         Ok(())
+    }
+
+    /// Part of the file in memory.
+    fn map(&self, file: &File, part: Range<u64>) -> Result<Mmap> {
+        let io = |e| Error::io("map", self.path, e);
+        // What lies beyond the end can be mapped, but looking at it would end the program.
+        let found = file.metadata().map_err(io)?.len();
+        if found < part.end {
+            return Err(Error::malformed(
+                self.path,
+                format!(
+                    "tensor '{}' ends at byte {}, the file at {found}: fetch it again",
+                    self.name,
+                    self.start + self.bytes
+                ),
+            ));
+        }
+        let len = (part.end - part.start) as usize;
+        // SAFETY: the file is only read, and was long enough a moment ago. A program that shortens it while this piece
+        // is decoded (a millisecond) ends this one with SIGBUS, as with every reader that maps; one that writes to it
+        // changes weights, which are checked for numbers and for nothing else.
+        unsafe { MmapOptions::new().offset(part.start).len(len).populate().map(file) }.map_err(io)
     }
 
     fn check(&self, values: &[f32]) -> Result<()> {
@@ -131,4 +152,31 @@ pub(super) fn hash_files<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Result
 /// Bytes as hexadecimal digits.
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_the_file_wherever_they_begin_and_a_shortened_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights");
+        // Numbers that tell their place, behind a header whose length divides no page; more than two pieces.
+        let count = 2 * PIECE / 4 + 77;
+        let numbers: Vec<f32> = (0..count).map(|i| i as f32).collect();
+        let stored: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::write(&path, [&[9; 1237][..], &stored].concat()).unwrap();
+        let (name, dtype, bytes) = ("t", Dtype::F32, stored.len() as u64);
+        let tensor = || Stored { path: &path, name, dtype, start: 1237, bytes };
+        assert!(tensor().values().unwrap() == numbers);
+        let part = tensor().rows(2..9, 7).values().unwrap();
+        assert_eq!(part, numbers[14..63]);
+        // Shorter after it was opened: refused wherever the new end is.
+        for length in [1236 + bytes, 1237 + PIECE as u64, 1237, 5, 0] {
+            File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+            let error = tensor().values().unwrap_err().to_string();
+            assert!(error.contains(&format!("the file at {length}")), "{error}");
+        }
+    }
 }
