@@ -167,7 +167,23 @@ pub(crate) fn generate(
     clock: &dyn Clock,
     peek: Option<Peek<'_>>,
 ) -> Result<Generated> {
-    as_prepared(model, || generate_once(model, plan, prompt, tokens, clock, peek))
+    as_prepared(model, || {
+        let cpu = clock.cpu().0;
+        let mut watch = Stopwatch::new(clock);
+        let limits = Limits::tokens(tokens);
+        let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
+        let steps = generation.imposing(peek).collect::<s3d_model::Result<Vec<Step>>>()?;
+        let seconds = clock.now().0 - watch.begin;
+        Ok(Generated {
+            iterations: steps.len().saturating_sub(1),
+            tokens: steps.into_iter().flat_map(|step| step.tokens).collect(),
+            prompt_seconds: watch.prompt,
+            draft_seconds: watch.draft,
+            verify_seconds: watch.verify,
+            seconds,
+            cpu_seconds: clock.cpu().0 - cpu,
+        })
+    })
 }
 
 /// Does `timed` work, and once more where passes were prepared for it, which the next time is spared.
@@ -175,31 +191,6 @@ pub(crate) fn as_prepared<T>(model: &Model, mut timed: impl FnMut() -> Result<T>
     let before = model.prepared_passes();
     let outcome = timed()?;
     if model.prepared_passes() == before { Ok(outcome) } else { timed() }
-}
-
-fn generate_once(
-    model: &Model,
-    plan: &Plan,
-    prompt: &Prompt,
-    tokens: usize,
-    clock: &dyn Clock,
-    peek: Option<Peek<'_>>,
-) -> Result<Generated> {
-    let cpu = clock.cpu().0;
-    let mut watch = Stopwatch::new(clock);
-    let limits = Limits::tokens(tokens);
-    let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
-    let steps = generation.imposing(peek).collect::<s3d_model::Result<Vec<Step>>>()?;
-    let seconds = clock.now().0 - watch.begin;
-    Ok(Generated {
-        iterations: steps.len().saturating_sub(1),
-        tokens: steps.into_iter().flat_map(|step| step.tokens).collect(),
-        prompt_seconds: watch.prompt,
-        draft_seconds: watch.draft,
-        verify_seconds: watch.verify,
-        seconds,
-        cpu_seconds: clock.cpu().0 - cpu,
-    })
 }
 
 /// Adds up the parts of the steps of one generation, in seconds.

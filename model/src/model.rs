@@ -285,7 +285,7 @@ impl Model {
     /// # Errors
     /// When the memory is refused.
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
-        let capacity = capacity.max(1).next_multiple_of(self.cache_step());
+        let capacity = capacity.next_multiple_of(self.cache_step());
         let (layers, panels) = (self.layers.len(), self.ops.is_fused());
         KvCache::new(layers, self.heads(), capacity, panels, self.ops.number(), &self.device)
     }

@@ -81,10 +81,6 @@ impl Inputs {
         Ok(self.places.slice_set(&other.places, 0, 0)?)
     }
 
-    fn zeros_like(other: &Self) -> Result<Self> {
-        Ok(Self { numbers: other.numbers.zeros_like()?, places: other.places.zeros_like()? })
-    }
-
     /// Part of the numbers as a matrix of `rows` rows.
     fn part(&self, range: Range<usize>, rows: usize) -> Result<Tensor> {
         let columns = range.len() / rows;
@@ -141,7 +137,7 @@ impl Model {
         };
         let inputs = self.inputs(rows, &places, shape.positions)?;
         let mut passes = std::mem::take(&mut cache.passes);
-        let logits = self.repeat(repeating, shape, &inputs, &mut passes, cache);
+        let logits = self.repeat(repeating, shape, inputs, &mut passes, cache);
         cache.passes = passes;
         let logits = logits?;
         cache.advance(rows.len());
@@ -152,18 +148,21 @@ impl Model {
         &self,
         repeating: &Repeating,
         shape: Shape,
-        inputs: &Inputs,
+        inputs: Inputs,
         Passes(passes): &mut Passes,
         cache: &KvCache,
     ) -> Result<Tensor> {
         let pass = match passes.entry(shape.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
+            Entry::Occupied(known) => {
+                let pass = known.into_mut();
+                pass.inputs.fill(&inputs)?;
+                pass
+            }
             Entry::Vacant(place) => {
                 repeating.prepared.fetch_add(1, Ordering::Relaxed);
                 place.insert(self.prepare(repeating, &shape, inputs, cache)?)
             }
         };
-        pass.inputs.fill(inputs)?;
         match &mut pass.recording {
             Some(recording) => recording.launch()?,
             None => self.carry_out(&shape, &pass.inputs, &pass.logits, cache)?,
@@ -176,20 +175,19 @@ impl Model {
         Ok(logits)
     }
 
+    /// The first inputs of a shape become the buffers of its pass.
     fn prepare(
         &self,
         repeating: &Repeating,
         shape: &Shape,
-        inputs: &Inputs,
+        inputs: Inputs,
         cache: &KvCache,
     ) -> Result<Pass> {
-        let own = Inputs::zeros_like(inputs)?;
-        own.fill(inputs)?;
         let logits = Tensor::zeros((shape.rows, self.config.vocab_size), DType::F32, &self.device)?;
         let recorder = repeating.recorder.as_deref();
-        let work = || self.carry_out(shape, &own, &logits, cache);
+        let work = || self.carry_out(shape, &inputs, &logits, cache);
         let recording = recorder.map(|recorder| record(recorder, work)).transpose()?;
-        Ok(Pass { inputs: own, logits, recording })
+        Ok(Pass { inputs, logits, recording })
     }
 
     /// All that a pass of this shape does on the device.
