@@ -543,6 +543,16 @@ pub enum Method {
     Joint,
 }
 
+/// What drafts learn to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Targets {
+    /// The tokens that the model itself finds most likely at each place of the texts: greedy decoding
+    /// accepts the most. With adapters only
+    Choices,
+    /// The tokens of the texts: sampling at temperature 1 accepts the most
+    Text,
+}
+
 /// What a preset learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Objective {
@@ -572,6 +582,9 @@ pub struct TrainArgs {
     /// What of --model is trained
     #[arg(long, value_enum, default_value = "adapters", requires = "model")]
     pub method: Method,
+    /// What the drafts of --model learn to predict [default: choices, or text with --method joint]
+    #[arg(long, value_enum, requires = "model")]
+    pub targets: Option<Targets>,
     /// Rank of the adapters
     #[arg(long, value_name = "R", default_value_t = 16, requires = "model")]
     pub rank: usize,

@@ -136,6 +136,12 @@ fn what_cannot_be_trained_is_said_before_training() {
         (2, &["--model", base, "--corpus", corpus, "--gamma-max", "1"], "--gamma-max: expected 2"),
         (2, &["--model", base, "--corpus", corpus, "--steps", "0"], "--steps"),
         (2, &["--model", base, "--corpus", corpus, "--objective", "text"], "--objective"),
+        (2, &["--targets", "text"], "--model"),
+        (
+            2,
+            &["--model", base, "--corpus", corpus, "--method", "joint", "--targets", "choices"],
+            "expected text with --method joint",
+        ),
         (2, &["--preset", "tale"], "expected story or story-large"),
         (2, &["--model", base, "--preset", "story-large"], "expected story,"),
         (2, &["--device", "tpu"], "expected cpu or cuda"),

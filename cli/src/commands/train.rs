@@ -3,7 +3,7 @@
 
 mod judge;
 
-use crate::args::{Method, Objective, TrainArgs};
+use crate::args::{Method, Objective, Targets, TrainArgs};
 use crate::progress::Bar;
 use crate::usage::usage;
 use crate::{load, locate, resolve, terminal};
@@ -11,7 +11,7 @@ use judge::{Judge, Summary};
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::config::AdapterConfig;
 use s3d_model::device::DeviceName;
-use s3d_model::train::{Own, StepReport, TrainConfig, Trainer, read_texts};
+use s3d_model::train::{DraftTargets, Own, StepReport, TrainConfig, Trainer, read_texts};
 use std::path::Path;
 
 /// Held-out prompts written beside the model.
@@ -180,6 +180,16 @@ fn preset(
     Ok(trainer)
 }
 
+fn draft_targets(args: &TrainArgs) -> anyhow::Result<DraftTargets> {
+    match (args.targets, args.method) {
+        (Some(Targets::Choices), Method::Joint) => Err(usage(
+            "--targets: expected text with --method joint, which changes what the model chooses; found choices",
+        )),
+        (Some(Targets::Text), _) | (None, Method::Joint) => Ok(DraftTargets::Text),
+        (_, Method::Adapters) => Ok(DraftTargets::Choices),
+    }
+}
+
 fn own(args: &TrainArgs, model: &str, state: &Path, threads: usize) -> anyhow::Result<Trainer> {
     let (folder, _) = locate::model(model, false)?;
     if folder.canonicalize().ok().is_some_and(|from| args.out.canonicalize().ok() == Some(from)) {
@@ -217,6 +227,7 @@ fn own(args: &TrainArgs, model: &str, state: &Path, threads: usize) -> anyhow::R
         folder: &folder,
         texts: texts.as_ref(),
         adapters: (args.method == Method::Adapters).then_some(adapters),
+        draft_targets: draft_targets(args)?,
         masks: args.gamma_max - 1,
         context: args.context,
         batch: args.batch,

@@ -70,7 +70,7 @@ impl Data {
         if self.sharing > 1 {
             random = ChaCha8Rng::seed_from_u64(self.seed ^ WINDOWS ^ (index / self.sharing as u64));
         }
-        Ok(Sample { tokens, anchors, skip: skip(&mut random, self.layers) })
+        Ok(Sample::new(tokens, anchors, skip(&mut random, self.layers)))
     }
 
     /// Generated documents, one after the other.

@@ -32,7 +32,7 @@ impl Network {
         let mut text = prompt.to_vec();
         // `Sample` wants one token more than it has rows; the last one is only a target.
         text.push(end);
-        let sample = Sample { tokens: text.clone(), anchors: Vec::new(), skip: 0..0 };
+        let sample = Sample::new(text.clone(), Vec::new(), 0..0);
         self.forward(weights, &sample, tape);
         text.pop();
         let mut caches = tape.caches();
@@ -100,7 +100,7 @@ impl Network {
         position: usize,
         cache: &mut Vec<f32>,
     ) -> Vec<f32> {
-        let empty = Sample { tokens: vec![0], anchors: Vec::new(), skip: 0..0 };
+        let empty = Sample::new(vec![0], Vec::new(), 0..0);
         let geometry: Geometry = self.geometry(&empty);
         let (stride, head_width) = (geometry.stride(), geometry.head_width);
         let mut row = vec![0.0; stride];
@@ -139,8 +139,7 @@ impl Network {
         let starts: Vec<usize> = (from.max(1)..text.len().saturating_sub(self.group)).collect();
         let mut accepted = Vec::with_capacity(starts.len());
         for anchors in starts.chunks(32) {
-            let anchors = anchors.to_vec();
-            let sample = Sample { tokens: text.to_vec(), anchors, skip: skip.clone() };
+            let sample = Sample::new(text.to_vec(), anchors.to_vec(), skip.clone());
             self.forward(weights, &sample, tape);
             let rows = &tape.logits[(text.len() - 1) * self.config.vocab_size..];
             let groups = rows.chunks_exact(self.group * self.config.vocab_size);

@@ -97,7 +97,7 @@ impl Trainer {
         let predicted = &tokens[1..];
         let text = self.data.tokenizer.decode(predicted)?;
         let (count, characters) = (predicted.len(), text.chars().count());
-        let sample = Sample { tokens, anchors: Vec::new(), skip: 0..0 };
+        let sample = Sample::new(tokens, Vec::new(), 0..0);
         let mut tape = Tape::default();
         self.network.forward(weights, &sample, &mut tape);
         let losses = self.network.losses(&sample, &mut tape, RowWeights { text: 0.0, draft: 0.0 });
@@ -116,9 +116,9 @@ impl Trainer {
             let anchors: Vec<usize> =
                 (1..tokens.len().saturating_sub(group)).step_by(ANCHOR_STEP).collect();
             groups += anchors.len();
-            let sample = Sample { tokens, anchors, skip: window.start()..window.end() };
-            let text = sample.tokens.len() - 1;
-            self.network.forward_from(text, weights, &sample, &mut tape);
+            let mut sample = Sample::new(tokens, anchors, window.start()..window.end());
+            let (first, targets) = (sample.text(), self.config.draft_targets);
+            self.network.forward_to_learn(first, targets, weights, &mut sample, &mut tape);
             let nothing = RowWeights { text: 0.0, draft: 0.0 };
             let losses = self.network.losses(&sample, &mut tape, nothing);
             sums.iter_mut().zip(losses.draft).for_each(|(sum, loss)| *sum += loss);

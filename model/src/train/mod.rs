@@ -36,7 +36,7 @@ mod texts;
 pub use bpe::{END_OF_TEXT, learn_tokenizer};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
 pub use own::Own;
-pub use recipe::{Stage, TrainConfig};
+pub use recipe::{DraftTargets, Stage, TrainConfig};
 pub use texts::{Texts, read_texts};
 
 use crate::config::EndTokens;
@@ -315,8 +315,9 @@ fn run_lane(
     let stage = config.stage(step + 1).0;
     let weight = config.row_weights(stage);
     for place in (lane..config.batch).step_by(LANES) {
-        let sample = data.sample(step * config.batch as u64 + place as u64, stage.anchors)?;
-        network.forward_from(network.first_trained(&sample), weights, &sample, &mut room.tape);
+        let mut sample = data.sample(step * config.batch as u64 + place as u64, stage.anchors)?;
+        let (first, targets) = (network.first_trained(&sample), config.draft_targets);
+        network.forward_to_learn(first, targets, weights, &mut sample, &mut room.tape);
         room.losses.push(network.losses(&sample, &mut room.tape, weight));
         network.backward(weights, &sample, &mut room.tape, &mut room.gradient);
     }

@@ -7,6 +7,7 @@
 //! rows are then constants that the backward pass never enters.
 
 use super::attention::{Attended, Geometry, attend, attend_back};
+use super::decode::arg_max;
 use super::heads::{HeadTape, Heads};
 use super::low_rank::LowRank;
 use super::matmul::{Write, linear, linear_back};
@@ -14,6 +15,7 @@ use super::ops::{
     Rotary, add_bias, add_bias_back, cross_entropy, norm, norm_back, swiglu, swiglu_back,
 };
 use super::params::Layout;
+use super::recipe::DraftTargets;
 use crate::adapter::Part;
 use crate::{Error, ModelConfig, Result};
 use std::ops::Range;
@@ -27,6 +29,22 @@ pub(super) struct Sample {
     pub anchors: Vec<usize>,
     /// Layers that draft rows leave out.
     pub skip: Range<usize>,
+    /// What draft rows are to predict: number i is to follow text row i. The text itself, or what the model
+    /// finds most likely there.
+    pub next: Vec<u32>,
+}
+
+impl Sample {
+    /// A sample whose draft rows are to predict the text.
+    pub fn new(tokens: Vec<u32>, anchors: Vec<usize>, skip: Range<usize>) -> Self {
+        let next = tokens[1..].to_vec();
+        Self { tokens, anchors, skip, next }
+    }
+
+    /// Text rows.
+    pub fn text(&self) -> usize {
+        self.tokens.len() - 1
+    }
 }
 
 /// Losses of one sample, sums in nats.
@@ -121,7 +139,7 @@ impl Network {
 
     /// The first row that training differentiates: with adapters, the first draft row.
     pub fn first_trained(&self, sample: &Sample) -> usize {
-        if self.layout.adapters.is_empty() { 0 } else { sample.tokens.len() - 1 }
+        if self.layout.adapters.is_empty() { 0 } else { sample.text() }
     }
 
     /// The adapter of `part` in layer `index`, if there are any.
@@ -131,7 +149,7 @@ impl Network {
 
     pub fn geometry<'a>(&self, sample: &'a Sample) -> Geometry<'a> {
         Geometry {
-            text: sample.tokens.len() - 1,
+            text: sample.text(),
             group: self.group,
             anchors: &sample.anchors,
             heads: self.config.num_attention_heads,
@@ -147,7 +165,7 @@ impl Network {
     /// Element range of the embedding that a row starts from.
     pub fn embedding(&self, sample: &Sample, row: usize) -> Range<usize> {
         let hidden = self.config.hidden_size;
-        let text = sample.tokens.len() - 1;
+        let text = sample.text();
         let (table, index) = match row.checked_sub(text) {
             None => (&self.layout.embedding, sample.tokens[row] as usize),
             Some(draft) => match draft % self.group {
@@ -163,21 +181,39 @@ impl Network {
 
     /// The token that a row is to predict.
     pub fn target(&self, sample: &Sample, row: usize) -> u32 {
-        match row.checked_sub(sample.tokens.len() - 1) {
+        match row.checked_sub(sample.text()) {
             None => sample.tokens[row + 1],
-            Some(draft) => {
-                sample.tokens[sample.anchors[draft / self.group] + draft % self.group + 1]
-            }
+            Some(draft) => sample.next[sample.anchors[draft / self.group] + draft % self.group],
         }
     }
 
     /// Runs the sample; the logits of all rows are then in `tape.logits`.
     pub fn forward(&self, weights: &[f32], sample: &Sample, tape: &mut Tape) {
-        self.forward_from(0, weights, sample, tape);
+        self.layers(weights, sample, tape);
+        self.read_out(0..self.geometry(sample).rows(), weights, tape);
     }
 
-    /// Runs the sample; the logits of the rows from `first` on are then in `tape.logits`.
-    pub fn forward_from(&self, first: usize, weights: &[f32], sample: &Sample, tape: &mut Tape) {
+    /// Runs the sample to learn from its rows from `first` on, whose logits are then in `tape.logits`: draft
+    /// rows are to predict what `targets` says.
+    pub fn forward_to_learn(
+        &self,
+        first: usize,
+        targets: DraftTargets,
+        weights: &[f32],
+        sample: &mut Sample,
+        tape: &mut Tape,
+    ) {
+        self.layers(weights, sample, tape);
+        if targets == DraftTargets::Choices {
+            self.read_out(0..sample.text(), weights, tape);
+            let rows = tape.logits.chunks_exact(self.config.vocab_size);
+            sample.next = rows.map(arg_max).collect();
+        }
+        self.read_out(first..self.geometry(sample).rows(), weights, tape);
+    }
+
+    /// Runs the sample through the layers: what leaves the last one is then in `tape.state`.
+    fn layers(&self, weights: &[f32], sample: &Sample, tape: &mut Tape) {
         let geometry = self.geometry(sample);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
         tape.layers.resize_with(self.layout.layers.len(), LayerTape::default);
@@ -190,12 +226,17 @@ impl Network {
             self.attention(weights, index, &geometry, layer, &mut tape.state);
             self.mlp(weights, index, geometry.text, layer, &mut tape.state);
         }
-        tape.first = first;
-        let state = &tape.state[first * hidden..];
-        let normed = room(&mut tape.normed, (rows - first) * hidden);
-        let inverse = room(&mut tape.inverse, rows - first);
+    }
+
+    /// The logits of some rows, from `tape.state` into `tape.logits`.
+    fn read_out(&self, rows: Range<usize>, weights: &[f32], tape: &mut Tape) {
+        let hidden = self.config.hidden_size;
+        tape.first = rows.start;
+        let state = &tape.state[rows.start * hidden..rows.end * hidden];
+        let normed = room(&mut tape.normed, rows.len() * hidden);
+        let inverse = room(&mut tape.inverse, rows.len());
         norm(normed, inverse, state, &weights[self.layout.norm.clone()], self.epsilon());
-        let logits = room(&mut tape.logits, (rows - first) * self.config.vocab_size);
+        let logits = room(&mut tape.logits, rows.len() * self.config.vocab_size);
         linear(logits, normed, &weights[self.layout.head.clone()], hidden, Write::Replace);
     }
 
@@ -267,7 +308,7 @@ impl Network {
 
     /// The losses of the last forward pass, of the rows that have logits; these become their gradient.
     pub fn losses(&self, sample: &Sample, tape: &mut Tape, weight: RowWeights) -> Losses {
-        let text = sample.tokens.len() - 1;
+        let text = sample.text();
         let mut losses = Losses { text: 0.0, draft: vec![0.0; self.group] };
         let rows = tape.logits.chunks_exact_mut(self.config.vocab_size).enumerate();
         for (row, logits) in rows.map(|(row, logits)| (tape.first + row, logits)) {

@@ -3,7 +3,7 @@
 
 use super::data::Pieces;
 use super::texts::Texts;
-use super::{Stage, TrainConfig, Trainer};
+use super::{DraftTargets, Stage, TrainConfig, Trainer};
 use crate::checkpoint::Opened;
 use crate::config::{AdapterConfig, EndTokens, S3dConfig};
 use crate::weights::WeightSource;
@@ -26,6 +26,8 @@ pub struct Own<'a> {
     pub texts: Option<&'a Texts>,
     /// Adapters of draft rows, which alone are trained beside the masks; without, all weights are.
     pub adapters: Option<AdapterConfig>,
+    /// What draft rows learn to predict; without adapters, the text.
+    pub draft_targets: DraftTargets,
     /// Masks: one fewer than the tokens drafted at once.
     pub masks: usize,
     /// Text tokens of a sample; up to 384 where nothing is said.
@@ -98,6 +100,7 @@ impl Own<'_> {
             weight_decay: if adapters.is_some() { 0.0 } else { 0.05 },
             clip: 1.0,
             shared_window: false,
+            draft_targets: self.draft_targets,
             began_with: Some([hash, self.texts.map_or("generated".into(), Texts::hash)]),
         }
     }

@@ -16,6 +16,19 @@ pub struct Stage {
     pub draft_weight: f32,
 }
 
+/// What draft rows learn to predict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DraftTargets {
+    /// The text that is trained on.
+    #[default]
+    Text,
+    /// The token that the model itself, at full depth, finds most likely at each place of that text: what a
+    /// greedy verify pass accepts. For a model that does not change meanwhile (self-distillation:
+    /// Zhou et al., arXiv 2310.08461; Cai et al., arXiv 2401.10774).
+    Choices,
+}
+
 /// Everything that decides how a run goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
@@ -44,6 +57,9 @@ pub struct TrainConfig {
     /// Whether the samples of a step skip the same layers: they then go through a card together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared_window: bool,
+    /// What draft rows learn to predict.
+    #[serde(default)]
+    pub draft_targets: DraftTargets,
     /// Hashes of the checkpoint and the texts that the run began with; nothing for a preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_with: Option<[String; 2]>,
@@ -71,6 +87,7 @@ impl TrainConfig {
             weight_decay: 0.05,
             clip: 1.0,
             shared_window: false,
+            draft_targets: DraftTargets::Text,
             began_with: None,
         }
     }
@@ -149,6 +166,11 @@ impl TrainConfig {
                 "training needs a sample per step and a context above {least}; found batch {batch} and \
                  context {context}"
             )));
+        }
+        if self.draft_targets == DraftTargets::Choices && self.model.adapters().is_none() {
+            return Err(Error::invalid(
+                "drafts learn a model's own choices only while these stay what they are: with adapters",
+            ));
         }
         let drafts = self.model.masks() > 0;
         if self.stages.is_empty() || self.stages.iter().any(|s| (s.anchors > 0) != drafts) {

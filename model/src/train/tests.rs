@@ -86,7 +86,7 @@ fn lively(network: &Network) -> Vec<f32> {
 
 fn tiny_sample() -> Sample {
     let tokens = (0..81).map(|i| (i * i * 7 + 3 * i) % 11).collect();
-    Sample { tokens, anchors: vec![1, 9, 9, 40, 76], skip: 1..2 }
+    Sample::new(tokens, vec![1, 9, 9, 40, 76], 1..2)
 }
 
 /// The weighted loss that [`Network::backward`] differentiates.
@@ -107,11 +107,12 @@ fn gradients_are_derivatives() {
         let network = Network::new(&config, 80, 4).unwrap();
         let others = if config.tie_word_embeddings { 3 } else { 4 };
         assert_eq!(network.layout.variables.len(), 3 * per_layer + others);
-        compare_slopes(&network, &tiny_sample());
+        compare_slopes(&network, tiny_sample(), DraftTargets::Text);
     }
 }
 
-/// The same where adapters act on draft rows: they and the masks have gradients, and nothing else has.
+/// The same where adapters act on draft rows and learn what the model would choose: they and the masks have
+/// gradients, and nothing else has.
 #[test]
 fn gradients_of_adapters_are_derivatives() {
     for (config, per_layer) in attentions() {
@@ -121,14 +122,16 @@ fn gradients_of_adapters_are_derivatives() {
         assert!(frozen.clone().all(Variable::is_models_own));
         assert_eq!(frozen.count(), 3 * per_layer + 2);
         // A skipped layer has no draft rows, hence no gradient: here every layer is kept.
-        compare_slopes(&network, &Sample { skip: 0..0, ..tiny_sample() });
+        let sample = Sample { skip: 0..0, ..tiny_sample() };
+        compare_slopes(&network, sample, DraftTargets::Choices);
     }
 }
 
-fn compare_slopes(network: &Network, sample: &Sample) {
+fn compare_slopes(network: &Network, mut sample: Sample, targets: DraftTargets) {
     let (weights, row) = (&lively(network)[..], RowWeights { text: 0.05, draft: 0.1 });
-    let mut tape = Tape::default();
-    network.forward_from(network.first_trained(sample), weights, sample, &mut tape);
+    let (first, mut tape) = (network.first_trained(&sample), Tape::default());
+    network.forward_to_learn(first, targets, weights, &mut sample, &mut tape);
+    let sample = &sample;
     network.losses(sample, &mut tape, row);
     let trained = network.layout.trained.clone();
     let mut gradient = vec![0.0; weights.len()];
@@ -181,6 +184,31 @@ fn draft_without_skipping_is_the_full_model() {
     assert!(difference(1..2) > 1e-4, "{}", difference(1..2));
 }
 
+/// What draft rows are to predict: the text, or what the full model finds most likely after it.
+/// source: the logits of the text alone, without draft rows.
+#[test]
+fn draft_targets_are_the_text_or_the_models_own_choices() {
+    let network = Network::new(&adapted(tiny_model()), 80, 4).unwrap();
+    let (weights, mut tape) = (lively(&network), Tape::default());
+    let text = Sample::new(tiny_sample().tokens, Vec::new(), 0..0);
+    network.forward(&weights, &text, &mut tape);
+    let rows = tape.logits.chunks_exact(network.config.vocab_size);
+    let chosen: Vec<u32> = rows.map(decode::arg_max).collect();
+    assert_ne!(chosen, text.next);
+    let learn = |targets| {
+        let (mut sample, mut tape) = (tiny_sample(), Tape::default());
+        network.forward_to_learn(80, targets, &weights, &mut sample, &mut tape);
+        // The second of two draft rows after anchor 9 stands at place 10 of the text.
+        assert_eq!(network.target(&sample, 80 + 4 + 1), sample.next[10]);
+        assert_eq!(network.target(&sample, 10), sample.tokens[11]);
+        (sample.next, tape.logits)
+    };
+    let ((own, logits), (as_text, others)) =
+        (learn(DraftTargets::Choices), learn(DraftTargets::Text));
+    assert_eq!((own, as_text), (chosen, tiny_sample().tokens[1..].to_vec()));
+    assert_eq!(logits, others);
+}
+
 /// A draft row sees only the text before its anchor: what comes after changes nothing. Token t enters as
 /// row 0 of the group.
 #[test]
@@ -208,7 +236,7 @@ fn decoding_follows_the_training_layout() {
         let network = Network::new(&config, 80, 4).unwrap();
         let (weights, prompt, mut tape) = (lively(&network), [5, 9, 2], Tape::default());
         let text = network.continue_text(&weights, &prompt, 30, 999, &mut tape);
-        let sample = Sample { tokens: text.clone(), anchors: Vec::new(), skip: 0..0 };
+        let sample = Sample::new(text.clone(), Vec::new(), 0..0);
         network.forward(&weights, &sample, &mut tape);
         for (t, row) in tape.logits.chunks_exact(network.config.vocab_size).enumerate().skip(2) {
             assert_eq!(decode::arg_max(row), text[t + 1], "{} at {t}", config.class());
@@ -371,7 +399,7 @@ fn compare_with_the_engine(model: ModelConfig) {
     let text = network.continue_text(weights, &prompt, 36, u32::MAX, &mut tape);
     let mut cache = model.new_cache(64).unwrap();
     let logits = model.full_pass(&text, &mut cache, &mut crate::Silent).unwrap();
-    let sample = Sample { tokens: text.clone(), anchors: Vec::new(), skip: 0..0 };
+    let sample = Sample::new(text.clone(), Vec::new(), 0..0);
     network.forward(weights, &sample, &mut tape);
     let theirs = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let furthest = theirs.iter().zip(&tape.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

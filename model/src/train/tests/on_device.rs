@@ -7,10 +7,9 @@ use std::ops::Range;
 
 /// Two samples that go through together, one with another window, one that skips nothing.
 fn samples() -> Vec<Sample> {
-    let sample = |shift: u32, anchors: [usize; 3], skip: Range<usize>| Sample {
-        tokens: (0..41).map(|i| (i * i * 7 + 3 * i + shift) % 11).collect(),
-        anchors: anchors.to_vec(),
-        skip,
+    let sample = |shift: u32, anchors: [usize; 3], skip: Range<usize>| {
+        let tokens = (0..41).map(|i| (i * i * 7 + 3 * i + shift) % 11).collect();
+        Sample::new(tokens, anchors.to_vec(), skip)
     };
     vec![
         sample(0, [1, 9, 36], 1..2),

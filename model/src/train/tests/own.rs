@@ -31,6 +31,7 @@ fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
         folder,
         texts: Some(texts),
         adapters: Some(AdapterConfig::of_rank(4)),
+        draft_targets: DraftTargets::Choices,
         masks: 3,
         context: Some(48),
         batch: 3,
@@ -38,6 +39,11 @@ fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
         learning_rate: Some(1e-2),
         seed: 5,
     }
+}
+
+/// All weights are trained.
+fn jointly<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
+    Own { adapters: None, draft_targets: DraftTargets::Text, ..own(folder, texts) }
 }
 
 fn plain(folder: &Path) -> Vec<u32> {
@@ -85,11 +91,11 @@ fn learn_to_draft(model: ModelConfig) -> f64 {
     let class = model.class();
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), model);
-    let mut trainer = own(&base, &texts).begin(2).unwrap();
+    let mut trainer = Own { steps: 200, ..own(&base, &texts) }.begin(2).unwrap();
     let frozen = trainer.weights[..trainer.network.layout.trained.start].to_vec();
     let text_loss = trainer.held_out(4).unwrap();
     let before = skill(&trainer);
-    (0..60).for_each(|_| drop(trainer.step().unwrap()));
+    (0..200).for_each(|_| drop(trainer.step().unwrap()));
     let after = skill(&trainer);
     assert!(after.1 < before.1 - 0.6, "{class}: {before:?} {after:?}");
     assert_eq!(trainer.weights[..frozen.len()], frozen);
@@ -125,8 +131,8 @@ fn the_engine_agrees_about_adapters() {
 fn compare_drafts_with_the_engine(model: ModelConfig) {
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), model);
-    let mut trainer = own(&base, &texts).begin(2).unwrap();
-    (0..20).for_each(|_| drop(trainer.step().unwrap()));
+    let mut trainer = Own { steps: 200, ..own(&base, &texts) }.begin(2).unwrap();
+    (0..200).for_each(|_| drop(trainer.step().unwrap()));
     let range = trainer.network.layout.trained.clone();
     trainer.weights[range].iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32());
     let out = dir.path().join("out");
@@ -159,8 +165,7 @@ fn resumed_on_a_checkpoint_is_uninterrupted() {
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), tiny_model());
     let state = dir.path().join("state");
-    for adapters in [Some(AdapterConfig::of_rank(4)), None] {
-        let own = Own { adapters, ..own(&base, &texts) };
+    for own in [own(&base, &texts), jointly(&base, &texts)] {
         let mut whole = own.begin(1).unwrap();
         let reports: Vec<StepReport> = (0..6).map(|_| whole.step().unwrap()).collect();
         let mut first = own.begin(2).unwrap();
@@ -177,6 +182,11 @@ fn resumed_on_a_checkpoint_is_uninterrupted() {
         assert!(refuse(Own { masks: 2, ..own }).contains("other masks or adapters"));
         let shorter = Texts { files: vec![texts.files[0][1..].to_vec()] };
         assert!(refuse(Own { texts: Some(&shorter), ..own }).contains("other texts"));
+        if own.adapters.is_some() {
+            let said = refuse(Own { draft_targets: DraftTargets::Text, ..own });
+            let wanted = r#"draft_targets "choices", but "text" was asked for"#;
+            assert!(said.contains(wanted), "{said}");
+        }
     }
 }
 
@@ -194,7 +204,7 @@ fn train_jointly(model: ModelConfig, some_names: &[impl AsRef<str>]) -> f64 {
     let dir = tempfile::tempdir().unwrap();
     let model = ModelConfig { dtype: Some("float32".into()), ..model };
     let (base, texts) = checkpoint(dir.path(), model);
-    let mut trainer = Own { adapters: None, ..own(&base, &texts) }.begin(2).unwrap();
+    let mut trainer = jointly(&base, &texts).begin(2).unwrap();
     let before = skill(&trainer);
     (0..60).for_each(|_| drop(trainer.step().unwrap()));
     let after = skill(&trainer);
@@ -233,6 +243,7 @@ fn what_cannot_be_trained_is_said() {
         refuse(Own { texts: Some(&short), ..usual }).contains("a context of 48 needs about 490")
     );
     assert!(refuse(Own { context: Some(4), ..usual }).contains("context above 5"));
+    assert!(refuse(Own { adapters: None, ..usual }).contains("own choices only"));
     assert!(refuse(Own { adapters: Some(AdapterConfig::of_rank(99)), ..usual }).contains("rank"));
     let trainer = usual.begin(1).unwrap();
     assert!(trainer.save(&base).unwrap_err().to_string().contains("another folder"));
