@@ -104,8 +104,8 @@ impl Trainer {
         Ok(Some(HeldOut { nats: losses.text, tokens: count, characters }))
     }
 
-    /// Mean loss of each draft, in nats, on the first `documents` held-out texts with `window` skipped;
-    /// nothing for a model without masks.
+    /// Mean loss of each draft, in nats, on the first `documents` held-out texts with `window` skipped, as
+    /// to what it learns to predict; nothing for a model without masks.
     pub fn held_out_drafts(&self, documents: u64, window: SkipWindow) -> Result<Vec<f64>> {
         let (masks, group) = (self.config.model.masks(), self.config.group());
         let weights = self.settled()?;

@@ -7,7 +7,8 @@
 //! every skip ratio.
 //!
 //! What is trained follows from the model: without masks the text alone, with adapters they and the masks
-//! ([`crate::adapter`]), else all weights. A run begins from nothing, on the corpus of this crate, or
+//! ([`crate::adapter`]), else all weights. Drafts learn the text, or, with adapters, what the model itself
+//! would choose there ([`DraftTargets`]). A run begins from nothing, on the corpus of this crate, or
 //! from a checkpoint, on texts of one's own ([`Own`]).
 //!
 //! Forward and backward are written out over plain slices ([`network`](self)), one thread per sample;
