@@ -603,7 +603,7 @@ pub struct TrainArgs {
     /// Folder for the trained model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Where to train: cpu, cuda or cuda:N with a program built with CUDA (not adapters)
+    /// Where to train: cpu, cuda or cuda:N with a program built with CUDA
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with --model]

@@ -14,10 +14,12 @@ pub(super) struct Batch {
     pub rows: usize,
     /// Layers that draft rows leave out.
     pub skip: Range<usize>,
-    /// Rows of the embedding with the masks below it: `[samples * rows]`.
-    pub ids: Tensor,
-    /// The tokens to predict: `[samples * rows, 1]`.
-    pub targets: Tensor,
+    /// Tokens of text rows: `[samples * text]`.
+    pub text_ids: Tensor,
+    /// The tokens that they are to predict: `[samples * text, 1]`.
+    pub text_targets: Tensor,
+    /// The draft rows, if there are any.
+    pub drafts: Option<Drafts>,
     /// What a row's cross-entropy counts: `[samples * rows]`.
     pub weights: Tensor,
     /// `[samples, rows, 1, head_dim / 2]`.
@@ -25,6 +27,37 @@ pub(super) struct Batch {
     sines: Tensor,
     /// Added to the scores: 0 where a row sees a row, else minus infinity; `[samples, 1, rows, rows]`.
     hidden: Tensor,
+}
+
+/// The draft rows of a batch.
+pub(super) struct Drafts {
+    /// The token that each group begins with: `[samples * groups]`.
+    pub ids: Tensor,
+    /// The tokens to predict, as the samples say: `[samples * groups * group, 1]`.
+    pub targets: Tensor,
+    /// The text row that the token to predict follows: `[samples * groups * group]`.
+    pub after: Tensor,
+}
+
+impl Drafts {
+    fn new(network: &Network, samples: &[&Sample], device: &Device) -> Result<Self> {
+        let (mut ids, mut targets) = (Vec::<u32>::new(), Vec::<u32>::new());
+        let mut after = Vec::new();
+        for (number, sample) in samples.iter().enumerate() {
+            for anchor in &sample.anchors {
+                ids.push(sample.tokens[*anchor]);
+                let places = *anchor..*anchor + network.group;
+                targets.extend(&sample.next[places.clone()]);
+                after.extend(places.map(|place| (number * sample.text() + place) as u32));
+            }
+        }
+        let (groups, rows) = (ids.len(), targets.len());
+        Ok(Self {
+            ids: Tensor::from_vec(ids, groups, device)?,
+            targets: Tensor::from_vec(targets, (rows, 1), device)?,
+            after: Tensor::from_vec(after, rows, device)?,
+        })
+    }
 }
 
 impl Batch {
@@ -44,14 +77,14 @@ impl Batch {
         };
         let geometry = network.geometry(first);
         let (count, text, rows) = (samples.len(), geometry.text, geometry.rows());
-        let width = network.config.hidden_size;
-        let (mut ids, mut targets, mut angles) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ids, mut targets) = (Vec::<u32>::new(), Vec::<u32>::new());
+        let mut angles = Vec::new();
         let mut hidden = vec![f32::NEG_INFINITY; count * rows * rows];
         for (sample, hidden) in samples.iter().zip(hidden.chunks_exact_mut(rows * rows)) {
             let geometry = network.geometry(sample);
+            ids.extend(&sample.tokens[..text]);
+            targets.extend(&sample.tokens[1..]);
             for (row, hidden) in hidden.chunks_exact_mut(rows).enumerate() {
-                ids.push((network.embedding(sample, row).start / width) as u32);
-                targets.push(network.target(sample, row));
                 angles.extend_from_slice(network.rotary.angles(geometry.position(row)));
                 hidden[..geometry.limit(row)].fill(0.0);
                 if let Some((group, _)) = geometry.group_of(row) {
@@ -74,8 +107,12 @@ impl Batch {
             text,
             rows,
             skip: first.skip.clone(),
-            ids: Tensor::from_vec(ids, count * rows, device)?,
-            targets: Tensor::from_vec(targets, (count * rows, 1), device)?,
+            text_ids: Tensor::from_vec(ids, count * text, device)?,
+            text_targets: Tensor::from_vec(targets, (count * text, 1), device)?,
+            drafts: match rows > text {
+                true => Some(Drafts::new(network, samples, device)?),
+                false => None,
+            },
             weights: Tensor::from_iter(weights, device)?,
             cosines: turn(|angle| angle.0)?,
             sines: turn(|angle| angle.1)?,
@@ -83,31 +120,27 @@ impl Batch {
         })
     }
 
-    /// The text rows of `[samples, rows, ..]`.
+    /// What the text rows do not see of each other, or, where `first` is the first draft row, what the draft
+    /// rows do not see of all rows.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn texts(&self, state: &Tensor) -> Result<Tensor> {
-        Ok(state.narrow(1, 0, self.text)?.contiguous()?)
+    pub fn hidden(&self, first: usize) -> Result<Tensor> {
+        match first {
+            0 => Ok(self.hidden.narrow(2, 0, self.text)?.narrow(3, 0, self.text)?),
+            first => Ok(self.hidden.narrow(2, first, self.rows - first)?),
+        }
     }
 
-    /// What the first `rows` rows do not see of each other.
+    /// Turns `[samples, rows, heads, head_dim]`, rows of the batch from `first` on, each to its position.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn hidden(&self, rows: usize) -> Result<Tensor> {
-        Ok(self.hidden.narrow(2, 0, rows)?.narrow(3, 0, rows)?)
-    }
-
-    /// Turns `[samples, rows, heads, head_dim]`, the text rows or all, each row to its position.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn rotate(&self, heads: &Tensor) -> Result<Tensor> {
+    pub fn rotate(&self, first: usize, heads: &Tensor) -> Result<Tensor> {
         let (_, rows, _, width) = heads.dims4()?;
         let half = width / 2;
         let (left, right) = (heads.narrow(3, 0, half)?, heads.narrow(3, half, half)?);
-        let (cos, sin) = (self.cosines.narrow(1, 0, rows)?, self.sines.narrow(1, 0, rows)?);
+        let (cos, sin) = (self.cosines.narrow(1, first, rows)?, self.sines.narrow(1, first, rows)?);
         let turned_left = (left.broadcast_mul(&cos)? - right.broadcast_mul(&sin)?)?;
         let turned_right = (right.broadcast_mul(&cos)? + left.broadcast_mul(&sin)?)?;
         Ok(Tensor::cat(&[turned_left, turned_right], 3)?)

@@ -15,6 +15,13 @@ pub(super) struct AdapterRanges {
     pub b: Range<usize>,
 }
 
+impl AdapterRanges {
+    /// First and second factor.
+    pub fn both(&self) -> [&Range<usize>; 2] {
+        [&self.a, &self.b]
+    }
+}
+
 /// One adapter with its numbers.
 pub(super) struct LowRank<'w> {
     a: &'w [f32],

@@ -192,7 +192,7 @@ impl Trainer {
     /// is to see of them (saving, judging) [`Self::settle`] brings back.
     ///
     /// # Errors
-    /// A model with adapters; too little memory on the device.
+    /// Too little memory on the device.
     pub fn move_to(&mut self, device: &Device) -> Result<()> {
         self.move_as(device, if device.is_cpu() { DType::F32 } else { DType::BF16 })
     }
@@ -213,7 +213,7 @@ impl Trainer {
     /// When the device fails.
     pub fn settle(&mut self) -> Result<()> {
         if let Some(card) = self.card.as_mut().filter(|card| card.ahead) {
-            card.place.download(&mut self.weights, &mut self.adam)?;
+            card.place.download(&self.network.layout, &mut self.weights, &mut self.adam)?;
             card.ahead = false;
         }
         Ok(())
@@ -255,9 +255,9 @@ impl Trainer {
         let sample = |place| self.data.sample(place, stage.anchors);
         let samples: Vec<Sample> =
             self.pool.install(|| places.map(sample).collect::<Result<_>>())?;
-        let weight = self.config.row_weights(stage);
+        let (weight, targets) = (self.config.row_weights(stage), self.config.draft_targets);
         let Some(card) = &mut self.card else { return Ok((Vec::new(), 0.0)) };
-        let (gradients, losses) = card.place.gradients(&self.network, &samples, weight)?;
+        let (gradients, losses) = card.place.gradients(&self.network, &samples, weight, targets)?;
         let norm = card.place.update(&gradients, self.step + 1, rule)?;
         card.ahead = true;
         Ok((losses, norm))

@@ -5,18 +5,21 @@
 //! that skip the same layers go through together. The slices of [`super::network`] are the other
 //! implementation: on the CPU in `f32` both give the same gradients.
 
+mod frozen;
 mod layers;
 
 use super::adam::{Adam, BETA_1, BETA_2, EPSILON, Rule};
 use super::batch::Batch;
+use super::low_rank::AdapterRanges;
 use super::network::{Losses, Network, RowWeights, Sample};
-use super::params::LayerRanges;
+use super::params::{LayerRanges, Layout};
+use super::recipe::DraftTargets;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Variables that are used together: one stretch of the flat buffer, with its moments.
+/// Variables that are used together and trained: one stretch of the flat buffer, with its moments.
 struct Group {
     range: Range<usize>,
     /// 0 for gains and biases, which do not decay, else 1.
@@ -27,12 +30,14 @@ struct Group {
     second: Tensor,
 }
 
-/// Everything that is trained, on a device.
+/// All weights on a device.
 pub(super) struct OnDevice {
     device: Device,
     number: DType,
-    /// By the place in the flat buffer where they begin.
+    /// What is trained, by the place in the flat buffer where it begins.
     groups: BTreeMap<usize, Group>,
+    /// What is not: matrices in the number type that they multiply in.
+    frozen: BTreeMap<usize, Tensor>,
 }
 
 /// The gradient of every group that has one, by its place.
@@ -42,7 +47,7 @@ impl OnDevice {
     /// Uploads weights and moments; matrices and attention compute in `number`.
     ///
     /// # Errors
-    /// A model with adapters; too little memory on the device.
+    /// Too little memory on the device.
     pub fn new(
         network: &Network,
         (weights, adam): (&[f32], &Adam),
@@ -50,15 +55,8 @@ impl OnDevice {
         number: DType,
     ) -> Result<Self> {
         let layout = &network.layout;
-        if !layout.adapters.is_empty() {
-            return Err(Error::invalid(
-                "adapters are trained on the CPU: give --device cpu, or --method joint",
-            ));
-        }
-        let layers = layout.layers.iter().flat_map(LayerRanges::all);
-        let others = [&layout.embedding, &layout.masks, &layout.norm, &layout.head];
-        let mut groups = BTreeMap::new();
-        for range in layers.chain(others).filter(|range| !range.is_empty()) {
+        let (mut groups, mut frozen) = (BTreeMap::new(), BTreeMap::new());
+        for range in stretches(layout) {
             let variable = layout.variables.iter().find(|v| v.range.start == range.start);
             let variable = variable.ok_or_else(|| Error::invalid("a stretch without a name"))?;
             let shape = match &variable.shape[..] {
@@ -66,16 +64,22 @@ impl OnDevice {
                 _ => vec![range.len()],
             };
             let up = |values: &[f32]| Tensor::from_slice(values, &shape[..], device);
+            let weight = up(&weights[range.clone()])?;
+            let Some(trained) = layout.trained_part(range) else {
+                let number = if variable.decays() { number } else { DType::F32 };
+                frozen.insert(range.start, weight.to_dtype(number)?);
+                continue;
+            };
             let group = Group {
                 range: range.clone(),
                 decays: f64::from(u8::from(variable.decays())),
-                weight: Var::from_tensor(&up(&weights[range.clone()])?)?,
-                first: up(&adam.first[range.clone()])?,
-                second: up(&adam.second[range.clone()])?,
+                weight: Var::from_tensor(&weight)?,
+                first: up(&adam.first[trained.clone()])?,
+                second: up(&adam.second[trained])?,
             };
             groups.insert(range.start, group);
         }
-        Ok(Self { device: device.clone(), number, groups })
+        Ok(Self { device: device.clone(), number, groups, frozen })
     }
 
     /// Where the variables are.
@@ -87,16 +91,16 @@ impl OnDevice {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn download(&self, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
+    pub fn download(&self, layout: &Layout, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
         let down = |from: &Tensor, to: &mut [f32]| -> Result<()> {
             to.copy_from_slice(&from.flatten_all()?.to_vec1::<f32>()?);
             Ok(())
         };
         for group in self.groups.values() {
-            let range = || group.range.clone();
-            down(group.weight.as_tensor(), &mut weights[range()])?;
-            down(&group.first, &mut adam.first[range()])?;
-            down(&group.second, &mut adam.second[range()])?;
+            down(group.weight.as_tensor(), &mut weights[group.range.clone()])?;
+            let Some(trained) = layout.trained_part(&group.range) else { continue };
+            down(&group.first, &mut adam.first[trained.clone()])?;
+            down(&group.second, &mut adam.second[trained])?;
         }
         Ok(())
     }
@@ -110,12 +114,13 @@ impl OnDevice {
         network: &Network,
         samples: &[Sample],
         weight: RowWeights,
+        targets: DraftTargets,
     ) -> Result<(Gradients, Vec<Losses>)> {
         let (mut sums, mut losses) = (Gradients::new(), vec![Losses::default(); samples.len()]);
         for places in together(samples) {
             let part: Vec<&Sample> = places.iter().map(|place| &samples[*place]).collect();
             let batch = Batch::new(network, &part, weight, self.number, &self.device)?;
-            let nats = self.forward(network, &batch)?;
+            let nats = self.forward(network, &batch, targets)?;
             let gradients = (&nats * &batch.weights)?.sum_all()?.backward()?;
             for (start, group) in &self.groups {
                 let Some(own) = gradients.get(group.weight.as_tensor()) else { continue };
@@ -164,10 +169,21 @@ impl OnDevice {
 
     /// The variables that begin where `range` does.
     fn weight(&self, range: &Range<usize>) -> Result<&Tensor> {
-        let group = self.groups.get(&range.start).filter(|group| group.range == *range);
-        let group = group.ok_or_else(|| Error::invalid("a stretch without a variable"))?;
-        Ok(group.weight.as_tensor())
+        let trained = self.groups.get(&range.start).map(|group| group.weight.as_tensor());
+        let found = trained.or_else(|| self.frozen.get(&range.start));
+        found
+            .filter(|weight| weight.elem_count() == range.len())
+            .ok_or_else(|| Error::invalid("a stretch without a variable"))
     }
+}
+
+/// The stretches of the flat buffer that are used as one, each once.
+fn stretches(layout: &Layout) -> impl Iterator<Item = &Range<usize>> {
+    let layers = layout.layers.iter().flat_map(LayerRanges::all);
+    let others = [&layout.embedding, &layout.masks, &layout.norm, &layout.head];
+    let others = others.into_iter().take(if layout.head == layout.embedding { 3 } else { 4 });
+    let adapters = layout.adapters.iter().flatten().flat_map(AdapterRanges::both);
+    layers.chain(others).chain(adapters).filter(|range| !range.is_empty())
 }
 
 /// Places of the samples that go through together: same layers skipped, same number of draft groups.

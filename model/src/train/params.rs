@@ -209,14 +209,19 @@ impl Layout {
         self.trained.end
     }
 
+    /// Where gradients and moments have the variables in `range`, if they are trained.
+    pub fn trained_part(&self, range: &Range<usize>) -> Option<Range<usize>> {
+        let start = range.start.checked_sub(self.trained.start)?;
+        Some(start..start + range.len())
+    }
+
     /// The gradient of the variables in `range`, if they are trained.
     pub fn gradient<'g>(
         &self,
         gradient: &'g mut [f32],
         range: &Range<usize>,
     ) -> Option<&'g mut [f32]> {
-        let start = range.start.checked_sub(self.trained.start)?;
-        Some(&mut gradient[start..start + range.len()])
+        Some(&mut gradient[self.trained_part(range)?])
     }
 
     /// Fresh values: gains 1, biases 0, embeddings of standard deviation 0.02, matrices 0.6 / sqrt(inputs),

@@ -21,10 +21,20 @@ fn samples() -> Vec<Sample> {
 
 const ROW: RowWeights = RowWeights { text: 0.05, draft: 0.1 };
 
-fn on_slices(network: &Network, weights: &[f32]) -> (Vec<f32>, Vec<Losses>) {
-    let (mut gradient, mut tape) = (vec![0.0; weights.len()], Tape::default());
-    let losses = samples().into_iter().map(|sample| {
-        network.forward(weights, &sample, &mut tape);
+/// What drafts of this network learn.
+fn targets(network: &Network) -> DraftTargets {
+    match network.config.adapters() {
+        Some(_) => DraftTargets::Choices,
+        None => DraftTargets::Text,
+    }
+}
+
+/// The gradient of what is trained.
+fn on_slices(network: &Network, weights: &[f32], targets: DraftTargets) -> (Vec<f32>, Vec<Losses>) {
+    let (mut gradient, mut tape) = (vec![0.0; network.layout.trained.len()], Tape::default());
+    let losses = samples().into_iter().map(|mut sample| {
+        let first = network.first_trained(&sample);
+        network.forward_to_learn(first, targets, weights, &mut sample, &mut tape);
         let losses = network.losses(&sample, &mut tape, ROW);
         network.backward(weights, &sample, &mut tape, &mut gradient);
         losses
@@ -33,10 +43,15 @@ fn on_slices(network: &Network, weights: &[f32]) -> (Vec<f32>, Vec<Losses>) {
     (gradient, losses)
 }
 
-fn on_tensors(network: &Network, weights: &[f32], number: DType) -> (Gradients, Vec<Losses>) {
+fn on_tensors(
+    network: &Network,
+    weights: &[f32],
+    targets: DraftTargets,
+    number: DType,
+) -> (Gradients, Vec<Losses>) {
     let state = (weights, &Adam::new(&network.layout));
     let device = OnDevice::new(network, state, &Device::Cpu, number).unwrap();
-    device.gradients(network, &samples(), ROW).unwrap()
+    device.gradients(network, &samples(), ROW, targets).unwrap()
 }
 
 /// The furthest apart two lists are, in parts of the longer one's norm.
@@ -56,36 +71,51 @@ fn gradients_and_losses_are_those_over_slices() {
     let per_layer = [6, 6 + 1, 6 + 1, 6 + 3];
     let attentions = attentions().into_iter().map(|(config, _)| config).zip(per_layer);
     for (config, per_layer) in attentions.chain([(untied, 6)]) {
-        let network = Network::new(&config, 80, 4).unwrap();
-        let weights = lively(&network);
-        let (wanted, wanted_losses) = on_slices(&network, &weights);
-        let (found, losses) = on_tensors(&network, &weights, DType::F32);
-        let others = 3 + usize::from(!network.config.tie_word_embeddings);
-        assert_eq!(found.len(), 3 * per_layer + others);
-        for (start, gradient) in &found {
-            let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let wanted = &wanted[*start..start + gradient.len()];
-            assert!(apart(&gradient, wanted) < 2e-5, "at {start}: {}", apart(&gradient, wanted));
-        }
-        for (found, wanted) in losses.iter().zip(&wanted_losses) {
-            let pairs = found.draft.iter().zip(&wanted.draft);
-            let mut pairs = pairs.chain([(&found.text, &wanted.text)]);
-            assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-5 * b), "{found:?}, {wanted:?}");
-        }
+        let others = 3 + usize::from(!config.tie_word_embeddings);
+        compare_with_slices(&config, 3 * per_layer + others);
+        // Two factors for each of four matrices, and the masks.
+        compare_with_slices(&adapted(config), 3 * 4 * 2 + 1);
     }
 }
 
-/// A number of 8 bits keeps the direction of the gradient.
+/// `stretches` of variables have a gradient.
+fn compare_with_slices(config: &ModelConfig, stretches: usize) {
+    let network = Network::new(config, 80, 4).unwrap();
+    let weights = lively(&network);
+    let targets = targets(&network);
+    let (wanted, wanted_losses) = on_slices(&network, &weights, targets);
+    let (found, losses) = on_tensors(&network, &weights, targets, DType::F32);
+    assert_eq!(found.len(), stretches);
+    for (start, apart) in all_apart(&network, &found, &wanted) {
+        assert!(apart < 2e-5, "{} at {start}: {apart}", config.class());
+    }
+    for (found, wanted) in losses.iter().zip(&wanted_losses) {
+        let pairs = found.draft.iter().zip(&wanted.draft);
+        let mut pairs = pairs.chain([(&found.text, &wanted.text)]);
+        assert!(pairs.all(|(a, b)| (a - b).abs() <= 1e-5 * b), "{found:?}, {wanted:?}");
+    }
+}
+
+/// How far gradients are from those over slices, by their place.
+fn all_apart(network: &Network, found: &Gradients, wanted: &[f32]) -> Vec<(usize, f64)> {
+    let one = |(start, gradient): (&usize, &candle_core::Tensor)| {
+        let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let place = network.layout.trained_part(&(*start..start + gradient.len())).unwrap();
+        (*start, apart(&gradient, &wanted[place]))
+    };
+    found.iter().map(one).collect()
+}
+
+/// A number of 8 bits keeps the direction of the gradient. (Of choices by logits that were never trained it
+/// makes some differently, and these have another gradient: here drafts learn the text.)
 #[test]
 fn halves_lose_little() {
-    for config in [tiny_model(), full_model()] {
+    for config in [tiny_model(), full_model(), adapted(full_model())] {
         let network = Network::new(&config, 80, 4).unwrap();
         let weights = lively(&network);
-        let (wanted, _) = on_slices(&network, &weights);
-        let (found, _) = on_tensors(&network, &weights, DType::BF16);
-        for (start, gradient) in &found {
-            let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let apart = apart(&gradient, &wanted[*start..start + gradient.len()]);
+        let (wanted, _) = on_slices(&network, &weights, DraftTargets::Text);
+        let (found, _) = on_tensors(&network, &weights, DraftTargets::Text, DType::BF16);
+        for (start, apart) in all_apart(&network, &found, &wanted) {
             assert!((1e-5..0.2).contains(&apart), "at {start}: {apart}");
         }
     }
@@ -94,21 +124,25 @@ fn halves_lose_little() {
 /// The same gradients move weights and moments alike, clipped or not, decaying or not.
 #[test]
 fn updates_are_those_over_slices() {
-    let network = Network::new(&full_model(), 80, 4).unwrap();
-    for clip in [1e9, 0.1] {
+    let cases = [(full_model(), 1e9), (full_model(), 0.1), (adapted(full_model()), 0.1)];
+    for (config, clip) in cases {
+        let network = Network::new(&config, 80, 4).unwrap();
         let rule = Rule { learning_rate: 0.01, decay: 0.1, clip };
         let (mut weights, mut adam) = (lively(&network), Adam::new(&network.layout));
-        let (mut gradient, _) = on_slices(&network, &weights);
-        let (gradients, _) = on_tensors(&network, &weights, DType::F32);
+        let (mut gradient, _) = on_slices(&network, &weights, DraftTargets::Text);
+        let (gradients, _) = on_tensors(&network, &weights, DraftTargets::Text, DType::F32);
         let state = (&weights[..], &adam);
         let mut device = OnDevice::new(&network, state, &Device::Cpu, DType::F32).unwrap();
-        let mut other = (vec![0.0; weights.len()], Adam::new(&network.layout));
+        // What is not trained is not brought back: it stands where it was.
+        let mut other = (weights.clone(), Adam::new(&network.layout));
+        other.0[network.layout.trained.clone()].fill(0.0);
         for step in 1..=3 {
             let norm = device.update(&gradients, step, rule).unwrap();
-            let wanted = adam.update(&mut weights, &mut [&mut gradient], step, rule);
+            let trained = &mut weights[network.layout.trained.clone()];
+            let wanted = adam.update(trained, &mut [&mut gradient], step, rule);
             assert!((norm - wanted).abs() < 1e-4 * wanted, "{norm} {wanted}");
         }
-        device.download(&mut other.0, &mut other.1).unwrap();
+        device.download(&network.layout, &mut other.0, &mut other.1).unwrap();
         let pairs =
             [(&other.0, &weights), (&other.1.first, &adam.first), (&other.1.second, &adam.second)];
         for (found, wanted) in pairs {
@@ -161,13 +195,33 @@ fn a_step_can_share_its_window() {
     assert!(free.chunks_exact(3).any(|step| step.iter().any(|window| *window != step[0])));
 }
 
+/// Adapters make the same steps on either; the model's own weights stand still.
 #[test]
-fn adapters_stay_on_the_cpu() {
-    let config = TrainConfig { model: adapted(tiny_model()), ..tiny_run(1).config.clone() };
-    let tokenizer = learn_tokenizer(3, 300, 20).unwrap();
-    let mut trainer = Trainer::with_tokenizer(config, tokenizer, 1).unwrap();
-    let error = trainer.move_to(&Device::Cpu).unwrap_err().to_string();
-    assert!(error.contains("--device cpu") && trainer.step().is_ok(), "{error}");
+fn adapters_change_places_too() {
+    let config = TrainConfig {
+        model: adapted(tiny_model()),
+        draft_targets: DraftTargets::Choices,
+        ..tiny_run(1).config.clone()
+    };
+    let run = || {
+        let tokenizer = learn_tokenizer(3, 300, 20).unwrap();
+        Trainer::with_tokenizer(config.clone(), tokenizer, 1).unwrap()
+    };
+    let (mut here, mut there) = (run(), run());
+    there.move_to(&Device::Cpu).unwrap();
+    for _ in 0..6 {
+        let (found, wanted) = (there.step().unwrap(), here.step().unwrap());
+        assert_eq!((found.text_loss, found.draft_loss.len()), (0.0, 4));
+        let mut pairs = found.draft_loss.iter().zip(&wanted.draft_loss);
+        assert!(pairs.all(|(a, b)| (a - b).abs() < 2e-3 * b), "{found:?} {wanted:?}");
+    }
+    there.settle().unwrap();
+    let begun = run().weights;
+    let start = there.network.layout.trained.start;
+    assert_eq!(there.weights[..start], begun[..start]);
+    let moved = apart(&begun[start..], &here.weights[start..]);
+    let difference = apart(&there.weights[start..], &here.weights[start..]);
+    assert!(difference < 0.05 * moved, "{difference} of {moved}");
 }
 
 /// source: counted by hand from the shape.
