@@ -17,6 +17,7 @@ pub mod heads;
 pub mod matmul;
 pub mod number;
 pub mod packed;
+pub mod pages;
 pub mod panels;
 pub mod pool;
 pub mod rotary;

@@ -11,6 +11,7 @@
 //! | q4_0 | 64 inputs, 576 bytes | 8 vectors, inputs `k` and `k + 16` of a block share a byte | 2 x 16 scales (f16) |
 //! | q4_k | 256 inputs, 2368 bytes | 32 vectors, likewise | 8 x 16 scales and 8 x 16 minima (a byte each), 16 + 16 factors (f16) |
 
+use super::pages;
 use super::panels::{LANES, panel_count};
 use crate::weights::numbers::q4k_scales;
 use half::{bf16, f16};
@@ -135,7 +136,7 @@ impl Packed {
             None => row_bytes(dtype, inputs) * LANES,
         };
         let panel_lines = panel_bytes.div_ceil(size_of::<Line>());
-        let lines = vec![Line([0; 64]); panel_count(outputs) * panel_lines];
+        let lines = pages::filled(panel_count(outputs) * panel_lines, Line([0; 64]));
         Self { dtype, outputs, inputs, panel_bytes: panel_lines * size_of::<Line>(), lines }
     }
 
