@@ -2,9 +2,12 @@
 //!
 //! A decoding pass is some sixty parallel regions of 50 to 100 microseconds. Waking a sleeping
 //! thread costs 5 to 50 microseconds, so the workers stay awake between regions and sleep only when
-//! no region has come for a while. Tasks are claimed one by one: a thread that the system has taken
+//! no region has come for a while. Each thread has a share of the tasks and claims them one by one, in
+//! their order, so that what it streams lies in one piece and what it asked for ahead is what it reads
+//! next. A thread that is done takes the last task of another one's share: one that the system has taken
 //! away delays nobody by more than the task it holds.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,16 +27,66 @@ pub struct Pool {
     region: Mutex<()>,
 }
 
-/// Bits of a claim word that count tasks.
+/// Bits of a share's word that count tasks.
 const TASK_BITS: u32 = 18;
 /// Most tasks of one region.
 const MAX_TASKS: usize = (1 << TASK_BITS) - 1;
 
-/// One region. `claims` holds its number, its number of tasks and the next task in one word, so that
-/// a late worker cannot claim a task of a region it has not read.
+/// One thread's share of a region, on a cache line of its own. The word holds the number of the region,
+/// the end of the share and its next task, so that a late worker cannot claim a task of a region it has
+/// not read.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Share(AtomicU64);
+
+/// Which task of a share is claimed.
+#[derive(Clone, Copy)]
+enum Claim {
+    Next,
+    Last,
+}
+
+impl Share {
+    /// The share of region `number` that `tasks` are.
+    fn publish(&self, number: u64, tasks: Range<usize>) {
+        let (next, end) = (tasks.start as u64, tasks.end as u64);
+        self.0.store(number << (2 * TASK_BITS) | end << TASK_BITS | next, Ordering::Release);
+    }
+
+    /// The number of the region.
+    fn region(&self) -> u64 {
+        self.0.load(Ordering::Acquire) >> (2 * TASK_BITS)
+    }
+
+    /// Claims a task, if one is left: the job, read while the task was nobody's, and the task.
+    fn claim(
+        &self,
+        which: Claim,
+        job: &AtomicPtr<Job<'static>>,
+    ) -> Option<(*mut Job<'static>, usize)> {
+        loop {
+            let word = self.0.load(Ordering::Acquire);
+            let job = job.load(Ordering::Relaxed);
+            let (next, end) = (word as usize & MAX_TASKS, (word >> TASK_BITS) as usize & MAX_TASKS);
+            if next >= end {
+                return None;
+            }
+            let (task, left) = match which {
+                Claim::Next => (next, word + 1),
+                Claim::Last => (end - 1, word - (1 << TASK_BITS)),
+            };
+            let claimed = (Ordering::AcqRel, Ordering::Relaxed);
+            if self.0.compare_exchange(word, left, claimed.0, claimed.1).is_ok() {
+                return Some((job, task));
+            }
+        }
+    }
+}
+
+/// One region: a share for each thread, the caller's first.
 #[derive(Debug, Default)]
 struct Shared {
-    claims: AtomicU64,
+    shares: Box<[Share]>,
     done: AtomicUsize,
     job: AtomicPtr<Job<'static>>,
     panicked: AtomicBool,
@@ -48,10 +101,12 @@ struct Job<'f> {
 impl Pool {
     /// A pool of `threads` threads, the caller counted in. Zero means one.
     pub fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared::default());
-        let spawn = |_| {
+        let shares = (0..threads.max(1)).map(|_| Share::default()).collect();
+        let shared = Arc::new(Shared { shares, ..Shared::default() });
+        let spawn = |thread| {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("s3d-kernel".into()).spawn(move || shared.work()).ok()
+            let name = "s3d-kernel".into();
+            std::thread::Builder::new().name(name).spawn(move || shared.work(thread)).ok()
         };
         let workers = (1..threads).filter_map(spawn).collect();
         Self { shared, workers, region: Mutex::new(()) }
@@ -92,62 +147,58 @@ impl Drop for Pool {
 impl Shared {
     /// Publishes a region, works on it, and waits for the tasks that others hold.
     fn region(&self, job: &Job<'_>, tasks: usize, workers: &[JoinHandle<()>]) {
-        let number = region_of(self.claims.load(Ordering::Relaxed)).wrapping_add(1);
+        let (number, threads) = (self.number().wrapping_add(1), self.shares.len());
         self.done.store(0, Ordering::Relaxed);
         self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
-        let claims = (number << (2 * TASK_BITS)) | ((tasks as u64) << TASK_BITS);
-        self.claims.store(claims, Ordering::Release);
+        // The caller's share comes last: workers look at it for the next region, and then see all.
+        for (thread, share) in self.shares.iter().enumerate().rev() {
+            share.publish(number, tasks * thread / threads..tasks * (thread + 1) / threads);
+        }
         for worker in workers {
             worker.thread().unpark();
         }
-        self.help();
+        self.help(0);
         let mut spins = 0;
         while self.done.load(Ordering::Acquire) < tasks {
             pause(&mut spins, SPINS_BEFORE_YIELD);
         }
     }
 
-    /// Claims and executes tasks of the present region until none is left.
-    fn help(&self) {
-        loop {
-            let claims = self.claims.load(Ordering::Acquire);
-            let job = self.job.load(Ordering::Relaxed);
-            let task = claims as usize & MAX_TASKS;
-            if task >= (claims >> TASK_BITS) as usize & MAX_TASKS {
-                return;
+    /// The number of the present region.
+    fn number(&self) -> u64 {
+        self.shares.first().map_or(0, Share::region)
+    }
+
+    /// Claims and executes tasks of the present region until none is left: those of the thread's own
+    /// share, then the last ones of others.
+    fn help(&self, thread: usize) {
+        let (before, own) = self.shares.split_at(thread);
+        let others = || own.iter().skip(1).chain(before);
+        let own = || own.first().and_then(|share| share.claim(Claim::Next, &self.job));
+        let of_others = || others().find_map(|share| share.claim(Claim::Last, &self.job));
+        while let Some((job, task)) = own().or_else(of_others) {
+            // SAFETY: the claim succeeded, so the region read with it is the present one and this task
+            // of it is not done: `region` has not returned, and the job it borrows is alive.
+            let run = unsafe { (*job).run };
+            if catch_unwind(AssertUnwindSafe(|| run(task))).is_err() {
+                self.panicked.store(true, Ordering::Release);
             }
-            let next = self.claims.compare_exchange(
-                claims,
-                claims + 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if next.is_ok() {
-                // SAFETY: the claim succeeded, so the region read above is the present one and this
-                // task of it is not done: `region` has not returned, and the job it borrows is alive.
-                let run = unsafe { (*job).run };
-                if catch_unwind(AssertUnwindSafe(|| run(task))).is_err() {
-                    self.panicked.store(true, Ordering::Release);
-                }
-                self.done.fetch_add(1, Ordering::Release);
-            }
+            self.done.fetch_add(1, Ordering::Release);
         }
     }
 
     /// A worker's life: help with each region, wait for the next.
-    fn work(&self) {
+    fn work(&self, thread: usize) {
         let mut seen = 0;
         while !self.closing.load(Ordering::Acquire) {
-            let number = region_of(self.claims.load(Ordering::Acquire));
+            let number = self.number();
             if number != seen {
                 seen = number;
-                self.help();
+                self.help(thread);
                 continue;
             }
             let mut spins = 0;
-            while region_of(self.claims.load(Ordering::Acquire)) == seen
-                && spins < SPINS_BEFORE_SLEEP
-            {
+            while self.number() == seen && spins < SPINS_BEFORE_SLEEP {
                 spins += 1;
                 std::hint::spin_loop();
             }
@@ -156,11 +207,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// The number of the region that a claim word belongs to.
-fn region_of(claims: u64) -> u64 {
-    claims >> (2 * TASK_BITS)
 }
 
 /// One turn of a waiting loop that lets others run after `limit` turns.
