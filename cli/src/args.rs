@@ -539,7 +539,7 @@ pub struct GenerateArgs {
 pub enum Method {
     /// Low-rank adapters of draft rows and the masks: the model's own text stays, to the bit
     Adapters,
-    /// All weights: the highest acceptance, and another text
+    /// All weights: drafts without adapters to compute, and another text
     Joint,
 }
 
