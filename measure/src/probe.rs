@@ -16,7 +16,7 @@ mod kernels;
 use crate::clock::Clock;
 use kernels::{Chains, Pattern};
 use s3d_data::{BytesPerSecond, FlopsPerSecond, Machine, Seconds};
-use s3d_model::kernels::pages;
+use s3d_model::kernels::pages::Pages;
 use std::hint::black_box;
 use std::sync::Barrier;
 
@@ -52,7 +52,7 @@ pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> Byte
     let threads = threads.max(1);
     let words = (effort.buffer_bytes / WORD / threads).max(4096);
     // Ones, not zeros: untouched zero pages would all be the same page, and come from the cache.
-    let buffers: Vec<Vec<f32>> = (0..threads).map(|_| pages::filled(words, 1.0)).collect();
+    let buffers: Vec<Pages<f32>> = (0..threads).map(|_| Pages::filled(words, 1.0)).collect();
     let deadline = clock.now().0 + effort.budget.0;
     // Half the array is tried as well: a shorter walk strains the address translation less.
     let ways: Vec<(Pattern, usize)> = Pattern::ALL

@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use s3d_data::Dtype;
-use s3d_model::kernels::pages;
+use s3d_model::kernels::pages::Pages;
 use s3d_model::{Error, KvCache, LoadOptions, Model, Result, Silent, presets};
 use std::hint::black_box;
 use std::time::Instant;
@@ -44,7 +44,7 @@ fn row(model: &Model, dtype: Dtype, repeats: usize) -> Result<()> {
     let mut cache = model.new_cache(CONTEXT + 16)?;
     let prompt: Vec<u32> = (0..CONTEXT as u32).collect();
     model.prompt_pass(&prompt, &mut cache, &mut Silent)?;
-    let buffer = pages::filled(64 << 20, 1.0f32);
+    let buffer = Pages::filled(64 << 20, 1.0f32);
     let mut best = [f64::INFINITY; WIDTHS.len()];
     let mut read = f64::INFINITY;
     for _ in 0..repeats {

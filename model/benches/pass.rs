@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use s3d_model::kernels::pages;
+use s3d_model::kernels::pages::Pages;
 use s3d_model::{KvCache, LoadOptions, Model, ModelConfig, Result, Silent};
 use std::hint::black_box;
 use std::time::Instant;
@@ -57,7 +57,7 @@ fn passes(
     cache: &mut KvCache,
     repeats: usize,
 ) -> Result<([f64; WIDTHS.len()], f64, f64)> {
-    let buffer = pages::filled(32 << 20, 1.0f32);
+    let buffer = Pages::filled(32 << 20, 1.0f32);
     let mut best = [f64::INFINITY; WIDTHS.len()];
     let (mut stock, mut read) = (f64::INFINITY, f64::INFINITY);
     for repeat in 0..repeats {

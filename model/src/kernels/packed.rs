@@ -11,7 +11,7 @@
 //! | q4_0 | 64 inputs, 576 bytes | 8 vectors, inputs `k` and `k + 16` of a block share a byte | 2 x 16 scales (f16) |
 //! | q4_k | 256 inputs, 2368 bytes | 32 vectors, likewise | 8 x 16 scales and 8 x 16 minima (a byte each), 16 + 16 factors (f16) |
 
-use super::pages;
+use super::pages::Pages;
 use super::panels::{LANES, panel_count};
 use crate::weights::numbers::q4k_scales;
 use half::{bf16, f16};
@@ -28,13 +28,13 @@ pub const BLOCK: usize = 32;
 struct Line([u8; 64]);
 
 /// `W[outputs, inputs]` in panels.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Packed {
     dtype: Dtype,
     outputs: usize,
     inputs: usize,
     panel_bytes: usize,
-    lines: Vec<Line>,
+    lines: Pages<Line>,
 }
 
 /// The panels of a matrix, as the products take them.
@@ -136,7 +136,7 @@ impl Packed {
             None => row_bytes(dtype, inputs) * LANES,
         };
         let panel_lines = panel_bytes.div_ceil(size_of::<Line>());
-        let lines = pages::filled(panel_count(outputs) * panel_lines, Line([0; 64]));
+        let lines = Pages::filled(panel_count(outputs) * panel_lines, Line([0; 64]));
         Self { dtype, outputs, inputs, panel_bytes: panel_lines * size_of::<Line>(), lines }
     }
 
