@@ -108,10 +108,7 @@ impl OnDevice {
         let (samples, groups, _, hidden) = anchors.dims4()?;
         let masks = self.weight(&layout.masks)?;
         let masks = masks.broadcast_as((samples, groups, network.group - 1, hidden))?;
-        let drafts = match network.group {
-            1 => anchors,
-            _ => Tensor::cat(&[anchors, masks], 2)?,
-        };
+        let drafts = Tensor::cat(&[anchors, masks], 2)?;
         Ok((text, Some(drafts.reshape((samples, groups * network.group, hidden))?)))
     }
 
@@ -164,10 +161,11 @@ impl OnDevice {
         let gains = self.head_gains(config, ranges.head_norms.as_ref())?;
         let first = if memory.is_some() { batch.text } else { 0 };
         let (queries, own) = heads(config, batch, first, &qkv, gains.as_ref())?;
-        let attended = match memory {
-            None => attend(config, &batch.hidden(first)?, &queries, &own)?,
-            Some(memory) => attend(config, &batch.hidden(first)?, &queries, &memory.and(&own)?)?,
+        let seen = match memory {
+            None => &own,
+            Some(memory) => &memory.and(&own)?,
         };
+        let attended = attend(config, &batch.hidden(first)?, &queries, seen)?;
         let out = through(&attended, &ranges.output, Part::AttentionOut)?.to_dtype(DType::F32)?;
         let flat = (flat + self.biased(out, ranges.out_bias.as_ref())?)?;
         let normed = self.norm(network, &flat, &ranges.norm_mlp)?;
