@@ -180,6 +180,7 @@ fn preset(
     Ok(trainer)
 }
 
+/// What drafts of a checkpoint learn: what was asked for, else what suits the method.
 fn draft_targets(args: &TrainArgs) -> anyhow::Result<DraftTargets> {
     match (args.targets, args.method) {
         (Some(Targets::Choices), Method::Joint) => Err(usage(

@@ -213,7 +213,7 @@ impl Trainer {
     /// When the device fails.
     pub fn settle(&mut self) -> Result<()> {
         if let Some(card) = self.card.as_mut().filter(|card| card.ahead) {
-            card.place.download(&self.network.layout, &mut self.weights, &mut self.adam)?;
+            card.place.download(&mut self.weights, &mut self.adam)?;
             card.ahead = false;
         }
         Ok(())

@@ -22,6 +22,8 @@ use std::ops::Range;
 /// Variables that are used together and trained: one stretch of the flat buffer, with its moments.
 struct Group {
     range: Range<usize>,
+    /// Where gradients and moments have it.
+    trained: Range<usize>,
     /// 0 for gains and biases, which do not decay, else 1.
     decays: f64,
     /// `[rows, columns]`, or `[length]`.
@@ -75,7 +77,8 @@ impl OnDevice {
                 decays: f64::from(u8::from(variable.decays())),
                 weight: Var::from_tensor(&weight)?,
                 first: up(&adam.first[trained.clone()])?,
-                second: up(&adam.second[trained])?,
+                second: up(&adam.second[trained.clone()])?,
+                trained,
             };
             groups.insert(range.start, group);
         }
@@ -91,16 +94,15 @@ impl OnDevice {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn download(&self, layout: &Layout, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
+    pub fn download(&self, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
         let down = |from: &Tensor, to: &mut [f32]| -> Result<()> {
             to.copy_from_slice(&from.flatten_all()?.to_vec1::<f32>()?);
             Ok(())
         };
         for group in self.groups.values() {
             down(group.weight.as_tensor(), &mut weights[group.range.clone()])?;
-            let Some(trained) = layout.trained_part(&group.range) else { continue };
-            down(&group.first, &mut adam.first[trained.clone()])?;
-            down(&group.second, &mut adam.second[trained])?;
+            down(&group.first, &mut adam.first[group.trained.clone()])?;
+            down(&group.second, &mut adam.second[group.trained.clone()])?;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ fn updates_are_those_over_slices() {
             let wanted = adam.update(trained, &mut [&mut gradient], step, rule);
             assert!((norm - wanted).abs() < 1e-4 * wanted, "{norm} {wanted}");
         }
-        device.download(&network.layout, &mut other.0, &mut other.1).unwrap();
+        device.download(&mut other.0, &mut other.1).unwrap();
         let pairs =
             [(&other.0, &weights), (&other.1.first, &adam.first), (&other.1.second, &adam.second)];
         for (found, wanted) in pairs {
