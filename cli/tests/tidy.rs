@@ -1,5 +1,5 @@
-//! The house rules that a machine can check: arrows between crates, homes of libraries, opening
-//! lines, and the tree in the README.
+//! The house rules that a machine can check: arrows between crates, homes of libraries, and
+//! opening lines.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -146,27 +146,5 @@ fn every_crate_states_its_invariant() {
         let section = text.split(&heading).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
         let section = section.split("\n## ").next().unwrap();
         assert_eq!(section.matches("**Invariant:**").count(), 1, "one invariant for {folder}");
-    }
-}
-
-#[test]
-fn the_readme_tree_is_the_disk() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    for (name, _) in sources().iter().filter(|(name, _)| name.contains("/src/")) {
-        let crate_and_file = name.replacen("/src/", "/", 1);
-        let (folder, file) = crate_and_file.split_once('/').unwrap();
-        let top = file.split('/').next().unwrap();
-        // A folder beside a file of its name (`fit.rs`, `fit/`) is listed by that file.
-        let listed = ["", "/", ".rs"].iter().any(|end| {
-            readme.lines().any(|line| line.starts_with(&format!("{folder}/src/{top}{end} ")))
-        });
-        assert!(listed, "README: the tree has no line for {folder}/src/{top}");
-    }
-    for line in readme.lines() {
-        let Some(path) = line.split_whitespace().next().filter(|p| p.contains("/src/")) else {
-            continue;
-        };
-        let in_tree = ARROWS.iter().any(|(folder, _)| path.starts_with(&format!("{folder}/src/")));
-        assert!(!in_tree || root().join(path).exists(), "README: {path} is not on the disk");
     }
 }

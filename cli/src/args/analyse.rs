@@ -1,0 +1,251 @@
+//! Flags of the commands that need no model: fit, optimize, validate, simulate, import, derive, report, paper, export.
+
+use super::shared::{MachineArgs, OutputArgs};
+use clap::{Args, ValueEnum};
+use s3d_data::{Bytes, Drafting};
+use std::path::PathBuf;
+
+/// `s3d fit`
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    /// Run directory; of several checkpoints of one training, how U rises is shown
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// An acceptance curve in words and numbers.
+#[derive(Debug, Args, Clone)]
+pub struct CurveArgs {
+    /// Family: power, superellipse, exponential, decay or logistic
+    #[arg(long, value_name = "FAMILY")]
+    pub curve: Option<String>,
+    /// Shape parameter U of power, superellipse, exponential and decay
+    #[arg(long, value_name = "U")]
+    pub u: Option<f64>,
+    /// Centre of logistic
+    #[arg(long)]
+    pub centre: Option<f64>,
+    /// Slope of logistic
+    #[arg(long)]
+    pub slope: Option<f64>,
+    /// Ceiling: one for all predictors, or one per predictor
+    #[arg(long, value_delimiter = ',', value_name = "A0")]
+    pub ceiling: Vec<f64>,
+}
+
+/// `s3d optimize`
+#[derive(Debug, Args)]
+pub struct OptimizeArgs {
+    /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Memory that the choice must fit, such as 8GiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory_budget: Option<Bytes>,
+    /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
+    /// 256:3,1024:1 [default: the run's]
+    #[arg(long, value_name = "N|A..B|N:W,..")]
+    pub context: Option<String>,
+    /// Largest number of predictors
+    #[arg(long, value_name = "N")]
+    pub gamma_max: Option<usize>,
+    /// Pass times of another machine: a run directory, or the name of a shipped profile such as
+    /// a10g/llama-2-7b-f16; acceptance comes from --curve, or from the run directory
+    #[arg(long, value_name = "NAME|DIR", conflicts_with_all = ["layers", "costs"])]
+    pub profile: Option<String>,
+    /// Write the best free sets of sub-layers as skip lists into this folder, to be measured
+    #[arg(long, value_name = "DIR", requires = "dirs")]
+    pub write_sets: Option<PathBuf>,
+    /// Layers of a model that was not measured
+    #[arg(long, value_name = "N", conflicts_with = "dirs")]
+    pub layers: Option<usize>,
+    #[command(flatten)]
+    pub curve: CurveArgs,
+    /// Costs of passes (TOML) of a model that was not measured
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
+    pub costs: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `s3d validate`
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Run directory
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// After a sweep: only print the choice and the N fastest other plans, to be measured once more
+    #[arg(long, value_name = "N")]
+    pub rivals: Option<usize>,
+    /// Take regret of the choice that this run recorded [default: the run directory's own]
+    #[arg(long, value_name = "DIR")]
+    pub choice_of: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Whether times hold the prompt pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PromptPass {
+    Include,
+    Exclude,
+}
+
+/// `s3d simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Layers of the model
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Layers skipped while drafting
+    #[arg(long, value_name = "N")]
+    pub skip: Option<usize>,
+    /// Tokens drafted per iteration
+    #[arg(long, value_name = "N")]
+    pub predictors: Option<usize>,
+    /// Acceptance rates: one for all predictors, or one per predictor
+    #[arg(long, value_delimiter = ',', value_name = "RATES", conflicts_with = "curve")]
+    pub alphas: Vec<f64>,
+    #[command(flatten)]
+    pub curve: CurveArgs,
+    /// How drafts are made: simultaneous or sequential [default: the traces', else simultaneous]
+    #[arg(long)]
+    pub drafting: Option<Drafting>,
+    /// Costs of passes (TOML)
+    #[arg(long, value_name = "FILE.toml")]
+    pub costs: Option<PathBuf>,
+    /// Traces (JSONL), replayed instead of acceptance rates
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["alphas", "curve"])]
+    pub traces: Option<PathBuf>,
+    /// Draft exactly as many tokens as will be accepted
+    #[arg(long, requires = "traces")]
+    pub oracle: bool,
+    /// Sequences decoded together
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
+    /// Whether both times hold the prompt pass
+    #[arg(long, value_enum, default_value = "include")]
+    pub prompt_pass: PromptPass,
+    /// Committed tokens at which passes are charged, without traces
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `s3d import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL or CSV of traces or of
+    /// counts, or the tables of a run directory (docs/IMPORT.md)
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Folder of the run directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Layers of the model
+    #[arg(long, value_name = "N")]
+    pub layers: usize,
+    /// The model's name
+    #[arg(long, value_name = "NAME", default_value = "imported")]
+    pub model: String,
+    /// The machine or card
+    #[arg(long, value_name = "NAME", default_value = "unknown machine")]
+    pub machine: String,
+    /// Precision of the weights
+    #[arg(long, default_value = "f16")]
+    pub dtype: String,
+    /// Largest number of predictors looked at
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub gamma_max: usize,
+    /// Context that the choice is made for, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+}
+
+/// `s3d derive`
+#[derive(Debug, Args)]
+pub struct DeriveArgs {
+    /// The card: a100, a10g, h100, h200, l4, rtx-3060, rtx-4090 or t4
+    #[arg(long, value_name = "NAME")]
+    pub card: String,
+    /// The model: llama-2-7b, llama-3-8b, phi-3-mini, tinyllama-1.1b, ...
+    #[arg(long, value_name = "NAME")]
+    pub model: String,
+    /// Precision of the weights
+    #[arg(long, default_value = "f16")]
+    pub dtype: String,
+    /// Folder of the run directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Share of the card's bandwidth that passes reach [default: as measured profiles show, else 0.75]
+    #[arg(long, value_name = "SHARE")]
+    pub bandwidth_share: Option<f64>,
+    /// Share of the card's dense rate that wide passes reach
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub compute_share: f64,
+    /// Largest number of predictors
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub gamma_max: usize,
+    /// Context that choices are made for, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub context: usize,
+}
+
+/// `s3d report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run directories; several are compared
+    #[arg(required = true)]
+    pub dirs: Vec<PathBuf>,
+    /// Folder for the comparison of several
+    #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `s3d paper`
+#[derive(Debug, Args)]
+pub struct PaperArgs {
+    /// Run directories whose measured rows stand beside the published ones
+    #[arg(long = "run", value_name = "DIR")]
+    pub runs: Vec<PathBuf>,
+    /// A CSV with further published figures (columns of data/published/beagle_a10g.csv)
+    #[arg(long, value_name = "FILE.csv")]
+    pub figures: Option<PathBuf>,
+    /// Folder for page, figures and tables
+    #[arg(long, value_name = "DIR", default_value = "s3d-paper")]
+    pub out: PathBuf,
+}
+
+/// `s3d export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Run directory
+    pub dir: PathBuf,
+    /// Write its header and tables into this folder instead, for other programs and `s3d import`
+    #[arg(long, value_name = "DIR")]
+    pub csv: Option<PathBuf>,
+}

@@ -1,0 +1,193 @@
+//! Flags of the commands that use the model or the program itself: generate, train, inspect, completions, man.
+
+use super::generated::Shell;
+use super::shared::ModelArgs;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// How tokens are chosen from what the model says.
+#[derive(Debug, Args, Clone)]
+pub struct SamplingArgs {
+    /// Draw tokens at this temperature; 0 takes the most likely token [default: 0]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// Draw from the K most likely tokens
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: Option<usize>,
+    /// Draw from the fewest tokens whose probabilities reach P together
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f64>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `s3d generate`
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The text to continue
+    #[arg(long)]
+    pub prompt: String,
+    /// Take the prompt as what a user says, in the model's chat template
+    #[arg(long)]
+    pub chat: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model]
+    #[arg(long, conflicts_with = "run")]
+    pub plan: Option<String>,
+    /// Take the plan that this run directory chose
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// End a draft before the first token that is less sure than X (its top probability); 0 = never
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub draft_threshold: f64,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Output tokens
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+    /// Stop when the text ends with this
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Print the result as JSON instead of streaming the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What of a checkpoint is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// Low-rank adapters of draft rows and the masks: the model's own text stays, to the bit
+    Adapters,
+    /// All weights: drafts without adapters to compute, and another text
+    Joint,
+}
+
+/// What drafts learn to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Targets {
+    /// The tokens that the model itself finds most likely at each place of the texts: greedy decoding
+    /// accepts the most. With adapters only
+    Choices,
+    /// The tokens of the texts: sampling at temperature 1 accepts the most
+    Text,
+}
+
+/// What a preset learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// Its text, and to draft
+    Drafts,
+    /// Its text alone: a model without masks
+    Text,
+}
+
+/// `s3d train`
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// What to train from nothing: story [default, without --model], or story-large (111 M parameters, for a
+    /// card); or, with --model, story: to train it on generated texts
+    #[arg(long, value_name = "NAME", conflicts_with = "corpus")]
+    pub preset: Option<String>,
+    /// What a preset learns
+    #[arg(long, value_enum, default_value = "drafts", conflicts_with = "model")]
+    pub objective: Objective,
+    /// A checkpoint folder without mask predictors, which is to get them; it is not changed
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<String>,
+    /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each line; the
+    /// last tenth of each file is held out
+    #[arg(long, value_name = "FILES", num_args = 1.., requires = "model")]
+    pub corpus: Vec<PathBuf>,
+    /// What of --model is trained
+    #[arg(long, value_enum, default_value = "adapters", requires = "model")]
+    pub method: Method,
+    /// What the drafts of --model learn to predict [default: choices, or text with --method joint]
+    #[arg(long, value_enum, requires = "model")]
+    pub targets: Option<Targets>,
+    /// Rank of the adapters
+    #[arg(long, value_name = "R", default_value_t = 16, requires = "model")]
+    pub rank: usize,
+    /// Tokens that --model is to draft at once
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "model")]
+    pub gamma_max: usize,
+    /// Text tokens of a sample of --corpus [default: 384, or what the model can]
+    #[arg(long, value_name = "TOKENS", requires = "model")]
+    pub context: Option<usize>,
+    /// Samples of a step on --corpus
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "model")]
+    pub batch: usize,
+    /// Highest learning rate on --corpus [default: 0.002, or 0.0003 with --method joint]
+    #[arg(long, value_name = "RATE", requires = "model")]
+    pub learning_rate: Option<f32>,
+    /// Folder for the trained model
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Where to train: cpu, cuda or cuda:N with a program built with CUDA
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with --model]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// As many steps as take about so many seconds of processor time, by the first steps' times
+    #[arg(long, value_name = "SECONDS", conflicts_with = "steps")]
+    pub cpu_seconds: Option<f64>,
+    /// Judge on held-out text every N steps; 0 for never
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub validate_every: u64,
+    /// Save a resumable checkpoint every N steps
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub checkpoint_every: u64,
+    /// Keep the model as it was after these steps too, in folders step-N of --out
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    pub keep: Vec<u64>,
+    /// Seed of corpus, weights and batches
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `s3d inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A checkpoint folder, a GGUF file, the name of a shipped model or of a geometry, or a run directory
+    #[arg(value_name = "MODEL|DIR", default_value = "story")]
+    pub target: String,
+    /// Sizes of the geometry custom, as a config.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep the first N layers of a geometry
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Print the full-depth logits after the last of these token ids
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    pub logits: Vec<u32>,
+    /// Context for the memory table, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `s3d completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `s3d man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for s3d.1, s3d-run.1, ... [default: s3d.1 alone, to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

@@ -1,0 +1,100 @@
+//! Flags of the commands that measure: run, measure, merge, doctor.
+
+use super::shared::{BudgetArgs, ModelArgs, OutputArgs};
+use clap::{Args, ValueEnum};
+use s3d_data::{Bytes, Shard};
+use std::path::PathBuf;
+
+/// `s3d run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Memory that the choice must fit, such as 8GiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory_budget: Option<Bytes>,
+    /// Start over where the folder holds a run
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A kind of observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Latency,
+    Acceptance,
+    Memory,
+    Throughput,
+}
+
+/// `s3d measure`
+#[derive(Debug, Args)]
+pub struct MeasureArgs {
+    /// What to measure
+    #[arg(required = true, value_enum)]
+    pub kinds: Vec<Kind>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Plans, separated by commas: plain, stock, 4..8:3, seq:4..8:3, set=FILE:3; or all, or @FILE
+    #[arg(long, value_name = "PLANS")]
+    pub plans: Option<String>,
+    /// Keep the draft's confidence at every position
+    #[arg(long)]
+    pub confidence: bool,
+    /// Measure part I of N of the work alone, to be put together by s3d merge
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Start over where the folder holds a run
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `s3d merge`
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Run directories of all shards, in any order
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Folder of the merged run directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Merge although shards are missing or not finished
+    #[arg(long)]
+    pub partial: bool,
+    /// Replace the run that the folder holds
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `s3d doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What to look at: cpu, cuda or cuda:N, which also compares what the card computes with the CPU
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The hidden child of the memory measurement.
+#[derive(Debug, Args)]
+pub struct MemoryChildArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Context in tokens
+    #[arg(long)]
+    pub context: usize,
+    /// Widest pass
+    #[arg(long)]
+    pub width: usize,
+}

@@ -1,0 +1,106 @@
+//! Flags that several commands take: which model, what is measured, how a result is printed.
+
+use clap::{Args, ValueEnum};
+use s3d_data::Seconds;
+use std::path::PathBuf;
+
+/// Which model, and how it runs.
+#[derive(Debug, Args, Clone)]
+pub struct ModelArgs {
+    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, one on the Hub, or a
+    /// geometry with random weights for timing: tinyllama-1.1b, phi-3-mini, qwen3-4b, llama-2-7b,
+    /// llama-3-8b, llama-2-13b, custom
+    #[arg(long, value_name = "DIR|FILE.gguf|NAME", default_value = "story")]
+    pub model: String,
+    /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
+    #[arg(long)]
+    pub download: bool,
+    /// A tokenizer.json in place of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Sizes of --model custom, as a config.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep the first N layers of a geometry
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding
+    /// and repeats each with one launch (CUDA graphs)
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0
+    #[arg(long, default_value = "f32")]
+    pub dtype: String,
+    /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped model, else 1]
+    #[arg(long, value_name = "N")]
+    pub widen: Option<usize>,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// What is measured and for how long.
+#[derive(Debug, Args, Clone)]
+pub struct BudgetArgs {
+    /// Folder of the run directory
+    #[arg(long, value_name = "DIR", default_value = "s3d-out")]
+    pub out: PathBuf,
+    /// Time for measuring, such as 120s or 5m
+    #[arg(long, value_name = "TIME", default_value = "120s")]
+    pub time_budget: Seconds,
+    /// Context that the choice is made for, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub context: usize,
+    /// Output tokens per prompt
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+    /// Largest number of predictors looked at
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub gamma_max: usize,
+    /// Prompts, one JSON object with "text" (and "task", "id") a line [default: the model's own]
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub prompts: Option<PathBuf>,
+    /// Use the first N prompts
+    #[arg(long, value_name = "N")]
+    pub prompt_count: Option<usize>,
+    /// Windows looked at: symmetric ones, or all contiguous ones (first on few prompts, then further
+    /// where the choice is undecided)
+    #[arg(long, value_enum, default_value = "symmetric")]
+    pub windows: Windows,
+    /// Make drafts right with these probabilities, one per predictor, instead of measuring acceptance
+    #[arg(long, value_delimiter = ',', value_name = "RATES")]
+    pub impose: Vec<f64>,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Which windows of skipped layers are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Windows {
+    Symmetric,
+    All,
+}
+
+/// How a result is printed.
+#[derive(Debug, Args, Clone)]
+pub struct OutputArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the result as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+}
+
+/// Whose times count where a run was merged from several machines.
+#[derive(Debug, Args, Clone, Copy)]
+pub struct MachineArgs {
+    /// Of a run merged from several machines: take the times of this one, counted from 0 as in run.json
+    /// [default: the first that timed passes]
+    #[arg(long, value_name = "N")]
+    pub machine: Option<usize>,
+}
