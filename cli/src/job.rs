@@ -5,7 +5,7 @@ use crate::judge::SimulatorJudge;
 use crate::load::{Loaded, Source};
 use crate::progress::Bar;
 use crate::usage::{or_usage, usage};
-use crate::{load, resolve, terminal};
+use crate::{load, resolve, terminal, version};
 use anyhow::Context;
 use s3d_data::{Bytes, Drafting, Prompt, Run, RunDir, Skip, SkipWindow, load_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
@@ -202,8 +202,8 @@ fn random_prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<En
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {
     Provenance {
         command: std::env::args().collect(),
-        program_version: env!("CARGO_PKG_VERSION").to_string(),
-        program_commit: option_env!("S3D_COMMIT").map(str::to_string),
+        program_version: version::number(),
+        program_commit: version::commit(),
         device: device_name(&model.device),
         driver: driver_of(loaded),
         dtype: loaded.options.dtype.to_string(),

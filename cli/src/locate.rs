@@ -1,6 +1,8 @@
-//! Where shipped things lie: `data/` beside the working folder, above the program, or in `S3D_DATA`.
+//! Where shipped things lie: in the data folder that `S3D_DATA` names, in that of the clone worked in or
+//! built from, else inside the program (`shipped.rs`).
 
 use crate::hub::{self, HubId};
+use crate::shipped;
 use crate::usage::usage;
 use s3d_data::device;
 use s3d_model::checkpoint::is_checkpoint;
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
     let path = Path::new(name);
     let is_name = !name.is_empty() && path.components().count() == 1 && !path.is_absolute();
-    if is_name && let Some(folder) = shipped("models").map(|m| m.join(name)).find(|m| m.is_dir()) {
+    if is_name && let Some(folder) = find("models", name, Path::is_dir)? {
         return Ok((folder, true));
     }
     if is_checkpoint(path) {
@@ -39,7 +41,7 @@ pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
     }
     Err(usage(format!(
         "--model {name}: neither a folder, nor a GGUF file, nor a shipped model; shipped: {}",
-        names("models")
+        names("models")?
     )))
 }
 
@@ -48,18 +50,23 @@ pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
 /// # Errors
 /// When it is neither; what is shipped is named.
 pub fn profile(name: &str) -> anyhow::Result<PathBuf> {
-    let holds_run = |folder: &Path| folder.join("run.json").is_file();
     let path = PathBuf::from(name);
-    let named = shipped("profiles").map(|folder| folder.join(name));
-    std::iter::once(path)
-        .chain(named)
-        .find(|folder| holds_run(folder))
-        .ok_or_else(|| usage(unknown_profile(name)))
+    if holds_run(&path) {
+        return Ok(path);
+    }
+    match find("profiles", name, holds_run)? {
+        Some(folder) => Ok(folder),
+        None => Err(usage(unknown_profile(name, &profiles()?))),
+    }
+}
+
+fn holds_run(folder: &Path) -> bool {
+    folder.join("run.json").is_file()
 }
 
 /// What is there instead of the profile `name`, and how to make one.
-fn unknown_profile(name: &str) -> String {
-    let known: Vec<_> = profiles().into_iter().map(|(name, _)| name).collect();
+fn unknown_profile(name: &str, known: &[(String, PathBuf)]) -> String {
+    let known: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
     let card = name.split('/').next().filter(|card| device::device(card).is_ok());
     let measured = match card {
         Some(card) if known.iter().any(|known| known.starts_with(&format!("{card}/"))) => {
@@ -84,48 +91,96 @@ fn unknown_profile(name: &str) -> String {
 }
 
 /// The shipped profiles, `card/model-dtype` with the folder.
-pub fn profiles() -> Vec<(String, PathBuf)> {
-    let entries = |folder: &Path| -> Vec<PathBuf> {
-        let read = std::fs::read_dir(folder).into_iter().flatten();
-        let mut paths: Vec<_> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.sort();
-        paths
-    };
+///
+/// # Errors
+/// An `S3D_DATA` that is no data folder.
+pub fn profiles() -> anyhow::Result<Vec<(String, PathBuf)>> {
     let of = |root: PathBuf| -> Vec<(String, PathBuf)> {
         let runs = entries(&root).into_iter().flat_map(|card| entries(&card));
-        let runs = runs.filter(|folder| folder.join("run.json").is_file());
+        let runs = runs.filter(|folder| holds_run(folder));
         runs.filter_map(|folder| {
             let name = folder.strip_prefix(&root).ok()?.display().to_string();
             Some((name, folder))
         })
         .collect()
     };
-    shipped("profiles").map(of).find(|found| !found.is_empty()).unwrap_or_default()
+    let on_disk = data_folders()?.into_iter().map(|data| data.join("profiles"));
+    let found = on_disk.map(of).find(|found| !found.is_empty());
+    let inside = || Ok(shipped::unpacked("profiles")?.map(of).unwrap_or_default());
+    found.map_or_else(inside, Ok)
 }
 
-/// Folders that may hold shipped things of a kind.
-fn shipped(kind: &str) -> impl Iterator<Item = PathBuf> {
-    let named = std::env::var_os("S3D_DATA").map(PathBuf::from);
-    let here = Some(PathBuf::from("data"));
-    let program = std::env::current_exe().ok();
-    let above: Vec<PathBuf> = program
+/// What a folder holds, sorted; nothing where it cannot be read.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = std::fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<_> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+/// The shipped thing `name` of a kind (`models`, `profiles`, ...), where there is one that `fits`.
+///
+/// # Errors
+/// An `S3D_DATA` that is no data folder; no place to unpack to.
+pub fn find(
+    kind: &str,
+    name: &str,
+    fits: impl Fn(&Path) -> bool,
+) -> anyhow::Result<Option<PathBuf>> {
+    let on_disk = data_folders()?.into_iter().map(|data| data.join(kind).join(name));
+    match on_disk.into_iter().find(|path| fits(path)) {
+        Some(path) => Ok(Some(path)),
+        None => Ok(shipped::unpacked(&format!("{kind}/{name}"))?.filter(|path| fits(path))),
+    }
+}
+
+/// The names of a kind, for messages.
+fn names(kind: &str) -> anyhow::Result<String> {
+    let file_name = |path: PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+    let mut names = shipped::names(kind);
+    for data in data_folders()? {
+        names.extend(entries(&data.join(kind)).into_iter().filter_map(file_name));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names.join(", "))
+}
+
+/// Data folders on disk, the first to be looked at first: `S3D_DATA`, then the clone's.
+fn data_folders() -> anyhow::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    if let Some(named) = std::env::var_os("S3D_DATA").filter(|named| !named.is_empty()) {
+        folders.push(checked(PathBuf::from(named))?);
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    let above = program.ancestors().skip(1).map(Path::to_path_buf);
+    let clones = std::iter::once(PathBuf::new()).chain(above).filter(|folder| is_clone(folder));
+    folders.extend(clones.map(|clone| clone.join("data")));
+    Ok(folders)
+}
+
+/// Whether a folder is a clone of this project: others may have a folder `data` too.
+fn is_clone(folder: &Path) -> bool {
+    ["cli/Cargo.toml", "data/Cargo.toml", "data/models"]
         .iter()
-        .flat_map(|exe| exe.ancestors().skip(1))
-        .map(|folder| folder.join("data"))
-        .collect();
-    let kind = kind.to_string();
-    named.into_iter().chain(here).chain(above).map(move |data| data.join(&kind))
+        .all(|part| folder.join(part).exists())
 }
 
-/// The names found in the first folder that holds any.
-fn names(kind: &str) -> String {
-    let found = shipped(kind).find_map(|folder| {
-        let mut names: Vec<String> = std::fs::read_dir(folder)
-            .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        Some(names.join(", "))
-    });
-    found.unwrap_or_else(|| "none found; set S3D_DATA to the project's data folder".into())
+/// What a data folder may hold; each is optional.
+const KINDS: [&str; 4] = ["models", "prompts", "adapters", "profiles"];
+
+/// The folder of `S3D_DATA`, when it is one.
+fn checked(data: PathBuf) -> anyhow::Result<PathBuf> {
+    let found = match () {
+        () if KINDS.iter().any(|kind| data.join(kind).is_dir()) => return Ok(data),
+        () if data.is_dir() => "a folder with none of these",
+        () if data.exists() => "a file",
+        () => "no such folder",
+    };
+    Err(usage(format!(
+        "S3D_DATA={}: expected a data folder, which holds models/NAME/ (config.json, model.safetensors, \
+         tokenizer.json, prompts.jsonl), profiles/CARD/MODEL-DTYPE/ (run directories) or prompts/; found \
+         {found}. Unset it to use what is inside this program",
+        data.display()
+    )))
 }

@@ -12,9 +12,11 @@ mod locate;
 mod progress;
 mod resolve;
 mod run_of;
+mod shipped;
 mod show;
 mod terminal;
 mod usage;
+mod version;
 mod what_if;
 
 use std::process::ExitCode;

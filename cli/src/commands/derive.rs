@@ -2,7 +2,7 @@
 
 use crate::args::DeriveArgs;
 use crate::usage::or_usage;
-use crate::{locate, terminal};
+use crate::{locate, terminal, version};
 use s3d_data::{
     Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
     Predictors, RunDir, RunHeader, SCHEMA_VERSION, device, published,
@@ -60,7 +60,7 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
         return Ok((share, "given".into()));
     }
     let mut shares = Vec::new();
-    for (name, folder) in locate::profiles() {
+    for (name, folder) in locate::profiles()? {
         let run = RunDir::new(&folder).load()?;
         let Some(card) = name.split('/').next().and_then(|card| device::device(card).ok()) else {
             continue;
@@ -120,8 +120,8 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
     RunHeader {
         schema_version: SCHEMA_VERSION,
         command: std::env::args().collect(),
-        program_version: env!("CARGO_PKG_VERSION").into(),
-        program_commit: None,
+        program_version: version::number(),
+        program_commit: version::commit(),
         machines: vec![machine],
         device: format!("{} from the data sheet", RunHeader::DERIVED),
         driver: None,
