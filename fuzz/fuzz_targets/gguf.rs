@@ -7,6 +7,8 @@ use libfuzzer_sys::fuzz_target;
 // The reader's own sources, without the kernels of their crate: they build in seconds.
 #[path = "../../model/src/weights/gguf_header.rs"]
 mod gguf_header;
+#[path = "../../model/src/weights/number_type.rs"]
+mod number_type;
 #[path = "../../model/src/weights/numbers.rs"]
 mod numbers;
 
@@ -17,7 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(end <= bytes.len() as u64, "a tensor ends beyond the file");
         let stored = &bytes[info.start as usize..end as usize];
         let mut values = vec![0.0; info.shape.iter().product::<usize>()];
-        assert_eq!(info.dtype.bytes(values.len() as u64), stored.len() as f64);
-        numbers::decode(info.dtype, stored, &mut values);
+        let blocks = values.len() / info.kind.block_weights();
+        assert_eq!(blocks * info.kind.block_bytes(), stored.len());
+        numbers::decode(info.kind, stored, &mut values);
     }
 });

@@ -4,6 +4,7 @@
 //! quantized by its tools, block by block.
 
 use crate::kernels::row_bytes;
+use crate::weights::number_type::NumberType;
 use crate::weights::numbers::decode;
 use crate::{Error, Result};
 use candle_core::quantized::k_quants::{BlockQ4K, GgmlType};
@@ -198,14 +199,15 @@ fn encode_q4k(x: &[f32], raw: &mut [u8]) {
 /// Reads a row of `numbers.len()` weights, whose last block may be filled up; nothing where `raw` is
 /// empty.
 pub fn decode_row(dtype: Dtype, raw: &[u8], numbers: &mut [f32]) {
-    let block = dtype.block_weights();
+    let Some(kind) = NumberType::of(dtype) else { return };
+    let block = kind.block_weights();
     let whole = numbers.len() / block * block;
     let (whole, rest) = numbers.split_at_mut(whole);
-    decode(dtype, raw, whole);
-    let read = whole.len() / block * dtype.block_bytes().unwrap_or(0);
+    decode(kind, raw, whole);
+    let read = whole.len() / block * kind.block_bytes();
     if let Some(raw) = raw.get(read..).filter(|_| !rest.is_empty()) {
         let mut last = vec![0.0; block];
-        decode(dtype, raw, &mut last);
+        decode(kind, raw, &mut last);
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }

@@ -1,6 +1,7 @@
 //! Text to token ids and back, and a stream of text from a stream of tokens.
 
 mod gguf;
+mod words;
 
 use crate::chat::ChatTemplate;
 use crate::{Error, Result};

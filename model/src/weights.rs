@@ -4,8 +4,10 @@
 //! that is stored in the wanted number type is handed on bit by bit, all else is converted to `f32` piece
 //! by piece as it comes.
 
+pub mod blocks;
 mod gguf;
 pub mod gguf_header;
+pub mod number_type;
 pub mod numbers;
 mod safetensors;
 mod stored;

@@ -1,18 +1,12 @@
 //! A tokenizer from the vocabulary of a GGUF file, written as the `tokenizer.json` it was made from.
 
-use super::Tokenizer;
+use super::{Tokenizer, words};
 use crate::chat::ChatTemplate;
 use crate::weights::Vocabulary;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Words of Llama 3 and Qwen 2, which differ in how many digits stay together.
-const WORDS: [&str; 2] = [
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|",
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-];
 
 /// Kinds of tokens in a GGUF file.
 const CONTROL: i64 = 3;
@@ -88,31 +82,14 @@ fn ids(vocabulary: &Vocabulary) -> BTreeMap<&str, usize> {
 
 /// Byte-level BPE, of GPT-2 and its heirs.
 fn byte_level(vocabulary: &Vocabulary) -> std::result::Result<Value, String> {
-    let digits = match vocabulary.pre.as_str() {
-        "gpt-2" => None,
-        "llama-bpe" => Some(r"\p{N}{1,3}"),
-        "qwen2" => Some(r"\p{N}"),
-        other => return Err(format!("the way '{other}' to cut text into words is not known")),
-    };
-    let bytes = |regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": regex });
-    let words = match digits {
-        None => bytes(true),
-        Some(digits) => {
-            let pattern = format!("{}{digits}{}", WORDS[0], WORDS[1]);
-            let split = json!({
-                "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false,
-            });
-            json!({ "type": "Sequence", "pretokenizers": [split, bytes(false)] })
-        }
-    };
-    let llama = vocabulary.pre == "llama-bpe";
-    let normalizer = if vocabulary.pre == "qwen2" { json!({ "type": "NFC" }) } else { Value::Null };
+    let words = words::named(&vocabulary.pre)?;
     let model = json!({
         "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": llama,
-        "vocab": ids(vocabulary), "merges": vocabulary.merges,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+        "ignore_merges": words.whole_words, "vocab": ids(vocabulary), "merges": vocabulary.merges,
     });
-    Ok(file(vocabulary, llama, model, [normalizer, words, bytes(true)]))
+    let parts = [words.normalizer(), words.pre_tokenizer(), words::bytes(true)];
+    Ok(file(vocabulary, words.begins, model, parts))
 }
 
 /// SentencePiece: pieces merge by score, unknown characters fall back to bytes.

@@ -180,8 +180,8 @@ impl GgufFile {
     }
 
     fn stored<'s>(&'s self, name: &'s str, info: &TensorInfo) -> Stored<'s> {
-        let TensorInfo { dtype, start, bytes, .. } = *info;
-        Stored { path: &self.path, name, dtype, start, bytes }
+        let TensorInfo { kind, start, bytes, .. } = *info;
+        Stored { path: &self.path, name, kind, start, bytes }
     }
 
     /// The heads whose rows llama.cpp has reordered in this tensor.
@@ -409,8 +409,8 @@ impl Keys<'_> {
                 format!("tensor '{name}' has shape {:?}; expected a short list", info.shape);
             return Err(Error::malformed(self.path, message));
         }
-        let TensorInfo { dtype, start, bytes, .. } = *info;
-        Stored { path: self.path, name, dtype, start, bytes }.values().map(Some)
+        let TensorInfo { kind, start, bytes, .. } = *info;
+        Stored { path: self.path, name, kind, start, bytes }.values().map(Some)
     }
 }
 

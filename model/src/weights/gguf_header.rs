@@ -3,8 +3,7 @@
 //! The format is described in github.com/ggml-org/ggml, `docs/gguf.md`. Nothing is allocated before the
 //! bytes it is read from are known to exist, and what is kept is bounded.
 
-use super::numbers::READ;
-use s3d_data::Dtype;
+use super::number_type::NumberType;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -40,7 +39,7 @@ pub struct TensorInfo {
     /// Rows first, as everywhere in this crate (the file has them last).
     pub shape: Vec<usize>,
     /// How its numbers are stored.
-    pub dtype: Dtype,
+    pub kind: NumberType,
     /// First byte, from the beginning of the file.
     pub start: u64,
     /// Bytes.
@@ -267,42 +266,15 @@ impl<R: Read> Source<R> {
             return Err(format!("tensor '{name}' has dimensions {shape:?}; expected none of 0"));
         }
         let (code, start) = (self.u32()?, self.u64()?);
-        let dtype = number_type(code).ok_or_else(|| {
-            let known = READ.map(Dtype::name);
-            format!(
-                "tensor '{name}' has number type {code}, which is not supported; expected one of {}",
-                known.join(", ")
-            )
-        })?;
+        let kind = NumberType::of_code(code).map_err(|e| format!("tensor '{name}': {e}"))?;
         let row = shape[0] as u64;
         let rows = shape[1..].iter().try_fold(1u64, |all, n| all.checked_mul(*n as u64));
-        let row_bytes = stored_bytes(dtype, row);
+        let row_bytes = kind.row_bytes(row);
         let bytes = row_bytes.zip(rows).and_then(|(row, rows)| row.checked_mul(rows));
         let bytes = bytes.ok_or_else(|| {
-            format!("tensor '{name}' of dimensions {shape:?} cannot be stored as {dtype}")
+            format!("tensor '{name}' of dimensions {shape:?} cannot be stored as {kind}")
         })?;
         shape.reverse();
-        Ok((name, TensorInfo { shape, dtype, start, bytes }))
+        Ok((name, TensorInfo { shape, kind, start, bytes }))
     }
-}
-
-/// Bytes of a row; nothing where it is no whole number of blocks, or takes too many bytes.
-fn stored_bytes(dtype: Dtype, row: u64) -> Option<u64> {
-    let block = dtype.block_weights() as u64;
-    let whole = row.is_multiple_of(block).then_some(row / block)?;
-    whole.checked_mul(dtype.block_bytes()? as u64)
-}
-
-/// The type of a code in the file.
-fn number_type(code: u32) -> Option<Dtype> {
-    Some(match code {
-        0 => Dtype::F32,
-        1 => Dtype::F16,
-        2 => Dtype::Q4_0,
-        8 => Dtype::Q8_0,
-        12 => Dtype::Q4K,
-        14 => Dtype::Q6K,
-        30 => Dtype::Bf16,
-        _ => return None,
-    })
 }

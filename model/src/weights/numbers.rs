@@ -1,30 +1,34 @@
-//! The values of stored weights as `f32`, for every number type that files are read in.
+//! The values of stored weights as `f32`: the types that the engine runs, and those that no other library here reads.
 //!
 //! Quantized types come in blocks of 32 or 256 numbers of one row, laid out as ggml lays them out
 //! (github.com/ggml-org/ggml, `ggml-common.h`). Values are those of ggml to the bit.
 
+use super::number_type::NumberType;
 use half::{bf16, f16};
-use s3d_data::Dtype;
 
-/// The number types that files are read in.
-pub const READ: [Dtype; 7] =
-    [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4K, Dtype::Q6K];
+/// The values that codes of 4 bits stand for in `iq4_nl` and `iq4_xs`.
+const IQ4_VALUES: [f32; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
+];
 
-/// Writes the values of whole blocks; as many as both arguments have room for. A type that is not of
-/// [`READ`] writes none.
-pub fn decode(dtype: Dtype, bytes: &[u8], into: &mut [f32]) {
-    let Some(size) = dtype.block_bytes() else { return };
-    let pairs = bytes.chunks_exact(size).zip(into.chunks_exact_mut(dtype.block_weights()));
-    match dtype {
-        Dtype::F32 => pairs.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-        Dtype::F16 => pairs.for_each(|(b, y)| y[0] = half_at(b, 0)),
-        Dtype::Bf16 => pairs.for_each(|(b, y)| y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-        Dtype::Q8_0 => pairs.for_each(|(b, y)| decode_q8_0(b, y)),
-        Dtype::Q4_0 => pairs.for_each(|(b, y)| decode_q4_0(b, y)),
-        Dtype::Q4K => pairs.for_each(|(b, y)| decode_q4_k(b, y)),
-        Dtype::Q6K => pairs.for_each(|(b, y)| decode_q6_k(b, y)),
-        Dtype::Q5K | Dtype::Nf4 => {}
+/// Writes the values of whole blocks; as many as both arguments have room for. Returns whether the type is
+/// one of those that are read here; another writes nothing.
+pub fn decode(kind: NumberType, bytes: &[u8], into: &mut [f32]) -> bool {
+    let blocks = bytes.chunks_exact(kind.block_bytes());
+    let pairs = blocks.zip(into.chunks_exact_mut(kind.block_weights()));
+    match kind {
+        NumberType::F32 => pairs.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        NumberType::F16 => pairs.for_each(|(b, y)| y[0] = half_at(b, 0)),
+        NumberType::Bf16 => pairs.for_each(|(b, y)| y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+        NumberType::Q8_0 => pairs.for_each(|(b, y)| decode_q8_0(b, y)),
+        NumberType::Q4_0 => pairs.for_each(|(b, y)| decode_q4_0(b, y)),
+        NumberType::Q4K => pairs.for_each(|(b, y)| decode_q4_k(b, y)),
+        NumberType::Q6K => pairs.for_each(|(b, y)| decode_q6_k(b, y)),
+        NumberType::Iq4Nl => pairs.for_each(|(b, y)| decode_iq4(half_at(b, 0), &b[2..], y)),
+        NumberType::Iq4Xs => pairs.for_each(|(b, y)| decode_iq4_xs(b, y)),
+        _ => return false,
     }
+    true
 }
 
 fn half_at(bytes: &[u8], at: usize) -> f32 {
@@ -44,6 +48,24 @@ fn decode_q4_0(block: &[u8], y: &mut [f32]) {
     for ((low, high), q) in low.iter_mut().zip(high).zip(&block[2..]) {
         *low = (f32::from(q & 15) - 8.0) * scale;
         *high = (f32::from(q >> 4) - 8.0) * scale;
+    }
+}
+
+/// 32 weights from 16 bytes: a table's values, times a scale.
+fn decode_iq4(scale: f32, codes: &[u8], y: &mut [f32]) {
+    let (low, high) = y.split_at_mut(16);
+    for ((low, high), q) in low.iter_mut().zip(high).zip(codes) {
+        *low = scale * IQ4_VALUES[usize::from(q & 15)];
+        *high = scale * IQ4_VALUES[usize::from(q >> 4)];
+    }
+}
+
+fn decode_iq4_xs(block: &[u8], y: &mut [f32]) {
+    let (scale, high) = (half_at(block, 0), u16::from_le_bytes([block[2], block[3]]));
+    let (low, codes) = block[4..].split_at(4);
+    for ((i, y), codes) in y.chunks_exact_mut(32).enumerate().zip(codes.chunks_exact(16)) {
+        let sub = low[i / 2] >> (4 * (i % 2)) & 15 | ((high >> (2 * i) & 3) as u8) << 4;
+        decode_iq4(scale * (f32::from(sub) - 32.0), codes, y);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Weights from safetensors files: one, or several with an index.
 
 use super::WeightSource;
+use super::number_type::NumberType;
 use super::stored::{Stored, hash_files};
 use crate::raw::Matrix;
 use crate::{Error, Result};
@@ -108,10 +109,10 @@ impl Shard {
 
     /// Where the numbers of a tensor of this file stand.
     fn stored<'s>(&'s self, name: &'s str, info: &TensorInfo) -> Result<Stored<'s>> {
-        let dtype = match info.dtype {
-            Kind::F32 => Dtype::F32,
-            Kind::F16 => Dtype::F16,
-            Kind::BF16 => Dtype::Bf16,
+        let kind = match info.dtype {
+            Kind::F32 => NumberType::F32,
+            Kind::F16 => NumberType::F16,
+            Kind::BF16 => NumberType::Bf16,
             other => {
                 let message =
                     format!("tensor '{name}' has number type {other:?}; expected F32, F16 or BF16");
@@ -120,7 +121,7 @@ impl Shard {
         };
         let (start, end) = info.data_offsets;
         let (start, bytes) = (self.data_start + start as u64, (end - start) as u64);
-        Ok(Stored { path: &self.path, name, dtype, start, bytes })
+        Ok(Stored { path: &self.path, name, kind, start, bytes })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A tensor in a file: read as `f32`, piece by piece, or as it is stored.
 
-use super::numbers::decode;
+use super::blocks::decode;
+use super::number_type::NumberType;
 use crate::kernels::row_bytes;
 use crate::raw::{Matrix, RawTensor};
 use crate::{Error, Result};
@@ -19,7 +20,7 @@ const PIECE: usize = 1 << 22;
 pub(super) struct Stored<'f> {
     pub path: &'f Path,
     pub name: &'f str,
-    pub dtype: Dtype,
+    pub kind: NumberType,
     /// First byte.
     pub start: u64,
     pub bytes: u64,
@@ -32,7 +33,7 @@ impl Stored<'_> {
         let mut rest = &mut values[..];
         self.each_piece(|piece| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(self.weights(piece.len()));
-            decode(self.dtype, piece, now);
+            decode(self.kind, piece, now);
             rest = later;
             self.check(now)
         })?;
@@ -41,7 +42,7 @@ impl Stored<'_> {
 
     /// The same tensor, cut to some of its rows of `columns` numbers.
     pub fn rows(self, rows: Range<usize>, columns: usize) -> Self {
-        let row = row_bytes(self.dtype, columns) as u64;
+        let row = self.kind.row_bytes(columns as u64).unwrap_or(0);
         let start = self.start + rows.start as u64 * row;
         Self { start, bytes: rows.len() as u64 * row, ..self }
     }
@@ -49,9 +50,9 @@ impl Stored<'_> {
     /// A matrix of rows of `columns` weights: as it is stored where that is as `wanted`, else as
     /// numbers.
     pub fn matrix(&self, columns: usize, wanted: Dtype) -> Result<Matrix> {
-        let whole_blocks = columns.is_multiple_of(self.dtype.block_weights());
+        let whole_blocks = columns.is_multiple_of(self.kind.block_weights());
         let known = Dtype::ENGINE.contains(&wanted) && wanted != Dtype::F32;
-        if self.dtype != wanted || !known || !whole_blocks {
+        if !self.kind.is(wanted) || !known || !whole_blocks {
             return self.values().map(Matrix::F32);
         }
         let bytes = self.raw()?;
@@ -65,7 +66,7 @@ impl Stored<'_> {
         let mut values = Vec::new();
         self.each_piece(|piece| {
             values.resize(self.weights(piece.len()), 0.0);
-            decode(self.dtype, piece, &mut values);
+            decode(self.kind, piece, &mut values);
             bytes.extend_from_slice(piece);
             self.check(&values)
         })?;
@@ -74,12 +75,12 @@ impl Stored<'_> {
 
     /// Bytes of one block.
     fn block(&self) -> usize {
-        self.dtype.block_bytes().unwrap_or(1)
+        self.kind.block_bytes()
     }
 
     /// Weights in so many bytes.
     fn weights(&self, bytes: usize) -> usize {
-        bytes / self.block() * self.dtype.block_weights()
+        bytes / self.block() * self.kind.block_weights()
     }
 
     /// Calls `take` with whole blocks, one piece of the file after another. A piece is mapped while it is looked at,
@@ -167,8 +168,8 @@ mod tests {
         let numbers: Vec<f32> = (0..count).map(|i| i as f32).collect();
         let stored: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         std::fs::write(&path, [&[9; 1237][..], &stored].concat()).unwrap();
-        let (name, dtype, bytes) = ("t", Dtype::F32, stored.len() as u64);
-        let tensor = || Stored { path: &path, name, dtype, start: 1237, bytes };
+        let (name, kind, bytes) = ("t", NumberType::F32, stored.len() as u64);
+        let tensor = || Stored { path: &path, name, kind, start: 1237, bytes };
         assert!(tensor().values().unwrap() == numbers);
         let part = tensor().rows(2..9, 7).values().unwrap();
         assert_eq!(part, numbers[14..63]);

@@ -1,6 +1,6 @@
 //! Writes GGUF files, right ones and wrong ones.
 
-use s3d_data::Dtype;
+use s3d_model::weights::number_type::NumberType;
 
 /// A file in the making: encoded metadata and tensors.
 #[derive(Clone, Default)]
@@ -23,17 +23,8 @@ pub fn text(text: &str) -> Vec<u8> {
 }
 
 /// The code of a number type in GGUF files (ggml.h, `enum ggml_type`).
-pub fn code(kind: Dtype) -> u32 {
-    match kind {
-        Dtype::F32 => 0,
-        Dtype::F16 => 1,
-        Dtype::Q4_0 => 2,
-        Dtype::Q8_0 => 8,
-        Dtype::Q4K => 12,
-        Dtype::Q6K => 14,
-        Dtype::Bf16 => 30,
-        Dtype::Q5K | Dtype::Nf4 => u32::MAX,
-    }
+pub fn code(kind: NumberType) -> u32 {
+    (0..64).find(|code| NumberType::of_code(*code) == Ok(kind)).unwrap_or(u32::MAX)
 }
 
 impl Writer {
@@ -54,7 +45,7 @@ impl Writer {
         self.entry(key, 8, &text(value));
     }
 
-    pub fn tensor(&mut self, name: &str, shape: &[usize], kind: Dtype, bytes: Vec<u8>) {
+    pub fn tensor(&mut self, name: &str, shape: &[usize], kind: NumberType, bytes: Vec<u8>) {
         let (name, shape) = (name.to_string(), shape.to_vec());
         self.tensors.push(Tensor { name, shape, code: code(kind), bytes });
     }
