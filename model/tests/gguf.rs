@@ -60,7 +60,8 @@ fn blocks_have_the_values_that_the_gguf_package_reads() {
     // All types but q8_k, which that package does not read (no file stores weights so).
     assert_eq!(cases.len(), NumberType::READ.len() - 2);
     for (name, Case { hex, bits: expected }) in cases {
-        let kind = NumberType::READ.into_iter().find(|kind| kind.name() == name.to_lowercase()).unwrap();
+        let kind =
+            NumberType::READ.into_iter().find(|kind| kind.name() == name.to_lowercase()).unwrap();
         let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
         assert!(expected.len() >= 64);

@@ -113,9 +113,14 @@ impl NumberType {
             return Ok(*kind);
         }
         let name = REFUSED.iter().find(|refused| refused.0 == code);
-        let name = name.map_or(format!("of code {code}, which ggml did not have when this program was written"), |(_, name)| (*name).into());
+        let name = name.map_or(
+            format!("of code {code}, which ggml did not have when this program was written"),
+            |(_, name)| (*name).into(),
+        );
         let known = Self::READ.map(Self::name).join(", ");
-        Err(format!("number type {name} is not supported; expected one of {known}: fetch or make another quantization of the model"))
+        Err(format!(
+            "number type {name} is not supported; expected one of {known}: fetch or make another quantization of the model"
+        ))
     }
 
     /// The type that stores a number type of the engine; none for one that no file holds.

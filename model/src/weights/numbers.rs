@@ -8,7 +8,8 @@ use half::{bf16, f16};
 
 /// The values that codes of 4 bits stand for in `iq4_nl` and `iq4_xs`.
 const IQ4_VALUES: [f32; 16] = [
-    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
+    89.0, 113.0,
 ];
 
 /// Writes the values of whole blocks; as many as both arguments have room for. Returns whether the type is
@@ -17,9 +18,13 @@ pub fn decode(kind: NumberType, bytes: &[u8], into: &mut [f32]) -> bool {
     let blocks = bytes.chunks_exact(kind.block_bytes());
     let pairs = blocks.zip(into.chunks_exact_mut(kind.block_weights()));
     match kind {
-        NumberType::F32 => pairs.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        NumberType::F32 => {
+            pairs.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        }
         NumberType::F16 => pairs.for_each(|(b, y)| y[0] = half_at(b, 0)),
-        NumberType::Bf16 => pairs.for_each(|(b, y)| y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+        NumberType::Bf16 => {
+            pairs.for_each(|(b, y)| y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32())
+        }
         NumberType::Q8_0 => pairs.for_each(|(b, y)| decode_q8_0(b, y)),
         NumberType::Q4_0 => pairs.for_each(|(b, y)| decode_q4_0(b, y)),
         NumberType::Q4K => pairs.for_each(|(b, y)| decode_q4_k(b, y)),
