@@ -45,7 +45,7 @@ pub use profile::{
 };
 pub use prompt::{Prompt, load_prompts};
 pub use recommendation::{
-    AcceptancePoint, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
+    AcceptancePoint, Answer, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,
 };
 pub use run::{

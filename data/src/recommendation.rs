@@ -15,6 +15,18 @@ pub enum Basis {
     Predicted,
 }
 
+/// The answer to "should this model speculate on this machine?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// 95 % sure that the choice is faster than plain decoding.
+    Speculate,
+    /// 95 % sure that no plan gains more than 3 %, or no plan fits the memory.
+    DoNot,
+    /// Neither; the reason says what is missing.
+    CannotTellYet,
+}
+
 /// One fitted acceptance curve of one predictor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CurveFit {
@@ -119,8 +131,12 @@ pub struct PlanResult {
     pub predictors: usize,
     /// Speedup over plain decoding that the cost model predicts.
     pub predicted_speedup: Option<Estimate>,
-    /// Speedup measured end to end, on blocks that were not used to choose.
+    /// Speedup measured end to end: tokens per iteration over all traced texts, over the cost of an iteration by all
+    /// end-to-end blocks. Null below 8 blocks or 4 texts.
     pub measured_speedup: Option<Estimate>,
+    /// The plain ratio: median over the plan's own blocks, those that were used to choose left out.
+    #[serde(default)]
+    pub direct_speedup: Option<Estimate>,
     /// Tokens per second.
     pub tokens_per_s: Option<Estimate>,
     /// Accepted drafts + 1, per iteration.
@@ -185,9 +201,12 @@ pub struct Recommendation {
     pub baseline: Baseline,
     /// The best speculative plan, also when `speculate` is false.
     pub choice: Option<PlanResult>,
-    /// Whether the choice beats plain decoding with 95 % confidence.
+    /// Whether the choice beats plain decoding with 95 % confidence: the verdict is "speculate".
     pub speculate: bool,
-    /// Why, in words.
+    /// Speculate, do not, or cannot tell yet; null in files of before there were three.
+    #[serde(default)]
+    pub verdict: Option<Answer>,
+    /// Why not, in words.
     pub reason: Option<String>,
     /// Plans that cannot be told apart from the choice.
     pub ties: Vec<PlanResult>,

@@ -3,8 +3,8 @@
 use crate::format::{markdown, text};
 use crate::tables;
 use s3d_data::{
-    Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation, RunHeader,
-    Share, Skip,
+    Answer, Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation,
+    RunHeader, Share, Skip,
 };
 use serde::Serialize;
 
@@ -110,6 +110,10 @@ fn headline(recommendation: &Recommendation) -> String {
     let gain = gain(choice);
     if recommendation.speculate {
         return format!("Speculate: {}; {gain}", plan_in_words(choice));
+    }
+    if recommendation.verdict == Some(Answer::CannotTellYet) {
+        let reason = recommendation.reason.as_deref().unwrap_or("the intervals are too wide");
+        return format!("Cannot tell yet: {}", reason.trim_end_matches('.'));
     }
     let reason = recommendation
         .reason

@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use s3d_data::{Basis, Estimate, Plan, PlanResult};
+use s3d_data::{Answer, Basis, Estimate, Plan, PlanResult};
 use s3d_reports::format::{csv, markdown, text};
 use s3d_reports::verdict::{summary, summary_markdown};
 use s3d_reports::{Verdict, baseline, figures, made, tables};
@@ -51,6 +51,17 @@ fn a_verdict_against_speculation_says_why() {
     let verdict = Verdict::new(&input.recommendation, &input.header);
     assert_eq!(verdict.command, None);
     assert!(verdict.headline.starts_with("Do not speculate here: a verify pass"));
+}
+
+#[test]
+fn a_verdict_that_is_open_says_what_is_missing() {
+    let mut input = fixture::input();
+    input.recommendation.speculate = false;
+    input.recommendation.verdict = Some(Answer::CannotTellYet);
+    input.recommendation.reason = Some("2 of 8 blocks were run; run again.".into());
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    assert_eq!(verdict.headline, "Cannot tell yet: 2 of 8 blocks were run; run again");
+    assert!(verdict.command.unwrap().starts_with("s3d generate --plan plain"));
 }
 
 #[test]
@@ -108,6 +119,7 @@ fn result(plan: &str) -> PlanResult {
         predictors: draft.predictors.get(),
         predicted_speedup: None,
         measured_speedup: None,
+        direct_speedup: None,
         tokens_per_s: None,
         tokens_per_iteration: None,
         basis: Basis::Predicted,

@@ -13,6 +13,7 @@ pub mod costs;
 pub mod early_stop;
 pub mod measured;
 pub mod predict;
+pub mod reported;
 pub mod runs;
 mod select;
 pub mod sublayers;
@@ -25,12 +26,12 @@ use crate::fit::check_machine;
 use crate::improvement::{IterationCost, break_even_acceptance};
 use crate::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use crate::observed::{TraceTable, skipped_layers};
-use crate::statistics::Resamples;
 use crate::validate;
 use additive::Additive;
 use costs::Costs;
 use measured::Blocks;
-use predict::{Known, Pool, Prediction, WayTable, predict};
+use predict::{Known, Pool, Prediction, Texts, predict};
+use reported::{Reported, reported};
 use s3d_data::{
     Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
     ThroughputSample,
@@ -99,7 +100,7 @@ pub struct PlanEvaluation {
     pub ideal_speedup: Option<f64>,
     /// Predicted speedup over plain decoding.
     pub predicted_speedup: Estimate,
-    /// Speedup measured end to end over all its blocks.
+    /// Speedup measured end to end ([`reported`]); nothing where too few blocks or texts were run.
     pub measured_speedup: Option<Estimate>,
     /// Predicted tokens per second, where the speed of plain decoding is known.
     pub predicted_tokens_per_s: Option<Estimate>,
@@ -160,6 +161,10 @@ pub(crate) struct Evaluated<'a> {
     pub(crate) probability_best: Vec<f64>,
     pub(crate) costs: Costs,
     pub(crate) blocks: Blocks<'a>,
+    /// What end-to-end blocks say of each plan's speedup, where they are enough.
+    pub(crate) reported: Vec<Option<Reported>>,
+    /// End-to-end blocks of each plan.
+    pub(crate) block_counts: Vec<usize>,
     pub(crate) prompts: usize,
 }
 
@@ -171,12 +176,11 @@ impl<'a> Evaluated<'a> {
             return Err(Error::missing("acceptance traces in the run", advice));
         }
         let costs = Costs::new(run, request.machine, &request.contexts)?;
-        let ways = WayTable::all(&table, request.gamma_max);
-        let resamples = Resamples::new(table.prompts.len(), request.draws, request.seed);
+        let texts = Texts::new(&table, request.gamma_max, request.draws, request.seed);
         let blocks = Blocks::new(run, request.machine, request.seed);
         let runs = validate::known_runs(run, request)?;
         let pool = Pool::new(request.seed, request.draws);
-        let predictions = predict(&ways, &Known { costs: &costs, runs: &runs }, &resamples, &pool);
+        let predictions = predict(&texts, &Known { costs: &costs, runs: &runs }, &pool);
         if predictions.is_empty() {
             let advice =
                 "measure latency of draft and verify passes, with texts of two tokens or more";
@@ -200,6 +204,11 @@ impl<'a> Evaluated<'a> {
         let best_of_draws = best_of_draws(&predictions, &fits, request.draws);
         let probability_best = probability_best(predictions.len(), &best_of_draws);
         let prompts = table.prompts.len();
+        let timed = all_blocks(run, request.machine);
+        let names: Vec<Plan> =
+            predictions.iter().map(|p| Plan::Speculate(p.plan.clone())).collect();
+        let reported = names.iter().map(|plan| reported(plan, &texts, &timed, &pool)).collect();
+        let block_counts = names.iter().map(|plan| timed.blocks(plan)).collect();
         Ok(Self {
             predictions,
             scores,
@@ -210,9 +219,16 @@ impl<'a> Evaluated<'a> {
             probability_best,
             costs,
             blocks,
+            reported,
+            block_counts,
             prompts,
         })
     }
+}
+
+/// What iterations cost by all end-to-end blocks of a machine.
+pub(crate) fn all_blocks(run: &Run, machine: usize) -> Additive<'_> {
+    Additive::fit(run.observations.throughput.iter().filter(|sample| sample.machine == machine))
 }
 
 /// What iterations cost in the blocks that set the leading plans beside each other: what a machine does to wide passes

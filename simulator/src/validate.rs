@@ -12,11 +12,12 @@ pub use sweep::{Regret, rivals, sweep_regret};
 
 use crate::error::Result;
 use crate::observed::{TraceTable, Way};
-use crate::optimize::Request;
 use crate::optimize::additive::Additive;
 use crate::optimize::costs::Costs;
 use crate::optimize::measured::Blocks;
-use crate::optimize::predict::{Pool, speedup_draws};
+use crate::optimize::predict::{Pool, Texts, speedup_draws};
+use crate::optimize::reported::reported;
+use crate::optimize::{Request, all_blocks};
 use crate::replay::walk;
 use crate::statistics::{interval, median, quantile};
 use calibration::{Calibration, Sample};
@@ -33,7 +34,7 @@ pub struct HeldOutPlan {
     pub plan: Plan,
     /// Predicted speedup; its interval is one for a measurement, whose own noise is in it.
     pub predicted: Estimate,
-    /// Measured speedup on the texts that were run; its interval is that of timing.
+    /// Measured speedup: the one that is reported of the plan everywhere.
     pub measured: Estimate,
     /// `|predicted - measured| / measured`.
     pub error: f64,
@@ -80,11 +81,31 @@ fn errors(run: &Run, request: &Request, hold_out: bool) -> Result<Option<Errors>
         judged.context.known = Calibration::new(&known);
         judgements = judged.judgements(true);
     }
-    let plans: Vec<HeldOutPlan> = judgements.into_iter().map(|j| j.plan).collect();
+    let plans = beside_reported(run, request, judgements)?;
     let (edge, inside): (Vec<_>, Vec<_>) = plans.iter().partition(|plan| plan.extrapolated);
     let extrapolated = summary(&edge);
     let summary = summary(&inside).or_else(|| extrapolated.clone());
     Ok(summary.map(|summary| Errors { plans, summary, extrapolated }))
+}
+
+/// The judged plans in terms of all traced texts: measured is what is reported of the plan everywhere, predicted is
+/// moved by the same factor, so that the error stays that on the texts that were run. Plans run in too few blocks to
+/// be reported are left out.
+fn beside_reported(
+    run: &Run,
+    request: &Request,
+    judgements: Vec<Judgement>,
+) -> Result<Vec<HeldOutPlan>> {
+    let table = TraceTable::of(run)?;
+    let texts = Texts::new(&table, request.gamma_max, request.draws, request.seed);
+    let (timed, pool) = (all_blocks(run, request.machine), Pool::new(request.seed, request.draws));
+    let moved = |judgement: Judgement| {
+        let plan = judgement.plan;
+        let measured = reported(&plan.plan, &texts, &timed, &pool)?.speedup;
+        let factor = measured.value / plan.measured.value;
+        Some(HeldOutPlan { predicted: plan.predicted.map(|p| p * factor), measured, ..plan })
+    };
+    Ok(judgements.into_iter().filter_map(moved).collect())
 }
 
 /// What end-to-end runs say about costs, by the blocks that help to choose: how far predicted and

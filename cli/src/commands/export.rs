@@ -81,6 +81,7 @@ mod tests {
             predictors: 3,
             predicted_speedup: None,
             measured_speedup: None,
+            direct_speedup: None,
             tokens_per_s: None,
             tokens_per_iteration: None,
             basis: Basis::Predicted,

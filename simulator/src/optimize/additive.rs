@@ -6,6 +6,7 @@
 //! seconds per iteration, all of them count (intra-block analysis of incomplete blocks: Yates 1936; Cochran and
 //! Cox, Experimental Designs, ch. 9).
 
+use crate::statistics::student;
 use s3d_data::{Estimate, Plan, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,10 @@ pub struct Additive<'a> {
     plans: BTreeMap<&'a Plan, (f64, usize)>,
     /// Standard deviation of one generation's logarithm around plan and block.
     deviation: f64,
+    /// Samples beyond the effects that they determine.
+    free: usize,
+    /// The blocks that hold each plan.
+    blocks: BTreeMap<&'a Plan, BTreeSet<usize>>,
 }
 
 /// One generation.
@@ -52,20 +57,34 @@ impl<'a> Additive<'a> {
         let squares: f64 = points.iter().map(|point| rest(point).powi(2)).sum();
         let free = (points.len() + 1).saturating_sub(plans.len() + blocks.len());
         let deviation = (squares / free as f64).sqrt();
-        Self { plans, deviation }
+        let mut held: BTreeMap<&Plan, BTreeSet<usize>> = BTreeMap::new();
+        for point in &points {
+            held.entry(point.plan).or_default().insert(point.block);
+        }
+        Self { plans, deviation, free, blocks: held }
     }
 
     /// What an iteration of `plan` costs in steps of plain decoding, with the interval of timing; nothing where that
     /// cannot be told: fewer than two generations, or no more of all than there are effects.
     pub fn iteration_cost(&self, plan: &Plan) -> Option<Estimate> {
+        let (log, error) = self.log_cost(plan)?;
+        let value = log.exp();
+        let reach = 1.96 * error;
+        Some(Estimate::new(value, value * (-reach).exp(), value * reach.exp()))
+    }
+
+    /// Logarithm of [`Self::iteration_cost`] and its standard error, widened as Student's law asks of few samples.
+    pub fn log_cost(&self, plan: &Plan) -> Option<(f64, f64)> {
         let (own, count) = *self.plans.get(plan)?;
         let (plain, steps) = *self.plans.get(&Plan::Plain)?;
         let error = self.deviation * (1.0 / count as f64 + 1.0 / steps as f64).sqrt();
-        if count < 2 || !error.is_finite() {
-            return None;
-        }
-        let value = (own - plain).exp();
-        Some(Estimate::new(value, value * (-1.96 * error).exp(), value * (1.96 * error).exp()))
+        let widened = error * student(self.free.max(1)) / 1.96;
+        (count >= 2 && widened.is_finite()).then_some((own - plain, widened))
+    }
+
+    /// Blocks that hold `plan` beside plain decoding.
+    pub fn blocks(&self, plan: &Plan) -> usize {
+        self.blocks.get(plan).map_or(0, BTreeSet::len)
     }
 }
 
@@ -160,9 +179,9 @@ mod tests {
         let cost = |plan: &str| found.iteration_cost(&plan.parse().unwrap()).unwrap();
         let [far, near] = [cost("3..9:4"), cost("4..8:2")];
         assert!((found.deviation.powi(2) - 0.00378077 / 3.0).abs() < 1e-8, "{}", found.deviation);
-        // Two generations against four of plain decoding.
-        let reach = 1.96 * found.deviation * 0.75f64.sqrt();
-        assert!(((far.high / far.value).ln() - reach).abs() < 1e-9, "{far}");
+        // Two generations against four of plain decoding; 3 degrees of freedom (Student's 97.5 % quantile: 3.18245).
+        let reach = 3.18245 * found.deviation * 0.75f64.sqrt();
+        assert!(((far.high / far.value).ln() - reach).abs() < 1e-5, "{far}");
         assert!((far.value.ln() - 0.48846154).abs() < 1e-6, "{far}");
         assert!((near.value.ln() - 0.25961538).abs() < 1e-6, "{near}");
     }

@@ -1,11 +1,10 @@
 //! The fastest prediction under other conditions than the run's: context, memory budget, most drafts.
 
 use super::costs::Costs;
-use super::predict::{Known, Pool, WayTable, predict};
+use super::predict::{Known, Pool, Texts, predict};
 use super::{Request, plan_memory};
 use crate::error::Result;
 use crate::observed::TraceTable;
-use crate::statistics::Resamples;
 use crate::validate::known_runs;
 use s3d_data::{Estimate, Plan, Run};
 use serde::Serialize;
@@ -52,9 +51,8 @@ fn contexts_around(own: usize) -> Vec<usize> {
 /// What [`super::choose`] refuses.
 pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     let table = TraceTable::of(run)?;
-    let ways = WayTable::all(&table, request.gamma_max);
     let draws = request.draws.min(DRAWS);
-    let resamples = Resamples::new(table.prompts.len(), draws, request.seed);
+    let texts = Texts::new(&table, request.gamma_max, draws, request.seed);
     let pool = Pool::new(request.seed, draws);
     let runs = known_runs(run, request)?;
     let mut all = Vec::new();
@@ -69,7 +67,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
                 plan: Plan::Speculate(prediction.plan),
             })
         };
-        let predicted = predict(&ways, &Known { costs: &costs, runs: &runs }, &resamples, &pool)
+        let predicted = predict(&texts, &Known { costs: &costs, runs: &runs }, &pool)
             .into_iter()
             .map(candidate);
         all.push((context, costs.extrapolated(), predicted.collect::<Result<Vec<_>>>()?));

@@ -233,27 +233,6 @@ pub(crate) fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
     Some(interval(middle, resamples.draws().map(draw).collect(), blocks))
 }
 
-/// Measured tokens per iteration of `plan`, with the interval over its generations.
-pub fn tokens_per_iteration(run: &Run, machine: usize, plan: &Plan, seed: u64) -> Option<Estimate> {
-    let rows: Vec<(f64, f64)> = run
-        .observations
-        .throughput
-        .iter()
-        .filter(|s| s.machine == machine && s.plan == *plan)
-        .map(|s| (s.tokens.saturating_sub(1) as f64, s.iterations as f64))
-        .collect();
-    let ratio = |weights: &dyn Fn(usize) -> f64| {
-        let sum = rows.iter().enumerate().fold((0.0, 0.0), |sum, (index, row)| {
-            (sum.0 + weights(index) * row.0, sum.1 + weights(index) * row.1)
-        });
-        sum.0 / sum.1
-    };
-    let value = Some(ratio(&|_| 1.0)).filter(|value| value.is_finite())?;
-    let resamples = Resamples::new(rows.len(), 400, seed);
-    let draws = resamples.draws().map(|w| ratio(&|index| f64::from(w[index]))).collect();
-    Some(interval(value, draws, rows.len()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

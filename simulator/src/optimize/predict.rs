@@ -103,71 +103,103 @@ pub struct Known<'a> {
     pub runs: &'a Calibration,
 }
 
+/// Tokens per iteration of every traced way over all texts, and in draws of texts.
+#[derive(Debug)]
+pub struct Texts {
+    ways: Vec<WayTable>,
+    standards: Standards,
+    resamples: Resamples,
+}
+
+/// Tokens per iteration of one plan.
+pub struct TokenDraws {
+    /// Over all texts.
+    pub value: f64,
+    /// In each draw of texts.
+    pub draws: Vec<f64>,
+    /// Texts that were traced for the plan: the clusters that are drawn.
+    pub clusters: usize,
+}
+
+impl TokenDraws {
+    /// The value with its interval over texts.
+    pub fn estimate(&self) -> Estimate {
+        interval(self.value, self.draws.clone(), self.clusters)
+    }
+}
+
+impl Texts {
+    /// Walks all traces with 1 to `gamma_max` predictors; `draws` draws of `seed`.
+    pub fn new(table: &TraceTable, gamma_max: usize, draws: usize, seed: u64) -> Self {
+        let ways = WayTable::all(table, gamma_max);
+        let standards = Standards::new(&ways);
+        Self { ways, standards, resamples: Resamples::new(table.prompts.len(), draws, seed) }
+    }
+
+    /// Tokens per iteration of `plan`; nothing where its way was not traced.
+    pub fn of(&self, plan: &DraftPlan) -> Option<TokenDraws> {
+        let own = |way: &&WayTable| way.way.0 == plan.drafting && way.way.1 == plan.skip;
+        let way = self.ways.iter().find(own)?;
+        self.of_way(way, plan.predictors.get(), &self.tokens(way))
+    }
+
+    /// Tokens of the way's texts in each draw.
+    fn tokens(&self, way: &WayTable) -> Vec<f64> {
+        self.resamples.draws().map(|weights| dot(weights, &way.tokens)).collect()
+    }
+
+    fn of_way(&self, way: &WayTable, gamma: usize, tokens: &[f64]) -> Option<TokenDraws> {
+        let standard = self.standards.beside(way, gamma);
+        let factor = |weights: &[u32]| standard.as_ref().map_or(1.0, |s| s.factor(weights));
+        let value = way.tokens_per_iteration(gamma)? * factor(&vec![1; way.tokens.len()]);
+        let iterations = &way.iterations[gamma - 1];
+        let draw = |(w, tokens): (&[u32], &f64)| tokens / dot(w, iterations) * factor(w);
+        Some(TokenDraws {
+            value,
+            draws: self.resamples.draws().zip(tokens).map(draw).collect(),
+            clusters: way.tokens.iter().filter(|tokens| **tokens > 0).count(),
+        })
+    }
+}
+
 /// Predicts every traced way and number of predictors whose cost is known.
-pub fn predict(
-    ways: &[WayTable],
-    known: &Known<'_>,
-    resamples: &Resamples,
-    pool: &Pool,
-) -> Vec<Prediction> {
-    let standards = Standards::new(ways);
-    let indexed: Vec<_> = ways.iter().enumerate().collect();
+pub fn predict(texts: &Texts, known: &Known<'_>, pool: &Pool) -> Vec<Prediction> {
+    let indexed: Vec<_> = texts.ways.iter().enumerate().collect();
     indexed
         .into_par_iter()
         .flat_map_iter(|(index, way)| {
-            let tokens: Vec<f64> = resamples.draws().map(|w| dot(w, &way.tokens)).collect();
-            let standards = &standards;
+            let tokens = texts.tokens(way);
             let one = move |gamma: usize| {
-                let standard = standards.beside(way, gamma);
-                let context = Drawn { tokens: &tokens, standard, resamples, pool };
-                predict_one(way, gamma, index, known, &context)
+                let tokens = texts.of_way(way, gamma, &tokens)?;
+                predict_one(&way.way, gamma, index, tokens, known, pool)
             };
             (1..=way.iterations.len()).filter_map(one).collect::<Vec<_>>()
         })
         .collect()
 }
 
-/// What all draws of one plan share.
-struct Drawn<'a> {
-    /// Tokens of the way's prompts in each draw.
-    tokens: &'a [f64],
-    standard: Option<Standard>,
-    resamples: &'a Resamples,
-    pool: &'a Pool,
-}
-
 fn predict_one(
-    way: &WayTable,
+    way: &Way,
     gamma: usize,
     index: usize,
+    tokens: TokenDraws,
     known: &Known<'_>,
-    drawn: &Drawn<'_>,
+    pool: &Pool,
 ) -> Option<Prediction> {
-    let (resamples, pool) = (drawn.resamples, drawn.pool);
-    let plan = DraftPlan {
-        drafting: way.way.0,
-        skip: way.way.1.clone(),
-        predictors: Predictors::new(gamma).ok()?,
-    };
+    let predictors = Predictors::new(gamma).ok()?;
+    let plan = DraftPlan { drafting: way.0, skip: way.1.clone(), predictors };
     let correction = known.runs.of(&plan);
-    let cost = known.costs.of(&way.way, gamma).ok()?.slower(correction.factor.recip());
-    let factor = |weights: &[u32]| drawn.standard.as_ref().map_or(1.0, |s| s.factor(weights));
-    let tokens_per_iteration =
-        way.tokens_per_iteration(gamma)? * factor(&vec![1; way.tokens.len()]);
-    let iterations = &way.iterations[gamma - 1];
-    let draw = |(w, tokens): (&[u32], &f64)| tokens / dot(w, iterations) * factor(w);
-    let token_draws: Vec<f64> = resamples.draws().zip(drawn.tokens).map(draw).collect();
+    let cost = known.costs.of(way, gamma).ok()?.slower(correction.factor.recip());
     // Sequential drafts of one window share one timed pass, hence one deviate.
-    let width = if way.way.0 == Drafting::Simultaneous { gamma } else { 1 };
+    let width = if way.0 == Drafting::Simultaneous { gamma } else { 1 };
     let draft = Predictors::MAX * (index + 1) + width;
-    let draws = speedup_draws(&cost, &token_draws, [draft, gamma + 1, 0], pool);
-    let clusters = way.tokens.iter().filter(|tokens| **tokens > 0).count();
-    let speedup = tokens_per_iteration / cost.in_plain_steps();
+    let draws = speedup_draws(&cost, &tokens.draws, [draft, gamma + 1, 0], pool);
+    let speedup = tokens.value / cost.in_plain_steps();
     Some(Prediction {
         plan,
         cost,
-        tokens_per_iteration: interval(tokens_per_iteration, token_draws, clusters),
-        speedup: interval(speedup, draws.clone(), clusters),
+        tokens_per_iteration: tokens.estimate(),
+        speedup: interval(speedup, draws.clone(), tokens.clusters),
         draws,
     })
 }

@@ -3,20 +3,19 @@
 
 use crate::error::Result;
 use crate::optimize::baseline::{baseline, plain_rate};
-use crate::optimize::measured::tokens_per_iteration;
+use crate::optimize::reported::ENOUGH_BLOCKS;
 use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup};
 use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
-    Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip, SkipRatio,
+    Answer, Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip, SkipRatio,
 };
-use std::collections::BTreeMap;
 
 /// Ties beyond this number are counted but not listed.
 const MOST_TIES: usize = 64;
-/// Blocks that two plans need in common before they decide which is better.
-const ENOUGH_BLOCKS: usize = 8;
+/// A speedup below which a plan is not worth running.
+const WORTH: f64 = 1.03;
 
 /// A chosen plan: its index, and the blocks left to report it.
 struct Chosen {
@@ -27,20 +26,20 @@ struct Chosen {
 pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Choice> {
     let chosen = choose_index(all);
     let ties = chosen.as_ref().map_or(Vec::new(), |chosen| ties(all, chosen.index));
-    let choice =
-        chosen.as_ref().map(|c| result(run, request, all, c.index, &c.report)).transpose()?;
+    let choice = chosen.as_ref().map(|c| result(run, all, c.index, &c.report)).transpose()?;
     let listed: Vec<PlanResult> = ties
         .iter()
         .take(MOST_TIES)
         .map(|&tie| {
             let report = all.blocks.purposes(&plan(all, tie)).reporting();
-            result(run, request, all, tie, &report)
+            result(run, all, tie, &report)
         })
         .collect::<Result<_>>()?;
     let members = chosen.iter().map(|c| c.index).chain(ties.iter().copied());
     let cheapest = members.min_by_key(|&index| all.memory[index].peak_bytes);
     let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
-    let (speculate, reason) = verdict(choice.as_ref(), request);
+    let index = chosen.as_ref().map(|chosen| chosen.index);
+    let (answer, reason) = answer(choice.as_ref().zip(index), request, all);
     let header = &run.header;
     let held_out = request.with_errors.then(|| validate::held_out(run, request)).transpose()?;
     let prediction_error = held_out.flatten().map(|errors| errors.summary);
@@ -55,7 +54,8 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         imposed: header.imposed.clone(),
         baseline: baseline(run, request, all),
         choice,
-        speculate,
+        speculate: answer == Answer::Speculate,
+        verdict: Some(answer),
         reason,
         ties: listed,
         regret_bound: regret.as_ref().map(|r| r.estimate),
@@ -93,50 +93,40 @@ fn best_index(all: &Evaluated) -> Option<usize> {
     fitting().filter(ran_off).max_by(better).or_else(|| fitting().max_by(better))
 }
 
-/// Whether the paired interval of `choice - plan` reaches 0.
+/// Whether the paired interval of `choice - plan` reaches 0: of their measured speedups where both have one, else of
+/// the predictions.
 fn may_be_as_good(all: &Evaluated, index: usize, choice: usize) -> bool {
-    let (plan, choice) = (&all.predictions[index].draws, &all.predictions[choice].draws);
+    let (plan, choice) = match (&all.reported[index], &all.reported[choice]) {
+        (Some(plan), Some(choice)) => (&plan.draws, &choice.draws),
+        _ => (&all.predictions[index].draws, &all.predictions[choice].draws),
+    };
     let at_least = plan.iter().zip(choice).filter(|(plan, choice)| plan >= choice).count();
     at_least as f64 >= tail(all.prompts) * plan.len() as f64
 }
 
-/// Plans that fit and cannot be told apart from the choice, the fastest first. Where both were run
-/// end to end in the same blocks, that comparison decides; else the predictions.
+/// Plans that fit and cannot be told apart from the choice, the fastest first.
 fn ties(all: &Evaluated, choice: usize) -> Vec<usize> {
-    let name = plan(all, choice);
-    let tied = |&index: &usize| {
-        if index == choice || !all.fits[index] {
-            return false;
-        }
-        let other = plan(all, index);
-        let common = all.blocks.with_both(&other, &name);
-        match all.blocks.compare(&other, &name, &common) {
-            Some(ratio) if common.len() >= ENOUGH_BLOCKS => ratio.high >= 1.0,
-            _ => may_be_as_good(all, index, choice),
-        }
-    };
+    let tied =
+        |&index: &usize| index != choice && all.fits[index] && may_be_as_good(all, index, choice);
     let mut ties: Vec<usize> = (0..all.predictions.len()).into_par_iter().filter(tied).collect();
-    let value = |index: usize| all.predictions[index].speedup.value;
+    let value = |index: usize| {
+        let reported = all.reported[index].as_ref().map(|reported| reported.speedup);
+        reported.unwrap_or(all.predictions[index].speedup).value
+    };
     ties.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
     ties
 }
 
 /// What is recorded of one plan.
-fn result(
-    run: &Run,
-    request: &Request,
-    all: &Evaluated,
-    index: usize,
-    report: &[usize],
-) -> Result<PlanResult> {
+fn result(run: &Run, all: &Evaluated, index: usize, report: &[usize]) -> Result<PlanResult> {
     let prediction = &all.predictions[index];
     let (draft, layers) = (&prediction.plan, run.header.model.shape.layers);
     let plan = Plan::Speculate(draft.clone());
     let window = draft.skip.window();
-    let measured = all.blocks.speedup(&plan, report);
-    let rate = measured.and_then(|_| all.blocks.rate(&plan, report));
-    let tokens = rate.and_then(|_| tokens_per_iteration(run, request.machine, &plan, request.seed));
-    let predicted_rate = plain_rate(all).map(|plain| product(prediction.speedup, plain));
+    let measured = all.reported[index].as_ref().map(|reported| reported.speedup);
+    let direct = all.blocks.speedup(&plan, report);
+    // Speed is speedup times that of plain decoding, so that one plan has one speedup wherever it is read.
+    let rate = plain_rate(all).map(|plain| product(measured.unwrap_or(prediction.speedup), plain));
     Ok(PlanResult {
         plan,
         drafting: draft.drafting,
@@ -151,9 +141,10 @@ fn result(
         predictors: draft.predictors.get(),
         predicted_speedup: Some(prediction.speedup),
         measured_speedup: measured,
-        tokens_per_s: rate.or(predicted_rate),
-        tokens_per_iteration: tokens.or(Some(prediction.tokens_per_iteration)),
-        basis: if rate.is_some() { Basis::Measured } else { Basis::Predicted },
+        direct_speedup: direct,
+        tokens_per_s: rate,
+        tokens_per_iteration: Some(prediction.tokens_per_iteration),
+        basis: if measured.is_some() { Basis::Measured } else { Basis::Predicted },
         peak_memory_bytes: Some(all.memory[index].peak_bytes.0),
         probability_best: Some(all.probability_best[index]),
     })
@@ -172,26 +163,56 @@ fn product(a: Estimate, b: Estimate) -> Estimate {
     Estimate::new(value, value * (1.0 - spread(|e| e.low)), value * (1.0 + spread(|e| e.high)))
 }
 
-/// Whether to speculate, and why not.
-fn verdict(choice: Option<&PlanResult>, request: &Request) -> (bool, Option<String>) {
-    let Some(choice) = choice else {
+/// Whether to speculate, and why not. *Speculate*: 95 % sure that the choice is faster than plain decoding. *Do not*:
+/// 95 % sure that no plan gains more than [`WORTH`]. Else, and where the choice was run in too few blocks to have a
+/// measured speedup: *cannot tell yet*.
+fn answer(
+    choice: Option<(&PlanResult, usize)>,
+    request: &Request,
+    all: &Evaluated,
+) -> (Answer, Option<String>) {
+    let Some((choice, index)) = choice else {
         let budget = request.memory_budget.map_or(String::new(), |budget| budget.to_string());
-        return (false, Some(format!("no plan fits the memory budget of {budget}")));
+        return (Answer::DoNot, Some(format!("no plan fits the memory budget of {budget}")));
     };
-    let (how, speedup) = match (choice.measured_speedup, choice.predicted_speedup) {
-        (Some(measured), _) => ("measured", measured),
-        (None, Some(predicted)) => ("predicted", predicted),
-        (None, None) => return (false, Some("no speedup is known".into())),
+    let plan = &choice.plan;
+    let prediction = &all.predictions[index];
+    let (how, speedup, most) = match choice.measured_speedup {
+        Some(measured) => ("measured", measured, measured.high),
+        None => ("predicted", prediction.speedup, best_speedup(all)),
     };
-    if speedup.low > 1.0 {
-        return (true, None);
+    let blocks = all.block_counts[index];
+    if (1..ENOUGH_BLOCKS).contains(&blocks) {
+        let reason = format!(
+            "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured speedup needs \
+             (predicted: {speedup:.2} times plain decoding); run again with a longer --time-budget"
+        );
+        return (Answer::CannotTellYet, Some(reason));
     }
+    if speedup.low > 1.0 {
+        return (Answer::Speculate, None);
+    }
+    if most <= WORTH {
+        let reason = format!(
+            "no plan gains more than 3 %, with 95 % confidence; the best, {plan}, is {how} at {speedup:.2} times \
+             plain decoding"
+        );
+        return (Answer::DoNot, Some(reason));
+    }
+    let more = match how {
+        "measured" => "run again with a longer --time-budget",
+        _ => "measure it end to end: s3d run",
+    };
     let reason = format!(
-        "no plan beats plain decoding with 95 % confidence: the best, {}, is {how} at {speedup:.2} \
-         times plain",
-        choice.plan
+        "the best plan, {plan}, is {how} at {speedup:.2} times plain decoding, which leaves open whether it gains; {more}"
     );
-    (false, Some(reason))
+    (Answer::CannotTellYet, Some(reason))
+}
+
+/// The speedup that no plan exceeds, with 95 % confidence.
+fn best_speedup(all: &Evaluated) -> f64 {
+    let best: Vec<f64> = all.best_of_draws.iter().map(|(_, speedup)| *speedup).collect();
+    quantile(&best, 0.95).unwrap_or(f64::INFINITY)
 }
 
 /// By a second measurement where a sweep was made, else the bootstrap bound over predictions.
@@ -208,7 +229,6 @@ fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
 
 /// Every plan, the fastest prediction first, the Pareto front of speed and memory marked.
 fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
-    let measured: BTreeMap<&Plan, usize> = all.blocks.plans();
     let mut order: Vec<usize> = (0..all.predictions.len()).collect();
     let value = |index: usize| all.predictions[index].speedup.value;
     order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
@@ -220,14 +240,11 @@ fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
         // Rows come fastest first: on the front is what is smaller than all before it.
         let pareto = all.fits[index] && peak < smallest;
         smallest = if pareto { peak } else { smallest };
-        let known = measured.contains_key(&name);
         PlanEvaluation {
             ideal_speedup: ideal_speedup(run, prediction),
             predicted_speedup: prediction.speedup,
             predicted_tokens_per_s: plain.map(|plain| product(prediction.speedup, plain)),
-            measured_speedup: known
-                .then(|| all.blocks.speedup(&name, &all.blocks.with(&name)))
-                .flatten(),
+            measured_speedup: all.reported[index].as_ref().map(|reported| reported.speedup),
             plan: name,
             tokens_per_iteration: prediction.tokens_per_iteration,
             break_even_tokens: prediction.cost.in_plain_steps(),

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::observed::{TraceTable, Way, skipped_layers};
-use crate::optimize::Request;
 use crate::optimize::costs::Costs;
-use crate::optimize::measured::{Blocks, tokens_per_iteration};
-use crate::optimize::predict::WayTable;
+use crate::optimize::predict::{Pool, Texts, WayTable};
+use crate::optimize::reported::reported;
+use crate::optimize::{Request, all_blocks};
 use s3d_data::{DraftPlan, Drafting, Estimate, Plan, Run};
 use serde::Serialize;
 
@@ -24,8 +24,7 @@ pub struct WaterfallStep {
 }
 
 /// From every draft accepted in the ideal case, through acceptance, the real draft pass, the
-/// widening of the verify pass, the context, the fixed overhead and the texts that were run (their own
-/// tokens per iteration in place of the traced ones'), to the measured speedup; what remains is named
+/// widening of the verify pass, the context and the fixed overhead to the measured speedup; what remains is named
 /// "unexplained". Without a measurement it ends at the prediction.
 ///
 /// # Errors
@@ -50,9 +49,10 @@ pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<W
     let passes = if plan.drafting == Drafting::Sequential { gamma as f64 } else { 1.0 };
     let ideal = 1.0 + passes * kept;
     let name = Plan::Speculate(plan.clone());
-    let blocks = Blocks::new(run, request.machine, request.seed);
-    let measured = blocks.total_speedup(&name, &blocks.with(&name));
-    let run_texts = tokens_per_iteration(run, request.machine, &name, request.seed);
+    let texts = Texts::new(&table, request.gamma_max.max(gamma), request.draws, request.seed);
+    let pool = Pool::new(request.seed, request.draws);
+    let timed = all_blocks(run, request.machine);
+    let measured = reported(&name, &texts, &timed, &pool).map(|reported| reported.speedup);
     let mut levels = vec![
         ("every draft accepted, ideal passes", (gamma as f64 + 1.0) / ideal),
         ("acceptance", tokens / ideal),
@@ -61,8 +61,7 @@ pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<W
         ("context", tokens / (cost.draft.value + cost.verify.value)),
         ("fixed overhead", tokens / cost.in_plain_steps()),
     ];
-    if let (Some(measured), Some(tokens)) = (measured, run_texts) {
-        levels.push(("texts that were run", tokens.value / cost.in_plain_steps()));
+    if let Some(measured) = measured {
         levels.push(("unexplained", measured.value));
     }
     Ok(steps(&levels, measured))
