@@ -43,7 +43,7 @@ pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio,
 pub use profile::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
 };
-pub use prompt::{Prompt, load_prompts};
+pub use prompt::{Message, Prompt, load_prompts};
 pub use recommendation::{
     AcceptancePoint, Answer, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,

@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::{Drafting, Plan, Seconds, Shard, Skip, SkipWindow};
+use s3d_model::chat::Rendering;
 use s3d_model::{Imposed, Model, Tokenizer};
 use std::fmt;
 use std::str::FromStr;
@@ -103,11 +104,15 @@ impl Prompt {
     ///
     /// # Errors
     /// When there is none, one has no tokens, or the tokenizer fails.
-    pub fn encode_all(texts: &[s3d_data::Prompt], tokenizer: &Tokenizer) -> Result<Vec<Self>> {
+    pub fn encode_all(
+        texts: &[s3d_data::Prompt],
+        tokenizer: &Tokenizer,
+        rendering: Rendering,
+    ) -> Result<Vec<Self>> {
         if texts.is_empty() {
             return Err(Error::invalid("no prompts: expected at least one line with \"text\""));
         }
-        texts.iter().map(|text| Self::encode(text, tokenizer)).collect()
+        texts.iter().map(|text| Self::encode(text, tokenizer, rendering)).collect()
     }
 
     /// `count` prompts of `length` random tokens below `vocab`: for models without a tokenizer.
@@ -122,8 +127,13 @@ impl Prompt {
         (0..count).map(&mut prompt).collect()
     }
 
-    fn encode(prompt: &s3d_data::Prompt, tokenizer: &Tokenizer) -> Result<Self> {
-        let tokens = tokenizer.encode(&prompt.text)?;
+    fn encode(
+        prompt: &s3d_data::Prompt,
+        tokenizer: &Tokenizer,
+        rendering: Rendering,
+    ) -> Result<Self> {
+        let named = |e| Error::invalid(format!("prompt '{}': {e}", prompt.id));
+        let tokens = tokenizer.encode_prompt(prompt, rendering).map_err(named)?;
         if tokens.is_empty() {
             let id = &prompt.id;
             return Err(Error::invalid(format!("prompt '{id}' has no tokens; expected some text")));

@@ -1,149 +1,179 @@
-//! Conversations as text: the chat template of a checkpoint.
+//! Conversations as text: the chat template of a checkpoint, in the context that transformers gives it.
+//!
+//! Templates are programs of strangers. They run in a thread of their own with a stack of known size, within limits of
+//! nesting, steps and output; what breaks a limit is an error that names the template.
 
+mod engine;
+mod json;
+mod now;
+mod source;
+
+pub use now::Now;
+pub use s3d_data::prompt::Message;
+
+use crate::tokenizer::Tokenizer;
+use crate::weights::Vocabulary;
 use crate::{Error, Result};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, ErrorKind, context};
-use serde::Serialize;
+use s3d_data::Prompt;
 use serde_json::Value;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Largest file that a template is looked for in: `tokenizer_config.json` of some models lists 100,000 tokens.
+const LARGEST_FILE: u64 = 64 << 20;
+/// The special tokens that templates may name.
+const SPECIAL: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A Jinja template, with the tokens it may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatTemplate {
-    pub(crate) template: String,
-    /// The text of the begin-of-text token.
-    pub(crate) begin: String,
-    /// The text of the end-of-text token.
-    pub(crate) end: String,
+    /// The template; or, where several have names and none is `default`, what they are called.
+    template: std::result::Result<String, String>,
+    /// The texts of special tokens by name, such as `bos_token`; those that the tokenizer has.
+    tokens: BTreeMap<String, String>,
+    /// Where it came from.
+    path: PathBuf,
 }
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: String,
-    /// What was said.
-    pub content: String,
+/// How prompts become tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rendering {
+    /// Whether texts are what a user says, in the chat template; messages always are.
+    pub chat: bool,
+    /// The time that templates are told.
+    pub now: Now,
 }
-
-impl Message {
-    /// What a user says.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self { role: "user".into(), content: content.into() }
-    }
-}
-
-/// A template works for at most this many steps; a damaged one may never end.
-const FUEL: u64 = 10_000_000;
 
 impl ChatTemplate {
-    /// The template of a checkpoint folder: `chat_template.jinja`, or the one in
-    /// `tokenizer_config.json`; nothing where there is none.
+    /// The template of a checkpoint folder: `chat_template.jinja`, or the one in `tokenizer_config.json`; nothing
+    /// where there is none.
     ///
     /// # Errors
     /// When a file cannot be read, or `tokenizer_config.json` is no JSON.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
-        let own = read(&folder.join("chat_template.jinja"))?;
         let path = folder.join("tokenizer_config.json");
-        let config: Value = match read(&path)? {
-            None => Value::Null,
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|e| Error::malformed(&path, e.to_string()))?
-            }
+        let config = json_of(&path)?;
+        let own = folder.join("chat_template.jinja");
+        let (template, path) = match read(&own)? {
+            Some(template) => (Some(Ok(template)), own),
+            None => (template_in(&config["chat_template"]), path),
         };
-        let token = |key: &str| {
-            let token = &config[key];
-            token.as_str().or(token["content"].as_str()).unwrap_or_default().to_string()
+        let Some(template) = template else { return Ok(None) };
+        let map = json_of(&folder.join("special_tokens_map.json"))?;
+        let token = |name: &str| {
+            let of = |file: &Value| text_of(&file[name]).map(|text| (name.to_string(), text));
+            of(&config).or_else(|| of(&map))
         };
-        let (begin, end) = (token("bos_token"), token("eos_token"));
-        let template = own.or_else(|| template_in(&config["chat_template"]));
-        Ok(template.map(|template| Self { template, begin, end }))
+        let tokens = SPECIAL.iter().filter_map(|name| token(name)).collect();
+        Ok(Some(Self { template, tokens, path }))
+    }
+
+    /// The template of a GGUF file at `path`, if it has one.
+    pub(crate) fn of_vocabulary(vocabulary: &Vocabulary, path: &Path) -> Option<Self> {
+        let template = Ok(vocabulary.chat_template.clone()?);
+        let named = [("bos_token", vocabulary.begin), ("eos_token", vocabulary.end)];
+        let token = |(name, id): (&str, Option<u32>)| {
+            let text = vocabulary.tokens.get(id? as usize)?;
+            Some((name.to_string(), text.clone()))
+        };
+        let tokens = named.into_iter().filter_map(token).collect();
+        Some(Self { template, tokens, path: path.to_path_buf() })
+    }
+
+    /// A template that was written in `path`, with the texts of its special tokens by name.
+    pub fn new(template: impl Into<String>, tokens: BTreeMap<String, String>, path: &Path) -> Self {
+        Self { template: Ok(template.into()), tokens, path: path.to_path_buf() }
     }
 
     /// The text of a conversation, up to where the assistant's answer begins.
     ///
     /// # Errors
-    /// When the template is damaged or refuses the conversation.
-    pub fn render(&self, messages: &[Message]) -> Result<String> {
-        let fail = |e: minijinja::Error| Error::invalid(format!("the chat template failed: {e:#}"));
-        let mut jinja = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        jinja.set_syntax(syntax.map_err(fail)?);
-        jinja.set_fuel(Some(FUEL));
-        jinja.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        jinja.add_function(
-            "raise_exception",
-            |message: String| -> std::result::Result<String, _> {
-                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-            },
-        );
-        let template = jinja.template_from_str(&self.template).map_err(fail)?;
-        let turn = |m: &Message| {
-            let pairs = [("role", m.role.as_str()), ("content", m.content.as_str())];
-            minijinja::Value::from_pairs(pairs)
+    /// When the template is damaged, breaks a limit or refuses the conversation.
+    pub fn render(&self, messages: &[Message], now: Now) -> Result<String> {
+        let fail = |message: String| {
+            let message = format!("the chat template failed: {}", first_words(&message));
+            Error::malformed(&self.path, message)
         };
-        let turns: Vec<minijinja::Value> = messages.iter().map(turn).collect();
-        let values = context! {
-            messages => turns, add_generation_prompt => true, bos_token => self.begin.as_str(), eos_token => self.end.as_str(),
-        };
-        template.render(values).map_err(fail)
+        let template = self.template.as_deref().map_err(|names| {
+            fail(format!("expected a template named 'default' among several, found {names}"))
+        })?;
+        engine::render(template, &self.tokens, messages, now).map_err(fail)
     }
 }
 
-/// A template given as text, or as the one named `default` in a list.
-fn template_in(value: &Value) -> Option<String> {
-    let named = |entry: &&Value| entry["name"] == "default";
-    let inner = value.as_array().and_then(|all| all.iter().find(named));
-    let text = value.as_str().or(inner.and_then(|entry| entry["template"].as_str()));
-    text.map(str::to_string)
+impl Tokenizer {
+    /// The tokens of a prompt: of its text as it is, or of the conversation in the chat template, which writes special
+    /// tokens itself.
+    ///
+    /// # Errors
+    /// Messages without a chat template, a template that fails, a text that the tokenizer refuses.
+    pub fn encode_prompt(&self, prompt: &Prompt, rendering: Rendering) -> Result<Vec<u32>> {
+        let said = [Message::user(&prompt.text)];
+        let messages = match prompt.messages.as_slice() {
+            [] if !rendering.chat => return self.encode(&prompt.text),
+            [] => &said[..],
+            messages => messages,
+        };
+        let template = self.chat().ok_or_else(|| {
+            Error::invalid(
+                "expected a model with a chat template, found none: give texts in place of messages, and leave out \
+                 --chat",
+            )
+        })?;
+        self.encode_bare(&template.render(messages, rendering.now)?)
+    }
 }
 
-/// The text of a file, if there is one.
+/// A template given as text, or as the one named `default` in a list; else the names of the list.
+fn template_in(value: &Value) -> Option<std::result::Result<String, String>> {
+    if let Some(text) = value.as_str() {
+        return Some(Ok(text.to_string()));
+    }
+    let all = value.as_array()?;
+    let default = all.iter().find(|entry| entry["name"] == "default");
+    let names = || {
+        let names: Vec<String> = all.iter().map(|entry| entry["name"].to_string()).collect();
+        names.join(", ")
+    };
+    Some(default.and_then(|entry| text_of(&entry["template"])).ok_or_else(names))
+}
+
+/// A text, or the `content` of an object.
+fn text_of(value: &Value) -> Option<String> {
+    value.as_str().or(value["content"].as_str()).map(str::to_string)
+}
+
+/// The value of a JSON file; null where there is none.
+fn json_of(path: &Path) -> Result<Value> {
+    match read(path)? {
+        None => Ok(Value::Null),
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|e| Error::malformed(path, e.to_string()))
+        }
+    }
+}
+
+/// The text of a regular file of a bearable size, if there is one.
 fn read(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", path, e)),
+    let known = match std::fs::metadata(path) {
+        Ok(known) => known,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("read", path, e)),
+    };
+    if !known.is_file() || known.len() > LARGEST_FILE {
+        let message = format!("expected a regular file of at most {LARGEST_FILE} bytes");
+        return Err(Error::malformed(path, message));
     }
+    std::fs::read_to_string(path).map(Some).map_err(|e| Error::io("read", path, e))
+}
+
+/// What a template says is quoted: at most 300 characters, and no control characters.
+fn first_words(text: &str) -> String {
+    const MOST: usize = 300;
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MOST).map(clean).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn render(template: &str) -> Result<String> {
-        let template =
-            ChatTemplate { template: template.into(), begin: "<s>".into(), end: "".into() };
-        template.render(&[Message::user("hello")])
-    }
-
-    #[test]
-    fn a_template_sees_the_conversation() {
-        assert_eq!(render("{{ bos_token }}{{ messages[0].content.upper() }}").unwrap(), "<s>HELLO");
-    }
-
-    #[test]
-    fn a_template_that_fails_or_never_ends_says_so() {
-        for (template, word) in [
-            ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
-            ("{% for", "chat template"),
-            (
-                "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
-                "fuel",
-            ),
-        ] {
-            let error = render(template).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_default_of_several_templates_is_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(ChatTemplate::load(dir.path()).unwrap(), None);
-        let text = r#"{"bos_token":{"content":"<b>"},"chat_template":[{"name":"tool","template":"t"},{"name":"default","template":"d"}]}"#;
-        std::fs::write(dir.path().join("tokenizer_config.json"), text).unwrap();
-        let template = ChatTemplate::load(dir.path()).unwrap().unwrap();
-        assert_eq!((template.template.as_str(), template.begin.as_str()), ("d", "<b>"));
-    }
-}
+mod tests;

@@ -36,7 +36,7 @@ impl Opened {
             let config = ModelConfig::load(path)?;
             let tokenizer = match tokenizer {
                 TokenizerFrom::Checkpoint => folder_tokenizer(path, &config)?,
-                other => given_tokenizer(other, &config)?,
+                other => given_tokenizer(other, &config, || ChatTemplate::load(path))?,
             };
             return Ok(Self { config, tokenizer, source: Box::new(Checkpoint::open(path)?), name });
         }
@@ -46,18 +46,27 @@ impl Opened {
             (TokenizerFrom::Checkpoint, Some(vocabulary)) => {
                 Some(fitting(Tokenizer::from_vocabulary(&vocabulary, path)?, path, &config)?)
             }
-            (other, _) => given_tokenizer(other, &config)?,
+            (other, vocabulary) => given_tokenizer(other, &config, || {
+                let vocabulary = vocabulary.as_ref();
+                Ok(vocabulary.and_then(|words| ChatTemplate::of_vocabulary(words, path)))
+            })?,
         };
         Ok(Self { config, tokenizer, source: Box::new(file), name })
     }
 }
 
-/// The tokenizer of a file that was named.
-fn given_tokenizer(from: &TokenizerFrom, config: &ModelConfig) -> Result<Option<Tokenizer>> {
-    match from {
-        TokenizerFrom::File(file) => fitting(Tokenizer::load(file)?, file, config).map(Some),
-        TokenizerFrom::Checkpoint | TokenizerFrom::Nowhere => Ok(None),
-    }
+/// The tokenizer of a file that was named. The chat template stays the checkpoint's; where that has none, it is the one
+/// beside the file.
+fn given_tokenizer(
+    from: &TokenizerFrom,
+    config: &ModelConfig,
+    template: impl FnOnce() -> Result<Option<ChatTemplate>>,
+) -> Result<Option<Tokenizer>> {
+    let TokenizerFrom::File(file) = from else { return Ok(None) };
+    let mut tokenizer = fitting(Tokenizer::load(file)?, file, config)?;
+    let beside = || file.parent().map_or(Ok(None), ChatTemplate::load);
+    tokenizer.chat = template()?.map_or_else(beside, |own| Ok(Some(own)))?;
+    Ok(Some(tokenizer))
 }
 
 /// `tokenizer.json` of a folder with its chat template, if it has one.

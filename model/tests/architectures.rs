@@ -6,7 +6,7 @@ mod common;
 
 use common::{options, rows};
 use s3d_data::{Drafting, Plan};
-use s3d_model::chat::Message;
+use s3d_model::chat::{Message, Now};
 use s3d_model::{Generation, Limits, Model, Silent, Tokenizer, trace_text};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -207,8 +207,11 @@ fn conversations_are_written_as_transformers_writes_them() {
     let gguf = load(&fixtures().join("gguf/qwen2.gguf"));
     let tokenizer = Tokenizer::load(&folder.join("tokenizer.json")).unwrap();
     for Talk { messages, text } in talks {
-        assert_eq!(template.render(&messages).unwrap(), text);
-        assert_eq!(gguf.tokenizer().unwrap().chat().unwrap().render(&messages).unwrap(), text);
+        assert_eq!(template.render(&messages, Now::utc(0)).unwrap(), text);
+        assert_eq!(
+            gguf.tokenizer().unwrap().chat().unwrap().render(&messages, Now::utc(0)).unwrap(),
+            text
+        );
         let tokens = tokenizer.encode_bare(&text).unwrap();
         // <s> has id 1; it is there once
         assert_eq!(tokens.iter().filter(|&&token| token == 1).count(), 1);

@@ -29,15 +29,7 @@ impl Tokenizer {
             Error::malformed(path, format!("{message}; {help}"))
         })?;
         let mut tokenizer = Self::from_bytes(parts.to_string().as_bytes(), path)?;
-        let token = |id: Option<u32>| {
-            let id = id.and_then(|id| vocabulary.tokens.get(id as usize));
-            id.cloned().unwrap_or_default()
-        };
-        tokenizer.chat = vocabulary.chat_template.clone().map(|template| ChatTemplate {
-            template,
-            begin: token(vocabulary.begin),
-            end: token(vocabulary.end),
-        });
+        tokenizer.chat = ChatTemplate::of_vocabulary(vocabulary, path);
         Ok(tokenizer)
     }
 }
