@@ -5,12 +5,12 @@ use crate::judge::SimulatorJudge;
 use crate::load::{Loaded, Source};
 use crate::progress::Bar;
 use crate::usage::{or_usage, usage};
-use crate::{load, resolve, terminal, version};
+use crate::{load, prompts, resolve, terminal, version};
 use anyhow::Context;
-use s3d_data::{Bytes, Drafting, Prompt, Run, RunDir, Skip, SkipWindow, load_prompts};
-use s3d_measure::{Prompt as EncodedPrompt, Provenance, Request, Subject, SystemClock};
+use s3d_data::{Bytes, Drafting, Run, RunDir, Skip, SkipWindow};
+use s3d_measure::{Provenance, Request, Subject, SystemClock};
 use s3d_model::{Imposed, Model};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The first look at all windows takes one in so many of the positions wanted in the end.
 const FIRST_LOOK: usize = 4;
@@ -22,11 +22,6 @@ const FURTHER: usize = 4;
 const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
      drafting several tokens at once must be trained: s3d train --model DIR --corpus FILES --out OTHER adds \
      mask predictors and leaves the model's own text as it is";
-
-/// Prompts of a model without a tokenizer.
-const RANDOM_PROMPTS: usize = 48;
-/// Tokens of such a prompt at most.
-const MOST_RANDOM_TOKENS: usize = 512;
 
 /// All that measuring needs, loaded and checked.
 pub struct Job {
@@ -57,10 +52,14 @@ impl Job {
         let loaded = load::model(model, budget.context)?;
         let out = RunDir::new(&budget.out);
         prepare(&out, force)?;
-        let prompts = prompts(&loaded, budget)?;
-        let provenance = provenance(model, &loaded, memory_budget);
+        let started = out.load_header().ok().filter(|_| !force).map(|header| header.started);
+        let prompts = prompts::of_run(&loaded, budget, started.as_deref())?;
+        let mut provenance = provenance(model, &loaded, memory_budget);
+        if prompts.chat && !budget.chat {
+            provenance.command.push("--chat".into());
+        }
         let layers = loaded.model.shape().layers;
-        let mut request = Request::whole_job(layers, prompts, provenance);
+        let mut request = Request::whole_job(layers, prompts.encoded, provenance);
         if loaded.model.shape().masks == 0 {
             terminal::note(NO_MASKS);
             request.draftings = vec![Drafting::Sequential];
@@ -156,47 +155,6 @@ fn prepare(out: &RunDir, force: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The prompts of `--prompts`, or the model's own.
-fn prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
-    let folder = match &loaded.source {
-        Source::Geometry(..) if budget.prompts.is_none() => return random_prompts(loaded, budget),
-        Source::Geometry(..) => {
-            return Err(usage(
-                "--prompts: a geometry has no tokenizer; its prompts are random tokens",
-            ));
-        }
-        Source::Checkpoint(folder, _) => folder,
-    };
-    let own = folder.join("prompts.jsonl");
-    let file: &Path = match &budget.prompts {
-        Some(file) => file,
-        None if own.is_file() => &own,
-        None => {
-            return Err(usage(format!(
-                "--prompts: {} has no prompts.jsonl of its own; give a file with \
-                 {{\"text\": ...}} on each line",
-                folder.display()
-            )));
-        }
-    };
-    let tokenizer = loaded.model.tokenizer().with_context(|| {
-        format!(
-            "{}: no tokenizer, which prompts need; give one with --tokenizer FILE",
-            folder.display()
-        )
-    })?;
-    let texts: Vec<Prompt> = load_prompts(file, budget.prompt_count)?;
-    Ok(EncodedPrompt::encode_all(&texts, tokenizer)?)
-}
-
-/// Prompts of a model that has no tokenizer: random tokens, half as many as the context.
-fn random_prompts(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<Vec<EncodedPrompt>> {
-    let length = (budget.context / 2).clamp(1, MOST_RANDOM_TOKENS);
-    let count = budget.prompt_count.unwrap_or(RANDOM_PROMPTS);
-    let vocab = loaded.model.shape().vocab;
-    Ok(EncodedPrompt::random(count, length, vocab, budget.seed))
 }
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {

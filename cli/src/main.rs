@@ -10,6 +10,7 @@ mod judge;
 mod load;
 mod locate;
 mod progress;
+mod prompts;
 mod resolve;
 mod run_of;
 mod shipped;

@@ -174,6 +174,7 @@ fn check_length(bytes: usize) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn parse(name: &str, text: &str) -> Result<PromptFile> {
         parse_prompts(text.as_bytes(), Path::new(name))
@@ -268,5 +269,41 @@ mod tests {
         assert!(long.len() < 300, "{} bytes", long.len());
         let long = refused(&format!("{{\"text\":\"{}\"}}", "x".repeat(LONGEST + 1)));
         assert!(long.contains("at most 1048576 bytes"), "{long}");
+    }
+
+    #[test]
+    fn the_set_of_tasks_has_eight_classes_each_half_held_out_and_any_first_prompts_cover_them() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/tasks.jsonl");
+        let file = read_prompts(&path).unwrap();
+        assert!(file.unread.is_empty(), "{:?}", file.unread);
+        let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let mut texts = HashSet::new();
+        for prompt in &file.prompts {
+            let task = prompt.task.as_deref().unwrap();
+            let (all, held_out) = classes.entry(task).or_default();
+            *all += 1;
+            *held_out += usize::from(prompt.split.as_deref() == Some(HELD_OUT));
+            assert!(matches!(prompt.split.as_deref(), Some("train" | HELD_OUT)), "{}", prompt.id);
+            assert!(prompt.id.starts_with(task) && texts.insert(&prompt.text), "{}", prompt.id);
+            assert!(prompt.text.split_whitespace().count() <= 150, "{}", prompt.id);
+        }
+        let names: Vec<&str> = classes.keys().copied().collect();
+        let expected = [
+            "code",
+            "extraction",
+            "mathematics",
+            "questions",
+            "reasoning",
+            "summary",
+            "translation",
+            "writing",
+        ];
+        assert_eq!(names, expected);
+        assert!(classes.values().all(|&counts| counts == (30, 15)), "{classes:?}");
+        for split in ["train", HELD_OUT] {
+            let part = file.prompts.iter().filter(|p| p.split.as_deref() == Some(split));
+            let first: HashSet<_> = part.take(8).map(|prompt| prompt.task.clone()).collect();
+            assert_eq!(first.len(), 8, "{split}");
+        }
     }
 }

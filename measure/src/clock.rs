@@ -6,7 +6,7 @@ use candle_core::Device;
 use rustix::time::{ClockId, clock_gettime};
 use s3d_data::Seconds;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Reads time. Everything that is timed gets its clock as an argument, so that tests bring their own.
 pub trait Clock: Sync {
@@ -108,8 +108,16 @@ pub fn resolution(clock: &dyn Clock) -> Seconds {
 
 /// The date and time now, RFC 3339 in UTC with whole seconds, for headers.
 pub fn utc_now() -> String {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    rfc_3339(elapsed.as_secs())
+    rfc_3339(since_1970().as_secs())
+}
+
+/// Seconds since 1970, for chat templates that ask for the date.
+pub fn unix_seconds() -> i64 {
+    i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Seconds since 1970 as a date (Hinnant, "chrono-compatible low-level date algorithms",

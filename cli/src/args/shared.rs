@@ -57,9 +57,13 @@ pub struct BudgetArgs {
     /// Largest number of predictors looked at
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub gamma_max: usize,
-    /// Prompts, one JSON object with "text" (and "task", "id") a line [default: the model's own]
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// Prompts: JSON lines with "text", "prompt", "messages" or "turns" (and "task", "id"), or .txt with a prompt a
+    /// line [default: the model's own, else the held-out half of a shipped set of tasks]
+    #[arg(long, value_name = "FILE.jsonl|.txt")]
     pub prompts: Option<PathBuf>,
+    /// Take the texts of --prompts as what a user says, in the model's chat template
+    #[arg(long)]
+    pub chat: bool,
     /// Use the first N prompts
     #[arg(long, value_name = "N")]
     pub prompt_count: Option<usize>,

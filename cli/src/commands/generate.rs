@@ -3,11 +3,11 @@
 use crate::args::GenerateArgs;
 use crate::load::{self, Loaded};
 use crate::usage::{or_usage, usage};
-use crate::{resolve, terminal};
+use crate::{prompts, resolve, terminal};
 use anyhow::Context;
-use s3d_data::{Plan, RunDir};
+use s3d_data::{Plan, Prompt, RunDir};
 use s3d_measure::{Agreement, Clock, SystemClock};
-use s3d_model::chat::Message;
+use s3d_model::chat::Rendering;
 use s3d_model::{DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer};
 use serde::Serialize;
 
@@ -51,13 +51,12 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
 
 /// The tokens of the prompt, as it is or in the chat template.
 fn prompt(args: &GenerateArgs, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
-    if !args.chat {
-        return Ok(tokenizer.encode(&args.prompt)?);
+    if args.chat {
+        prompts::template_of(tokenizer)?;
     }
-    let template = tokenizer.chat().ok_or_else(|| {
-        usage("--chat: expected a model with a chat template, found none; leave out the flag")
-    })?;
-    Ok(tokenizer.encode_bare(&template.render(&[Message::user(&args.prompt)])?)?)
+    let rendering = Rendering { chat: args.chat, now: prompts::now(None)? };
+    let prompt = Prompt { text: args.prompt.clone(), ..Prompt::default() };
+    Ok(tokenizer.encode_prompt(&prompt, rendering)?)
 }
 
 /// The plan of the flags, of a run directory, or the one recorded with the model.

@@ -22,6 +22,12 @@ impl Now {
         Self { seconds, local: false }
     }
 
+    /// The time that a record holds in the form of RFC 3339, told in the time zone of the system.
+    pub fn of_record(text: &str) -> Option<Self> {
+        let time: Timestamp = text.parse().ok()?;
+        Some(Self::local(time.as_second()))
+    }
+
     /// The time in the form that `strftime` of C and Python describe, such as `%d %b %Y`.
     ///
     /// # Errors

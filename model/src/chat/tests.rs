@@ -129,6 +129,8 @@ fn a_date_is_that_of_the_time_that_was_given() {
     // source: by definition; the system's zone is not known here, its distance from UTC is at most 14 hours
     let day: i64 = Now::local(1_796_040_000).strftime("%s").unwrap().parse().unwrap();
     assert_eq!(day, 1_796_040_000);
+    assert_eq!(Now::of_record("2026-11-30T12:00:00Z"), Some(Now::local(1_796_040_000)));
+    assert_eq!(Now::of_record("yesterday"), None);
 }
 
 #[test]
