@@ -2,7 +2,8 @@
 //! training would buy. Each is left out where the run does not hold what it needs.
 
 use crate::conclude::Conclusion;
-use s3d_data::{Drafting, Plan};
+use anyhow::Context;
+use s3d_data::{Drafting, Holds, Output, Plan};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::optimize::early_stop::{EarlyStop, early_stop};
@@ -64,14 +65,16 @@ impl Beyond {
             "no free sets: measure acceptance of three windows or more"
         );
         let prefix = if self.drafting == Some(Drafting::Sequential) { "seq:" } else { "" };
-        std::fs::create_dir_all(folder)
-            .map_err(|e| anyhow::anyhow!("--write-sets {}: {e}", folder.display()))?;
+        let output = Output::open(folder, Holds::Sets).context("--write-sets")?;
+        let draft = output.draft()?;
         let mut plans = Vec::new();
         for (place, proposal) in sets.iter().enumerate() {
-            let file = folder.join(format!("set-{}.json", place + 1));
-            s3d_data::store::save_json(&file, &proposal.set)?;
+            let name = format!("set-{}.json", place + 1);
+            s3d_data::store::save_json(&draft.path().join(&name), &proposal.set)?;
+            let file = folder.join(name);
             plans.push(format!("{prefix}set={}:{}", file.display(), proposal.predictors));
         }
+        draft.add()?;
         Ok(plans)
     }
 }

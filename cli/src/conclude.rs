@@ -1,6 +1,6 @@
 //! From a run directory to what is concluded of it: fit, choice, judgement, report.
 
-use s3d_data::{DraftPlan, Dtype, Plan, Run, RunDir};
+use s3d_data::{DraftPlan, Dtype, Output, Plan, Run, RunDir};
 use s3d_reports::{
     AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, WaterfallStep,
     write_report,
@@ -54,15 +54,19 @@ pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 }
 
 impl Conclusion {
-    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables; returns what they show.
+    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables, all or none; returns what
+    /// they show.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save(&self, dir: &RunDir) -> anyhow::Result<ReportInput> {
+    pub fn save(&self, output: &Output) -> anyhow::Result<ReportInput> {
+        let draft = output.draft()?;
+        let dir = RunDir::new(draft.path());
         s3d_data::store::save_json(&dir.fit(), &self.fit)?;
         s3d_data::store::save_json(&dir.recommendation(), &self.choice.recommendation)?;
         let input = self.report_input()?;
-        write_report(dir, &input)?;
+        write_report(&dir, &input)?;
+        draft.add()?;
         Ok(input)
     }
 

@@ -7,8 +7,8 @@ use crate::progress::Bar;
 use crate::usage::{or_usage, usage};
 use crate::{load, prompts, resolve, terminal, version};
 use anyhow::Context;
-use s3d_data::{Bytes, Drafting, Run, RunDir, Skip, SkipWindow};
-use s3d_measure::{Provenance, Request, Subject, SystemClock};
+use s3d_data::{Bytes, Drafting, Holds, Output, Run, RunDir, Skip, SkipWindow};
+use s3d_measure::{Provenance, Request, Start, Subject, SystemClock};
 use s3d_model::{Imposed, Model};
 use std::path::PathBuf;
 
@@ -31,8 +31,12 @@ pub struct Job {
     pub narrow: Option<Model>,
     /// What to measure.
     pub request: Request,
-    /// Where to.
+    /// Where to: the folder, which no other s3d writes into meanwhile.
+    pub output: Output,
+    /// The run directory in it.
     pub out: RunDir,
+    /// Whether a run that is there goes on.
+    pub start: Start,
     /// The clock.
     pub clock: SystemClock,
 }
@@ -49,9 +53,9 @@ impl Job {
         force: bool,
     ) -> anyhow::Result<Self> {
         resolve::budget(budget)?;
+        let output = prepare(model, budget)?;
         let loaded = load::model(model, budget.context)?;
         let out = RunDir::new(&budget.out);
-        prepare(&out, force)?;
         let started = out.load_header().ok().filter(|_| !force).map(|header| header.started);
         let prompts = prompts::of_run(&loaded, budget, started.as_deref())?;
         let mut provenance = provenance(model, &loaded, memory_budget);
@@ -80,7 +84,8 @@ impl Job {
         }
         request.memory_child = Some(memory_child(model, &loaded, &request)?);
         let clock = SystemClock::new(&loaded.options.device);
-        Ok(Self { loaded, narrow: None, request, out, clock })
+        let start = if force { Start::Over } else { Start::Resume };
+        Ok(Self { loaded, narrow: None, request, output, out, start, clock })
     }
 
     /// Takes traces on the model before widening: the same text in a fraction of the time.
@@ -110,10 +115,10 @@ impl Job {
         let model = &self.loaded.model;
         let subject = Subject { model, before_widening: self.narrow.as_ref().unwrap_or(model) };
         let mut bar = Bar::new(quiet);
-        let outcome = s3d_measure::measure(
+        let outcome = s3d_measure::measure_into(
             subject,
             &self.request,
-            &self.out,
+            (&self.output, self.start),
             &self.clock,
             &mut SimulatorJudge,
             &mut bar,
@@ -138,23 +143,11 @@ pub fn refuse_random_acceptance(model: &ModelArgs, budget: &BudgetArgs) -> anyho
     }
 }
 
-/// Makes the output folder; with `force`, takes away what a run left there.
-fn prepare(out: &RunDir, force: bool) -> anyhow::Result<()> {
-    let make = || std::fs::create_dir_all(out.root());
-    make().with_context(|| {
-        format!("--out {}: cannot create this folder; choose another", out.root().display())
-    })?;
-    if force {
-        for file in [out.header(), out.journal(), out.fit(), out.recommendation()] {
-            match std::fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(e).with_context(|| format!("cannot remove {}", file.display()));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
+/// Takes the output folder. Nothing in it changes before everything that can be checked is checked.
+fn prepare(model: &ModelArgs, budget: &BudgetArgs) -> anyhow::Result<Output> {
+    let inputs = [&budget.prompts, &model.tokenizer, &model.config];
+    let output = Output::open(&budget.out, Holds::Run).context("--out")?;
+    Ok(output.sparing(inputs.into_iter().flatten()))
 }
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {

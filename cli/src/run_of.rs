@@ -1,8 +1,8 @@
 //! A run directory as one machine saw it: what the commands that conclude start from.
 
 use crate::args::MachineArgs;
-use crate::terminal;
 use crate::usage::or_usage;
+use crate::{show, terminal};
 use s3d_data::{Run, RunDir};
 use s3d_simulator::machines::on_machine;
 
@@ -11,7 +11,27 @@ use s3d_simulator::machines::on_machine;
 /// # Errors
 /// A run that does not load, or does not have the machine.
 pub fn one_machine(dir: &RunDir, args: MachineArgs) -> anyhow::Result<Run> {
-    one_of(dir.load()?, args)
+    one_of(load(dir)?, args)
+}
+
+/// Reads a run. Of one that was interrupted it says so, and how it goes on; what it holds so far is used.
+///
+/// # Errors
+/// A run that does not load.
+pub fn load(dir: &RunDir) -> anyhow::Result<Run> {
+    let mut run = dir.load()?;
+    if run.header.ended.is_none() {
+        let note = format!(
+            "{}: interrupted, and concluded from what it holds so far; go on with: {}",
+            dir.root().display(),
+            show::command(&run.header.command)
+        );
+        terminal::note(&note);
+        if !run.header.warnings.contains(&note) {
+            run.header.warnings.push(note);
+        }
+    }
+    Ok(run)
 }
 
 /// The run with the times of one of its machines; says which where there are several.

@@ -199,6 +199,8 @@ fn header() -> RunHeader {
         coverage: None,
         shard: None,
         merged: None,
+        asked: None,
+        tables: None,
         warnings: Vec::new(),
     }
 }

@@ -21,6 +21,7 @@ pub mod device;
 mod dtype;
 mod error;
 pub mod journal;
+pub mod output;
 pub mod outside;
 pub mod plan;
 pub mod profile;
@@ -39,6 +40,7 @@ pub use device::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use journal::{Journal, Observation};
+pub use output::{Holds, Output};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
 pub use profile::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,

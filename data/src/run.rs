@@ -1,12 +1,16 @@
 //! The run directory: its header, what it holds, and where.
 
+mod tables;
+
+pub use tables::TableHashes;
+
 use crate::acceptance::Trace;
 use crate::card::CardState;
 use crate::journal::{self, Observation};
 use crate::profile::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
 use crate::recommendation::{Fit, Recommendation};
-use crate::shard::{Merged, Sharding};
-use crate::{Result, store};
+use crate::shard::{Asked, Merged, Sharding};
+use crate::{Result, output, store};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -151,6 +155,13 @@ pub struct RunHeader {
     /// The shards it was merged from, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<Merged>,
+    /// What was asked for, stage by stage: a run goes on only with the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    /// The tables that were written with this header. None while they are not written, or where an older
+    /// program wrote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<TableHashes>,
     /// Advice given while measuring.
     pub warnings: Vec<String>,
 }
@@ -242,6 +253,7 @@ impl RunDir {
     /// # Errors
     /// A missing or malformed `run.json`, or one of another schema version.
     pub fn load_header(&self) -> Result<RunHeader> {
+        output::settle(&self.root)?;
         store::load_versioned(&self.header(), SCHEMA_VERSION)
     }
 
@@ -265,12 +277,17 @@ impl RunDir {
         store::save_near_ties(&self.near_ties(), &observations.near_ties)
     }
 
-    /// Reads all that was observed, from the tables; a table that is absent is empty.
+    /// Reads all that was observed, from the tables; a table that is absent is empty. Of a run that was
+    /// interrupted before they were written, from the journal.
     ///
     /// # Errors
-    /// A malformed file.
+    /// A malformed file; a table that is not of this run.
     pub fn load(&self) -> Result<Run> {
         let header = self.load_header()?;
+        if !self.has_tables(&header) {
+            let observations = Observations::from_journal(self.load_journal()?);
+            return Ok(Run { header, observations });
+        }
         let observations = Observations {
             latency: store::load_csv_or_empty(&self.latency())?,
             traces: store::load_traces_or_empty(&self.acceptance())?,
@@ -278,6 +295,7 @@ impl RunDir {
             memory: store::load_csv_or_empty(&self.memory())?,
             near_ties: store::load_csv_or_empty(&self.near_ties())?,
         };
+        self.check_tables(&header)?;
         Ok(Run { header, observations })
     }
 

@@ -99,6 +99,9 @@ impl fmt::Display for Shard {
 /// belong together when all of it is the same.
 pub type RequestWords = BTreeMap<String, String>;
 
+/// What was asked of each stage, by its name.
+pub type Asked = BTreeMap<String, RequestWords>;
+
 /// What the `run.json` of one shard says about that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sharding {

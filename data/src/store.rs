@@ -1,6 +1,7 @@
 //! Load and save: whole files written atomically, the path in every error.
 
 use crate::acceptance::Trace;
+use crate::output::UNFINISHED;
 use crate::profile::NearTie;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -21,7 +22,7 @@ pub fn save_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     };
     fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
     let mut file = tempfile::Builder::new()
-        .prefix(".s3d-")
+        .prefix(UNFINISHED)
         .tempfile_in(folder)
         .map_err(|e| Error::io("create a file in", folder, e))?;
     let write = |file: &mut fs::File| {

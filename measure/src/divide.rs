@@ -1,12 +1,45 @@
-//! What was divided into shards: the request in words, so that parts of different requests are told apart.
+//! The request in words: parts of different requests are told apart, and a run goes on only with its own.
 
+use crate::record::stage_name;
 use crate::{Plans, Prompt, Request, Stage};
 use s3d_data::Sharding;
-use s3d_data::shard::{RequestWords, digest};
+use s3d_data::shard::{Asked, RequestWords, digest};
 
 /// What the header of a shard says; nothing for a run that is not divided.
 pub(crate) fn sharding(request: &Request) -> Option<Sharding> {
     request.shard.map(|shard| Sharding { shard, request: words(request) })
+}
+
+/// The prompts in words.
+pub(crate) const PROMPTS: &str = "--prompts";
+/// The digest of each prompt: of two lists that begin alike, one begins the other.
+pub(crate) const TEXTS: &str = "texts";
+
+/// What is asked of each stage that measures. Nothing about time, which may be given more of.
+pub(crate) fn asked(request: &Request) -> Asked {
+    let wanted = Stage::ALL.into_iter().filter(|&stage| request.wants(stage));
+    let named = wanted.map(|stage| (stage_name(stage, request), of_stage(stage, request)));
+    named.filter(|(_, words)| !words.is_empty()).collect()
+}
+
+fn of_stage(stage: Stage, request: &Request) -> RequestWords {
+    let texts = [PROMPTS, TEXTS, "--tokens"];
+    let windows = ["--windows", "draftings"];
+    let names: Vec<&str> = match stage {
+        Stage::Probe | Stage::Memory => Vec::new(),
+        Stage::Latency => windows.to_vec(),
+        Stage::Acceptance | Stage::Refinement => {
+            [&texts[..], &windows, &["positions", "first look", "--confidence"]].concat()
+        }
+        Stage::Throughput | Stage::RunOff | Stage::Confirmation => texts.to_vec(),
+    };
+    let mut all = words(request);
+    let first_look = request.first_look.map_or("none".into(), |positions| positions.to_string());
+    all.insert("first look".into(), first_look);
+    let each = request.prompts.iter().map(|prompt| digest(bytes(prompt)));
+    all.insert(TEXTS.into(), each.collect::<Vec<_>>().join(" "));
+    all.retain(|name, _| names.contains(&name.as_str()));
+    all
 }
 
 /// All that decides which work there is, beside what every header says. Nothing about time: a part does
@@ -25,7 +58,7 @@ fn words(request: &Request) -> RequestWords {
         ("--plans", plans),
         ("--windows", list(&request.skips)),
         ("draftings", list(&request.draftings)),
-        ("--prompts", prompts(&request.prompts)),
+        (PROMPTS, prompts(&request.prompts)),
         ("positions", positions),
         ("--tokens", request.tokens.to_string()),
         ("--confidence", request.confidence.to_string()),
@@ -49,9 +82,11 @@ fn list<T: ToString>(things: &[T]) -> String {
 }
 
 fn prompts(prompts: &[Prompt]) -> String {
-    let parts = prompts.iter().flat_map(|prompt| {
-        let tokens = prompt.tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-        [prompt.id.clone().into_bytes(), tokens]
-    });
-    format!("{} of digest {}", prompts.len(), digest(parts.collect::<Vec<Vec<u8>>>()))
+    format!("{} of digest {}", prompts.len(), digest(prompts.iter().flat_map(bytes)))
+}
+
+/// What decides about a prompt: its name and its tokens.
+fn bytes(prompt: &Prompt) -> [Vec<u8>; 2] {
+    let tokens = prompt.tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+    [prompt.id.clone().into_bytes(), tokens]
 }

@@ -2,8 +2,9 @@
 //! model. The forms of the files are those of [`s3d_data::outside`].
 
 use crate::request::Provenance;
-use crate::{Error, Result, clock};
+use crate::{Result, clock};
 use s3d_data::outside::{self, Kind, Setting};
+use s3d_data::whole::{fill, vacant};
 use s3d_data::{
     Machine, ModelIdentity, ModelShape, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION, store,
 };
@@ -32,10 +33,7 @@ pub struct Outside {
 /// A file of no known form; a missing column, a number that is not finite or below 0, two units, a
 /// cell twice: with path and line. A directory that holds a run already.
 pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run> {
-    if out.header().exists() {
-        let path = out.root().display();
-        return Err(Error::invalid(format!("{path} holds a run already; give another --out")));
-    }
+    let output = vacant(out.root())?.sparing(files);
     let setting = Setting {
         layers: outside.shape.layers,
         gamma_max: outside.gamma_max,
@@ -51,11 +49,11 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
         }
     }
     let header = header.unwrap_or_else(|| header_of(outside));
-    out.save_header(&header)?;
-    s3d_data::Journal::open(&out.journal())?.0.append(&all)?;
-    let observations = Observations::from_journal(all);
-    out.save_tables(&observations)?;
-    Ok(Run { header, observations })
+    let run = Run { header, observations: Observations::from_journal(all.iter().cloned()) };
+    let draft = output.draft()?;
+    let header = fill(&draft, &run, Some(&all))?;
+    draft.add()?;
+    Ok(Run { header, ..run })
 }
 
 fn header_of(outside: &Outside) -> RunHeader {
@@ -106,6 +104,8 @@ fn header_of(outside: &Outside) -> RunHeader {
         coverage: None,
         shard: None,
         merged: None,
+        asked: None,
+        tables: None,
         warnings: Vec::new(),
     }
 }

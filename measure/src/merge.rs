@@ -45,8 +45,8 @@ pub fn merge(dirs: &[PathBuf], out: &RunDir, how: &Merging) -> Result<Run> {
     check(&parts, how.partial)?;
     keep_out_of(dirs, out)?;
     let run = combine(&parts, how)?;
-    save_whole(out, &run, &entries(&run.observations), how.force)?;
-    Ok(run)
+    let header = save_whole(out, &run, &entries(&run.observations), how.force)?;
+    Ok(Run { header, ..run })
 }
 
 /// Reads one shard; one that is not finished from its journal, since its tables are not written yet.
@@ -258,6 +258,8 @@ fn header(
         coverage: coverage(headers()),
         shard: None,
         merged: Some(merged),
+        asked: None,
+        tables: None,
         ..first.run.header.clone()
     })
 }

@@ -1,13 +1,26 @@
 //! The run directory while it grows: header, journal, and what was finished before an interruption.
 
 use crate::clock::{self, Clock};
-use crate::divide::sharding;
+use crate::divide::{PROMPTS, TEXTS, asked, sharding};
 use crate::{Error, Request, Result, Stage};
+use s3d_data::output::{Draft, Output};
+use s3d_data::shard::{Asked, RequestWords};
+use s3d_data::whole::fill;
 use s3d_data::{
     Journal, Machine, ModelIdentity, Observation, Observations, Origin, Run, RunDir, RunHeader,
     SCHEMA_VERSION,
 };
 use std::collections::HashSet;
+
+/// Whether a run that is there goes on or is begun again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// A run that is there goes on, if it is the same.
+    #[default]
+    Resume,
+    /// A run that is there is replaced.
+    Over,
+}
 
 /// Seconds of measuring that a kill may forget: the header is written at least this often.
 const HEADER_EVERY_SECONDS: f64 = 2.0;
@@ -16,7 +29,8 @@ const HEADER_EVERY_SECONDS: f64 = 2.0;
 pub(crate) struct Recorder<'a> {
     /// Header and all observations so far.
     pub run: Run,
-    dir: &'a RunDir,
+    output: &'a Output,
+    dir: RunDir,
     journal: Journal,
     finished: HashSet<String>,
     clock: &'a dyn Clock,
@@ -28,30 +42,46 @@ pub(crate) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// Opens the directory: a new one, or one of the same run that goes on.
-    pub fn open(dir: &'a RunDir, header: RunHeader, clock: &'a dyn Clock) -> Result<Self> {
-        let header = match dir.header().exists() {
-            true => resume(dir, header)?,
-            false => {
-                dir.save_header(&header)?;
-                header
-            }
+    pub fn open(
+        output: &'a Output,
+        header: RunHeader,
+        start: Start,
+        clock: &'a dyn Clock,
+    ) -> Result<Self> {
+        let dir = RunDir::new(output.path());
+        let now = header.asked.clone().unwrap_or_default();
+        let header = match start == Start::Resume && dir.header().exists() {
+            true => resume(&dir, header)?,
+            false => begin(output, &dir, header, start)?,
         };
-        // Refused while another process writes this run: its header is left as it is.
         let (mut journal, mut entries) = Journal::open(&dir.journal())?;
         let torn = torn_at_end(&entries);
         if torn > 0 {
             entries.truncate(entries.len() - torn);
             journal.keep(entries.len())?;
         }
+        let finished: HashSet<String> = entries.iter().filter_map(stage_of).collect();
+        other_plans(&dir, &header, &now, &entries)?;
         dir.save_header(&header)?;
-        let finished = entries.iter().filter_map(stage_of).collect();
         let observations = Observations::from_journal(entries);
         let spent_before = header.seconds_measuring;
         let cpu_before = header.cpu_seconds.unwrap_or(0.0) - clock.cpu().0;
         let run = Run { header, observations };
         let begun = clock.now().0;
         let saved_at = begun;
-        Ok(Self { run, dir, journal, finished, clock, begun, spent_before, cpu_before, saved_at })
+        let (spent, cpu) = (spent_before, cpu_before);
+        Ok(Self {
+            run,
+            output,
+            dir,
+            journal,
+            finished,
+            clock,
+            begun,
+            spent_before: spent,
+            cpu_before: cpu,
+            saved_at,
+        })
     }
 
     /// Seconds spent measuring, over all resumptions.
@@ -104,7 +134,9 @@ impl<'a> Recorder<'a> {
     pub fn save(&mut self, ended: bool) -> Result<()> {
         self.run.header.ended = ended.then(clock::utc_now);
         self.save_header()?;
-        Ok(self.dir.save_tables(&self.run.observations)?)
+        let draft = self.output.draft()?;
+        self.run.header = fill(&draft, &self.run, None)?;
+        Ok(draft.add()?)
     }
 }
 
@@ -162,8 +194,35 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         coverage: None,
         shard: sharding(request),
         merged: None,
+        asked: Some(asked(request)),
+        tables: None,
         warnings: Vec::new(),
     }
+}
+
+/// Writes the header and the empty journal of a new run; with [`Start::Over`] in the place of the old one,
+/// which goes in the moment when both are written.
+fn begin(output: &Output, dir: &RunDir, header: RunHeader, start: Start) -> Result<RunHeader> {
+    let draft = output.draft()?;
+    fill_empty(&draft, &header)?;
+    match start {
+        Start::Over => draft.replace()?,
+        Start::Resume if dir.journal().exists() => {
+            return Err(Error::invalid(format!(
+                "{}: there is no run.json beside it, which says what was measured; put it back, or give \
+                 another --out, or --force to start over",
+                dir.journal().display()
+            )));
+        }
+        Start::Resume => draft.add()?,
+    }
+    Ok(header)
+}
+
+fn fill_empty(draft: &Draft, header: &RunHeader) -> Result<()> {
+    let dir = RunDir::new(draft.path());
+    drop(Journal::open(&dir.journal())?);
+    Ok(dir.save_header(header)?)
 }
 
 /// The header of the interrupted run in `dir`, if it is the run that `asked` describes.
@@ -178,9 +237,95 @@ fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
     if let Some((what, found, expected)) = first_difference(&identity(&found), &identity(&asked)) {
         return Err(Error::OtherRun { path: dir.header(), what, found, expected });
     }
+    if found.ended.is_some() && !dir.journal().exists() {
+        let path = dir.root().display();
+        return Err(Error::invalid(format!(
+            "{path}: holds the tables of a run and no journal, nothing is measured into it; give another --out"
+        )));
+    }
+    compare_asked(dir, &mut found, asked.asked.unwrap_or_default())?;
     found.memory_budget_bytes = asked.memory_budget_bytes;
     found.ended = None;
+    found.tables = None;
     Ok(found)
+}
+
+/// Compares what is asked of each stage with what was asked before, and notes what is new. An older program
+/// noted nothing.
+fn compare_asked(dir: &RunDir, found: &mut RunHeader, now: Asked) -> Result<()> {
+    let Some(before) = &mut found.asked else { return Ok(()) };
+    for (stage, words) in now {
+        let Some(known) = before.get(&stage) else {
+            before.insert(stage, words);
+            continue;
+        };
+        if let Some((what, found, expected)) = first_difference(&list(known), &list(&words)) {
+            let (path, what) = (dir.header(), format!("{what} (of {stage})"));
+            return Err(Error::OtherRun { path, what, found, expected });
+        }
+    }
+    texts_agree(dir, before)
+}
+
+fn list(words: &RequestWords) -> Identity {
+    words.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Stages may read another number of prompts, but they are the same ones: those of one begin those of another.
+fn texts_agree(dir: &RunDir, asked: &Asked) -> Result<()> {
+    let texts = |words: &RequestWords| words.get(TEXTS).cloned().unwrap_or_default();
+    let Some(longest) = asked.values().max_by_key(|words| texts(words).len()) else {
+        return Ok(());
+    };
+    let prompts = |words: &RequestWords| words.get(PROMPTS).cloned().unwrap_or_default();
+    match asked.iter().find(|(_, words)| !texts(longest).starts_with(&texts(words))) {
+        None => Ok(()),
+        Some((stage, other)) => Err(Error::OtherRun {
+            path: dir.header(),
+            what: PROMPTS.to_string(),
+            found: prompts(longest),
+            expected: format!("{} (for {stage})", prompts(other)),
+        }),
+    }
+}
+
+/// Refuses to leave end-to-end blocks unfinished beside those of other plans.
+fn other_plans(
+    dir: &RunDir,
+    header: &RunHeader,
+    now: &Asked,
+    entries: &[Observation],
+) -> Result<()> {
+    let finished: HashSet<String> = entries.iter().filter_map(stage_of).collect();
+    let open = |stage: &&String| plans_of(stage).is_some() && !finished.contains(*stage);
+    let done: HashSet<&str> = finished.iter().filter_map(|s| plans_of(s)).flatten().collect();
+    let seen: HashSet<String> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Observation::Throughput(sample) => Some(sample.plan.to_string()),
+            _ => None,
+        })
+        .collect();
+    let begun = |stage: &&String| {
+        let mut own = plans_of(stage).into_iter().flatten();
+        own.any(|plan| plan != "plain" && seen.contains(plan) && !done.contains(plan))
+    };
+    let Some(wanted) = now.keys().find(open) else { return Ok(()) };
+    let before = header.asked.iter().flat_map(|asked| asked.keys());
+    match before.filter(open).filter(begun).find(|stage| *stage != wanted) {
+        None => Ok(()),
+        Some(other) => Err(Error::OtherRun {
+            path: dir.header(),
+            what: "unfinished blocks of --plans".into(),
+            found: plans_of(other).into_iter().flatten().collect::<Vec<_>>().join(","),
+            expected: plans_of(wanted).into_iter().flatten().collect::<Vec<_>>().join(","),
+        }),
+    }
+}
+
+/// The plans of a stage that measures exactly these end to end; see [`stage_name`].
+fn plans_of(stage: &str) -> Option<std::str::Split<'_, char>> {
+    stage.strip_prefix(Stage::Throughput.name())?.strip_prefix(' ').map(|plans| plans.split(','))
 }
 
 fn imposed(header: &RunHeader) -> String {

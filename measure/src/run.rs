@@ -5,12 +5,12 @@ use crate::clock::{Clock, resolution};
 use crate::judge::{Judge, Progress, Standing, Update};
 use crate::machine::{self, Ticks};
 use crate::probe::device::{Sizes, rates};
-use crate::record::{Recorder, new_header, stage_name};
+use crate::record::{Recorder, Start, new_header, stage_name};
 use crate::request::{Request, Stage, Subject};
 use crate::schedule::Stop;
 use crate::warning::Warning;
 use crate::{Error, Result, diagnose};
-use s3d_data::{CardState, Observation, Run, RunDir, Seconds};
+use s3d_data::{CardState, Holds, Observation, Output, Run, RunDir, Seconds};
 
 /// Time for the second look at the bandwidth.
 const AGAIN: Seconds = Seconds(0.7);
@@ -63,12 +63,28 @@ pub fn measure(
     judge: &mut dyn Judge,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
+    let output = Output::open(out.root(), Holds::Run)?;
+    measure_into(subject, request, (&output, Start::Resume), clock, judge, progress)
+}
+
+/// As [`measure`], into a folder that is taken already; [`Start::Over`] replaces the run that is there.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_into(
+    subject: Subject<'_>,
+    request: &Request,
+    (output, start): (&Output, Start),
+    clock: &dyn Clock,
+    judge: &mut dyn Judge,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     request.validate(subject.model)?;
     let watch = request.provenance.device.parse().ok().and_then(card::watch);
     let mut machine = machine::describe_device(subject.model.device());
     machine.card = watch.as_ref().and_then(|watch| watch.look());
     let header = new_header(request, subject.model.identity(), machine);
-    let recorder = Recorder::open(out, header, clock)?;
+    let recorder = Recorder::open(output, header, start, clock)?;
     let mut bench = Bench::new(subject, request, clock, recorder, judge, progress);
     bench.watch = watch;
     let before = (Ticks::now(), clock.now(), clock.cpu());

@@ -3,9 +3,10 @@
 use crate::args::DeriveArgs;
 use crate::usage::or_usage;
 use crate::{locate, terminal, version};
+use s3d_data::whole::{fill, vacant};
 use s3d_data::{
     Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
-    Predictors, RunDir, RunHeader, SCHEMA_VERSION, device, published,
+    Predictors, Run, RunDir, RunHeader, SCHEMA_VERSION, device, published,
 };
 use s3d_measure::clock;
 use s3d_simulator::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
@@ -41,16 +42,14 @@ pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
          ({basis}) and {} of the dense rate (assumed) of the data sheet of {}",
         args.compute_share, card.name
     );
-    let dir = RunDir::new(&args.out);
-    anyhow::ensure!(
-        !dir.header().exists(),
-        "{} holds a run already; give another --out",
-        args.out.display()
-    );
-    dir.save_header(&header(args, &card, shape.clone(), assumed.clone()))?;
-    dir.save_tables(&observations)?;
+    let run = Run { header: header(args, &card, shape.clone(), assumed.clone()), observations };
+    let output = vacant(&args.out)?;
+    let draft = output.draft()?;
+    fill(&draft, &run, None)?;
+    draft.add()?;
     terminal::note(&assumed);
-    terminal::result(&format!("{}: {} pass times", args.out.display(), observations.latency.len()))
+    let times = run.observations.latency.len();
+    terminal::result(&format!("{}: {times} pass times", args.out.display()))
 }
 
 /// The share of the bandwidth, and where it comes from: the flag, the median of the shipped profiles
@@ -141,6 +140,8 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         coverage: None,
         shard: None,
         merged: None,
+        asked: None,
+        tables: None,
         stopped: None,
         warnings: vec![assumed],
     }

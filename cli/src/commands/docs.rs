@@ -2,7 +2,8 @@
 
 use crate::args::{self, CompletionsArgs, ManArgs};
 use crate::terminal;
-use s3d_data::store;
+use anyhow::Context;
+use s3d_data::{Holds, Output, store};
 
 /// Prints the completions of a shell.
 pub fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
@@ -16,10 +17,12 @@ pub fn man(args: &ManArgs) -> anyhow::Result<()> {
         let first = pages.into_iter().next().map(|(_, text)| text).unwrap_or_default();
         return terminal::stream(&String::from_utf8(first)?);
     };
-    for (name, text) in pages {
-        let path = out.join(name);
-        store::save_atomically(&path, &text)?;
-        terminal::result(&path.display().to_string())?;
+    let output = Output::open(out, Holds::Manual).context("--out")?;
+    let draft = output.draft()?;
+    for (name, text) in &pages {
+        store::save_atomically(&draft.path().join(name), text)?;
     }
-    Ok(())
+    draft.add()?;
+    let mut paths = pages.iter().map(|(name, _)| output.file(name));
+    paths.try_for_each(|path| terminal::result(&path.display().to_string()))
 }

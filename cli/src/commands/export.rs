@@ -1,9 +1,10 @@
 //! `s3d export`: the choice in the forms other engines read.
 
 use crate::args::ExportArgs;
-use crate::terminal;
+use crate::{run_of, terminal};
 use anyhow::Context;
-use s3d_data::{Observations, PlanResult, RunDir};
+use s3d_data::whole::{fill, vacant};
+use s3d_data::{PlanResult, RunDir};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -25,19 +26,14 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     terminal::result(&serde_json::to_string_pretty(&forms(&choice, recommendation.speculate))?)
 }
 
-/// Writes header and tables of a run into a folder of their own; those of an interrupted run from its
-/// journal, since its tables are not written yet.
+/// Writes header and tables of a run into a folder of their own.
 fn tables(dir: &Path, out: &RunDir) -> anyhow::Result<()> {
-    let from = RunDir::new(dir);
-    let header = from.load_header()?;
-    let observations = match header.ended.is_some() {
-        true => from.load()?.observations,
-        false => Observations::from_journal(from.load_journal()?),
-    };
-    anyhow::ensure!(!out.header().exists(), "{} holds a run already", out.root().display());
-    out.save_header(&header)?;
-    out.save_tables(&observations)?;
-    let layers = header.model.shape.layers;
+    let output = vacant(out.root())?;
+    let run = run_of::load(&RunDir::new(dir))?;
+    let draft = output.draft()?;
+    fill(&draft, &run, None)?;
+    draft.add()?;
+    let layers = run.header.model.shape.layers;
     terminal::result(&format!(
         "{0}: run.json, latency.csv, acceptance.jsonl, throughput.csv, memory.csv, near_ties.csv\n\
          read them again: s3d import {0}/run.json {0}/*.csv {0}/acceptance.jsonl --layers {layers} --out DIR",

@@ -2,7 +2,7 @@
 
 use crate::args::FitArgs;
 use crate::{run_of, show};
-use s3d_data::{Drafting, Estimate, Fit, RunDir, RunHeader, store};
+use s3d_data::{Drafting, Estimate, Fit, Holds, Output, RunDir, RunHeader, store};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::FitOptions;
@@ -26,7 +26,10 @@ fn fitted(path: &Path, args: &FitArgs) -> anyhow::Result<(RunHeader, Fit)> {
     let dir = RunDir::new(path);
     let run = run_of::one_machine(&dir, args.machine)?;
     let fit = s3d_simulator::fit(&run, &FitOptions { seed: args.seed, ..FitOptions::default() })?;
-    store::save_json(&dir.fit(), &fit)?;
+    let output = Output::open(path, Holds::Run)?;
+    let draft = output.draft()?;
+    store::save_json(&RunDir::new(draft.path()).fit(), &fit)?;
+    draft.add()?;
     Ok((run.header, fit))
 }
 

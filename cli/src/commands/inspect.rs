@@ -2,7 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::load::{self, Source};
-use crate::terminal;
+use crate::{run_of, terminal};
 use anyhow::Context;
 use s3d_data::{Drafting, Dtype, RunDir};
 use s3d_model::{ModelConfig, Silent};
@@ -133,7 +133,7 @@ fn logits(args: &InspectArgs) -> anyhow::Result<()> {
 }
 
 fn inspect_run(path: &Path, as_json: bool) -> anyhow::Result<()> {
-    let run = RunDir::new(path).load()?;
+    let run = run_of::load(&RunDir::new(path))?;
     let seen = &run.observations;
     let traces = |drafting| seen.traces.iter().filter(move |t| t.drafting == Some(drafting));
     let positions = |drafting| traces(drafting).map(|t| t.tokens()).sum::<usize>();

@@ -3,7 +3,7 @@
 use crate::args::OptimizeArgs;
 use crate::commands::optimize::table;
 use crate::usage::usage;
-use crate::{show, terminal, what_if};
+use crate::{run_of, show, terminal, what_if};
 use s3d_data::{ModelIdentity, Run, RunDir};
 use s3d_reports::made;
 use s3d_simulator::Request;
@@ -19,7 +19,7 @@ use std::path::Path;
 /// # Errors
 /// A run that does not load, without traces, or of another number of layers.
 pub fn take_traces(run: &mut Run, profile: &str, dir: &Path) -> anyhow::Result<()> {
-    let other = RunDir::new(dir).load()?;
+    let other = run_of::load(&RunDir::new(dir))?;
     let (here, there) = (run.header.model.shape.layers, other.header.model.shape.layers);
     anyhow::ensure!(
         here == there,

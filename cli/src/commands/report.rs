@@ -3,26 +3,33 @@
 use crate::args::ReportArgs;
 use crate::conclude::conclude;
 use crate::{run_of, show, terminal};
-use s3d_data::RunDir;
+use anyhow::Context;
+use s3d_data::{Holds, Output, RunDir};
 use s3d_reports::compare::{NamedRun, write_comparison};
 use s3d_simulator::Request;
 
 /// Writes the report of each run directory, and the comparison where there are several.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    let compared = match args.dirs.len() {
+        1 => None,
+        _ => Some(Output::open(&args.out, Holds::Comparison).context("--out")?),
+    };
     let mut runs = Vec::new();
     let mut written = Vec::new();
     for path in &args.dirs {
         let dir = RunDir::new(path);
         let run = run_of::one_machine(&dir, args.machine)?;
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
-        let input = conclude(run, request)?.save(&dir)?;
+        let output = Output::open(path, Holds::Run)?;
+        let input = conclude(run, request)?.save(&output)?;
         runs.push(NamedRun { name: path.display().to_string(), input });
         written.push(dir.file("report.html"));
     }
-    if runs.len() > 1 {
-        let dir = RunDir::new(&args.out);
-        write_comparison(&dir, &runs)?;
-        written.push(dir.file("comparison.html"));
+    if let Some(output) = &compared {
+        let draft = output.draft()?;
+        write_comparison(&RunDir::new(draft.path()), &runs)?;
+        draft.add()?;
+        written.push(output.file("comparison.html"));
     }
     if args.output.json || args.output.markdown {
         return show::runs(&runs, &args.output);

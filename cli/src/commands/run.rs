@@ -15,7 +15,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let run = job.measure(args.budget.quiet)?;
     let request = Request::of(&run.header);
     let conclusion = conclude(run, request)?;
-    conclusion.save(&job.out)?;
+    conclusion.save(&job.output)?;
     show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)?;
     show::warnings(&conclusion.run.header);
     show::effort(&conclusion.run.header);

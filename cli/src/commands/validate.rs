@@ -16,7 +16,7 @@ use serde_json::json;
 
 /// Judges a run; fails when a generation did not take the iterations that its trace replays.
 pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
-    let run = RunDir::new(&args.dir).load()?;
+    let run = run_of::load(&RunDir::new(&args.dir))?;
     if let Some(count) = args.rivals {
         return second_round(&run_of::one_of(run, args.machine)?, args, count);
     }

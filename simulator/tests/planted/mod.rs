@@ -339,6 +339,8 @@ impl Planted {
             coverage: None,
             shard: None,
             merged: None,
+            asked: None,
+            tables: None,
             warnings: Vec::new(),
         }
     }

@@ -1,0 +1,170 @@
+//! New files of a folder: made aside, then moved to their places together.
+//!
+//! The files are made in a folder inside the one they are for. When they are complete, with a list of them, that
+//! folder is renamed to [`READY`]: from this one rename on they count as written. Moving each to its place may
+//! then be interrupted anywhere, since whoever comes next goes on with it.
+
+use super::made::{self, MARKER, Made};
+use super::{FileId, Output, UNFINISHED};
+use crate::{Error, Result, store};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The name of a complete draft.
+const READY: &str = ".s3d-ready";
+
+/// Files on their way into an [`Output`]; those of a dropped draft are gone.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    output: &'a Output,
+    place: TempDir,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(output: &'a Output) -> Result<Self> {
+        let place = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(&output.root)
+            .map_err(|e| Error::io("create a folder in", &output.root, e))?;
+        Ok(Self { output, place })
+    }
+
+    /// Where to make the files: their paths from here are those in the output.
+    pub fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// Puts the files to their places; what this program made before under other names stays.
+    ///
+    /// # Errors
+    /// A file in the way that this program did not make, or that is one of the inputs; a refusal of the system.
+    /// Nothing is changed then.
+    pub fn add(self) -> Result<()> {
+        self.finish(false)
+    }
+
+    /// Puts the files to their places; all else that this program made here goes.
+    ///
+    /// # Errors
+    /// As [`Draft::add`].
+    pub fn replace(self) -> Result<()> {
+        self.finish(true)
+    }
+
+    fn finish(self, replacing: bool) -> Result<()> {
+        let root = &self.output.root;
+        let mut files = BTreeSet::new();
+        list(self.path(), "", &mut files)?;
+        let before = made::guard(root, self.output.holds)?;
+        for name in &files {
+            self.check_place(name, &before)?;
+        }
+        let others = before.files.difference(&files).cloned();
+        let (mut made, removed): (BTreeSet<_>, BTreeSet<_>) = match replacing {
+            true => (BTreeSet::new(), others.chain(made::of_a_run_in(root, &before)).collect()),
+            false => (others.collect(), BTreeSet::new()),
+        };
+        made.extend(files.iter().cloned());
+        let removed = removed.difference(&files).cloned().collect();
+        let made = Made { holds: self.output.holds, files: made, removed, unlisted: false };
+        store::save_json(&self.path().join(MARKER), &made)?;
+        let ready = root.join(READY);
+        let place = self.place.path().to_path_buf();
+        fs::rename(&place, &ready).map_err(|e| Error::io("write", &ready, e))?;
+        let _ = self.place.keep(); // it has another name now
+        roll_forward(root)
+    }
+
+    /// Whether the place of this file is free, or holds what this program made.
+    fn check_place(&self, name: &str, before: &Made) -> Result<()> {
+        let root = &self.output.root;
+        folder_of(root, name)?;
+        let path = root.join(name);
+        let refuse =
+            |why: &str| Err(Error::malformed(&path, format!("{why}; give another folder")));
+        match fs::symlink_metadata(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("read", &path, e)),
+            Ok(_) if FileId::of(&path).is_some_and(|id| self.output.inputs.contains(&id)) => {
+                refuse("is one of the inputs, and would be replaced")
+            }
+            Ok(found) if found.is_dir() => refuse("is a folder where a file must go"),
+            Ok(_) if !before.has(name) => refuse("was not made by s3d, and would be replaced"),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// Adds the names of all files below `folder` to `names`, each behind `prefix`.
+fn list(folder: &Path, prefix: &str, names: &mut BTreeSet<String>) -> Result<()> {
+    let failed = |e| Error::io("read folder", folder, e);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        match entry.file_type().map_err(failed)?.is_dir() {
+            true => list(&entry.path(), &format!("{name}/"), names)?,
+            false => drop(names.insert(name)),
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the file `name` below `root`; what is there of it must be folders, not links to some.
+fn folder_of(root: &Path, name: &str) -> Result<PathBuf> {
+    let mut folder = root.to_path_buf();
+    for part in Path::new(name).parent().into_iter().flat_map(Path::components) {
+        folder.push(part);
+        if fs::symlink_metadata(&folder).is_ok_and(|found| !found.is_dir()) {
+            let message =
+                "expected a folder to write into, found a link or a file; give another folder";
+            return Err(Error::malformed(&folder, message));
+        }
+    }
+    Ok(folder)
+}
+
+/// Whether a complete draft waits in `root`.
+pub(super) fn is_ready(root: &Path) -> bool {
+    fs::symlink_metadata(root.join(READY)).is_ok_and(|found| found.is_dir())
+}
+
+/// Moves the files of a complete draft to their places, if one waits in `root`. It may have been begun before.
+pub(super) fn roll_forward(root: &Path) -> Result<()> {
+    if !is_ready(root) {
+        return Ok(());
+    }
+    let ready = root.join(READY);
+    if let Some(made) = Made::load(&ready)? {
+        for name in &made.removed {
+            remove(root, name)?;
+        }
+        for name in made.files.iter().filter(|name| ready.join(name).is_file()) {
+            let folder = folder_of(root, name)?;
+            fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, e))?;
+            put(&ready.join(name), &root.join(name))?;
+        }
+        put(&ready.join(MARKER), &root.join(MARKER))?;
+    }
+    fs::remove_dir_all(&ready).map_err(|e| Error::io("remove", &ready, e))
+}
+
+fn put(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|e| Error::io("write", to, e))
+}
+
+/// Removes a file, and its folder where that is empty then.
+fn remove(root: &Path, name: &str) -> Result<()> {
+    let folder = folder_of(root, name)?;
+    let path = root.join(name);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
+        _ => {}
+    }
+    if folder != root {
+        let _ = fs::remove_dir(&folder); // refused by the system where somebody's files are in it
+    }
+    Ok(())
+}
