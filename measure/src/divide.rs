@@ -1,6 +1,6 @@
 //! The request in words: parts of different requests are told apart, and a run goes on only with its own.
 
-use crate::record::stage_name;
+use crate::resume::stage_name;
 use crate::{Plans, Prompt, Request, Stage};
 use s3d_data::Sharding;
 use s3d_data::shard::{Asked, RequestWords, digest};

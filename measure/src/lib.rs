@@ -33,6 +33,7 @@ pub mod probe;
 mod record;
 mod reference;
 pub mod request;
+mod resume;
 mod run;
 pub mod schedule;
 mod throughput;

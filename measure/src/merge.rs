@@ -5,7 +5,7 @@
 //! that the system says about them (processor, cores, caches, memory, system, governor) share an index,
 //! since whatever is compared is compared inside a block, and a block is never divided.
 
-use crate::record::{Identity, first_difference, settings};
+use crate::resume::{Identity, first_difference, settings};
 use crate::{Error, Result};
 use s3d_data::whole::save_whole;
 use s3d_data::{

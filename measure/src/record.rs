@@ -1,14 +1,13 @@
 //! The run directory while it grows: header, journal, and what was finished before an interruption.
 
 use crate::clock::{self, Clock};
-use crate::divide::{PROMPTS, TEXTS, asked, sharding};
-use crate::{Error, Request, Result, Stage};
-use s3d_data::output::{Draft, Output};
-use s3d_data::shard::{Asked, RequestWords};
+use crate::divide::{asked, sharding};
+use crate::resume::{begin, other_plans, resume};
+use crate::{Request, Result};
 use s3d_data::whole::fill;
 use s3d_data::{
-    Journal, Machine, ModelIdentity, Observation, Observations, Origin, Run, RunDir, RunHeader,
-    SCHEMA_VERSION,
+    Journal, Machine, ModelIdentity, Observation, Observations, Origin, Output, Run, RunDir,
+    RunHeader, SCHEMA_VERSION,
 };
 use std::collections::HashSet;
 
@@ -159,7 +158,8 @@ fn torn_at_end(entries: &[Observation]) -> usize {
     }
 }
 
-fn stage_of(entry: &Observation) -> Option<String> {
+/// The stage that an entry says is complete.
+pub(crate) fn stage_of(entry: &Observation) -> Option<String> {
     match entry {
         Observation::Finished { stage } => Some(stage.clone()),
         _ => None,
@@ -197,203 +197,5 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         asked: Some(asked(request)),
         tables: None,
         warnings: Vec::new(),
-    }
-}
-
-/// Writes the header and the empty journal of a new run; with [`Start::Over`] in the place of the old one,
-/// which goes in the moment when both are written.
-fn begin(output: &Output, dir: &RunDir, header: RunHeader, start: Start) -> Result<RunHeader> {
-    let draft = output.draft()?;
-    fill_empty(&draft, &header)?;
-    match start {
-        Start::Over => draft.replace()?,
-        Start::Resume if dir.journal().exists() => {
-            return Err(Error::invalid(format!(
-                "{}: there is no run.json beside it, which says what was measured; put it back, or give \
-                 another --out, or --force to start over",
-                dir.journal().display()
-            )));
-        }
-        Start::Resume => draft.add()?,
-    }
-    Ok(header)
-}
-
-fn fill_empty(draft: &Draft, header: &RunHeader) -> Result<()> {
-    let dir = RunDir::new(draft.path());
-    drop(Journal::open(&dir.journal())?);
-    Ok(dir.save_header(header)?)
-}
-
-/// The header of the interrupted run in `dir`, if it is the run that `asked` describes.
-fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
-    let mut found = dir.load_header()?;
-    if found.merged.is_some() {
-        let path = dir.root().display();
-        return Err(Error::invalid(format!(
-            "{path}: merged from shards, nothing is measured into it; give another --out"
-        )));
-    }
-    if let Some((what, found, expected)) = first_difference(&identity(&found), &identity(&asked)) {
-        return Err(Error::OtherRun { path: dir.header(), what, found, expected });
-    }
-    if found.ended.is_some() && !dir.journal().exists() {
-        let path = dir.root().display();
-        return Err(Error::invalid(format!(
-            "{path}: holds the tables of a run and no journal, nothing is measured into it; give another --out"
-        )));
-    }
-    compare_asked(dir, &mut found, asked.asked.unwrap_or_default())?;
-    found.memory_budget_bytes = asked.memory_budget_bytes;
-    found.ended = None;
-    found.tables = None;
-    Ok(found)
-}
-
-/// Compares what is asked of each stage with what was asked before, and notes what is new. An older program
-/// noted nothing.
-fn compare_asked(dir: &RunDir, found: &mut RunHeader, now: Asked) -> Result<()> {
-    let Some(before) = &mut found.asked else { return Ok(()) };
-    for (stage, words) in now {
-        let Some(known) = before.get(&stage) else {
-            before.insert(stage, words);
-            continue;
-        };
-        if let Some((what, found, expected)) = first_difference(&list(known), &list(&words)) {
-            let (path, what) = (dir.header(), format!("{what} (of {stage})"));
-            return Err(Error::OtherRun { path, what, found, expected });
-        }
-    }
-    texts_agree(dir, before)
-}
-
-fn list(words: &RequestWords) -> Identity {
-    words.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-/// Stages may read another number of prompts, but they are the same ones: those of one begin those of another.
-fn texts_agree(dir: &RunDir, asked: &Asked) -> Result<()> {
-    let texts = |words: &RequestWords| words.get(TEXTS).cloned().unwrap_or_default();
-    let Some(longest) = asked.values().max_by_key(|words| texts(words).len()) else {
-        return Ok(());
-    };
-    let prompts = |words: &RequestWords| words.get(PROMPTS).cloned().unwrap_or_default();
-    match asked.iter().find(|(_, words)| !texts(longest).starts_with(&texts(words))) {
-        None => Ok(()),
-        Some((stage, other)) => Err(Error::OtherRun {
-            path: dir.header(),
-            what: PROMPTS.to_string(),
-            found: prompts(longest),
-            expected: format!("{} (for {stage})", prompts(other)),
-        }),
-    }
-}
-
-/// Refuses to leave end-to-end blocks unfinished beside those of other plans.
-fn other_plans(
-    dir: &RunDir,
-    header: &RunHeader,
-    now: &Asked,
-    entries: &[Observation],
-) -> Result<()> {
-    let finished: HashSet<String> = entries.iter().filter_map(stage_of).collect();
-    let open = |stage: &&String| plans_of(stage).is_some() && !finished.contains(*stage);
-    let done: HashSet<&str> = finished.iter().filter_map(|s| plans_of(s)).flatten().collect();
-    let seen: HashSet<String> = entries
-        .iter()
-        .filter_map(|entry| match entry {
-            Observation::Throughput(sample) => Some(sample.plan.to_string()),
-            _ => None,
-        })
-        .collect();
-    let begun = |stage: &&String| {
-        let mut own = plans_of(stage).into_iter().flatten();
-        own.any(|plan| plan != "plain" && seen.contains(plan) && !done.contains(plan))
-    };
-    let Some(wanted) = now.keys().find(open) else { return Ok(()) };
-    let before = header.asked.iter().flat_map(|asked| asked.keys());
-    match before.filter(open).filter(begun).find(|stage| *stage != wanted) {
-        None => Ok(()),
-        Some(other) => Err(Error::OtherRun {
-            path: dir.header(),
-            what: "unfinished blocks of --plans".into(),
-            found: plans_of(other).into_iter().flatten().collect::<Vec<_>>().join(","),
-            expected: plans_of(wanted).into_iter().flatten().collect::<Vec<_>>().join(","),
-        }),
-    }
-}
-
-/// The plans of a stage that measures exactly these end to end; see [`stage_name`].
-fn plans_of(stage: &str) -> Option<std::str::Split<'_, char>> {
-    stage.strip_prefix(Stage::Throughput.name())?.strip_prefix(' ').map(|plans| plans.split(','))
-}
-
-fn imposed(header: &RunHeader) -> String {
-    let words = |rate: &f64| rate.to_string();
-    match &header.imposed {
-        Some(rates) => rates.iter().map(words).collect::<Vec<_>>().join(","),
-        None => "nothing".into(),
-    }
-}
-
-/// Names and values of what must be the same.
-pub(crate) type Identity = Vec<(String, String)>;
-
-/// The first thing that differs, as the first and as the second has it; what only one has is "nothing"
-/// in the other.
-pub(crate) fn first_difference(
-    first: &Identity,
-    second: &Identity,
-) -> Option<(String, String, String)> {
-    let value = |of: &Identity, name: &str| {
-        let found = of.iter().find(|(other, _)| other == name);
-        found.map_or("nothing".to_string(), |(_, value)| value.clone())
-    };
-    let names = first.iter().chain(second).map(|(name, _)| name);
-    let differs = |name: &&String| value(first, name) != value(second, name);
-    names
-        .into_iter()
-        .find(differs)
-        .map(|name| (name.clone(), value(first, name), value(second, name)))
-}
-
-/// What must be the same for observations to belong to one run; its shard, where it is one, and what
-/// was divided.
-fn identity(header: &RunHeader) -> Identity {
-    let model = format!("{} ({:.12})", header.model.name, header.model.content_hash);
-    let mut identity = vec![("model".to_string(), model)];
-    identity.extend(settings(header));
-    identity.extend(header.shard.iter().flat_map(|part| {
-        let request = part.request.iter().map(|(name, value)| (name.clone(), value.clone()));
-        std::iter::once(("--shard".to_string(), part.shard.to_string())).chain(request)
-    }));
-    identity
-}
-
-/// The flags that decide how everything is measured.
-pub(crate) fn settings(header: &RunHeader) -> Identity {
-    [
-        ("--dtype", header.dtype.clone()),
-        ("--widen", header.widen.to_string()),
-        ("--device", header.device.clone()),
-        ("--threads", header.threads.to_string()),
-        ("--gamma-max", header.gamma_max.to_string()),
-        ("--context", header.context.to_string()),
-        ("--seed", header.seed.to_string()),
-        ("--impose", imposed(header)),
-    ]
-    .map(|(name, value)| (name.to_string(), value))
-    .into()
-}
-
-/// The name under which a stage is noted as complete. End-to-end blocks of other plans are another
-/// stage.
-pub(crate) fn stage_name(stage: Stage, request: &Request) -> String {
-    match (&request.plans, stage) {
-        (crate::Plans::Exactly(plans), Stage::Throughput) => {
-            let plans: Vec<String> = plans.iter().map(ToString::to_string).collect();
-            format!("{stage} {}", plans.join(","))
-        }
-        _ => stage.name().to_string(),
     }
 }
