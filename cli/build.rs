@@ -8,7 +8,7 @@ use std::{env, fs};
 
 /// Files and folders of `data/` that travel inside the program. Tables and data sheets are compiled into
 /// `s3d-data`; runs stay in the repository, they are large and only read by tests.
-const SHIPPED: [&str; 4] = ["models/story", "prompts", "adapters", "profiles"];
+const SHIPPED: [&str; 4] = ["models/story", "models/smollm2-135m-s3d", "prompts", "profiles"];
 
 /// What all of them may take: the program is copied to every node of a cluster.
 const MOST_BYTES: u64 = 48 << 20;

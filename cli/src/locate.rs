@@ -167,7 +167,7 @@ fn is_clone(folder: &Path) -> bool {
 }
 
 /// What a data folder may hold; each is optional.
-const KINDS: [&str; 4] = ["models", "prompts", "adapters", "profiles"];
+const KINDS: [&str; 3] = ["models", "prompts", "profiles"];
 
 /// The folder of `S3D_DATA`, when it is one.
 fn checked(data: PathBuf) -> anyhow::Result<PathBuf> {
