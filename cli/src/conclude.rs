@@ -100,6 +100,9 @@ impl Conclusion {
 
     fn plain_memory(&self) -> Option<u64> {
         let header = &self.run.header;
+        if !header.model.shape.is_known() {
+            return None;
+        }
         let dtype: Dtype = header.dtype.parse().ok()?;
         let plain = plain_bytes_on(&header.device, dtype);
         let load = Load { context: self.request.context(), width: 1, batch: 1 };
@@ -118,7 +121,7 @@ impl Conclusion {
                 .and_then(|result| result.tokens_per_s)
                 .or(row.predicted_tokens_per_s),
             tokens_per_iteration: Some(row.tokens_per_iteration),
-            peak_memory_bytes: Some(row.peak_memory_bytes),
+            peak_memory_bytes: row.peak_memory_bytes,
             tie: ties.iter().any(|tie| tie.plan == row.plan),
             ..GridCell::new(row.plan.clone())?
         })

@@ -75,7 +75,9 @@ fn settled(run: &Run, best: &PlanResult, ties: &[PlanResult]) -> bool {
         let common = blocks.with_both(&best.plan, other);
         let ratio = blocks.compare(&best.plan, other, &common);
         common.len() >= ENOUGH_BLOCKS
-            && ratio.is_some_and(|r| !r.covers(1.0) || r.high - r.low < 2.0 * NARROW * r.value)
+            && ratio.and_then(|r| Some((r, r.interval()?))).is_some_and(|(r, (low, high))| {
+                !r.covers(1.0) || high - low < 2.0 * NARROW * r.value
+            })
     };
     let measured = |tie: &&PlanResult| !blocks.holding(&tie.plan).is_empty();
     known(&Plan::Plain) && ties.iter().filter(measured).all(|tie| known(&tie.plan))

@@ -4,6 +4,7 @@ mod args;
 mod beyond;
 mod commands;
 mod conclude;
+mod engine;
 mod hub;
 mod job;
 mod judge;

@@ -42,6 +42,7 @@ fn trace(window: SkipWindow, text: usize) -> Trace {
         skip_end: Some(window.end()),
         skip_set: None,
         gamma_max: Some(GAMMA_MAX),
+        counted_drafts: None,
         id: format!("text {text}"),
         task: Some(["arithmetic", "records", "stories"][text % 3].into()),
         prompt: 32,

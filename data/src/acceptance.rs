@@ -1,6 +1,6 @@
 //! What was accepted: traces and counts. Never a stored rate (`alpha` is computed by `simulator`).
 
-use crate::plan::{Drafting, LayerSet, Skip, SkipWindow};
+use crate::plan::{Drafting, LayerSet, Predictors, Skip, SkipWindow};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -29,6 +29,11 @@ pub struct Trace {
     /// Drafts tried at every position; entries of `accepted` do not exceed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gamma_max: Option<usize>,
+    /// Where the trace was written out from counts: the drafts per iteration that were counted. A walk
+    /// with as many gives the counts back; with fewer it rests on an assumption, since other
+    /// positions are visited then. Absent where every position was traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_drafts: Option<usize>,
     /// The text's name; one per prompt.
     #[serde(default)]
     pub id: String,
@@ -79,6 +84,9 @@ impl Trace {
                 "accepted[{position}] = {} exceeds gamma_max = {max}",
                 self.accepted[position]
             ));
+        }
+        if let Some(counted) = self.counted_drafts {
+            Predictors::new(counted)?;
         }
         if self.skip_start.is_some() != self.skip_end.is_some() {
             return fail("skip_start and skip_end must be given together".into());

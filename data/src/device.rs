@@ -80,13 +80,23 @@ pub fn names() -> Vec<&'static str> {
     FILES.map(|(name, _)| name).to_vec()
 }
 
-/// The card of a short name, such as `a10g`.
+/// A name without what spellings differ in: case, spaces and hyphens, the maker's words.
+fn spelling(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let mut plain = letters.collect::<String>().to_ascii_lowercase();
+    for word in ["nvidia", "geforce", "tesla"] {
+        plain = plain.strip_prefix(word).map_or(plain.clone(), str::to_string);
+    }
+    plain
+}
+
+/// The card of a short name, such as `a10g`, in any common spelling: `rtx4090`, `NVIDIA GeForce RTX 4090`.
 ///
 /// # Errors
 /// A name that is not among [`names`].
 pub fn device(name: &str) -> Result<Device> {
-    let wanted = name.to_lowercase();
-    let found = FILES.iter().find(|(known, _)| *known == wanted);
+    let wanted = spelling(name);
+    let found = FILES.iter().find(|(known, _)| spelling(known) == wanted);
     let (file, text) = found.ok_or_else(|| {
         let known = names().join(", ");
         Error::invalid(format!("card '{name}': expected one of {known}"))
@@ -119,6 +129,10 @@ mod tests {
         let message = device("gtx-970").unwrap_err().to_string();
         assert!(message.contains("gtx-970") && message.contains("rtx-4090"), "{message}");
         assert!(device("t4").unwrap().flops_per_s("bf16").is_err());
+        for spelt in ["rtx4090", "RTX 4090", "RTX-4090", "NVIDIA GeForce RTX 4090", "rtx_4090"] {
+            assert_eq!(device(spelt).unwrap(), device("rtx-4090").unwrap(), "{spelt}");
+        }
+        assert!(device("RTX 4090 Ti").is_err());
         assert_eq!(device("A10G").unwrap().flops_per_s("q8_0").unwrap(), 70e12);
     }
 }

@@ -4,7 +4,7 @@
 //! it (`simulator`, `reports`, the commands) only reads one. This crate is the only one that reads
 //! and writes records, and it computes nothing: counts and raw samples are kept, rates and means are
 //! derived later. No clock and no model is known here; what other engines measured is read by
-//! [`outside`].
+//! [`import`].
 //!
 //! ```
 //! use s3d_data::{Drafting, Plan, Predictors, SkipWindow};
@@ -20,9 +20,9 @@ mod card;
 pub mod device;
 mod dtype;
 mod error;
+pub mod import;
 pub mod journal;
 pub mod output;
-pub mod outside;
 pub mod plan;
 pub mod profile;
 pub mod prompt;

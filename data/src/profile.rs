@@ -34,6 +34,28 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl ModelShape {
+    /// Whether more than the number of layers is known: of measurements from outside it is often not,
+    /// and then neither is the memory.
+    pub fn is_known(&self) -> bool {
+        self.hidden > 0
+    }
+
+    /// A shape of which only the number of layers is known.
+    pub fn of_layers(layers: usize) -> Self {
+        Self {
+            layers,
+            hidden: 0,
+            intermediate: 0,
+            heads: 0,
+            kv_heads: 0,
+            head_dim: 0,
+            vocab: 0,
+            tied: false,
+            masks: 0,
+            adapter_rank: 0,
+        }
+    }
+
     /// Parameters of one decoder layer: projections, MLP and its two norms.
     pub fn layer_parameters(&self) -> u64 {
         let q = self.hidden * self.heads * self.head_dim;

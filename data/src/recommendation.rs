@@ -150,6 +150,30 @@ pub struct PlanResult {
     pub probability_best: Option<f64>,
 }
 
+impl PlanResult {
+    /// The layers that an early exit keeps; none for a window that does not reach the top, or a free
+    /// set: no early exit equals those.
+    pub fn early_exit_layer(&self) -> Option<usize> {
+        let reaches_top = self.skip_set.is_none() && self.skip_end == Some(self.layers);
+        self.skip_start.filter(|_| reaches_top)
+    }
+
+    /// Layers that a draft pass runs; of a free set, a layer counts that is run in part.
+    pub fn kept_layers(&self) -> usize {
+        let skips = |layer: &usize| match (&self.skip_set, self.skip_start, self.skip_end) {
+            (Some(set), _, _) => set.attention.contains(layer) && set.mlp.contains(layer),
+            (None, Some(start), Some(end)) => (start..end).contains(layer),
+            _ => false,
+        };
+        (0..self.layers).filter(|layer| !skips(layer)).count()
+    }
+
+    /// Tokens that a verify pass feeds: the drafts and the token before them.
+    pub fn verify_width(&self) -> usize {
+        self.predictors + 1
+    }
+}
+
 /// Plain decoding, the measure of every speedup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
@@ -208,6 +232,10 @@ pub struct Recommendation {
     pub verdict: Option<Answer>,
     /// Why not, in words.
     pub reason: Option<String>,
+    /// What the numbers rest on and leave open, one sentence each: why there is no interval, which
+    /// numbers of drafts were counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Plans that cannot be told apart from the choice.
     pub ties: Vec<PlanResult>,
     /// Bound on 1 - choice / best, in tokens per second.

@@ -169,6 +169,8 @@ pub struct RunHeader {
 impl RunHeader {
     /// What [`RunHeader::device`] begins with when times come from a data sheet and not from a clock.
     pub const DERIVED: &str = "derived";
+    /// [`RunHeader::device`] of measurements that another engine made.
+    pub const IMPORTED: &str = "imported";
 
     /// Whether times come from a data sheet and not from a clock.
     pub fn is_derived(&self) -> bool {

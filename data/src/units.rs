@@ -125,6 +125,13 @@ impl Bytes {
     }
 }
 
+impl Seconds {
+    /// From a number of nanoseconds.
+    pub fn from_nanoseconds(nanoseconds: f64) -> Self {
+        Self(nanoseconds * 1e-9)
+    }
+}
+
 /// Splits `"120s"` into `(120.0, "s")`.
 fn number_and_suffix<'a>(text: &'a str, what: &str) -> Result<(f64, &'a str)> {
     let text = text.trim();
@@ -177,45 +184,69 @@ impl FromStr for Seconds {
 }
 
 /// A value with its 95 % interval. `low <= value <= high` is not demanded: a bootstrap interval
-/// may leave its point estimate outside.
+/// may leave its point estimate outside. One text, or one block of times, has no interval: both ends
+/// are null then.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
     /// The point estimate.
     pub value: f64,
-    /// Lower end of the 95 % interval.
-    pub low: f64,
-    /// Upper end of the 95 % interval.
-    pub high: f64,
+    /// Lower end of the 95 % interval; none where there is no interval.
+    pub low: Option<f64>,
+    /// Upper end of the 95 % interval; none where there is no interval.
+    pub high: Option<f64>,
 }
 
 impl Estimate {
     /// A value with its interval.
     pub fn new(value: f64, low: f64, high: f64) -> Self {
-        Self { value, low, high }
+        Self { value, low: Some(low), high: Some(high) }
     }
 
     /// A value known exactly: an interval of no width.
     pub fn exact(value: f64) -> Self {
-        Self { value, low: value, high: value }
+        Self::new(value, value, value)
     }
 
-    /// Whether `value` lies in the interval, ends included.
+    /// A value whose interval is not known.
+    pub fn alone(value: f64) -> Self {
+        Self { value, low: None, high: None }
+    }
+
+    /// Both ends of the interval, where there is one.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.low.zip(self.high)
+    }
+
+    /// Both ends of the interval; the value twice where there is none: what a drawing reaches to.
+    pub fn ends(&self) -> (f64, f64) {
+        self.interval().unwrap_or((self.value, self.value))
+    }
+
+    /// Whether there is an interval and `value` lies in it, ends included.
     pub fn covers(&self, value: f64) -> bool {
-        self.low <= value && value <= self.high
+        self.interval().is_some_and(|(low, high)| low <= value && value <= high)
+    }
+
+    /// Whether there is an interval and all of it lies above `value`.
+    pub fn is_above(&self, value: f64) -> bool {
+        self.low.is_some_and(|low| low > value)
     }
 
     /// Value and interval, each through `f` (monotone rising).
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
-        Self { value: f(self.value), low: f(self.low), high: f(self.high) }
+        Self { value: f(self.value), low: self.low.map(&f), high: self.high.map(&f) }
     }
 }
 
 impl fmt::Display for Estimate {
-    /// `1.83 [1.75, 1.91]`; a precision (`{:.1}`) sets the decimals.
+    /// `1.83 [1.75, 1.91]`, or `1.83 (no interval)`; a precision (`{:.1}`) sets the decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let p = f.precision().unwrap_or(2);
-        write!(f, "{:.p$} [{:.p$}, {:.p$}]", self.value, self.low, self.high)
+        match self.interval() {
+            Some((low, high)) => write!(f, "{:.p$} [{low:.p$}, {high:.p$}]", self.value),
+            None => write!(f, "{:.p$} (no interval)", self.value),
+        }
     }
 }
 
@@ -244,5 +275,15 @@ mod tests {
         assert_eq!(BytesPerSecond(25.3e9).to_string(), "25.3 GB/s");
         assert_eq!(Hertz(2.445e9).to_string(), "2.44 GHz");
         assert_eq!(Estimate::new(1.834, 1.75, 1.91).to_string(), "1.83 [1.75, 1.91]");
+        assert_eq!(Estimate::alone(1.834).to_string(), "1.83 (no interval)");
+    }
+
+    #[test]
+    fn an_interval_that_is_not_known_is_null() {
+        let alone = Estimate::alone(1.5);
+        let text = serde_json::to_string(&alone).unwrap();
+        assert_eq!(text, r#"{"value":1.5,"low":null,"high":null}"#);
+        assert_eq!(serde_json::from_str::<Estimate>(&text).unwrap(), alone);
+        assert!(!alone.is_above(1.0) && !alone.covers(1.5) && alone.ends() == (1.5, 1.5));
     }
 }

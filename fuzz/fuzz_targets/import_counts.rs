@@ -3,10 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3d_data::outside::{Kind, Setting, parse};
+use s3d_data::Drafting;
+use s3d_data::import::{Kind, Setting, parse};
 use std::path::Path;
 
-const SETTING: Setting = Setting { layers: 12, gamma_max: 8, context: 256 };
+fn setting() -> Setting {
+    Setting { drafting: Some(Drafting::Sequential), ..Setting::new(12, 8, 256) }
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else { return };
@@ -14,5 +17,5 @@ fuzz_target!(|bytes: &[u8]| {
         1 => (Kind::CountLines, "counts.jsonl"),
         _ => (Kind::Counts, "counts.csv"),
     };
-    let _ = parse(rest, kind, Path::new(name), &SETTING);
+    let _ = parse(rest, kind, Path::new(name), &setting());
 });

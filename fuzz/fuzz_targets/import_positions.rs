@@ -2,11 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3d_data::outside::{Kind, Setting, parse};
+use s3d_data::Drafting;
+use s3d_data::import::{Kind, Setting, parse};
 use std::path::Path;
 
-const SETTING: Setting = Setting { layers: 12, gamma_max: 8, context: 256 };
+fn setting() -> Setting {
+    Setting { drafting: Some(Drafting::Sequential), ..Setting::new(12, 8, 256) }
+}
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = parse(bytes, Kind::Positions, Path::new("traces.csv"), &SETTING);
+    let _ = parse(bytes, Kind::Positions, Path::new("traces.csv"), &setting());
 });

@@ -3,10 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3d_data::outside::{Setting, kind_of, parse};
+use s3d_data::Drafting;
+use s3d_data::import::{Setting, kind_of, parse};
 use std::path::Path;
 
-const SETTING: Setting = Setting { layers: 12, gamma_max: 8, context: 256 };
+fn setting() -> Setting {
+    Setting { drafting: Some(Drafting::Sequential), ..Setting::new(12, 8, 256) }
+}
 
 fuzz_target!(|bytes: &[u8]| {
     if bytes.windows(4).any(|window| window == b"set=") {
@@ -14,6 +17,6 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let file = Path::new("latency.csv");
     if let Ok(kind) = kind_of(bytes, file) {
-        let _ = parse(bytes, kind, file, &SETTING);
+        let _ = parse(bytes, kind, file, &setting());
     }
 });

@@ -319,6 +319,7 @@ fn trace_of(
             Skip::Set { layers, .. } => Some(layers.as_ref().clone()),
         },
         gamma_max: Some(most),
+        counted_drafts: None,
         id: prompt.id.clone(),
         task: prompt.task.clone(),
         prompt: prompt.tokens.len(),

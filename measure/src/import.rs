@@ -1,28 +1,36 @@
 //! Measurements of other engines, into a run directory: `fit` and `optimize` then work without any
-//! model. The forms of the files are those of [`s3d_data::outside`].
+//! model. The forms of the files are those of [`s3d_data::import`].
 
 use crate::request::Provenance;
-use crate::{Result, clock};
-use s3d_data::outside::{self, Kind, Setting};
+use crate::{Error, Result, clock};
+use s3d_data::import::{self, Facts, Found, Kind, Setting};
 use s3d_data::whole::{fill, vacant};
 use s3d_data::{
-    Machine, ModelIdentity, ModelShape, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION, store,
+    Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
+    SCHEMA_VERSION, store,
 };
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What the files do not say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outside {
-    /// The model's name.
-    pub model: String,
+    /// The model's name, where it is given.
+    pub model: Option<String>,
     /// Its shape; the number of layers must be known, the rest may be 0.
     pub shape: ModelShape,
-    /// Name of the machine or card.
-    pub machine: String,
-    /// Largest number of predictors looked at.
-    pub gamma_max: usize,
-    /// The context that choices are made for, in tokens.
-    pub context: usize,
+    /// Name of the machine or card, where it is given.
+    pub machine: Option<String>,
+    /// Precision of the weights, where it is given.
+    pub dtype: Option<String>,
+    /// The context that choices are made for, in tokens; that of the timed passes where it is not given.
+    pub context: Option<usize>,
+    /// Times of the passes of a draft model.
+    pub draft_times: Option<PathBuf>,
+    /// Speed of plain decoding, for sweeps that do not hold it.
+    pub plain_tokens_per_s: Option<f64>,
+    /// What else the files do not say.
+    pub setting: Setting,
     /// How the import was made.
     pub provenance: Provenance,
 }
@@ -34,21 +42,21 @@ pub struct Outside {
 /// cell twice: with path and line. A directory that holds a run already.
 pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run> {
     let output = vacant(out.root())?.sparing(files);
-    let setting = Setting {
-        layers: outside.shape.layers,
-        gamma_max: outside.gamma_max,
-        context: outside.context,
-    };
     let mut header = None;
-    let mut all = Vec::new();
+    let mut all = Found::default();
     for file in files {
         let bytes = store::read(file)?;
-        match outside::kind_of(&bytes, file)? {
+        match import::kind_of(&bytes, file)? {
             Kind::Header => header = Some(store::load_versioned(file, SCHEMA_VERSION)?),
-            kind => all.extend(outside::parse(&bytes, kind, file, &setting)?),
+            kind => add(&mut all, import::parse(&bytes, kind, file, &outside.setting)?),
         }
     }
-    let header = header.unwrap_or_else(|| header_of(outside));
+    // A run of this program says itself what it timed.
+    if header.is_none() {
+        complete(&mut all, outside)?;
+    }
+    let Found { observations: all, facts } = all;
+    let header = header.unwrap_or_else(|| header_of(outside, &facts, &all));
     let run = Run { header, observations: Observations::from_journal(all.iter().cloned()) };
     let draft = output.draft()?;
     let header = fill(&draft, &run, Some(&all))?;
@@ -56,11 +64,51 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
     Ok(Run { header, ..run })
 }
 
-fn header_of(outside: &Outside) -> RunHeader {
+fn add(all: &mut Found, found: Found) {
+    all.observations.extend(found.observations);
+    all.facts.add(found.facts);
+}
+
+/// Adds what the files left to the flags: draft passes, the speed of plain decoding.
+fn complete(all: &mut Found, outside: &Outside) -> Result<()> {
+    let setting = &outside.setting;
+    let read = |file: &PathBuf| -> Result<Vec<Observation>> {
+        let bytes = store::read(file)?;
+        let kind = import::kind_of(&bytes, file)?;
+        Ok(import::parse(&bytes, kind, file, setting)?.observations)
+    };
+    let table = outside.draft_times.as_ref().map(|file| Ok::<_, Error>((file, read(file)?)));
+    let table = table.transpose()?;
+    let draft_times = table.as_ref().map(|(file, times)| (file.as_path(), times.as_slice()));
+    let (drafts, note) = import::drafts::added(&all.observations, draft_times, setting)?;
+    all.observations.extend(drafts);
+    all.facts.notes.extend(note);
+    if let Some(rate) = outside.plain_tokens_per_s {
+        all.observations.push(Observation::Throughput(import::native::means::plain(rate)));
+        all.facts.notes.push(format!("plain decoding is taken as {rate} tokens/s, as given"));
+    }
+    Ok(())
+}
+
+/// The middle one of the contexts at which passes were timed; 256 where none was.
+fn context_of(observations: &[Observation]) -> usize {
+    let timed = observations.iter().filter_map(|observation| match observation {
+        Observation::Latency(sample) => Some(sample.context),
+        _ => None,
+    });
+    let contexts: Vec<usize> = timed.collect::<BTreeSet<_>>().into_iter().collect();
+    contexts.get(contexts.len() / 2).copied().unwrap_or(256)
+}
+
+/// What a header says of a precision that nobody stated.
+const UNKNOWN_DTYPE: &str = "unknown dtype";
+
+fn header_of(outside: &Outside, facts: &Facts, observations: &[Observation]) -> RunHeader {
     let how = outside.provenance.clone();
     let now = clock::utc_now();
     let machine = Machine {
-        model: outside.machine.clone(),
+        model: (outside.machine.as_ref().or(facts.machine.as_ref()).cloned())
+            .unwrap_or_else(|| "unknown machine".into()),
         cores: 0,
         memory_bytes: 0,
         caches: Vec::new(),
@@ -73,7 +121,8 @@ fn header_of(outside: &Outside) -> RunHeader {
         card: None,
     };
     let model = ModelIdentity {
-        name: outside.model.clone(),
+        name: (outside.model.as_ref().or(facts.model.as_ref()).cloned())
+            .unwrap_or_else(|| "imported".into()),
         shape: outside.shape.clone(),
         content_hash: String::new(),
         random_weights: false,
@@ -87,12 +136,13 @@ fn header_of(outside: &Outside) -> RunHeader {
         machines: vec![machine],
         device: how.device,
         driver: how.driver,
-        threads: 0,
-        dtype: how.dtype,
+        threads: facts.threads.unwrap_or(0),
+        dtype: (outside.dtype.as_ref().or(facts.dtype.as_ref()).cloned())
+            .unwrap_or_else(|| UNKNOWN_DTYPE.into()),
         widen: 1,
         model,
-        gamma_max: outside.gamma_max,
-        context: outside.context,
+        gamma_max: outside.setting.gamma_max,
+        context: outside.context.unwrap_or_else(|| context_of(observations)),
         memory_budget_bytes: how.memory_budget_bytes,
         imposed: None,
         seed: 0,
@@ -106,7 +156,7 @@ fn header_of(outside: &Outside) -> RunHeader {
         merged: None,
         asked: None,
         tables: None,
-        warnings: Vec::new(),
+        warnings: facts.notes.clone(),
     }
 }
 
@@ -116,31 +166,23 @@ mod tests {
     use std::fs;
 
     fn outside() -> Outside {
-        let shape = ModelShape {
-            layers: 12,
-            hidden: 0,
-            intermediate: 0,
-            heads: 0,
-            kv_heads: 0,
-            head_dim: 0,
-            vocab: 0,
-            tied: false,
-            masks: 7,
-            adapter_rank: 0,
-        };
+        let shape = ModelShape::of_layers(12);
         Outside {
-            model: "some-12-layers".into(),
+            model: Some("some-12-layers".into()),
             shape,
-            machine: "their card".into(),
-            gamma_max: 4,
-            context: 256,
+            machine: Some("their card".into()),
+            dtype: None,
+            context: None,
+            draft_times: None,
+            plain_tokens_per_s: None,
+            setting: Setting::new(12, 4, 256),
             provenance: Provenance::default(),
         }
     }
 
     #[test]
     fn nothing_is_written_when_one_file_is_wrong() {
-        let line = r#"{"skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
+        let line = r#"{"drafting":"sequential","skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
         let dir = tempfile::tempdir().unwrap();
         let [good, bad] = ["good.jsonl", "bad.jsonl"].map(|name| dir.path().join(name));
         fs::write(&good, line).unwrap();

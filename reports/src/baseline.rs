@@ -56,7 +56,9 @@ fn bandwidth(input: &ReportInput) -> Option<String> {
         .read_bytes_per_s
         .map(|rate| format!(" ({})", BytesPerSecond(rate)))
         .unwrap_or_default();
-    let shares = format!("{} [{}, {}]", Share(share.value), Share(share.low), Share(share.high));
+    let interval =
+        share.interval().map(|(low, high)| format!(" [{}, {}]", Share(low), Share(high)));
+    let shares = format!("{}{}", Share(share.value), interval.unwrap_or_default());
     let cache = machine.last_level_cache_bytes();
     let weights = input.memory.iter().find(|row| row.item == "weights").map(|row| row.bytes);
     let judgement = match weights {

@@ -127,12 +127,16 @@ fn row(run: &NamedRun, first: Option<Estimate>) -> Vec<Cell> {
     row
 }
 
-/// `a / b` of independent estimates: relative half widths add in quadrature (delta method).
+/// `a / b` of independent estimates: relative half widths add in quadrature (delta method). Where one
+/// has no interval, neither has the quotient.
 pub fn quotient(a: Estimate, b: Estimate) -> Estimate {
     let value = a.value / b.value;
+    let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
+        return Estimate::alone(value);
+    };
     let half =
         |a_end: f64, b_end: f64| ((a_end / a.value - 1.0).hypot(b_end / b.value - 1.0)) * value;
-    Estimate::new(value, value - half(a.low, b.high), value + half(a.high, b.low))
+    Estimate::new(value, value - half(a_ends.0, b_ends.1), value + half(a_ends.1, b_ends.0))
 }
 
 fn figures(runs: &[NamedRun]) -> Vec<Figure> {

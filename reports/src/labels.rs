@@ -15,7 +15,8 @@ pub fn draw(figure: &Figure, frame: &Frame, scene: &mut Scene) {
             for point in points {
                 let (x, y) = (frame.x.at(point.x), frame.y.at(point.y.value));
                 taken.push([x - 5.0, y - 5.0, x + 5.0, y + 5.0]);
-                let interval = (frame.y.at(point.y.high), frame.y.at(point.y.low));
+                let (low, high) = point.y.ends();
+                let interval = (frame.y.at(high), frame.y.at(low));
                 taken.push([x - 2.0, interval.0, x + 2.0, interval.1]);
                 if point.labelled {
                     labelled.push(((x, y), point));

@@ -78,7 +78,8 @@ pub fn dashed(pixels: &[(f64, f64)], hue: Hue, width: f64, scene: &mut Scene) {
 
 fn draw_point(point: &Point, symbol: Symbol, hue: Hue, frame: &Frame, scene: &mut Scene) {
     let (x, y) = (frame.x.at(point.x), frame.y.at(point.y.value));
-    let (low, high) = (frame.y.at(point.y.low), frame.y.at(point.y.high));
+    let (low, high) = point.y.ends();
+    let (low, high) = (frame.y.at(low), frame.y.at(high));
     if (low - high).abs() > 1.0 {
         scene.shapes.push(Shape::segment((x, low), (x, high), hue, 1.5));
         for end in [low, high] {
@@ -135,7 +136,8 @@ fn draw_bar(bar: &Bar, hue: Hue, frame: &Frame, scene: &mut Scene) {
     let y = frame.y.at(bar.at);
     let (from, to) = (frame.x.at(bar.from), frame.x.at(bar.to.value));
     scene.shapes.push(Shape::rectangle((from, y - half), (to, y + half), hue, 1.0));
-    let (low, high) = (frame.x.at(bar.to.low), frame.x.at(bar.to.high));
+    let (low, high) = bar.to.ends();
+    let (low, high) = (frame.x.at(low), frame.x.at(high));
     if (high - low).abs() > 1.0 {
         scene.shapes.push(Shape::segment((low, y), (high, y), Hue::Ink, 1.5));
         for end in [low, high] {
@@ -150,7 +152,7 @@ fn draw_bar(bar: &Bar, hue: Hue, frame: &Frame, scene: &mut Scene) {
 
 /// The words of a bar behind its farther end, its interval included.
 fn draw_bar_label(bar: &Bar, frame: &Frame, scene: &mut Scene) {
-    let end = frame.x.at(bar.from.max(bar.to.value).max(bar.to.high)) + 6.0;
+    let end = frame.x.at(bar.from.max(bar.to.value).max(bar.to.ends().1)) + 6.0;
     let left = end.min(frame.x.end + 18.0 - text_width(&bar.label, SMALL - 1.0));
     let at = (left, frame.y.at(bar.at));
     if !bar.label.is_empty() {

@@ -51,12 +51,14 @@ fn mark_values(mark: &Mark, horizontal: bool, all: &mut Vec<f64>) {
         }
         Mark::Points { points, .. } if horizontal => all.extend(points.iter().map(|p| p.x)),
         Mark::Points { points, .. } => {
-            all.extend(points.iter().flat_map(|p| [p.y.value, p.y.low, p.y.high]));
+            all.extend(points.iter().flat_map(|p| [p.y.value, p.y.ends().0, p.y.ends().1]));
         }
         Mark::Band { points } if horizontal => all.extend(points.iter().map(|p| p.0)),
         Mark::Band { points } => all.extend(points.iter().flat_map(|p| [p.1, p.2])),
         Mark::Bars { bars } if horizontal => {
-            all.extend(bars.iter().flat_map(|b| [b.from, b.to.value, b.to.low, b.to.high]));
+            all.extend(
+                bars.iter().flat_map(|b| [b.from, b.to.value, b.to.ends().0, b.to.ends().1]),
+            );
         }
         Mark::Bars { bars } => all.extend(bars.iter().map(|b| b.at)),
         Mark::Heat { cells } => {

@@ -175,11 +175,12 @@ impl Cell {
     }
 }
 
-/// An interval of no width is not written: the value is exact.
+/// An interval of no width is not written: the value is exact. One that is not known is said to be so.
 fn with_interval(e: &Estimate, text: impl Fn(f64) -> String) -> (String, Option<String>) {
-    if e.low == e.high {
-        return (text(e.value), None);
-    }
-    let interval = format!("[{}, {}]", text(e.low), text(e.high));
-    (text(e.value), Some(interval))
+    let interval = match e.interval() {
+        Some((low, high)) if low == high => None,
+        Some((low, high)) => Some(format!("[{}, {}]", text(low), text(high))),
+        None => Some("(no interval)".into()),
+    };
+    (text(e.value), interval)
 }

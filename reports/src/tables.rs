@@ -210,10 +210,9 @@ pub fn laws(fit: &Fit) -> Table {
     ];
     let rows = fit.laws.iter().map(|law| {
         let parameter = |p: &s3d_data::Parameter| {
-            format!(
-                "{} {:.3e} [{:.3e}, {:.3e}]",
-                p.name, p.estimate.value, p.estimate.low, p.estimate.high
-            )
+            let interval = p.estimate.interval();
+            let interval = interval.map(|(low, high)| format!(" [{low:.3e}, {high:.3e}]"));
+            format!("{} {:.3e}{}", p.name, p.estimate.value, interval.unwrap_or_default())
         };
         let parameters: Vec<_> = law.parameters.iter().map(parameter).collect();
         let error = law.held_out_error.map(|error| s3d_data::Share(error).to_string());

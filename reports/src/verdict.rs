@@ -33,15 +33,14 @@ impl Verdict {
             details: derived(header)
                 .into_iter()
                 .chain(random(header))
+                .chain(imported(header))
                 .chain(details(recommendation))
                 .collect(),
-            // Nobody can read what random weights write.
-            command: recommendation.choice.as_ref().filter(|_| !header.model.random_weights).map(
-                |choice| {
-                    let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
-                    command(plan, header)
-                },
-            ),
+            // Nobody can read what random weights write, and another engine's model is not here.
+            command: recommendation.choice.as_ref().filter(|_| runs_here(header)).map(|choice| {
+                let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
+                command(plan, header)
+            }),
         }
     }
 
@@ -130,10 +129,9 @@ fn headline(recommendation: &Recommendation) -> String {
 /// `1.83 times plain decoding [1.75, 1.91], measured`.
 fn gain(choice: &PlanResult) -> String {
     let words = |speedup: Estimate, basis: &str| {
-        format!(
-            "{:.2} times plain decoding [{:.2}, {:.2}], {basis}",
-            speedup.value, speedup.low, speedup.high
-        )
+        let interval = speedup.interval().map(|(low, high)| format!("[{low:.2}, {high:.2}]"));
+        let interval = interval.unwrap_or_else(|| "(no interval)".into());
+        format!("{:.2} times plain decoding {interval}, {basis}", speedup.value)
     };
     match (choice.measured_speedup, choice.predicted_speedup) {
         (Some(measured), _) => words(measured, "measured"),
@@ -195,6 +193,24 @@ fn random(header: &RunHeader) -> Option<String> {
     header.model.random_weights.then(|| warning.into())
 }
 
+/// Whether this program can decode with the run's model, and to any use.
+fn runs_here(header: &RunHeader) -> bool {
+    !header.model.random_weights && header.device != RunHeader::IMPORTED
+}
+
+/// What measurements of another engine rest on and leave open.
+fn imported(header: &RunHeader) -> Vec<String> {
+    let sentence = |note: &String| {
+        let mut letters = note.chars();
+        let first = letters.next().map(|first| first.to_uppercase().to_string());
+        format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+    };
+    match header.device == RunHeader::IMPORTED {
+        true => header.warnings.iter().map(sentence).collect(),
+        false => Vec::new(),
+    }
+}
+
 /// What a reader must know first when nothing was timed.
 fn derived(header: &RunHeader) -> Option<String> {
     let warning = "Times are derived from a data sheet, not measured.";
@@ -221,10 +237,13 @@ pub fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
 
 fn details(recommendation: &Recommendation) -> Vec<String> {
     let choice = recommendation.choice.as_ref();
-    let mut details = Vec::new();
+    let mut details = recommendation.notes.clone();
     details.extend(choice.and_then(|choice| speed(choice, recommendation)));
-    details.extend(choice.and_then(|choice| choice.peak_memory_bytes).map(|bytes| {
-        format!("Peak memory {} at {} tokens of context.", Bytes(bytes), recommendation.context)
+    details.extend(choice.map(|choice| match choice.peak_memory_bytes {
+        Some(bytes) => {
+            format!("Peak memory {} at {} tokens of context.", Bytes(bytes), recommendation.context)
+        }
+        None => "Peak memory unknown: of the model only its number of layers is known.".into(),
     }));
     details.extend(ties(recommendation));
     details.extend(regret(recommendation));
@@ -262,6 +281,7 @@ fn ties(recommendation: &Recommendation) -> Option<String> {
 
 fn regret(recommendation: &Recommendation) -> Option<String> {
     let regret = recommendation.regret_bound?;
+    let high = regret.high?;
     let how = match recommendation.regret_basis.as_deref() {
         Some("sweep") => ", from measuring every plan",
         Some("bootstrap") => ", a bootstrap bound over predicted plans",
@@ -269,7 +289,7 @@ fn regret(recommendation: &Recommendation) -> Option<String> {
     };
     Some(format!(
         "The choice is at most {} slower than the best of {} plans{how} (point estimate {}).",
-        Share(regret.high.max(0.0)),
+        Share(high.max(0.0)),
         recommendation.evaluated,
         Share(regret.value.max(0.0))
     ))

@@ -79,11 +79,15 @@ pub(crate) fn check_machine(run: &Run, machine: usize) -> Result<()> {
     }
 }
 
-/// `t(w) / t(1)` of full passes with normal 95 % intervals.
+/// `t(w) / t(1)` of full passes with normal 95 % intervals; without, where one block was timed.
 fn width_ratio(passes: &PassTimes) -> Vec<(usize, Estimate)> {
     let ratio = |(&width, cell): (&usize, &crate::passes::Cell)| {
         let half = 1.96 * cell.error;
-        (width, Estimate::new(cell.value, cell.value - half, cell.value + half))
+        let estimate = match passes.blocks {
+            0 | 1 => Estimate::alone(cell.value),
+            _ => Estimate::new(cell.value, cell.value - half, cell.value + half),
+        };
+        (width, estimate)
     };
     passes.full.iter().map(ratio).collect()
 }

@@ -70,6 +70,7 @@ impl Drawing {
             skip_end: None,
             skip_set: None,
             gamma_max: Some(self.rates.len()),
+            counted_drafts: None,
             id: format!("text-{text}"),
             task: None,
             prompt: 16,

@@ -11,7 +11,9 @@ mod baseline;
 pub mod conditions;
 pub mod costs;
 pub mod early_stop;
+pub mod engine;
 pub mod measured;
+mod notes;
 pub mod predict;
 pub mod reported;
 pub mod runs;
@@ -87,7 +89,26 @@ impl Request {
         if self.draws < 40 {
             return Err(Error::domain("bootstrap draws", "at least 40", self.draws));
         }
-        Ok(())
+        self.check_budget(&run.header)
+    }
+
+    /// A budget is of use only where the memory is known.
+    ///
+    /// # Errors
+    /// A budget on a model whose shape is not known.
+    pub fn check_budget(&self, header: &RunHeader) -> Result<()> {
+        match self.memory_budget {
+            Some(budget) if !header.model.shape.is_known() => {
+                let what = format!(
+                    "memory of {}, to be held against the memory budget of {budget}",
+                    header.model.name
+                );
+                let advice = "only its number of layers is known: import again with --model NAME of a \
+                              known geometry (such as llama-2-7b) and --dtype, or leave the budget out";
+                Err(Error::missing(what, advice))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -115,9 +136,9 @@ pub struct PlanEvaluation {
     /// Speedup to choose by: the prediction, moved by what was run end to end of the plan's own skip set; of a plan
     /// in the run-off, its tokens per iteration by replay over what an iteration cost there.
     pub score: f64,
-    /// Weights, cache, activations, masks.
-    pub peak_memory_bytes: u64,
-    /// Whether that fits the budget.
+    /// Weights, cache, activations, masks; null where the model's shape is not known.
+    pub peak_memory_bytes: Option<u64>,
+    /// Whether that fits the budget, where there is one.
     pub fits: bool,
     /// Whether its draft pass was timed; else it comes from a law.
     pub timed: bool,
@@ -155,7 +176,7 @@ pub(crate) struct Evaluated<'a> {
     pub(crate) scores: Vec<f64>,
     /// Plans that were set beside each other for this question.
     pub(crate) ran_off: Vec<bool>,
-    pub(crate) memory: Vec<Memory>,
+    pub(crate) memory: Vec<Option<Memory>>,
     pub(crate) fits: Vec<bool>,
     pub(crate) best_of_draws: Vec<(usize, f64)>,
     pub(crate) probability_best: Vec<f64>,
@@ -195,12 +216,13 @@ impl<'a> Evaluated<'a> {
             }
         };
         let (scores, ran_off) = predictions.iter().map(score).unzip();
-        let memory: Vec<Memory> = predictions
+        let memory: Vec<Option<Memory>> = predictions
             .iter()
             .map(|p| plan_memory(&run.header, &p.plan, request.context()))
             .collect::<Result<_>>()?;
         let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
-        let fits: Vec<bool> = memory.iter().map(|m| m.peak_bytes <= budget).collect();
+        let fits: Vec<bool> =
+            memory.iter().map(|m| m.is_none_or(|m| m.peak_bytes <= budget)).collect();
         let best_of_draws = best_of_draws(&predictions, &fits, request.draws);
         let probability_best = probability_best(predictions.len(), &best_of_draws);
         let prompts = table.prompts.len();
@@ -242,11 +264,14 @@ fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
     Additive::fit(run.observations.throughput.iter().filter(used))
 }
 
-/// Peak memory of `plan` on the header's model at `context`.
+/// Peak memory of `plan` on the header's model at `context`; none where the model's shape is not known.
 ///
 /// # Errors
 /// A dtype that is not known.
-pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Result<Memory> {
+pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Result<Option<Memory>> {
+    if !header.model.shape.is_known() {
+        return Ok(None);
+    }
     let format: Dtype = header.dtype.parse()?;
     let predictors = plan.predictors.get();
     let method = match plan.drafting {
@@ -255,7 +280,7 @@ pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Resu
     };
     let load = Load { context, width: predictors + 1, batch: 1 };
     let plain = plain_bytes_on(&header.device, format);
-    Ok(memory_with(&header.model.shape, format, plain, load, &method))
+    Ok(Some(memory_with(&header.model.shape, format, plain, load, &method)))
 }
 
 /// Speedup of a prediction in the ideal case: its tokens per iteration at the paper's costs.

@@ -38,6 +38,8 @@ pub struct PassTimes {
     pub context: usize,
     /// Seconds of a plain pass of width 1, with its standard error.
     pub plain: (f64, f64),
+    /// Blocks in which it was timed: one shows no spread, so nothing that rests on it has an interval.
+    pub blocks: usize,
     /// Bookkeeping of one step or iteration (`t_step`), in plain passes.
     pub step: Cell,
     /// Full passes by width: verify passes where they were timed, else passes outside speculation.
@@ -90,10 +92,11 @@ impl PassTimes {
                 (key.clone(), sample.block, moved.max(0.1 * sample.seconds))
             })
             .collect();
-        let plain = match plain_pass(&at_context) {
+        let ((plain, error), blocks) = match plain_pass(&at_context) {
             Some(plain) => plain,
             None => plain_steps(&run.observations.throughput, machine)?,
         };
+        let plain = (plain, error);
         let cells = relative_cells(&at_context, plain.0);
         let (full, draft) = split(cells);
         let step = step_cell(&run.observations.throughput, machine, plain.0);
@@ -101,7 +104,7 @@ impl PassTimes {
         let extrapolated = !samples.is_empty()
             && !samples.iter().any(|(_, s)| s.context <= context)
             || !samples.is_empty() && !samples.iter().any(|(_, s)| s.context >= context);
-        Ok(Self { layers, context, plain, step, full, draft, slope, law, extrapolated })
+        Ok(Self { layers, context, plain, blocks, step, full, draft, slope, law, extrapolated })
     }
 
     /// The full pass over `width` tokens, in plain passes.
@@ -190,9 +193,13 @@ fn kept_share(key: &Key, layers: usize) -> f64 {
     }
 }
 
-/// Plain passes of width 1: median over blocks of the block's median, and its error.
-fn plain_pass(samples: &[(Key, usize, f64)]) -> Option<(f64, f64)> {
-    robust_mean(&plain_by_block(samples).into_values().collect::<Vec<f64>>())
+/// A time with its standard error, and the blocks that it was seen in.
+type Seen = ((f64, f64), usize);
+
+/// Plain passes of width 1: median over blocks of the block's median.
+fn plain_pass(samples: &[(Key, usize, f64)]) -> Option<Seen> {
+    let blocks: Vec<f64> = plain_by_block(samples).into_values().collect();
+    Some((robust_mean(&blocks)?, blocks.len()))
 }
 
 fn plain_by_block(samples: &[(Key, usize, f64)]) -> BTreeMap<usize, f64> {
@@ -206,15 +213,16 @@ fn plain_by_block(samples: &[(Key, usize, f64)]) -> BTreeMap<usize, f64> {
 }
 
 /// Plain steps of end-to-end blocks, where no plain pass was timed by itself.
-fn plain_steps(throughput: &[ThroughputSample], machine: usize) -> Result<(f64, f64)> {
+fn plain_steps(throughput: &[ThroughputSample], machine: usize) -> Result<Seen> {
     // What confirms a choice must not change the prediction that led to it.
     let plain =
         |s: &&ThroughputSample| s.machine == machine && s.plan == Plan::Plain && !s.confirms();
     let steps = throughput.iter().filter(plain).filter(|s| s.iterations > 0);
     let seconds: Vec<f64> = steps.map(|s| s.verify_seconds / s.iterations as f64).collect();
-    robust_mean(&seconds).filter(|plain| plain.0 > 0.0).ok_or_else(|| {
+    let plain = robust_mean(&seconds).filter(|plain| plain.0 > 0.0).ok_or_else(|| {
         Error::missing("time of a plain pass", "measure latency or throughput, plain included")
-    })
+    })?;
+    Ok((plain, seconds.len()))
 }
 
 /// Every cell in plain passes: within-block ratios, their median over blocks, its error.

@@ -7,7 +7,7 @@
 
 mod walk;
 
-pub use walk::{Walk, count, walk};
+pub use walk::{Walk, count, favourable, walk};
 
 use crate::cost::CostModel;
 use crate::error::{Error, Result};

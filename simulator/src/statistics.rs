@@ -76,12 +76,16 @@ pub fn student(degrees: usize) -> f64 {
 }
 
 /// `value` with the percentile interval of bootstrap `draws` over `clusters` clusters. Draws that
-/// are not finite are left out; without any the interval has no width.
+/// are not finite are left out. One cluster shows no spread, so there is no interval; nor is there
+/// one without draws.
 pub fn interval(value: f64, mut draws: Vec<f64>, clusters: usize) -> Estimate {
     draws.retain(|draw| draw.is_finite());
+    if clusters < 2 {
+        return Estimate::alone(value);
+    }
     let tail = tail(clusters);
-    let mut end = |q| quantile_of_unsorted(&mut draws, q).unwrap_or(value);
-    Estimate::new(value, end(tail), end(1.0 - tail))
+    let mut end = |q| quantile_of_unsorted(&mut draws, q);
+    Estimate { value, low: end(tail), high: end(1.0 - tail) }
 }
 
 /// [`quantile_of_sorted`] by selection instead of sorting; reorders `values`.

@@ -265,12 +265,9 @@ impl Context<'_> {
         let sum = |of: fn(&Job) -> f64| jobs.iter().map(of).sum::<f64>();
         let counted = sum(|job| job.tokens) / sum(|job| job.iterations);
         let iteration = self.timed.iteration_cost(plan)?;
-        let measured = Estimate::new(
-            counted / iteration.value,
-            counted / iteration.high,
-            counted / iteration.low,
-        );
-        let timing = (measured.high - measured.low) / 3.92 / measured.value;
+        let (low, high) = iteration.ends();
+        let measured = Estimate::new(counted / iteration.value, counted / high, counted / low);
+        let timing = counted * (low.recip() - high.recip()) / 3.92 / measured.value;
         let neighbours = Neighbours::new(&self.table, jobs, self.layers, draft.drafting, gamma);
         let (guess, cost) = match hold_out {
             true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),

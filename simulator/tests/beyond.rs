@@ -57,7 +57,8 @@ fn several_runs_are_chosen_from_together() {
     assert_eq!((all[0].run, all[0].dtype.as_str()), (1, "f16"));
     assert_eq!(all.len(), 2 * (choices[0].grid.len() + 1));
     assert!(all[0].pareto && all.iter().any(|c| c.plan == Plan::Plain));
-    let budget = Bytes(choices[0].grid.iter().map(|row| row.peak_memory_bytes).min().unwrap() - 1);
+    let budget =
+        Bytes(choices[0].grid.iter().filter_map(|row| row.peak_memory_bytes).min().unwrap() - 1);
     assert!(compare_runs(&choices, Some(budget)).iter().all(|candidate| candidate.run == 1));
 }
 

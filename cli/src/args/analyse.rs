@@ -2,7 +2,7 @@
 
 use super::shared::{MachineArgs, OutputArgs};
 use clap::{Args, ValueEnum};
-use s3d_data::{Bytes, Drafting};
+use s3d_data::{Bytes, Drafting, SkipWindow};
 use std::path::PathBuf;
 
 /// `s3d fit`
@@ -70,6 +70,9 @@ pub struct OptimizeArgs {
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
+    /// Acceptance to ask about, of a run that was imported: one rate for all drafts, or one per draft
+    #[arg(long, value_delimiter = ',', value_name = "RATES", requires = "dirs")]
+    pub alphas: Vec<f64>,
     /// Costs of passes (TOML) of a model that was not measured
     #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
     pub costs: Option<PathBuf>,
@@ -152,37 +155,62 @@ pub struct SimulateArgs {
 /// `s3d import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// CSV of pass times (width,context,seconds), JSON of an affine law, JSONL or CSV of traces or of
-    /// counts, or the tables of a run directory (docs/IMPORT.md)
+    /// What another engine wrote (llama-bench, llama-batched-bench, vLLM's log or metrics, SGLang's
+    /// bench_speculative, Spec-Bench, EAGLE, SWIFT, llama-spec-bench, LayerSkip's sweep), known by
+    /// content; or pass times, a law, traces, counts, the tables of a run (docs/IMPORT.md)
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Folder of the run directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "s3d-import")]
     pub out: PathBuf,
-    /// Layers of the model
+    /// Layers of the model; not needed where --model names a known geometry
     #[arg(long, value_name = "N")]
-    pub layers: usize,
-    /// The model's name
-    #[arg(long, value_name = "NAME", default_value = "imported")]
-    pub model: String,
-    /// The machine or card
-    #[arg(long, value_name = "NAME", default_value = "unknown machine")]
-    pub machine: String,
-    /// Precision of the weights
-    #[arg(long, default_value = "f16")]
-    pub dtype: String,
+    pub layers: Option<usize>,
+    /// The model's name; a known geometry (llama-2-7b, ...) also says its memory [default: what the
+    /// files say]
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// The machine or card [default: what the files say]
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
+    /// Precision of the weights [default: what the files say]
+    #[arg(long)]
+    pub dtype: Option<String>,
+    /// How drafts were made, for files that do not say: sequential (one pass a draft: draft models,
+    /// EAGLE, MTP, LayerSkip, SWIFT) or simultaneous (all in one pass: S3D, Medusa)
+    #[arg(long)]
+    pub drafting: Option<Drafting>,
+    /// Layers that drafts left out, for files that do not say, such as 8..24
+    #[arg(long, value_name = "A..B")]
+    pub skip: Option<SkipWindow>,
+    /// Time of a draft pass over that of a full pass of its width, where it was not timed: 0.25
+    #[arg(long, value_name = "SHARE")]
+    pub draft_share: Option<f64>,
+    /// Times of a draft model's passes: a file in any form that holds pass times
+    #[arg(long, value_name = "FILE", conflicts_with = "draft_share")]
+    pub draft_times: Option<PathBuf>,
+    /// Tokens drafted per iteration, for files that do not say
+    #[arg(long, value_name = "N")]
+    pub draft_length: Option<usize>,
+    /// Speed of plain decoding, for sweeps that do not hold it
+    #[arg(long, value_name = "RATE")]
+    pub plain_tokens_per_s: Option<f64>,
+    /// Read only rows with this value, of files with several settings; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub only: Vec<String>,
     /// Largest number of predictors looked at
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub gamma_max: usize,
-    /// Context that the choice is made for, in tokens
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub context: usize,
+    /// Context that the choice is made for, in tokens [default: that of the timed passes, else 256]
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
 }
 
 /// `s3d derive`
 #[derive(Debug, Args)]
 pub struct DeriveArgs {
-    /// The card: a100, a10g, h100, h200, l4, rtx-3060, rtx-4090 or t4
+    /// The card: a100, a10g, h100, h200, l4, rtx-3060, rtx-4090 or t4, in any common
+    /// spelling (RTX 4090)
     #[arg(long, value_name = "NAME")]
     pub card: String,
     /// The model: llama-2-7b, llama-3-8b, phi-3-mini, tinyllama-1.1b, ...
@@ -240,11 +268,38 @@ pub struct PaperArgs {
     pub out: PathBuf,
 }
 
+/// Engines that a choice is exported to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Flags of llama-server
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    /// JSON for --speculative-config
+    Vllm,
+    /// Flags of sglang.launch_server
+    Sglang,
+    /// Ten lines of Python
+    Transformers,
+    /// skip_layers.json
+    Swift,
+    /// Flags of LayerSkip's generate.py
+    Layerskip,
+}
+
 /// `s3d export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// Run directory
     pub dir: PathBuf,
+    /// The engine that is to use the choice; without, JSON of all forms
+    #[arg(long, value_enum, value_name = "ENGINE", conflicts_with = "csv")]
+    pub to: Option<Engine>,
+    /// Write into this file instead of standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    pub out: Option<PathBuf>,
+    /// Export the best plan although the verdict is not to speculate
+    #[arg(long)]
+    pub anyway: bool,
     /// Write its header and tables into this folder instead, for other programs and `s3d import`
     #[arg(long, value_name = "DIR")]
     pub csv: Option<PathBuf>,

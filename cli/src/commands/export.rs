@@ -1,15 +1,17 @@
 //! `s3d export`: the choice in the forms other engines read.
 
+mod engines;
+
 use crate::args::ExportArgs;
 use crate::{run_of, terminal};
 use anyhow::Context;
 use s3d_data::whole::{fill, vacant};
-use s3d_data::{PlanResult, RunDir};
+use s3d_data::{PlanResult, Recommendation, RunDir, store};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Prints the choice as JSON: skip lists as Draft & Verify and SWIFT publish them, and the exit
-/// layer of LayerSkip where the window reaches the top.
+/// Prints the choice for the engine of `--to`, or as JSON: skip lists as Draft & Verify and SWIFT publish
+/// them, and the exit layer of LayerSkip where the window reaches the top.
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     if let Some(out) = &args.csv {
         return tables(&args.dir, &RunDir::new(out));
@@ -20,10 +22,47 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         anyhow::bail!("{dir}: no recommendation.json yet; 's3d report {dir}' writes it");
     }
     let recommendation = dir.load_recommendation()?;
-    let choice = recommendation.choice.with_context(|| {
-        format!("{}: the run chose no plan, so there is nothing to export", args.dir.display())
-    })?;
-    terminal::result(&serde_json::to_string_pretty(&forms(&choice, recommendation.speculate))?)
+    let choice = advised(&recommendation, args)?;
+    let text = match args.to {
+        None => format!("{:#}", forms(choice, recommendation.speculate)),
+        Some(engine) => {
+            let export = engines::of(engine, choice, &recommendation.model);
+            for sentence in &export.cannot {
+                terminal::note(&format!("note: {sentence}"));
+            }
+            export.text
+        }
+    };
+    match &args.out {
+        Some(file) => {
+            store::save_atomically(file, format!("{text}\n").as_bytes())?;
+            terminal::result(&file.display().to_string())
+        }
+        None => terminal::result(&text),
+    }
+}
+
+/// The choice, if it is advice, or wanted anyway.
+fn advised<'a>(
+    recommendation: &'a Recommendation,
+    args: &ExportArgs,
+) -> anyhow::Result<&'a PlanResult> {
+    let dir = args.dir.display();
+    let choice = recommendation
+        .choice
+        .as_ref()
+        .with_context(|| format!("{dir}: the run chose no plan, so there is nothing to export"))?;
+    if !recommendation.speculate && !args.anyway {
+        let reason = recommendation.reason.as_deref().unwrap_or("no plan beats plain decoding");
+        anyhow::bail!(
+            "{dir}: the verdict is not 'speculate', so no advice is exported: {reason}. --anyway exports the best \
+             plan all the same"
+        );
+    }
+    if !recommendation.speculate {
+        terminal::note("note: the verdict of this run is not 'speculate'");
+    }
+    Ok(choice)
 }
 
 /// Writes header and tables of a run into a folder of their own.
@@ -44,19 +83,14 @@ fn tables(dir: &Path, out: &RunDir) -> anyhow::Result<()> {
 /// The forms of one plan. `early_exit_layer` is the number of layers kept at the bottom, and null
 /// for a window that does not reach the top: no early exit equals it.
 fn forms(choice: &PlanResult, speculate: bool) -> Value {
-    let (attention, mlp) = match (&choice.skip_set, choice.skip_start, choice.skip_end) {
-        (Some(set), _, _) => (set.attention.clone(), set.mlp.clone()),
-        (None, Some(start), Some(end)) => ((start..end).collect(), (start..end).collect()),
-        _ => (Vec::new(), Vec::new()),
-    };
-    let reaches_top = choice.skip_set.is_none() && choice.skip_end == Some(choice.layers);
+    let set = engines::skipped(choice);
     json!({
         "plan": choice.plan,
         "speculate": speculate,
         "draft_tokens": choice.predictors,
         "drafting": choice.drafting,
-        "early_exit_layer": if reaches_top { choice.skip_start } else { None },
-        "skip_layers": { "attention": attention, "mlp": mlp },
+        "early_exit_layer": choice.early_exit_layer(),
+        "skip_layers": { "attention": set.attention, "mlp": set.mlp },
     })
 }
 

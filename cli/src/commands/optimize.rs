@@ -5,10 +5,11 @@ use crate::beyond::Beyond;
 use crate::commands::profile;
 use crate::conclude::{Conclusion, choice_only};
 use crate::usage::{or_usage, usage};
-use crate::{locate, resolve, run_of, show, terminal, what_if};
+use crate::{engine, locate, resolve, run_of, show, terminal, what_if};
 use s3d_data::{Drafting, Plan, Predictors, Recommendation, Run, RunDir, RunHeader, SkipRatio};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
+use s3d_simulator::optimize::engine::Engine;
 use s3d_simulator::optimize::runs::{Candidate, compare_runs};
 use s3d_simulator::what_if::{Cell as MapCell, Rates, map};
 use s3d_simulator::{Choice, Request};
@@ -75,12 +76,26 @@ struct Answer<'a> {
     derived: bool,
     cheapest_tie: Option<&'a Plan>,
     context_extrapolated: bool,
+    /// Why it is, or is not, faster on an engine that was imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'a Engine>,
     #[serde(flatten)]
     beyond: Beyond,
 }
 
 fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
-    let conclusion = concluded(run, args)?;
+    let rates = engine::rates(args)?;
+    let request = request(&run.header, args)?;
+    request.check_budget(&run.header)?;
+    let engine = engine::of(&run, &request, rates.as_ref())?;
+    let conclusion = match &engine {
+        None => choice_only(run, request)?,
+        Some(engine) => match choice_only(run.clone(), request.clone()) {
+            Ok(conclusion) => conclusion,
+            // Nothing to choose from, but something to say of the engine.
+            Err(why) => return engine::alone(&run, &request, engine, why, args),
+        },
+    };
     let choice = &conclusion.choice;
     let beyond = Beyond::new(&conclusion);
     if let Some(folder) = &args.write_sets {
@@ -96,6 +111,7 @@ fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
             derived: conclusion.run.header.is_derived(),
             cheapest_tie: choice.cheapest_tie.as_ref(),
             context_extrapolated: choice.extrapolated,
+            engine: engine.as_ref(),
             beyond,
         });
     }
@@ -106,6 +122,12 @@ fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
         );
     }
     terminal::result("")?;
+    if let Some(engine) = &engine {
+        terminal::result(&engine::sentences(engine).join("\n"))?;
+        terminal::result("")?;
+        show::tables(&(), &engine::tables(engine), &args.output)?;
+        terminal::result("")?;
+    }
     show::tables(&(), &beyond.tables(), &args.output)
 }
 

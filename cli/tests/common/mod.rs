@@ -27,3 +27,40 @@ pub fn fails(code: i32, arguments: &[&str]) -> String {
     assert!(!said.contains("panicked") && output.stdout.is_empty(), "{arguments:?}: {said}");
     said
 }
+
+/// Words of a command line; double quotes hold words together.
+pub fn words(line: &str) -> Vec<String> {
+    let quoted = line.split('"').enumerate();
+    quoted
+        .flat_map(|(place, part)| match place % 2 {
+            1 => vec![part.to_string()],
+            _ => part.split_whitespace().map(str::to_string).collect(),
+        })
+        .collect()
+}
+
+/// Writes the files of a page (blocks under a line with their name) into `folder` and runs its commands
+/// (blocks of `sh`) there, each of which must succeed and print something. Returns how many there were.
+pub fn walk(page: &str, folder: &std::path::Path) -> (usize, usize) {
+    let (mut files, mut commands) = (0, 0);
+    let mut blocks = page.split("```");
+    while let (Some(text), Some(block)) = (blocks.next(), blocks.next()) {
+        let (kind, body) = block.split_once('\n').unwrap();
+        if kind != "sh" {
+            let name = text.trim_end().rsplit('\n').next().unwrap();
+            std::fs::write(folder.join(name.trim_matches('`')), body).unwrap();
+            files += 1;
+            continue;
+        }
+        for line in body.lines() {
+            let words = words(line.strip_prefix("s3d ").unwrap());
+            let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
+            let output = command.current_dir(folder).args(words).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{line}: {said}");
+            assert!(!output.stdout.is_empty(), "{line}");
+            commands += 1;
+        }
+    }
+    (files, commands)
+}

@@ -31,6 +31,14 @@ pub struct LayerSet {
 }
 
 impl LayerSet {
+    /// A set of sub-layers; the lists may be in any order.
+    ///
+    /// # Errors
+    /// A layer beyond every model.
+    pub fn new(attention: Vec<usize>, mlp: Vec<usize>) -> Result<Self> {
+        Self { attention, mlp }.sorted()
+    }
+
     /// Reads `{"attention": [..], "mlp": [..]}`, or a file of several such sets with names, of which
     /// `FILE#NAME` takes one.
     ///
@@ -42,6 +50,10 @@ impl LayerSet {
         enum Published {
             One(LayerSet),
             Named(BTreeMap<String, LayerSet>),
+            /// What `s3d export` prints.
+            Exported {
+                skip_layers: LayerSet,
+            },
         }
         let (file, name) = match path.rsplit_once('#') {
             Some((file, name)) if !Path::new(path).exists() => (file, Some(name)),
@@ -53,8 +65,8 @@ impl LayerSet {
             fail("expected {\"attention\": [..], \"mlp\": [..]}, or an object of such sets with names".into())
         })?;
         let set = match (published, name) {
-            (Published::One(set), None) => set,
-            (Published::One(_), Some(name)) => {
+            (Published::One(set) | Published::Exported { skip_layers: set }, None) => set,
+            (Published::One(_) | Published::Exported { .. }, Some(name)) => {
                 return Err(fail(format!(
                     "holds one set without a name; '#{name}' is one too many"
                 )));

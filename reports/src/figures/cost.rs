@@ -13,9 +13,8 @@ pub fn pass_time(input: &ReportInput) -> Figure {
     let y = Axis::new("time of a full pass", Quantity::Seconds).reach(0.0);
     let point = |pass: &crate::input::PassTime| {
         let seconds = pass.seconds;
-        let interval = (Seconds(seconds.value), Seconds(seconds.low), Seconds(seconds.high));
         let words =
-            format!("width {}: {} [{}, {}]", pass.width, interval.0, interval.1, interval.2);
+            format!("width {}: {}", pass.width, crate::table::Cell::Seconds(seconds).words());
         Point::new(pass.width as f64, seconds, words)
     };
     let points = input.passes.iter().map(point).collect();

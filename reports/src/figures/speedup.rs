@@ -72,8 +72,8 @@ fn curves(cells: &[&GridCell], chosen: Option<usize>) -> Vec<Series> {
 
 /// The 95 % intervals of the chosen draft length's predictions.
 fn band(cells: &[&GridCell], chosen: Option<usize>) -> Option<Series> {
-    let low = points(cells, chosen?, |cell| cell.predicted.map(|p| p.low));
-    let high = points(cells, chosen?, |cell| cell.predicted.map(|p| p.high));
+    let low = points(cells, chosen?, |cell| cell.predicted?.low);
+    let high = points(cells, chosen?, |cell| cell.predicted?.high);
     let corners = low.into_iter().zip(high).map(|((x, low), (_, high))| (x, low, high)).collect();
     let hue = Hue::of_predictor(chosen?);
     Some(Series::new("95 % interval", hue, Mark::Band { points: corners }))

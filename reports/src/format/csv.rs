@@ -61,7 +61,8 @@ fn fields(cell: &Cell, kind: Kind) -> Vec<String> {
 }
 
 fn numbers(estimate: &Estimate) -> [String; 3] {
-    [estimate.value, estimate.low, estimate.high].map(|value| value.to_string())
+    let end = |end: Option<f64>| end.map_or(String::new(), |value| value.to_string());
+    [estimate.value.to_string(), end(estimate.low), end(estimate.high)]
 }
 
 /// The data of a figure as CSV: one row per point, whatever is drawn. Bars and cells stand at (x, y)

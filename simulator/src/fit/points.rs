@@ -88,6 +88,10 @@ fn point(
 /// Biometrika 26, 1934).
 fn rate(pairs: &[(u64, u64)], accepted: u64, attempted: u64, resamples: &Resamples) -> Estimate {
     let value = accepted as f64 / attempted as f64;
+    let clusters = pairs.iter().filter(|pair| pair.1 > 0).count();
+    if clusters < 2 {
+        return Estimate::alone(value);
+    }
     let bound = 0.025f64.powf((attempted as f64).recip());
     if accepted == attempted {
         return Estimate::new(value, bound, 1.0);
@@ -103,7 +107,6 @@ fn rate(pairs: &[(u64, u64)], accepted: u64, attempted: u64, resamples: &Resampl
         }
         k as f64 / n as f64
     };
-    let clusters = pairs.iter().filter(|pair| pair.1 > 0).count();
     interval(value, resamples.draws().map(draw).collect(), clusters)
 }
 

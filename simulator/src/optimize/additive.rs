@@ -154,7 +154,7 @@ mod tests {
         for (plan, cost) in [("3..9:4", 1.6), ("4..8:2", 1.2)] {
             let estimate = found.iteration_cost(&plan.parse().unwrap()).unwrap();
             assert!((estimate.value - cost).abs() < 1e-9, "{plan}: {estimate}");
-            assert!(estimate.high - estimate.low < 1e-8, "{plan}: {estimate}");
+            assert!(estimate.ends().1 - estimate.ends().0 < 1e-8, "{plan}: {estimate}");
         }
         assert_eq!(found.iteration_cost(&"2..3:1".parse().unwrap()), None);
     }
@@ -181,7 +181,7 @@ mod tests {
         assert!((found.deviation.powi(2) - 0.00378077 / 3.0).abs() < 1e-8, "{}", found.deviation);
         // Two generations against four of plain decoding; 3 degrees of freedom (Student's 97.5 % quantile: 3.18245).
         let reach = 3.18245 * found.deviation * 0.75f64.sqrt();
-        assert!(((far.high / far.value).ln() - reach).abs() < 1e-5, "{far}");
+        assert!(((far.ends().1 / far.value).ln() - reach).abs() < 1e-5, "{far}");
         assert!((far.value.ln() - 0.48846154).abs() < 1e-6, "{far}");
         assert!((near.value.ln() - 0.25961538).abs() < 1e-6, "{near}");
     }

@@ -10,7 +10,11 @@ pub(super) fn plain_rate(all: &Evaluated) -> Option<Estimate> {
     let (seconds, error) = all.costs.plain;
     let value = (seconds * (1.0 + all.costs.step().value)).recip();
     let half = 1.96 * error / seconds * value;
-    let timed = Estimate::new(value, value - half, value + half);
+    // One block shows no spread, and a law or a data sheet has none.
+    let timed = match half > 0.0 && all.costs.blocks > 1 {
+        true => Estimate::new(value, value - half, value + half),
+        false => Estimate::alone(value),
+    };
     measured.or(Some(timed).filter(|_| value.is_finite()))
 }
 
@@ -26,7 +30,7 @@ pub(super) fn baseline(run: &Run, request: &Request, all: &Evaluated) -> Baselin
 
 /// Seconds that streaming the weights of one pass takes at the machine's measured bandwidth.
 fn streamed_share(run: &Run, machine: usize) -> Option<f64> {
-    let shape = &run.header.model.shape;
+    let shape = Some(&run.header.model.shape).filter(|shape| shape.is_known())?;
     let format: Dtype = run.header.dtype.parse().ok()?;
     Some(streamed_bytes(shape, format) / run.header.machines.get(machine)?.read_bytes_per_s?)
 }

@@ -34,7 +34,8 @@ pub struct Condition {
 struct Candidate {
     plan: Plan,
     predictors: usize,
-    peak_bytes: u64,
+    /// Null where the model's shape is not known.
+    peak_bytes: Option<u64>,
     speedup: Estimate,
 }
 
@@ -62,7 +63,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
             let memory = plan_memory(&run.header, &prediction.plan, context)?;
             Ok(Candidate {
                 predictors: prediction.plan.predictors.get(),
-                peak_bytes: memory.peak_bytes.0,
+                peak_bytes: memory.map(|memory| memory.peak_bytes.0),
                 speedup: prediction.speedup,
                 plan: Plan::Speculate(prediction.plan),
             })
@@ -73,7 +74,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
         all.push((context, costs.extrapolated(), predicted.collect::<Result<Vec<_>>>()?));
     }
     let least = |(.., candidates): &(_, _, Vec<Candidate>)| {
-        candidates.iter().map(|candidate| candidate.peak_bytes).min()
+        candidates.iter().filter_map(|candidate| candidate.peak_bytes).min()
     };
     let own = request.memory_budget.map(|budget| budget.0);
     let budgets: BTreeSet<u64> =
@@ -98,7 +99,9 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
 }
 
 fn best(candidates: &[Candidate], budget: u64, gamma_max: usize) -> Option<&Candidate> {
-    let fits = |c: &&Candidate| c.predictors <= gamma_max && c.peak_bytes <= budget;
+    let fits = |c: &&Candidate| {
+        c.predictors <= gamma_max && c.peak_bytes.is_none_or(|bytes| bytes <= budget)
+    };
     let value = |candidate: &Candidate| candidate.speedup.value;
     candidates.iter().filter(fits).max_by(|a, b| value(a).total_cmp(&value(b)))
 }

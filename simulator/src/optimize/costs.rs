@@ -13,6 +13,8 @@ pub struct Costs {
     at: Vec<(PassTimes, f64)>,
     /// Seconds of the mean plain pass and its standard error.
     pub plain: (f64, f64),
+    /// Blocks in which plain passes were timed, at the context that has the fewest.
+    pub blocks: usize,
 }
 
 /// What one iteration of a plan costs, in plain passes.
@@ -59,11 +61,12 @@ impl Costs {
             return Err(Error::domain("contexts", "at least one", 0));
         }
         let error = all.iter().map(|(t, w)| t.plain.1 * w).sum::<f64>() / weights;
+        let blocks = all.iter().map(|(times, _)| times.blocks).min().unwrap_or(0);
         let at = all.into_iter().map(|(times, weight)| {
             let share = times.plain.0 * weight / total;
             (times, share)
         });
-        Ok(Self { at: at.collect(), plain: (total / weights, error) })
+        Ok(Self { at: at.collect(), plain: (total / weights, error), blocks })
     }
 
     /// The cost of one iteration of `way` with `predictors` drafts.

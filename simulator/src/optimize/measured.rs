@@ -241,10 +241,10 @@ mod tests {
     fn few_blocks_have_wide_intervals() {
         // source: by hand: logarithms 0 and 0.2: mean error 0.1, Student 12.706: a factor of 3.563
         let two = estimate(&[1.0, 0.2f64.exp()], 1).unwrap();
-        assert!((two.high / two.value - 3.563).abs() < 1e-3, "{two}");
+        assert!((two.ends().1 / two.value - 3.563).abs() < 1e-3, "{two}");
         assert_eq!(estimate(&[1.0], 1), None);
         let eight: Vec<f64> = (0..8).map(|i| 1.5 + 0.01 * f64::from(i)).collect();
         let found = estimate(&eight, 1).unwrap();
-        assert!(found.low > 1.49 && found.high < 1.58 && found.covers(1.535), "{found}");
+        assert!(found.is_above(1.49) && found.ends().1 < 1.58 && found.covers(1.535), "{found}");
     }
 }

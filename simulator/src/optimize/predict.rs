@@ -4,11 +4,12 @@
 
 use crate::observed::{TraceTable, Way};
 use crate::optimize::costs::{Costs, PlanCost};
-use crate::replay::walk;
+use crate::replay::{favourable, walk};
 use crate::statistics::{Normals, Resamples, interval};
 use crate::validate::calibration::Calibration;
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Drafting, Estimate, Predictors, Trace};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Tokens and iterations of every prompt, by number of predictors.
@@ -20,6 +21,11 @@ pub struct WayTable {
     pub tokens: Vec<u32>,
     /// `iterations[gamma - 1][prompt]`
     pub iterations: Vec<Vec<u32>>,
+    /// The same by the favourable reading of counts ([`favourable`]). It differs only where fewer
+    /// drafts than were counted are walked.
+    pub favourable: Vec<Vec<u32>>,
+    /// Drafts per iteration of the counts that the traces were written out from, where they were.
+    pub counted: Option<usize>,
 }
 
 impl WayTable {
@@ -28,17 +34,14 @@ impl WayTable {
         let known = row.iter().flatten().filter_map(|trace| trace.gamma_max).min();
         let most = known.unwrap_or(gamma_max).min(gamma_max);
         let tokens = |trace: &Option<&Trace>| trace.map_or(0, |t| t.tokens() as u32 - 1);
-        let walks = |gamma: usize| {
-            let one = |trace: &Option<&Trace>| {
-                trace.map_or(0, |t| walk(&t.accepted, gamma).iterations as u32)
-            };
-            row.iter().map(one).collect()
-        };
-        Self {
-            way: way.clone(),
-            tokens: row.iter().map(tokens).collect(),
-            iterations: (1..=most).map(walks).collect(),
-        }
+        let counted = row.iter().flatten().filter_map(|trace| trace.counted_drafts).max();
+        let iterations = walks(row, most, |trace| Cow::Borrowed(&trace.accepted));
+        let favourable = walks(row, most, |trace| match trace.counted_drafts {
+            Some(counted) => Cow::Owned(favourable(&trace.accepted, counted)),
+            None => Cow::Borrowed(&trace.accepted),
+        });
+        let tokens = row.iter().map(tokens).collect();
+        Self { way: way.clone(), tokens, iterations, favourable, counted }
     }
 
     /// All ways of a run.
@@ -47,12 +50,36 @@ impl WayTable {
         ways.into_par_iter().map(|(way, row)| Self::new(way, row, gamma_max)).collect()
     }
 
-    /// Tokens per iteration over all prompts; `None` where there was no iteration.
+    /// Tokens per iteration over all prompts, of counts by the less favourable reading; `None` where
+    /// there was no iteration.
     pub fn tokens_per_iteration(&self, predictors: usize) -> Option<f64> {
-        let iterations: u32 = self.iterations.get(predictors.checked_sub(1)?)?.iter().sum();
-        let tokens: u32 = self.tokens.iter().sum();
-        (iterations > 0).then(|| f64::from(tokens) / f64::from(iterations))
+        self.readings(predictors).map(|(low, _)| low)
     }
+
+    /// Tokens per iteration by both readings of counts; the same twice for traces, and for as many
+    /// drafts as were counted.
+    pub fn readings(&self, predictors: usize) -> Option<(f64, f64)> {
+        let index = predictors.checked_sub(1)?;
+        let tokens: u32 = self.tokens.iter().sum();
+        let rate = |iterations: &[Vec<u32>]| {
+            let iterations: u32 = iterations.get(index)?.iter().sum();
+            (iterations > 0).then(|| f64::from(tokens) / f64::from(iterations))
+        };
+        Some((rate(&self.iterations)?, rate(&self.favourable)?))
+    }
+}
+
+/// Iterations at 1 to `most` drafts of every prompt, its trace read by `read`; 0 where there is none.
+fn walks(
+    row: &[Option<&Trace>],
+    most: usize,
+    read: impl Fn(&Trace) -> Cow<'_, [u32]>,
+) -> Vec<Vec<u32>> {
+    let texts: Vec<Option<Cow<[u32]>>> = row.iter().map(|trace| Some(read((*trace)?))).collect();
+    let one = |text: &Option<Cow<[u32]>>, gamma| {
+        text.as_ref().map_or(0, |text| walk(text, gamma).iterations as u32)
+    };
+    (1..=most).map(|gamma| texts.iter().map(|text| one(text, gamma)).collect()).collect()
 }
 
 /// Deviates shared by all cells: each reads the pool from a place of its own on.
@@ -88,6 +115,10 @@ pub struct Prediction {
     pub cost: PlanCost,
     /// Tokens per iteration over all prompts.
     pub tokens_per_iteration: Estimate,
+    /// Tokens per iteration by both readings of counts, where more drafts were counted than these.
+    pub readings: Option<(f64, f64)>,
+    /// Drafts per iteration that were counted, where the traces come from counts.
+    pub counted: Option<usize>,
     /// Predicted speedup.
     pub speedup: Estimate,
     /// Predicted speedup in each draw.
@@ -119,6 +150,10 @@ pub struct TokenDraws {
     pub draws: Vec<f64>,
     /// Texts that were traced for the plan: the clusters that are drawn.
     pub clusters: usize,
+    /// By both readings of counts, where more drafts were counted than these.
+    pub readings: Option<(f64, f64)>,
+    /// Drafts per iteration that were counted, where the traces come from counts.
+    pub counted: Option<usize>,
 }
 
 impl TokenDraws {
@@ -151,13 +186,19 @@ impl Texts {
     fn of_way(&self, way: &WayTable, gamma: usize, tokens: &[f64]) -> Option<TokenDraws> {
         let standard = self.standards.beside(way, gamma);
         let factor = |weights: &[u32]| standard.as_ref().map_or(1.0, |s| s.factor(weights));
-        let value = way.tokens_per_iteration(gamma)? * factor(&vec![1; way.tokens.len()]);
-        let iterations = &way.iterations[gamma - 1];
-        let draw = |(w, tokens): (&[u32], &f64)| tokens / dot(w, iterations) * factor(w);
+        let of_all = factor(&vec![1; way.tokens.len()]);
+        // Half of the draws read counts one way, half the other: the interval spans both readings.
+        let readings = [&way.iterations[gamma - 1], &way.favourable[gamma - 1]];
+        let draw = |(turn, (w, tokens)): (usize, (&[u32], &f64))| {
+            tokens / dot(w, readings[turn % 2]) * factor(w)
+        };
+        let readings = way.readings(gamma).filter(|(low, high)| low < high);
         Some(TokenDraws {
-            value,
-            draws: self.resamples.draws().zip(tokens).map(draw).collect(),
+            value: way.tokens_per_iteration(gamma)? * of_all,
+            draws: self.resamples.draws().zip(tokens).enumerate().map(draw).collect(),
             clusters: way.tokens.iter().filter(|tokens| **tokens > 0).count(),
+            readings: readings.map(|(low, high)| (low * of_all, high * of_all)),
+            counted: way.counted,
         })
     }
 }
@@ -195,11 +236,15 @@ fn predict_one(
     let draft = Predictors::MAX * (index + 1) + width;
     let draws = speedup_draws(&cost, &tokens.draws, [draft, gamma + 1, 0], pool);
     let speedup = tokens.value / cost.in_plain_steps();
+    // One text, or one block of times, shows no spread.
+    let seen = if known.costs.blocks < 2 { 1 } else { tokens.clusters };
     Some(Prediction {
         plan,
         cost,
+        readings: tokens.readings,
+        counted: tokens.counted,
         tokens_per_iteration: tokens.estimate(),
-        speedup: interval(speedup, draws.clone(), tokens.clusters),
+        speedup: interval(speedup, draws.clone(), seen),
         draws,
     })
 }
@@ -296,6 +341,8 @@ mod tests {
             way: (Drafting::Simultaneous, SkipWindow::new(1, end).unwrap().into()),
             tokens: tokens.to_vec(),
             iterations: vec![iterations.to_vec()],
+            favourable: vec![iterations.to_vec()],
+            counted: None,
         };
         // The first text is easy: 4 tokens per iteration against 2.
         let ways = [way(2, [40, 40], [10, 20]), way(3, [40, 0], [8, 0])];

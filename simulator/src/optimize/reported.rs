@@ -95,7 +95,8 @@ mod tests {
         let rows = blocks(16);
         let found = reported(&plan, &texts, &Additive::fit(rows.iter()), &pool).unwrap();
         assert!((found.speedup.value - 3.9 / 1.6).abs() < 1e-9, "{:?}", found.speedup);
-        let half = (found.speedup.high - found.speedup.low) / 2.0 / found.speedup.value;
+        let (low, high) = found.speedup.ends();
+        let half = (high - low) / 2.0 / found.speedup.value;
         // Generations scatter by 0.7 % around plan and block: the cost is known to 1.96 x 0.7 % x sqrt(2 / 16), about.
         assert!((0.003..0.012).contains(&half), "{half}");
         let few = blocks(7);

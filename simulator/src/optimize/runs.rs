@@ -15,7 +15,7 @@ pub struct Candidate {
     pub plan: Plan,
     /// Tokens per second.
     pub tokens_per_s: f64,
-    /// Peak memory; null for plain decoding of a run without any plan.
+    /// Peak memory; null where it is not known, and for plain decoding of a run without any plan.
     pub peak_memory_bytes: Option<u64>,
     /// Whether nothing that fits is both faster and smaller.
     pub pareto: bool,
@@ -51,10 +51,10 @@ fn of_run(run: usize, choice: &Choice) -> Vec<Candidate> {
         pareto: false,
     };
     // Plain decoding needs less than any plan of its run: at most what the smallest one needs.
-    let smallest = choice.grid.iter().map(|row| row.peak_memory_bytes).min();
+    let smallest = choice.grid.iter().filter_map(|row| row.peak_memory_bytes).min();
     let plans = choice.grid.iter().map(|row| {
         let speedup = row.measured_speedup.unwrap_or(row.predicted_speedup).value;
-        candidate(row.plan.clone(), plain.value * speedup, Some(row.peak_memory_bytes))
+        candidate(row.plan.clone(), plain.value * speedup, row.peak_memory_bytes)
     });
     std::iter::once(candidate(Plan::Plain, plain.value, smallest)).chain(plans).collect()
 }

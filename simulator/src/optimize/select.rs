@@ -4,12 +4,15 @@
 use crate::error::Result;
 use crate::optimize::baseline::{baseline, plain_rate};
 use crate::optimize::reported::ENOUGH_BLOCKS;
-use crate::optimize::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup};
+use crate::optimize::{
+    Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup, notes,
+};
 use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
-    Answer, Basis, Estimate, Plan, PlanResult, Recommendation, Run, SCHEMA_VERSION, Skip, SkipRatio,
+    Answer, Basis, Estimate, Plan, PlanResult, Recommendation, Run, RunHeader, SCHEMA_VERSION,
+    Skip, SkipRatio,
 };
 
 /// Ties beyond this number are counted but not listed.
@@ -36,10 +39,14 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         })
         .collect::<Result<_>>()?;
     let members = chosen.iter().map(|c| c.index).chain(ties.iter().copied());
-    let cheapest = members.min_by_key(|&index| all.memory[index].peak_bytes);
+    let cheapest = members
+        .filter_map(|index| Some((all.memory[index]?.peak_bytes, index)))
+        .min_by_key(|(bytes, _)| *bytes)
+        .map(|(_, index)| index);
     let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
     let index = chosen.as_ref().map(|chosen| chosen.index);
-    let (answer, reason) = answer(choice.as_ref().zip(index), request, all);
+    let (answer, reason) = answer(choice.as_ref().zip(index), request, all, &run.header);
+    let notes = notes::of(all, index.map(|index| &all.predictions[index]));
     let header = &run.header;
     let held_out = request.with_errors.then(|| validate::held_out(run, request)).transpose()?;
     let prediction_error = held_out.flatten().map(|errors| errors.summary);
@@ -57,6 +64,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         speculate: answer == Answer::Speculate,
         verdict: Some(answer),
         reason,
+        notes,
         ties: listed,
         regret_bound: regret.as_ref().map(|r| r.estimate),
         regret_basis: regret.map(|r| r.basis.into()),
@@ -145,8 +153,9 @@ fn result(run: &Run, all: &Evaluated, index: usize, report: &[usize]) -> Result<
         tokens_per_s: rate,
         tokens_per_iteration: Some(prediction.tokens_per_iteration),
         basis: if measured.is_some() { Basis::Measured } else { Basis::Predicted },
-        peak_memory_bytes: Some(all.memory[index].peak_bytes.0),
-        probability_best: Some(all.probability_best[index]),
+        peak_memory_bytes: all.memory[index].map(|memory| memory.peak_bytes.0),
+        // Of one text every draw is the same.
+        probability_best: (all.prompts > 1).then(|| all.probability_best[index]),
     })
 }
 
@@ -155,12 +164,16 @@ fn skip_ratio(skip: &Skip, layers: usize) -> Result<SkipRatio> {
     Ok(SkipRatio::new(ratio)?)
 }
 
-/// Product of two independent estimates: relative half-widths add in squares.
+/// Product of two independent estimates: relative half-widths add in squares. Where one has no
+/// interval, neither has the product.
 fn product(a: Estimate, b: Estimate) -> Estimate {
-    let spread =
-        |end: fn(&Estimate) -> f64| (end(&a) / a.value - 1.0).hypot(end(&b) / b.value - 1.0);
     let value = a.value * b.value;
-    Estimate::new(value, value * (1.0 - spread(|e| e.low)), value * (1.0 + spread(|e| e.high)))
+    let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
+        return Estimate::alone(value);
+    };
+    let spread = |a_end: f64, b_end: f64| (a_end / a.value - 1.0).hypot(b_end / b.value - 1.0);
+    let (below, above) = (spread(a_ends.0, b_ends.0), spread(a_ends.1, b_ends.1));
+    Estimate::new(value, value * (1.0 - below), value * (1.0 + above))
 }
 
 /// Whether to speculate, and why not. *Speculate*: 95 % sure that the choice is faster than plain decoding. *Do not*:
@@ -170,6 +183,7 @@ fn answer(
     choice: Option<(&PlanResult, usize)>,
     request: &Request,
     all: &Evaluated,
+    header: &RunHeader,
 ) -> (Answer, Option<String>) {
     let Some((choice, index)) = choice else {
         let budget = request.memory_budget.map_or(String::new(), |budget| budget.to_string());
@@ -178,21 +192,22 @@ fn answer(
     let plan = &choice.plan;
     let prediction = &all.predictions[index];
     let (how, speedup, most) = match choice.measured_speedup {
-        Some(measured) => ("measured", measured, measured.high),
+        Some(measured) => ("measured", measured, measured.ends().1),
         None => ("predicted", prediction.speedup, best_speedup(all)),
     };
     let blocks = all.block_counts[index];
-    if (1..ENOUGH_BLOCKS).contains(&blocks) {
+    let imported = header.device == RunHeader::IMPORTED;
+    if (1..ENOUGH_BLOCKS).contains(&blocks) && !imported {
         let reason = format!(
             "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured speedup needs \
              (predicted: {speedup:.2} times plain decoding); run again with a longer --time-budget"
         );
         return (Answer::CannotTellYet, Some(reason));
     }
-    if speedup.low > 1.0 {
+    if speedup.is_above(1.0) {
         return (Answer::Speculate, None);
     }
-    if most <= WORTH {
+    if speedup.interval().is_some() && most <= WORTH {
         let reason = format!(
             "no plan gains more than 3 %, with 95 % confidence; the best, {plan}, is {how} at {speedup:.2} times \
              plain decoding"
@@ -200,6 +215,7 @@ fn answer(
         return (Answer::DoNot, Some(reason));
     }
     let more = match how {
+        _ if imported => "import more texts, or times of more repetitions",
         "measured" => "run again with a longer --time-budget",
         _ => "measure it end to end: s3d run",
     };
@@ -236,10 +252,10 @@ fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
     let mut smallest = u64::MAX;
     let row = |index: usize| {
         let (prediction, name) = (&all.predictions[index], plan(all, index));
-        let peak = all.memory[index].peak_bytes.0;
+        let peak = all.memory[index].map(|memory| memory.peak_bytes.0);
         // Rows come fastest first: on the front is what is smaller than all before it.
-        let pareto = all.fits[index] && peak < smallest;
-        smallest = if pareto { peak } else { smallest };
+        let pareto = all.fits[index] && peak.is_some_and(|peak| peak < smallest);
+        smallest = peak.filter(|_| pareto).unwrap_or(smallest);
         PlanEvaluation {
             ideal_speedup: ideal_speedup(run, prediction),
             predicted_speedup: prediction.speedup,

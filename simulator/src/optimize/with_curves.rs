@@ -15,6 +15,7 @@ use s3d_data::{Bytes, DraftPlan, Drafting, Predictors, Run, SkipWindow};
 /// # Errors
 /// No timed plain pass; what `rates` refuses.
 pub fn with_curves(run: &Run, request: &Request, rates: &Rates) -> Result<Vec<Cell>> {
+    request.check_budget(&run.header)?;
     let costs = Costs::new(run, request.machine, &request.contexts)?;
     let layers = run.header.model.shape.layers;
     let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
@@ -26,7 +27,7 @@ pub fn with_curves(run: &Run, request: &Request, rates: &Rates) -> Result<Vec<Ce
                 let plan = DraftPlan { drafting, skip: window.into(), predictors };
                 let memory = plan_memory(&run.header, &plan, request.context())?;
                 let Ok(cost) = costs.of(&(drafting, plan.skip.clone()), gamma) else { continue };
-                if memory.peak_bytes > budget {
+                if memory.is_some_and(|memory| memory.peak_bytes > budget) {
                     continue;
                 }
                 let ratio = window.skip_ratio(layers)?;

@@ -7,7 +7,7 @@
 //! A full pass over `w` tokens at context `c` takes `fixed + per_token w + per_context_token c`; a
 //! draft pass takes the kept share of it. The law becomes times on a grid, as if they were measured.
 
-use super::{Setting, malformed, passes};
+use super::{Setting, malformed, pass_times};
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
 use crate::{Error, LatencySample, Result};
 use serde::Deserialize;
@@ -48,11 +48,13 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
     }
     let layers = setting.layers;
     let mut samples = Vec::new();
-    for context in [(setting.context / 4).max(1), setting.context] {
+    // A law is no measurement: it has no spread. Each context is a round of its own.
+    for (block, context) in [(setting.context / 4).max(1), setting.context].into_iter().enumerate()
+    {
         for width in 1..=setting.gamma_max + 1 {
             let plan = (width == 1).then_some(Plan::Plain);
             let seconds = law.seconds(width, context);
-            samples.push(passes::sample(plan, width, context, 0, seconds));
+            samples.push(pass_times::sample(plan, width, context, block, seconds));
         }
         for window in SkipWindow::all_symmetric(layers) {
             let kept = 1.0 - window.skip_ratio(layers)?.get();
@@ -60,7 +62,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
                 let predictors = Predictors::new(width)?;
                 let plan = Plan::window(Drafting::Simultaneous, window, predictors);
                 let seconds = kept * law.seconds(width, context);
-                samples.push(passes::sample(Some(plan), width, context, 0, seconds));
+                samples.push(pass_times::sample(Some(plan), width, context, block, seconds));
             }
         }
     }

@@ -3,13 +3,16 @@
 use super::*;
 use crate::{AcceptanceCounts, Component, Drafting, LatencySample, Plan, Trace};
 
-const SETTING: Setting = Setting { layers: 12, gamma_max: 4, context: 256 };
+fn setting() -> Setting {
+    Setting { drafting: Some(Drafting::Simultaneous), ..Setting::new(12, 4, 256) }
+}
 
 /// Reads a file of this name and content.
 fn read(name: &str, text: &str) -> std::result::Result<Vec<Observation>, String> {
     let file = Path::new(name);
     kind_of(text.as_bytes(), file)
-        .and_then(|kind| parse(text.as_bytes(), kind, file, &SETTING))
+        .and_then(|kind| parse(text.as_bytes(), kind, file, &setting()))
+        .map(|found| found.observations)
         .map_err(|e| e.to_string())
 }
 
@@ -124,11 +127,37 @@ fn counts_come_back_from_the_walk() {
     assert_eq!(sequential.drafting, Some(Drafting::Sequential));
     // One predictor is right at least as often as the first of three was.
     assert!(walk(simultaneous, 1).attempted[0] > 1000);
+    assert_eq!(simultaneous.counted_drafts, Some(3));
     let lines =
         r#"{"skip_start":3,"skip_end":9,"id":"chat","predictor":1,"attempted":9,"accepted":4}"#;
     let of_lines = traces("counts.jsonl", lines);
     assert_eq!((of_lines[0].id.as_str(), simultaneous.id.as_str()), ("chat", "counts"));
     assert_eq!(walk(&of_lines[0], 1).accepted, [4]);
+}
+
+#[test]
+fn acceptance_without_its_drafting_is_refused_with_what_to_do() {
+    let unsaid = Setting { drafting: None, ..setting() };
+    let counts = "skip_start,skip_end,id,predictor,attempted,accepted\n3,9,a,1,10,8\n";
+    let line = r#"{"skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
+    let positions = "skip_start,skip_end,id,position,accepted\n3,9,a,1,2\n";
+    for (name, text) in [("c.csv", counts), ("t.jsonl", line), ("p.csv", positions)] {
+        let (bytes, file) = (text.as_bytes(), Path::new(name));
+        let kind = kind_of(bytes, file).unwrap();
+        let message = parse(bytes, kind, file, &unsaid).unwrap_err().to_string();
+        assert!(message.contains("--drafting sequential"), "{message}");
+        assert!(message.contains("--drafting simultaneous"), "{message}");
+    }
+}
+
+#[test]
+fn a_trace_knows_as_many_drafts_as_any_of_its_window_accepted() {
+    let line = |id: &str, accepted: &str| {
+        format!(r#"{{"skip_start":3,"skip_end":9,"id":"{id}","prompt":4,"accepted":{accepted}}}"#)
+    };
+    let text = format!("{}\n{}\n", line("a", "[2,1,0]"), line("b", "[0,3,0]"));
+    let most: Vec<_> = traces("t.jsonl", &text).iter().map(|trace| trace.gamma_max).collect();
+    assert_eq!(most, [Some(3), Some(3)]);
 }
 
 #[test]

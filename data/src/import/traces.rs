@@ -10,11 +10,12 @@
 //! ```
 //!
 //! `accepted` at position `c` = drafts that an iteration would have had accepted when started with
-//! `c` output tokens committed (the free token not counted). `drafting` (simultaneous when absent),
-//! `task` and `prompt` (tokens of the prompt) may be left out.
+//! `c` output tokens committed (the free token not counted). `drafting` may be left out where it is given
+//! for the whole import, `task` and `prompt` (tokens of the prompt) always. Where `gamma_max` is left
+//! out, a trace knows as many drafts as the most that any position of its window accepted.
 
 use super::{Setting, malformed, not_empty, once};
-use crate::plan::{Drafting, SkipWindow};
+use crate::plan::{Drafting, Skip, SkipWindow};
 use crate::{Result, Trace, store};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
@@ -25,8 +26,11 @@ use std::path::Path;
 /// # Errors
 /// A trace that contradicts itself, a window that does not fit, a text twice for one window.
 pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>> {
-    let rows: Vec<(u64, Trace)> = store::parse_jsonl(bytes, file)?;
+    let mut rows: Vec<(u64, Trace)> = store::parse_jsonl(bytes, file)?;
     let mut seen = HashSet::new();
+    for (line, trace) in &mut rows {
+        trace.drafting = Some(setting.drafting(trace.drafting, file, *line)?);
+    }
     for (line, trace) in &rows {
         let wrong = |e: crate::Error| malformed(file, *line, &e.to_string());
         trace.validate().map_err(wrong)?;
@@ -42,7 +46,21 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>>
     if rows.is_empty() {
         return Err(malformed(file, 1, "no traces; expected one JSON object a line"));
     }
-    Ok(rows.into_iter().map(|(_, trace)| trace).collect())
+    Ok(with_most(rows.into_iter().map(|(_, trace)| trace).collect()))
+}
+
+/// Traces that do not say how many drafts were tried know as many as any of their window accepted.
+fn with_most(mut traces: Vec<Trace>) -> Vec<Trace> {
+    let mut most: HashMap<(Option<Drafting>, Option<Skip>), usize> = HashMap::new();
+    for trace in &traces {
+        let accepted = trace.accepted.iter().copied().max().unwrap_or(0) as usize;
+        let most = most.entry((trace.drafting, trace.skip())).or_insert(1);
+        *most = accepted.max(*most);
+    }
+    for trace in traces.iter_mut().filter(|trace| trace.gamma_max.is_none()) {
+        trace.gamma_max = most.get(&(trace.drafting, trace.skip())).copied();
+    }
+    traces
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,10 +92,11 @@ pub fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<V
         let wrong = |e: crate::Error| malformed(file, line, &e.to_string());
         let window = SkipWindow::new(row.skip_start, row.skip_end).map_err(wrong)?;
         window.skip_ratio(setting.layers).map_err(wrong)?;
-        let key = (row.drafting.unwrap_or(Drafting::Simultaneous), window, row.id.clone());
+        let drafting = setting.drafting(row.drafting, file, line)?;
+        let key = (drafting, window, row.id.clone());
         once(&mut seen, (key.clone(), row.position), file, line)?;
         let place = *places.entry(key).or_insert_with(|| {
-            traces.push(begin(&row));
+            traces.push(begin(&row, drafting));
             traces.len() - 1
         });
         let accepted = &mut traces[place].accepted;
@@ -90,17 +109,18 @@ pub fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<V
         }
         accepted.push(row.accepted);
     }
-    Ok(traces)
+    Ok(with_most(traces))
 }
 
 /// The trace of a text before its first position.
-fn begin(row: &Row) -> Trace {
+fn begin(row: &Row, drafting: Drafting) -> Trace {
     Trace {
-        drafting: Some(row.drafting.unwrap_or(Drafting::Simultaneous)),
+        drafting: Some(drafting),
         skip_start: Some(row.skip_start),
         skip_end: Some(row.skip_end),
         skip_set: None,
         gamma_max: None,
+        counted_drafts: None,
         id: row.id.clone(),
         task: row.task.clone().filter(|task| !task.is_empty()),
         prompt: row.prompt.unwrap_or(1),

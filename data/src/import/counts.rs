@@ -6,14 +6,14 @@
 //! simultaneous,3,9,chat,2,890,730
 //! ```
 //!
-//! or as JSONL, one object of the same keys a line. `drafting` (simultaneous when absent) and `id`
-//! (which text or workload; the file's name when absent) may be left out. Intervals resample ids.
+//! or as JSONL, one object of the same keys a line. `drafting` may be left out where it is given for the
+//! whole import, `id` (which text or workload; the file's name when absent) always. Intervals resample ids.
 //!
 //! Draft `i` is attempted where drafts `1..i` were accepted. Counts, not rates: a rate without its
 //! count has no interval. The counts become one trace per window and id whose walk gives them back exactly:
 //! iterations of each accepted length, spread evenly. Between the starts of iterations a trace is
-//! filled in as if the draft failed at the same token wherever it started, which is what greedy
-//! drafting mostly does; numbers of predictors below the one that was logged rest on that.
+//! filled in as if the draft failed at the same token wherever it started; `counted_drafts` marks it, so
+//! that numbers of predictors below the one that was logged are not taken for known.
 
 use super::{Setting, malformed, not_empty, once};
 use crate::plan::{Drafting, Predictors, SkipWindow};
@@ -54,7 +54,7 @@ pub(super) fn traces(rows: Vec<(u64, Row)>, file: &Path, setting: &Setting) -> R
         let wrong = |e: Error| malformed(file, line, &e.to_string());
         let window = SkipWindow::new(row.skip_start, row.skip_end).map_err(wrong)?;
         window.skip_ratio(setting.layers).map_err(wrong)?;
-        let drafting = row.drafting.unwrap_or(Drafting::Simultaneous);
+        let drafting = setting.drafting(row.drafting, file, line)?;
         let id = row.id.clone().unwrap_or_else(|| store_name(file));
         once(&mut seen, (drafting, window, id.clone(), row.predictor), file, line)?;
         let fresh = || (line, AcceptanceCounts::default());
@@ -66,13 +66,35 @@ pub(super) fn traces(rows: Vec<(u64, Row)>, file: &Path, setting: &Setting) -> R
     windows
         .into_iter()
         .map(|((drafting, window, id), (line, counts))| {
-            let accepted = walk(&counts);
-            let empty = "no iterations: predictor 1 was never attempted";
-            (!accepted.is_empty())
-                .then(|| trace(id, drafting, window, counts.attempted.len(), accepted))
-                .ok_or_else(|| malformed(file, line, empty))
+            trace_of(&id, drafting, window, counts)
+                .map_err(|message| malformed(file, line, &message))
         })
         .collect()
+}
+
+/// Counts of one workload written out as a trace. Counts of very many tokens are scaled down: intervals
+/// resample workloads, not tokens.
+///
+/// # Errors
+/// In words: too many predictors, no iteration.
+pub(super) fn trace_of(
+    id: &str,
+    drafting: Drafting,
+    window: SkipWindow,
+    mut counts: AcceptanceCounts,
+) -> std::result::Result<Trace, String> {
+    Predictors::new(counts.attempted.len()).map_err(|e| e.to_string())?;
+    let add = |sum: u64, count: &u64| sum.saturating_add(*count);
+    let tokens = counts.accepted.iter().fold(counts.attempted[0], add);
+    let scale = tokens.div_ceil(MOST_TOKENS).max(1);
+    if scale > 1 {
+        counts.attempted.iter_mut().chain(&mut counts.accepted).for_each(|count| *count /= scale);
+    }
+    let accepted = walk(&counts);
+    match accepted.is_empty() {
+        true => Err("no iterations: predictor 1 was never attempted".into()),
+        false => Ok(trace(id.into(), drafting, window, counts.attempted.len(), accepted)),
+    }
 }
 
 /// Whether a row follows from those before it.
@@ -145,6 +167,7 @@ fn trace(
         skip_end: Some(window.end()),
         skip_set: None,
         gamma_max: Some(gamma_max),
+        counted_drafts: Some(gamma_max),
         id,
         task: None,
         prompt: 1,
