@@ -3,11 +3,12 @@
 use crate::args::ModelArgs;
 use crate::usage::{or_usage, usage};
 use crate::{locate, resolve};
+use anyhow::Context;
 use s3d_data::Dtype;
 use s3d_model::checkpoint::read_config;
 use s3d_model::device::{self, Device, DeviceName};
 use s3d_model::widen::Widening;
-use s3d_model::{LoadOptions, Model, ModelConfig, TokenizerFrom, presets};
+use s3d_model::{LoadOptions, Model, ModelConfig, Tokenizer, TokenizerFrom, presets};
 use std::path::{Path, PathBuf};
 
 /// Seed of the weights of a geometry; no time depends on them.
@@ -153,6 +154,16 @@ pub fn plain(name: &str) -> anyhow::Result<Model> {
     let (path, _) = locate::model(name, false)?;
     let options = LoadOptions { tokenizer: TokenizerFrom::Nowhere, ..LoadOptions::default() };
     Ok(Model::load(&path, &options)?)
+}
+
+/// The tokenizer of a model, without its weights.
+///
+/// # Errors
+/// When there is none, or one that cannot be read.
+pub fn tokenizer(name: &str) -> anyhow::Result<Tokenizer> {
+    let (path, _) = locate::model(name, false)?;
+    s3d_model::checkpoint::read_tokenizer(&path)?
+        .with_context(|| format!("{}: no tokenizer, which text needs", path.display()))
 }
 
 /// Opens the device of a `--device` flag.

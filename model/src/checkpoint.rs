@@ -22,6 +22,14 @@ pub fn read_config(path: &Path) -> Result<ModelConfig> {
     if path.is_dir() { ModelConfig::load(path) } else { Ok(GgufFile::open(path)?.config().clone()) }
 }
 
+/// The tokenizer of a checkpoint, if it has one.
+///
+/// # Errors
+/// When the checkpoint cannot be opened, or its tokenizer not be read.
+pub fn read_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
+    Ok(Opened::new(path, &TokenizerFrom::Checkpoint)?.tokenizer)
+}
+
 /// Whether `path` can be a checkpoint: a folder, or a GGUF file.
 pub fn is_checkpoint(path: &Path) -> bool {
     path.is_dir() || path.is_file() && is_gguf(path)
@@ -80,10 +88,13 @@ fn folder_tokenizer(folder: &Path, config: &ModelConfig) -> Result<Option<Tokeni
     Ok(Some(tokenizer))
 }
 
-/// The tokenizer, if all its tokens have embeddings.
+/// Tokens beyond the embedding that somebody may have added (`[PAD]`); a prompt that uses one is refused.
+const BEYOND_MAX: usize = 256;
+
+/// The tokenizer, if its tokens have embeddings but for a few.
 fn fitting(tokenizer: Tokenizer, path: &Path, config: &ModelConfig) -> Result<Tokenizer> {
     let tokens = tokenizer.vocab_size();
-    if tokens > config.vocab_size {
+    if tokens > config.vocab_size.saturating_add(BEYOND_MAX) {
         let message = format!(
             "the tokenizer has {tokens} tokens, the model's embedding {} (vocab_size); they belong to different checkpoints",
             config.vocab_size

@@ -1,10 +1,12 @@
 //! Text to token ids and back, and a stream of text from a stream of tokens.
 
 mod gguf;
+mod guard;
 mod words;
 
 use crate::chat::ChatTemplate;
 use crate::{Error, Result};
+use guard::{FILE_BYTES_MAX, guarded};
 use std::path::Path;
 
 /// Tokens before a stream that its decoder sees.
@@ -19,19 +21,41 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`. What it says of cutting and filling up texts is somebody's saved state, and left
+    /// aside.
     ///
     /// # Errors
-    /// When the file cannot be read or is no tokenizer.
+    /// When the file cannot be read, is too large or is no tokenizer.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-        Self::from_bytes(&bytes, path)
+        let io = |e| Error::io("read", path, e);
+        let found = std::fs::metadata(path).map_err(io)?;
+        if !found.is_file() || found.len() > FILE_BYTES_MAX {
+            let message = format!(
+                "expected a regular file of at most {FILE_BYTES_MAX} bytes; found {}",
+                if found.is_file() { format!("{} bytes", found.len()) } else { "none".into() }
+            );
+            return Err(Error::malformed(path, message));
+        }
+        Self::from_bytes(&std::fs::read(path).map_err(io)?, path)
     }
 
-    /// Reads the content of a `tokenizer.json` that came from `path`.
-    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|e| Error::malformed(path, format!("not a tokenizer: {e}")))?;
+    /// Reads the content of a `tokenizer.json` that came from `path`, which errors name.
+    ///
+    /// # Errors
+    /// When it is no tokenizer, or one that the library would not survive.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        let fail = |e: &dyn std::fmt::Display| {
+            let text: String = e.to_string().chars().take(200).collect();
+            Error::malformed(path, format!("not a tokenizer: {text}"))
+        };
+        guard::check(bytes).map_err(|e| fail(&e))?;
+        let read = guarded(|| -> std::result::Result<_, String> {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
+            inner.with_truncation(None).map_err(|e| e.to_string())?;
+            inner.with_padding(None);
+            Ok(inner)
+        });
+        let inner = read.map_err(|e| fail(&e))?.map_err(|e| fail(&e))?;
         Ok(Self { inner, chat: None })
     }
 
@@ -56,8 +80,8 @@ impl Tokenizer {
 
     /// The largest token id and 1: added tokens are counted, and ids that no token has.
     pub fn vocab_size(&self) -> usize {
-        let ids = self.inner.get_vocab(true).into_values();
-        ids.max().map_or(0, |id| id as usize + 1)
+        let ids = guarded(|| self.inner.get_vocab(true).into_values().max());
+        ids.ok().flatten().map_or(0, |id| id as usize + 1)
     }
 
     /// The id of one token, special tokens included.
@@ -83,11 +107,10 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, special)
-            .map_err(|e| Error::invalid(format!("cannot encode the text: {e}")))?;
-        Ok(encoding.get_ids().to_vec())
+        let fail =
+            |e: &dyn std::fmt::Display| Error::invalid(format!("cannot encode the text: {e}"));
+        let encoding = guarded(|| self.inner.encode_fast(text, special)).map_err(|e| fail(&e))?;
+        Ok(encoding.map_err(|e| fail(&e))?.get_ids().to_vec())
     }
 
     /// The text of `tokens`, special tokens left out.
@@ -95,9 +118,9 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails.
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
-        self.inner
-            .decode(tokens, true)
-            .map_err(|e| Error::invalid(format!("cannot decode the tokens: {e}")))
+        let fail =
+            |e: &dyn std::fmt::Display| Error::invalid(format!("cannot decode the tokens: {e}"));
+        guarded(|| self.inner.decode(tokens, true)).map_err(|e| fail(&e))?.map_err(|e| fail(&e))
     }
 
     /// A decoder for tokens that arrive one after another.

@@ -7,6 +7,9 @@
 pub mod blocks;
 mod gguf;
 pub mod gguf_header;
+mod gguf_keys;
+mod gguf_parts;
+mod gguf_rope;
 pub mod number_type;
 pub mod numbers;
 mod safetensors;

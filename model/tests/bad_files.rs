@@ -134,7 +134,7 @@ fn weights_that_are_no_numbers_are_named() {
 }
 
 #[test]
-fn a_tokenizer_larger_than_the_embedding_is_refused() {
+fn a_tokenizer_much_larger_than_the_embedding_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = copy("qwen2", dir.path());
     let chat = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chat/tokenizer.json");
@@ -144,7 +144,7 @@ fn a_tokenizer_larger_than_the_embedding_is_refused() {
     let mut tokenizer: Value = serde_json::from_str(&text).unwrap();
     let added = tokenizer["added_tokens"].as_array_mut().unwrap();
     let mut token = added[0].clone();
-    token["id"] = json!(290);
+    token["id"] = json!(288 + 256);
     token["content"] = json!("<extra>");
     added.push(token);
     std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();

@@ -335,6 +335,118 @@ fn files_that_lie_are_refused() {
 }
 
 #[test]
+fn rotary_keys_mean_what_transformers_computes() {
+    // source: scripts/fixtures/gguf_rope.py, transformers 5.24.0 on the stored numbers
+    #[derive(serde::Deserialize)]
+    struct Expected {
+        tokens: Vec<u32>,
+        rows: Vec<usize>,
+        logits: Vec<Vec<f32>>,
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf-rope");
+    for name in ["none", "yarn", "yarn-betas", "yarn-strength", "attn-factor", "linear-strength"] {
+        let text = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+        let expected: Expected = serde_json::from_slice(&text).unwrap();
+        let model = Model::load(&folder.join(format!("{name}.gguf")), &options(1, 1)).unwrap();
+        let mut cache = model.new_cache(expected.tokens.len()).unwrap();
+        let found = rows(&model.full_pass(&expected.tokens, &mut cache, &mut Silent).unwrap());
+        for (row, expected) in expected.rows.iter().zip(&expected.logits) {
+            let most = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let off = found[*row].iter().zip(expected).map(|(found, x)| (found - x).abs());
+            let off = off.fold(0.0, f32::max) / most;
+            assert!(off < 1e-4, "{name}, row {row}: off by {off} of the largest");
+        }
+    }
+}
+
+/// The whole seeded model, all numbers `f32`, so that only what a test changes can be refused.
+fn whole() -> Writer {
+    let (config, source) = (config(), Seeded::new(3));
+    let mut file = metadata(&config);
+    let (hidden, dim) = (config.hidden_size, config.head_dim());
+    let mut put = |there: &str, shape: &[usize]| {
+        let values = source.tensor(there, shape).unwrap();
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        file.tensor(there, shape, NumberType::F32, bytes);
+    };
+    put("token_embd.weight", &[20, hidden]);
+    put("output_norm.weight", &[hidden]);
+    put("output.weight", &[20, hidden]);
+    for layer in 0..config.num_hidden_layers {
+        let parts: [(&str, &[usize]); 9] = [
+            ("attn_q", &[4 * dim, hidden]),
+            ("attn_k", &[2 * dim, hidden]),
+            ("attn_v", &[2 * dim, hidden]),
+            ("attn_output", &[hidden, 4 * dim]),
+            ("ffn_gate", &[256, hidden]),
+            ("ffn_up", &[256, hidden]),
+            ("ffn_down", &[hidden, 256]),
+            ("attn_norm", &[hidden]),
+            ("ffn_norm", &[hidden]),
+        ];
+        parts.iter().for_each(|(part, shape)| put(&format!("blk.{layer}.{part}.weight"), shape));
+    }
+    file
+}
+
+#[test]
+fn keys_and_tensors_that_change_what_is_computed_are_read_or_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("whole.gguf");
+    let with = |change: &dyn Fn(&mut Writer)| {
+        let mut file = whole();
+        change(&mut file);
+        std::fs::write(&path, file.bytes()).unwrap();
+        Model::load(&path, &options(1, 1)).map_or_else(|e| e.to_string(), |_| "loads".into())
+    };
+    let harmless = |change: &dyn Fn(&mut Writer)| assert_eq!(with(change), "loads");
+    harmless(&|f| f.number("llama.vocab_size", 20));
+    harmless(&|f| f.number("llama.expert_count", 0));
+    harmless(&|f| f.text("general.type", "model"));
+    harmless(&|f| f.number("qwen2.expert_count", 8));
+    harmless(&|f| f.number("llama.attention.value_length", 128));
+    let refused = |change: &dyn Fn(&mut Writer), words: &[&str]| {
+        let error = with(change);
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused(&|f| f.number("llama.expert_count", 8), &["'llama.expert_count' = 8", "may change"]);
+    refused(&|f| f.float("llama.attention.scale", 2.0), &["llama.attention.scale", "2"]);
+    refused(&|f| f.number("llama.attention.value_length", 64), &["value_length", "128", "64"]);
+    refused(&|f| f.number("llama.rope.dimension_count", 64), &["partial_rotary_factor"]);
+    refused(&|f| f.number("llama.rope.dimension_count", 256), &["dimension_count", "1..=128"]);
+    refused(
+        &|f| f.text("llama.rope.scaling.type", "dynamic"),
+        &["scaling.type", "yarn", "dynamic"],
+    );
+    refused(&|f| f.text("llama.rope.scaling.type", "longrope"), &["rope_factors_short.weight"]);
+    refused(&|f| f.float("llama.rope.scaling.factor", -2.0), &["scaling.factor", "positive"]);
+    refused(&|f| f.float("llama.rope.scaling.alpha", 2.0), &["scaling.alpha"]);
+    refused(&|f| f.number("llama.rope.scaling.factor", 2), &["must be a number; found 2"]);
+    refused(&|f| f.float("llama.rope.scaling.factor", f32::NAN), &["scaling.factor", "NaN"]);
+    refused(&|f| f.text("general.type", "adapter"), &["adapter", "expected a model"]);
+    let extra = |name: &'static str| {
+        move |f: &mut Writer| f.tensor(name, &[20], NumberType::F32, vec![0; 80])
+    };
+    refused(&extra("output.bias"), &["'output.bias'"]);
+    refused(&extra("token_embd_norm.weight"), &["'token_embd_norm.weight'"]);
+    refused(&extra("blk.0.attn_sinks.weight"), &["attn_sinks"]);
+    refused(&extra("blk.2.ffn_norm.weight"), &["layers.2"]);
+    refused(&extra("rope_freqs.weight"), &["64"]);
+}
+
+#[test]
+fn tensors_that_overlap_are_refused() {
+    let mut file = whole().bytes();
+    // The offset of the second tensor of the table: after its name, rank, one dimension and type.
+    let name = b"output_norm.weight";
+    let at = file.windows(name.len()).position(|bytes| bytes == name).unwrap();
+    let offset = at + name.len() + 4 + 8 + 4;
+    file[offset..offset + 8].copy_from_slice(&0u64.to_le_bytes());
+    let error = refusal(&file);
+    assert!(error.contains("'output_norm.weight' and 'token_embd.weight' overlap"), "{error}");
+}
+
+#[test]
 fn a_file_that_is_cut_or_changed_anywhere_never_panics() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/phi3.gguf");
     let whole = std::fs::read(path).unwrap();

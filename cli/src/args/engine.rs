@@ -168,6 +168,9 @@ pub struct InspectArgs {
     /// Print the full-depth logits after the last of these token ids
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     pub logits: Vec<u32>,
+    /// Print the token ids of this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "logits")]
+    pub tokens: Option<String>,
     /// Context for the memory table, in tokens
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub context: usize,

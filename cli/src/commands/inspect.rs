@@ -17,9 +17,10 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     if path.join("run.json").is_file() {
         return inspect_run(path, args.json);
     }
-    match args.logits.is_empty() {
-        true => inspect_model(args),
-        false => logits(args),
+    match (&args.tokens, args.logits.is_empty()) {
+        (Some(text), _) => tokens(args, text),
+        (None, true) => inspect_model(args),
+        (None, false) => logits(args),
     }
 }
 
@@ -110,6 +111,15 @@ fn memory_text(rows: &[Row], context: usize) -> String {
         }
     }
     text
+}
+
+fn tokens(args: &InspectArgs, text: &str) -> anyhow::Result<()> {
+    let ids = load::tokenizer(&args.target)?.encode(text)?;
+    if args.json {
+        return terminal::json(&json!({ "ids": ids }));
+    }
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    terminal::result(&ids.join(","))
 }
 
 fn logits(args: &InspectArgs) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use super::{Tokenizer, words};
 use crate::chat::ChatTemplate;
 use crate::weights::Vocabulary;
 use crate::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -43,27 +43,49 @@ fn file(vocabulary: &Vocabulary, begins: bool, model: Value, parts: [Value; 3]) 
         .map(|(id, (token, kind))| {
             json!({
                 "id": id, "content": token, "special": *kind == CONTROL, "single_word": false,
-                "lstrip": false, "rstrip": false, "normalized": false,
+                "lstrip": false, "rstrip": takes_spaces(vocabulary, token), "normalized": false,
             })
         })
         .collect();
-    let begin = vocabulary.begin.filter(|_| vocabulary.add_begin.unwrap_or(begins));
-    let begin = begin.and_then(|id| Some((id, vocabulary.tokens.get(id as usize)?)));
+    let token = |id: Option<u32>| id.and_then(|id| Some((id, vocabulary.tokens.get(id as usize)?)));
+    let begin = token(vocabulary.begin).filter(|_| vocabulary.add_begin.unwrap_or(begins));
+    let end = token(vocabulary.end).filter(|_| vocabulary.add_end.unwrap_or(false));
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
         "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "decoder": decoder, "model": model,
-        "post_processor": begin.map(|(id, token)| begin_of_text(id, token)),
+        "post_processor": around(begin, end),
     })
 }
 
-/// Puts the begin-of-text token before every text.
-fn begin_of_text(id: u32, token: &str) -> Value {
-    let special = json!({ "SpecialToken": { "id": token, "type_id": 0 } });
+/// Whether white space after a token belongs to it. Files do not say; llama.cpp too goes by the model's name.
+fn takes_spaces(vocabulary: &Vocabulary, token: &str) -> bool {
+    let name = vocabulary.name.to_lowercase();
+    let phi3 = name.contains("phi-3") || name.contains("phi3");
+    phi3 && !["<unk>", "<s>", "<|endoftext|>"].contains(&token)
+}
+
+/// Puts tokens before and after every text.
+fn around(begin: Option<(u32, &String)>, end: Option<(u32, &String)>) -> Value {
+    if begin.is_none() && end.is_none() {
+        return Value::Null;
+    }
+    let special = |token: &str| json!({ "SpecialToken": { "id": token, "type_id": 0 } });
+    let text = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+    let pieces = |texts: &[&str]| {
+        let before = begin.iter().map(|(_, token)| special(token));
+        let after = end.iter().map(|(_, token)| special(token));
+        before.chain(texts.iter().map(|id| text(id))).chain(after).collect::<Vec<Value>>()
+    };
+    let tokens: Map<String, Value> = begin
+        .iter()
+        .chain(&end)
+        .map(|(id, token)| {
+            ((*token).clone(), json!({ "id": token, "ids": [id], "tokens": [token] }))
+        })
+        .collect();
     json!({
-        "type": "TemplateProcessing",
-        "single": [special, { "Sequence": { "id": "A", "type_id": 0 } }],
-        "pair": [special, { "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
-        "special_tokens": { token: { "id": token, "ids": [id], "tokens": [token] } },
+        "type": "TemplateProcessing", "single": pieces(&["A"]), "pair": pieces(&["A", "B"]),
+        "special_tokens": tokens,
     })
 }
 

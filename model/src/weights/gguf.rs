@@ -5,23 +5,31 @@
 //! of queries and keys, and here they are put back.
 
 use super::WeightSource;
-use super::gguf_header::{Header, TensorInfo, Value};
+use super::gguf_header::{TensorInfo, Value};
+use super::gguf_keys::{self, Keys};
+use super::gguf_parts::Parts;
+use super::gguf_rope::{self, Divisors};
 use super::stored::{Stored, hash_files};
 use crate::config::Architecture;
 use crate::raw::Matrix;
 use crate::{Error, ModelConfig, Result};
 use s3d_data::Dtype;
-use serde_json::{Map, json};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A GGUF file whose header was read.
+/// A GGUF file, or all parts of a split one, whose headers were read.
 #[derive(Debug)]
 pub struct GgufFile {
+    /// The file that was named.
     path: PathBuf,
-    header: Header,
+    /// All parts, in order.
+    parts: Vec<PathBuf>,
+    metadata: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, TensorInfo>,
+    /// The part of each tensor that is not in the first.
+    places: BTreeMap<String, usize>,
     architecture: Architecture,
     config: ModelConfig,
 }
@@ -47,10 +55,14 @@ pub struct Vocabulary {
     pub end: Option<u32>,
     /// Whether every text begins with it; unsaid in some files.
     pub add_begin: Option<bool>,
+    /// Whether every text ends with the end-of-text token; unsaid in most files.
+    pub add_end: Option<bool>,
     /// Whether a space is put before a text; unsaid in some files.
     pub add_space: Option<bool>,
     /// The template of conversations.
     pub chat_template: Option<String>,
+    /// The model's name.
+    pub name: String,
 }
 
 /// Names outside the layers, here and there.
@@ -77,6 +89,10 @@ const INSIDE: [(&str, &str); 13] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
+/// Tensors that scale rotary frequencies.
+const ROPE: [&str; 3] =
+    ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
+
 /// The name of a tensor in the file.
 fn name_there(name: &str) -> Option<String> {
     if let Some((_, there)) = OUTSIDE.iter().find(|(here, _)| *here == name) {
@@ -97,27 +113,64 @@ pub fn is_gguf(path: &Path) -> bool {
 }
 
 impl GgufFile {
-    /// Reads the header of a file.
+    /// Reads the header of a file, and of the other parts where it is split.
     ///
     /// # Errors
     /// When it cannot be read, is no such file, or describes no model this engine can run.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
-        let length = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+        let Parts { paths, metadata, tensors, places } = Parts::open(path)?;
         let fail = |message: String| Error::malformed(path, message);
-        let header = Header::read(BufReader::new(file), length).map_err(fail)?;
-        let name = text(&header, "general.architecture").unwrap_or_default();
-        let architecture = Architecture::from_model_type(&name).ok_or_else(|| {
-            fail(format!(
-                "architecture '{name}' is not supported; expected one of {}",
-                Architecture::model_types()
-            ))
-        })?;
-        let keys = Keys { header: &header, name: &name, path };
-        let keys = keys.config(architecture)?;
+        let (architecture, name) = gguf_keys::architecture(&metadata).map_err(fail)?;
+        let mut file = Self {
+            path: path.to_path_buf(),
+            parts: paths,
+            metadata,
+            tensors,
+            places,
+            architecture,
+            config: ModelConfig::story(),
+        };
+        let divisors = Divisors {
+            all: file.divisors(ROPE[0])?,
+            short: file.divisors(ROPE[1])?,
+            long: file.divisors(ROPE[2])?,
+        };
+        let keys = Keys { metadata: &file.metadata, tensors: &file.tensors, name: &name };
+        let rope = gguf_rope::scaling(&keys, divisors).map_err(fail)?;
+        let keys = keys.config(architecture, rope).map_err(fail)?;
         let json = serde_json::Value::Object(keys).to_string();
-        let config = ModelConfig::from_json(&json).map_err(fail)?;
-        Ok(Self { path: path.to_path_buf(), header, architecture, config })
+        file.config = ModelConfig::from_json(&json).map_err(fail)?;
+        file.check_tensors()?;
+        Ok(file)
+    }
+
+    /// Refuses tensors outside the layers that are not read: a model without them is another model.
+    fn check_tensors(&self) -> Result<()> {
+        let known = |name: &str| {
+            let outside = OUTSIDE.iter().any(|(_, there)| *there == name);
+            outside || ROPE.contains(&name) || name.starts_with("blk.")
+        };
+        match self.tensors.keys().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!(
+                    "tensor '{}' is not known, and may change what the model computes",
+                    name.chars().take(80).collect::<String>().escape_debug()
+                );
+                Err(Error::malformed(&self.path, message))
+            }
+        }
+    }
+
+    /// The numbers of a small tensor, where there is one.
+    fn divisors(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(info) = self.tensors.get(name) else { return Ok(None) };
+        if info.shape.len() != 1 || info.bytes > 1 << 20 {
+            let message =
+                format!("tensor '{name}' has shape {:?}; expected a short list", info.shape);
+            return Err(Error::malformed(&self.path, message));
+        }
+        self.stored(name, info).values().map(Some)
     }
 
     /// The configuration that the metadata describe.
@@ -127,8 +180,11 @@ impl GgufFile {
 
     /// The tokenizer's data; nothing where the file has none.
     pub fn vocabulary(&self) -> Option<Vocabulary> {
-        let header = &self.header;
-        let get = |key: &str| header.metadata.get(&format!("tokenizer.ggml.{key}"));
+        let get = |key: &str| self.metadata.get(&format!("tokenizer.ggml.{key}"));
+        let text = |key: &str| match self.metadata.get(key) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
         let texts = |key: &str| match get(key) {
             Some(Value::Texts(texts)) => texts.clone(),
             _ => Vec::new(),
@@ -143,8 +199,8 @@ impl GgufFile {
         };
         let tokens = texts("tokens");
         (!tokens.is_empty()).then(|| Vocabulary {
-            model: text(header, "tokenizer.ggml.model").unwrap_or_default(),
-            pre: text(header, "tokenizer.ggml.pre").unwrap_or_else(|| "default".into()),
+            model: text("tokenizer.ggml.model").unwrap_or_default(),
+            pre: text("tokenizer.ggml.pre").unwrap_or_default(),
             tokens,
             kinds: match get("token_type") {
                 Some(Value::Integers(kinds)) => kinds.clone(),
@@ -158,14 +214,16 @@ impl GgufFile {
             begin: id("bos_token_id"),
             end: id("eos_token_id"),
             add_begin: flag("add_bos_token"),
+            add_end: flag("add_eos_token"),
             add_space: flag("add_space_prefix"),
-            chat_template: text(header, "tokenizer.chat_template"),
+            chat_template: text("tokenizer.chat_template"),
+            name: text("general.name").unwrap_or_default(),
         })
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
         let there = name_there(name).unwrap_or_else(|| name.to_string());
-        let info = self.header.tensors.get(&there).ok_or_else(|| {
+        let info = self.tensors.get(&there).ok_or_else(|| {
             let message = format!("no tensor '{there}', which the metadata call for");
             Error::malformed(&self.path, message)
         })?;
@@ -181,7 +239,10 @@ impl GgufFile {
 
     fn stored<'s>(&'s self, name: &'s str, info: &TensorInfo) -> Stored<'s> {
         let TensorInfo { kind, start, bytes, .. } = *info;
-        Stored { path: &self.path, name, kind, start, bytes }
+        let there = name_there(name);
+        let part = self.places.get(there.as_deref().unwrap_or(name)).copied().unwrap_or(0);
+        let path = self.parts.get(part).unwrap_or(&self.path);
+        Stored { path, name, kind, start, bytes }
     }
 
     /// The heads whose rows llama.cpp has reordered in this tensor.
@@ -254,167 +315,12 @@ impl WeightSource for GgufFile {
             let here = if fused { known.next().map(|(here, _)| *here).or(first) } else { first };
             Some(format!("model.layers.{number}.{}.{end}", here.unwrap_or(part)))
         };
-        self.header.tensors.keys().filter_map(here).collect()
+        let outside = OUTSIDE.iter().filter(|(_, there)| self.tensors.contains_key(*there));
+        let outside = outside.map(|(here, _)| (*here).to_string());
+        self.tensors.keys().filter_map(here).chain(outside).collect()
     }
 
     fn content_hash(&self) -> Result<String> {
-        hash_files(std::iter::once(&self.path))
+        hash_files(self.parts.iter())
     }
-}
-
-fn text(header: &Header, key: &str) -> Option<String> {
-    match header.metadata.get(key) {
-        Some(Value::Text(text)) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-/// The metadata of one architecture, on their way into a `config.json`.
-struct Keys<'h> {
-    header: &'h Header,
-    name: &'h str,
-    path: &'h Path,
-}
-
-impl Keys<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.header.metadata.get(&format!("{}.{key}", self.name))
-    }
-
-    fn whole(&self, key: &str) -> Option<u64> {
-        match self.get(key)? {
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            // One number a layer; the layers of these architectures are alike.
-            Value::Integers(all) if all.iter().all(|n| Some(n) == all.first()) => {
-                all.first().and_then(|n| u64::try_from(*n).ok())
-            }
-            _ => None,
-        }
-    }
-
-    fn float(&self, key: &str) -> Option<f64> {
-        match self.get(key)? {
-            Value::Float(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// A whole number that every file has.
-    fn size(&self, key: &str) -> Result<u64> {
-        self.whole(key).ok_or_else(|| {
-            let found = match self.get(key) {
-                Some(value) => format!("{value:?}").chars().take(60).collect(),
-                None => "nothing".to_string(),
-            };
-            let message =
-                format!("metadata '{}.{key}' must be a whole number; found {found}", self.name);
-            Error::malformed(self.path, message)
-        })
-    }
-
-    fn config(&self, architecture: Architecture) -> Result<Map<String, serde_json::Value>> {
-        let embedding = self.header.tensors.get("token_embd.weight");
-        let vocab = embedding.and_then(|info| info.shape.first()).ok_or_else(|| {
-            Error::malformed(self.path, "no tensor 'token_embd.weight'; expected a whole model")
-        })?;
-        let heads = self.size("attention.head_count")?;
-        let positions = self.size("context_length")?;
-        let mut keys = Map::new();
-        let mut put = |key: &str, value: serde_json::Value| keys.insert(key.to_string(), value);
-        put("architectures", json!([architecture.class()]));
-        put("hidden_size", self.size("embedding_length")?.into());
-        put("intermediate_size", self.size("feed_forward_length")?.into());
-        put("num_hidden_layers", self.size("block_count")?.into());
-        put("num_attention_heads", heads.into());
-        put("num_key_value_heads", self.whole("attention.head_count_kv").unwrap_or(heads).into());
-        put("head_dim", json!(self.whole("attention.key_length")));
-        put("vocab_size", (*vocab).into());
-        put("max_position_embeddings", positions.into());
-        put("rms_norm_eps", json!(self.float("attention.layer_norm_rms_epsilon").map(shortest)));
-        put("rope_theta", json!(self.float("rope.freq_base").map(shortest)));
-        put("tie_word_embeddings", (!self.header.tensors.contains_key("output.weight")).into());
-        put("sliding_window", json!(self.whole("attention.sliding_window").filter(|n| *n > 0)));
-        put("rope_scaling", self.rope_scaling(positions)?);
-        let biased = self.header.tensors.contains_key("blk.0.attn_q.bias");
-        put("attention_bias", (biased && architecture == Architecture::Llama).into());
-        self.special_tokens(&mut keys);
-        self.check_rotary(&keys)?;
-        Ok(keys)
-    }
-
-    fn special_tokens(&self, keys: &mut Map<String, serde_json::Value>) {
-        let id = |key: &str| match self.header.metadata.get(&format!("tokenizer.ggml.{key}")) {
-            Some(Value::Integer(id)) => u32::try_from(*id).ok(),
-            _ => None,
-        };
-        keys.insert("bos_token_id".into(), json!(id("bos_token_id")));
-        let mut ends: Vec<u32> =
-            ["eos_token_id", "eot_token_id", "eom_token_id"].into_iter().filter_map(id).collect();
-        ends.dedup();
-        if !ends.is_empty() {
-            keys.insert("eos_token_id".into(), json!(ends));
-        }
-    }
-
-    /// llama.cpp may turn a part of a head's channels; this engine turns all.
-    fn check_rotary(&self, keys: &Map<String, serde_json::Value>) -> Result<()> {
-        let number = |key: &str| keys.get(key).and_then(serde_json::Value::as_u64);
-        let (hidden, heads) = (number("hidden_size"), number("num_attention_heads"));
-        let derived = hidden.zip(heads).and_then(|(hidden, heads)| hidden.checked_div(heads));
-        let (dim, turned) = (number("head_dim").or(derived), self.whole("rope.dimension_count"));
-        match turned {
-            Some(turned) if Some(turned) != dim => Err(Error::malformed(
-                self.path,
-                format!(
-                    "{turned} channels of a head are turned; expected all {}",
-                    dim.unwrap_or(0)
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Scaling of the rotary frequencies, in the words of `config.json`.
-    fn rope_scaling(&self, positions: u64) -> Result<serde_json::Value> {
-        let original = self.whole("rope.scaling.original_context_length");
-        if let Some(divisors) = self.divisors("rope_factors_short.weight")? {
-            return Ok(json!({
-                "rope_type": "longrope", "short_factor": divisors,
-                "original_max_position_embeddings": original.unwrap_or(positions),
-                "attention_factor": self.float("rope.scaling.attn_factor"),
-            }));
-        }
-        // Llama 3.1 stores its scaling as divisors that hold for every position.
-        if let Some(divisors) = self.divisors("rope_freqs.weight")? {
-            return Ok(json!({
-                "rope_type": "longrope", "short_factor": divisors,
-                "original_max_position_embeddings": positions, "attention_factor": 1.0,
-            }));
-        }
-        let kind = match self.get("rope.scaling.type") {
-            Some(Value::Text(kind)) if kind != "none" => kind.as_str(),
-            _ => return Ok(serde_json::Value::Null),
-        };
-        Ok(json!({
-            "rope_type": kind, "factor": self.float("rope.scaling.factor"),
-            "original_max_position_embeddings": original,
-        }))
-    }
-
-    /// The numbers of a small tensor, where there is one.
-    fn divisors(&self, name: &str) -> Result<Option<Vec<f32>>> {
-        let Some(info) = self.header.tensors.get(name) else { return Ok(None) };
-        if info.shape.len() != 1 || info.bytes > 1 << 20 {
-            let message =
-                format!("tensor '{name}' has shape {:?}; expected a short list", info.shape);
-            return Err(Error::malformed(self.path, message));
-        }
-        let TensorInfo { kind, start, bytes, .. } = *info;
-        Stored { path: self.path, name, kind, start, bytes }.values().map(Some)
-    }
-}
-
-/// The `f64` that is written like the `f32` that the file holds.
-fn shortest(number: f64) -> f64 {
-    (number as f32).to_string().parse().unwrap_or(number)
 }

@@ -107,6 +107,11 @@ impl Header {
     }
 }
 
+/// Refuses what is no number: whatever it stood for would silently become another one.
+fn number(value: f64) -> Outcome<f64> {
+    if value.is_finite() { Ok(value) } else { Err(format!("{value} is not a finite number")) }
+}
+
 /// `general.alignment`, in bytes.
 fn alignment(metadata: &BTreeMap<String, Value>) -> Outcome<u64> {
     match metadata.get("general.alignment") {
@@ -120,7 +125,7 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Outcome<u64> {
     }
 }
 
-/// Turns offsets into places in the file and checks that they lie inside.
+/// Turns offsets into places in the file and checks that they lie inside, apart from each other.
 fn place(
     table: Vec<(String, TensorInfo)>,
     alignment: u64,
@@ -143,7 +148,16 @@ fn place(
             return Err(format!("tensor '{name}' appears twice"));
         }
     }
-    Ok(tensors)
+    let mut places: Vec<(u64, u64, &String)> =
+        tensors.iter().map(|(name, info)| (info.start, info.start + info.bytes, name)).collect();
+    places.sort_unstable();
+    match places.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+        None => Ok(tensors),
+        Some(pair) => Err(format!(
+            "tensors '{}' and '{}' overlap, at byte {} of the file; it is damaged",
+            pair[0].2, pair[1].2, pair[1].0
+        )),
+    }
 }
 
 impl<R: Read> Source<R> {
@@ -192,7 +206,7 @@ impl<R: Read> Source<R> {
 
     fn value(&mut self, kind: u32) -> Outcome<Value> {
         match kind {
-            6 | 12 => self.float(kind).map(Value::Float),
+            6 | 12 => self.float(kind).and_then(number).map(Value::Float),
             7 => match self.bytes()? {
                 [0] => Ok(Value::Bool(false)),
                 [1] => Ok(Value::Bool(true)),
@@ -241,7 +255,8 @@ impl<R: Read> Source<R> {
         }
         match kind {
             6 | 12 => {
-                (0..count).map(|_| self.float(kind)).collect::<Outcome<_>>().map(Value::Floats)
+                let floats = (0..count).map(|_| self.float(kind).and_then(number));
+                floats.collect::<Outcome<_>>().map(Value::Floats)
             }
             8 => (0..count).map(|_| self.text()).collect::<Outcome<_>>().map(Value::Texts),
             _ => {
