@@ -1,12 +1,13 @@
 //! Text to token ids and back, and a stream of text from a stream of tokens.
 
+pub(crate) mod flags;
 mod gguf;
 mod guard;
 mod words;
 
 use crate::chat::ChatTemplate;
 use crate::{Error, Result};
-use guard::{FILE_BYTES_MAX, guarded};
+use guard::FILE_BYTES_MAX;
 use std::path::Path;
 
 /// Tokens before a stream that its decoder sees.
@@ -44,18 +45,10 @@ impl Tokenizer {
     /// # Errors
     /// When it is no tokenizer, or one that the library would not survive.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let fail = |e: &dyn std::fmt::Display| {
-            let text: String = e.to_string().chars().take(200).collect();
-            Error::malformed(path, format!("not a tokenizer: {text}"))
-        };
-        guard::check(bytes).map_err(|e| fail(&e))?;
-        let read = guarded(|| -> std::result::Result<_, String> {
-            let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
-            inner.with_truncation(None).map_err(|e| e.to_string())?;
-            inner.with_padding(None);
-            Ok(inner)
-        });
-        let inner = read.map_err(|e| fail(&e))?.map_err(|e| fail(&e))?;
+        let inner = guard::read(bytes).map_err(|e| {
+            let text: String = e.chars().take(200).collect();
+            Error::malformed(path, format!("not a tokenizer: {}", text.escape_debug()))
+        })?;
         Ok(Self { inner, chat: None })
     }
 
@@ -80,8 +73,8 @@ impl Tokenizer {
 
     /// The largest token id and 1: added tokens are counted, and ids that no token has.
     pub fn vocab_size(&self) -> usize {
-        let ids = guarded(|| self.inner.get_vocab(true).into_values().max());
-        ids.ok().flatten().map_or(0, |id| id as usize + 1)
+        let ids = self.inner.get_vocab(true).into_values();
+        ids.max().map_or(0, |id| id as usize + 1)
     }
 
     /// The id of one token, special tokens included.
@@ -107,10 +100,8 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        let fail =
-            |e: &dyn std::fmt::Display| Error::invalid(format!("cannot encode the text: {e}"));
-        let encoding = guarded(|| self.inner.encode_fast(text, special)).map_err(|e| fail(&e))?;
-        Ok(encoding.map_err(|e| fail(&e))?.get_ids().to_vec())
+        guard::encode(&self.inner, text, special)
+            .map_err(|e| Error::invalid(format!("cannot encode the text: {e}")))
     }
 
     /// The text of `tokens`, special tokens left out.
@@ -118,9 +109,8 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails.
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
-        let fail =
-            |e: &dyn std::fmt::Display| Error::invalid(format!("cannot decode the tokens: {e}"));
-        guarded(|| self.inner.decode(tokens, true)).map_err(|e| fail(&e))?.map_err(|e| fail(&e))
+        guard::decode(&self.inner, tokens)
+            .map_err(|e| Error::invalid(format!("cannot decode the tokens: {e}")))
     }
 
     /// A decoder for tokens that arrive one after another.

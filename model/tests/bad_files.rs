@@ -143,10 +143,12 @@ fn a_tokenizer_much_larger_than_the_embedding_is_refused() {
     assert!(Model::load(&folder, &options(1, 1)).unwrap().tokenizer().is_some());
     let mut tokenizer: Value = serde_json::from_str(&text).unwrap();
     let added = tokenizer["added_tokens"].as_array_mut().unwrap();
-    let mut token = added[0].clone();
-    token["id"] = json!(288 + 256);
-    token["content"] = json!("<extra>");
-    added.push(token);
+    for extra in 0..257 {
+        let mut token = added[0].clone();
+        token["id"] = json!(288 + extra);
+        token["content"] = json!(format!("<extra {extra}>"));
+        added.push(token);
+    }
     std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let error = refusal(&folder);
     assert!(error.contains("tokenizer.json") && error.contains("288"), "{error}");

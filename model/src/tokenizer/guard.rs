@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use tokenizers::Tokenizer;
 
 /// Bytes of a `tokenizer.json`, at most; the largest that are published have 35 MB.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 28;
@@ -22,7 +23,7 @@ thread_local! {
 }
 
 /// Calls the library; a panic of it becomes an error, and nothing is printed.
-pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let before = std::panic::take_hook();
@@ -44,6 +45,32 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+/// The tokenizer of a `tokenizer.json`. What it says of cutting and filling up texts is somebody's saved state, and
+/// left aside, as transformers leaves it.
+///
+/// # Errors
+/// When it is no tokenizer, or one that the library would not survive.
+pub(super) fn read(bytes: &[u8]) -> Result<Tokenizer, String> {
+    check(bytes)?;
+    guarded(|| {
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
+        tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
+        tokenizer.with_padding(None);
+        Ok(tokenizer)
+    })?
+}
+
+/// The token ids of a text, with or without what the tokenizer adds around it.
+pub(super) fn encode(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>, String> {
+    let encoding = guarded(|| tokenizer.encode_fast(text, special))?;
+    Ok(encoding.map_err(|e| e.to_string())?.get_ids().to_vec())
+}
+
+/// The text of token ids, special tokens left out.
+pub(super) fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String, String> {
+    guarded(|| tokenizer.decode(tokens, true))?.map_err(|e| e.to_string())
+}
+
 /// The parts of a `tokenizer.json` that say what is done to a text; its vocabulary is passed over.
 #[derive(Deserialize)]
 struct Steps {
@@ -61,7 +88,7 @@ struct Steps {
 ///
 /// # Errors
 /// Says which step is wrong, or that this is no JSON.
-pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
+fn check(bytes: &[u8]) -> Result<(), String> {
     let steps: Steps = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     for (name, step) in [
         ("normalizer", &steps.normalizer),
