@@ -91,10 +91,15 @@ fn folder_tokenizer(folder: &Path, config: &ModelConfig) -> Result<Option<Tokeni
 /// Tokens beyond the embedding that somebody may have added (`[PAD]`); a prompt that uses one is refused.
 const BEYOND_MAX: usize = 256;
 
+/// Such tokens, at most, beside an embedding of `vocab` rows.
+fn beyond(vocab: usize) -> usize {
+    BEYOND_MAX.min(vocab / 8)
+}
+
 /// The tokenizer, if its tokens have embeddings but for a few.
 fn fitting(tokenizer: Tokenizer, path: &Path, config: &ModelConfig) -> Result<Tokenizer> {
     let tokens = tokenizer.vocab_size();
-    if tokens > config.vocab_size.saturating_add(BEYOND_MAX) {
+    if tokens > config.vocab_size.saturating_add(beyond(config.vocab_size)) {
         let message = format!(
             "the tokenizer has {tokens} tokens, the model's embedding {} (vocab_size); they belong to different checkpoints",
             config.vocab_size

@@ -38,7 +38,7 @@ fn use_it(bytes: &[u8]) -> Result<Vec<u32>, String> {
 fn the_shipped_file_cut_anywhere_is_an_error() {
     let whole = shipped();
     use_it(&whole).unwrap();
-    for end in (0..whole.len() - 1).step_by(37) {
+    for end in (0..whole.len() - 1).step_by(73) {
         use_it(&whole[..end]).unwrap_err();
     }
 }
@@ -49,7 +49,7 @@ fn the_shipped_file_with_a_part_taken_out_never_panics() {
     let whole = String::from_utf8(shipped()).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
     let mut read = 0;
-    for start in (0..lines.len()).step_by(5) {
+    for start in (0..lines.len()).step_by(13) {
         for length in [1, 2, 7] {
             let end = (start + length).min(lines.len());
             let rest = [&lines[..start], &lines[end..]].concat().join("\n");
