@@ -55,6 +55,29 @@ impl Job {
         resolve::budget(budget)?;
         let output = prepare(model, budget)?;
         let loaded = load::model(model, budget.context)?;
+        Self::of(model, budget, memory_budget, force, output, loaded)
+    }
+
+    /// As [`Self::new`], for what needs no text: a tokenizer that cannot be read is noted and left out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_times(model: &ModelArgs, budget: &BudgetArgs, force: bool) -> anyhow::Result<Self> {
+        resolve::budget(budget)?;
+        let output = prepare(model, budget)?;
+        let loaded = load::model_for_times(model, budget.context)?;
+        Self::of(model, budget, None, force, output, loaded)
+    }
+
+    /// The job of a loaded model.
+    fn of(
+        model: &ModelArgs,
+        budget: &BudgetArgs,
+        memory_budget: Option<Bytes>,
+        force: bool,
+        output: Output,
+        loaded: Loaded,
+    ) -> anyhow::Result<Self> {
         let out = RunDir::new(&budget.out);
         let started = out.load_header().ok().filter(|_| !force).map(|header| header.started);
         let prompts = prompts::of_run(&loaded, budget, started.as_deref())?;

@@ -2,7 +2,7 @@
 
 use crate::args::ModelArgs;
 use crate::usage::{or_usage, usage};
-use crate::{locate, resolve};
+use crate::{locate, resolve, terminal};
 use anyhow::Context;
 use s3d_data::Dtype;
 use s3d_model::checkpoint::read_config;
@@ -131,6 +131,28 @@ pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let options = options(args, &source)?;
     check_room(args, &source, &options, context)?;
     let model = source.load(&options)?;
+    Ok(Loaded { model, options, source })
+}
+
+/// As [`model`], for what needs no text: a tokenizer that cannot be read is noted and left out.
+///
+/// # Errors
+/// As there.
+pub fn model_for_times(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
+    let source = source(args)?;
+    let mut options = options(args, &source)?;
+    check_room(args, &source, &options, context)?;
+    let model = match source.load(&options) {
+        Ok(model) => model,
+        Err(failure) => {
+            options.tokenizer = TokenizerFrom::Nowhere;
+            let model = source.load(&options)?;
+            terminal::note(&format!(
+                "times need no tokenizer, and this one is left out: {failure}"
+            ));
+            model
+        }
+    };
     Ok(Loaded { model, options, source })
 }
 

@@ -8,8 +8,8 @@ use anyhow::Context;
 use s3d_data::Prompt;
 use s3d_data::prompt::{HELD_OUT, read_prompts};
 use s3d_measure::{Prompt as EncodedPrompt, clock};
-use s3d_model::Tokenizer;
 use s3d_model::chat::{Now, Rendering};
+use s3d_model::{Tokenizer, TokenizerFrom};
 use std::path::{Path, PathBuf};
 
 /// Prompts of a model without a tokenizer.
@@ -51,6 +51,10 @@ pub fn of_run(
         }
         Source::Checkpoint(folder, _) => folder,
     };
+    // Only a job that needs no text has left out its tokenizer.
+    if matches!(loaded.options.tokenizer, TokenizerFrom::Nowhere) {
+        return Ok(random(loaded, budget));
+    }
     let tokenizer = loaded.model.tokenizer().with_context(|| {
         format!(
             "{}: no tokenizer, which prompts need; give one with --tokenizer FILE",

@@ -19,7 +19,10 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
              measured before them",
         ));
     }
-    let mut job = Job::new(&args.model, &args.budget, None, args.force)?;
+    let mut job = match args.kinds[..] {
+        [Kind::Latency] => Job::of_times(&args.model, &args.budget, args.force)?,
+        _ => Job::new(&args.model, &args.budget, None, args.force)?,
+    };
     let layers = job.loaded.model.shape().layers;
     let plans = match &args.plans {
         Some(text) => Some(resolve::plans(text, layers, args.budget.gamma_max)?),
