@@ -230,6 +230,7 @@ pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions>
         widen,
         threads,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
+        adapters: None,
         composed: false,
         repeated: name.repeats(),
     })

@@ -10,6 +10,13 @@
 //! the model's own text is what it was, to the bit. Sequential drafting does not use them either: it
 //! feeds one token after the other, which they were not trained on, and drafts as it does without them.
 
+mod added;
+mod base;
+
+pub(crate) use added::Added;
+pub use added::{ADDED_CONFIG, AddedConfig};
+pub use base::{BaseIdentity, NEAR};
+
 use crate::linear::Linear;
 use crate::ops::Ops;
 use crate::{ModelConfig, Result};

@@ -46,6 +46,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Where its tokenizer comes from.
     pub tokenizer: TokenizerFrom,
+    /// Adapters and masks to lay over the checkpoint: a folder of [`crate::adapter::ADDED_CONFIG`].
+    pub adapters: Option<PathBuf>,
     /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
     pub composed: bool,
     /// Passes over few rows have fixed shapes, and a card records them once and repeats them with one launch each
@@ -61,6 +63,7 @@ impl Default for LoadOptions {
             widen: 1,
             threads: 0,
             tokenizer: TokenizerFrom::Checkpoint,
+            adapters: None,
             composed: false,
             repeated: false,
         }
@@ -120,6 +123,8 @@ pub struct Model {
     pub(crate) rotary: Arc<Rotary>,
     pub(crate) tokenizer: Option<Tokenizer>,
     identity: ModelIdentity,
+    /// How far the base is from the one that adapters laid over it were trained for; none: none are.
+    base_distance: Option<f64>,
     stock: OnceLock<Box<Model>>,
     /// None: every pass has the shape of its text.
     pub(crate) repeating: Option<Repeating>,
@@ -132,9 +137,16 @@ impl Model {
     /// # Errors
     /// When a file is missing, damaged, or does not fit the others.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
-        let Opened { config, tokenizer, source, name } = Opened::new(path, &options.tokenizer)?;
+        let mut opened = Opened::new(path, &options.tokenizer)?;
+        let mut distance = None;
+        if let Some(folder) = &options.adapters {
+            let (laid, found) = opened.lay(folder)?;
+            (opened, distance) = (laid, Some(found));
+        }
+        let Opened { config, tokenizer, source, name } = opened;
         let mut model = Self::build(&*source, &config, options, ops_for(options), &name)?;
         model.tokenizer = tokenizer;
+        model.base_distance = distance;
         Ok(model)
     }
 
@@ -191,6 +203,7 @@ impl Model {
             ops: Arc::new(ops),
             device: options.device.clone(),
             tokenizer: None,
+            base_distance: None,
             identity: ModelIdentity {
                 name: name.into(),
                 shape: wide.shape(),
@@ -217,6 +230,12 @@ impl Model {
     /// The sizes as they run: widened.
     pub fn shape(&self) -> ModelShape {
         self.config.shape()
+    }
+
+    /// How far the base is from the one that the adapters laid over it were trained for: 0 where it holds the
+    /// same values; none where no adapters are laid over it.
+    pub fn base_distance(&self) -> Option<f64> {
+        self.base_distance
     }
 
     /// The tokenizer that came with the checkpoint.
@@ -315,6 +334,7 @@ impl Model {
             })
         };
         Ok(Self {
+            base_distance: self.base_distance,
             config: self.config.clone(),
             device: self.device.clone(),
             ops: Arc::clone(&self.ops),

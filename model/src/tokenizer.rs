@@ -56,6 +56,15 @@ impl Tokenizer {
         Self { inner, chat: None }
     }
 
+    /// The text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot be written as JSON.
+    pub fn to_json(&self) -> Result<String> {
+        let text = self.inner.to_string(true);
+        text.map_err(|e| Error::invalid(format!("the tokenizer cannot be written: {e}")))
+    }
+
     /// Writes a `tokenizer.json`.
     ///
     /// # Errors

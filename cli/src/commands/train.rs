@@ -11,7 +11,9 @@ use judge::{Judge, Summary};
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::config::AdapterConfig;
 use s3d_model::device::DeviceName;
-use s3d_model::train::{DraftTargets, Own, StepReport, TrainConfig, Trainer, read_texts};
+use s3d_model::train::{
+    Corpus, DraftTargets, Own, Practice, StepReport, TrainConfig, Trainer, read_texts,
+};
 use std::path::Path;
 
 /// Held-out prompts written beside the model.
@@ -226,7 +228,10 @@ fn own(args: &TrainArgs, model: &str, state: &Path, threads: usize) -> anyhow::R
     };
     let own = Own {
         folder: &folder,
-        texts: texts.as_ref(),
+        corpus: texts.as_ref().map_or(Corpus::Generated, Corpus::Texts),
+        warm: None,
+        groups: None,
+        practice: Practice::default(),
         adapters: (args.method == Method::Adapters).then_some(adapters),
         draft_targets: draft_targets(args)?,
         masks: args.gamma_max - 1,

@@ -43,7 +43,7 @@ impl Adam {
     }
 
     /// Sums the lanes' gradients in their order into the first, and updates the trained `weights`; `step` counts
-    /// from 1. Returns the norm of the gradient before clipping.
+    /// from 1. Returns the norm of the gradient before clipping; where that is not finite, nothing is updated.
     pub fn update(
         &mut self,
         weights: &mut [f32],
@@ -59,6 +59,9 @@ impl Adam {
             .map(|(i, chunk)| sum_lanes(chunk, &others, i * CHUNK))
             .collect();
         let norm = squares.iter().sum::<f64>().sqrt() as f32;
+        if !norm.is_finite() {
+            return norm;
+        }
         let shrink = if norm > rule.clip { rule.clip / norm } else { 1.0 };
         let bias = [1.0 - BETA_1.powi(step as i32), 1.0 - BETA_2.powi(step as i32)];
         weights

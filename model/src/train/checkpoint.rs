@@ -2,13 +2,14 @@
 
 use super::params::Variable;
 use super::{TrainConfig, Trainer};
+use crate::adapter::AddedConfig;
 use crate::config::S3dConfig;
 use crate::corpus::{Prompt, prompts};
 use crate::kernels::row_bytes;
 use crate::raw::encode_row;
 use crate::weights::ADDED_FILE;
 use crate::{Error, ModelConfig, Result, Tokenizer};
-use s3d_data::Dtype as Number;
+use s3d_data::{Dtype as Number, store};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -18,11 +19,9 @@ const STATE_FILE: &str = "training.safetensors";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const PROMPTS_FILE: &str = "prompts.jsonl";
 
-/// Writes through a temporary neighbour, so that the file is either the old or the new one.
+/// Writes so that the file is either the old or the new one, never a part of it, and never through a link.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("partial");
-    std::fs::write(&temporary, bytes).map_err(|e| Error::io("write", &temporary, e))?;
-    std::fs::rename(&temporary, path).map_err(|e| Error::io("create", path, e))
+    Ok(store::save_atomically(path, bytes)?)
 }
 
 /// A view of `bytes` under the error type of this crate.
@@ -42,32 +41,36 @@ fn values_of(bytes: &[u8]) -> Vec<f32> {
 impl Trainer {
     /// Writes the model into `dir`, which is created: `config.json`, `tokenizer.json` and
     /// `model.safetensors`, named as Hugging Face names Llama's tensors. Where the run began with a
-    /// checkpoint, its other files are copied; with adapters its weights are too, as they are, and what
-    /// was added stands in a file of its own, `s3d.safetensors`.
+    /// folder, its other files are copied; with adapters its weights are too, as they are, and what
+    /// was added stands in files of its own, `s3d.safetensors` and `s3d.json`. Where the run began with a single
+    /// file, what was added is all that is written.
     ///
     /// # Errors
-    /// When a file cannot be written, or the folder is that of the checkpoint itself.
+    /// When a file cannot be written, the folder is that of the checkpoint itself, or a weight is not finite.
     pub fn save(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
         let mut s3d = self.config.model.s3d.clone();
         if let Some(s3d) = &mut s3d {
             s3d.training_steps = Some(self.step);
+            if let Some([least, most]) = self.config.practice.windows {
+                s3d.other.insert("trained_windows".into(), vec![least, most].into());
+            }
         }
         let variables = self.network.layout.variables.iter();
-        let own_kept = self.keeps_text();
         match &self.folder {
             None => {
-                ModelConfig { s3d, ..self.config.model.clone() }.save(dir)?;
-                self.data.tokenizer.save(&dir.join(TOKENIZER_FILE))?;
+                let config = ModelConfig { s3d, ..self.config.model.clone() };
+                let path = dir.join("config.json");
+                let text = serde_json::to_string_pretty(&config)
+                    .map_err(|e| Error::malformed(&path, e.to_string()))?;
+                write_whole(&path, (text + "\n").as_bytes())?;
+                write_whole(&dir.join(TOKENIZER_FILE), self.data.tokenizer.to_json()?.as_bytes())?;
             }
+            Some(_) if self.keeps_text() => return self.save_added(dir, s3d.unwrap_or_default()),
             Some(from) => {
-                copy_files(from, dir, own_kept)?;
+                copy_files(from, dir, false)?;
                 save_config(from, dir, s3d)?;
             }
-        }
-        if own_kept {
-            let added = variables.filter(|v| !v.is_models_own());
-            return self.save_tensors(added, Number::F16, &dir.join(ADDED_FILE));
         }
         let number = match self.config.model.dtype.as_deref() {
             Some("float32") => Number::F32,
@@ -75,6 +78,22 @@ impl Trainer {
             _ => Number::F16,
         };
         self.save_tensors(variables, number, &dir.join("model.safetensors"))
+    }
+
+    /// What was added to a checkpoint, and, where that is a folder, its files.
+    fn save_added(&self, dir: &Path, s3d: S3dConfig) -> Result<()> {
+        let added = self.network.layout.variables.iter().filter(|v| !v.is_models_own());
+        self.save_tensors(added, Number::F16, &dir.join(ADDED_FILE))?;
+        if let Some(base) = &self.base {
+            AddedConfig::new(s3d.clone(), base.clone()).save(dir)?;
+        }
+        match self.folder.as_ref().filter(|from| from.is_dir()) {
+            Some(from) => {
+                copy_files(from, dir, true)?;
+                save_config(from, dir, Some(s3d))
+            }
+            None => Ok(()),
+        }
     }
 
     fn save_tensors<'v>(
@@ -89,13 +108,24 @@ impl Trainer {
             _ => Dtype::F16,
         };
         let weights = self.settled()?;
-        let bytes = |variable: &Variable| {
+        let bytes = |variable: &'v Variable| {
             let values = &weights[variable.range.clone()];
+            let most = if number == Number::F16 { f32::from(half::f16::MAX) } else { f32::MAX };
+            if let Some(value) = values.iter().find(|value| !(value.abs() <= most)) {
+                return Err(Error::malformed(
+                    path,
+                    format!(
+                        "training made {value} of a weight of '{}', which {number} cannot hold; nothing is \
+                         written. Train anew with a lower --learning-rate",
+                        variable.name
+                    ),
+                ));
+            }
             let mut bytes = vec![0; row_bytes(number, values.len())];
             encode_row(number, values, &mut bytes);
-            bytes
+            Ok((variable, bytes))
         };
-        let tensors: Vec<(&Variable, Vec<u8>)> = variables.map(|v| (v, bytes(v))).collect();
+        let tensors: Vec<(&Variable, Vec<u8>)> = variables.map(bytes).collect::<Result<_>>()?;
         let views = tensors
             .iter()
             .map(|(v, bytes)| Ok((v.name.as_str(), view(kind, &v.shape, bytes)?)))
@@ -146,7 +176,7 @@ impl Trainer {
     /// When a file cannot be written.
     pub fn checkpoint(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
-        self.data.tokenizer.save(&dir.join(TOKENIZER_FILE))?;
+        write_whole(&dir.join(TOKENIZER_FILE), self.data.tokenizer.to_json()?.as_bytes())?;
         let path = dir.join(STATE_FILE);
         let config = serde_json::to_string(&self.config)
             .map_err(|e| Error::malformed(&path, e.to_string()))?;
@@ -155,6 +185,9 @@ impl Trainer {
             ("step".to_owned(), self.step.to_string()),
         ]);
         let weights = &self.settled()?[self.network.layout.trained.clone()];
+        if !weights.iter().all(|weight| weight.is_finite()) {
+            return Err(not_finite(self.step));
+        }
         let parts = [
             ("weights", bytes_of(weights)),
             ("first", bytes_of(&self.adam.first)),
@@ -242,6 +275,14 @@ impl Trainer {
     }
 }
 
+/// A training whose numbers have left the range of `f32`.
+pub(super) fn not_finite(step: u64) -> Error {
+    Error::invalid(format!(
+        "the loss of step {step} is not a finite number any more; the last checkpoint before it is kept. Train anew \
+         with a lower --learning-rate"
+    ))
+}
+
 /// The state in `dir`: its path and its bytes.
 fn read_state(dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
     let path = dir.join(STATE_FILE);
@@ -286,11 +327,24 @@ fn copy_files(from: &Path, to: &Path, weights: bool) -> Result<()> {
             || is_weights && !weights
             || other_form.iter().any(|end| name.ends_with(end));
         if !skip {
-            let target = to.join(&*name);
-            std::fs::copy(&path, &target).map_err(|e| Error::io("write", &target, e))?;
+            copy_whole(&path, &to.join(&*name))?;
         }
     }
     Ok(())
+}
+
+/// Copies a file beside its target and renames it: never through a link, never half.
+fn copy_whole(from: &Path, target: &Path) -> Result<()> {
+    let partial = target.with_file_name(format!(
+        ".s3d-copy-{}",
+        target.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    let _ = std::fs::remove_file(&partial);
+    let copied = std::fs::copy(from, &partial).and_then(|_| std::fs::rename(&partial, target));
+    copied.map_err(|e| {
+        let _ = std::fs::remove_file(&partial);
+        Error::io("write", target, e)
+    })
 }
 
 /// The `config.json` of a checkpoint as it was, with what was added.

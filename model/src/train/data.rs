@@ -4,11 +4,13 @@
 //! uninterrupted run would have seen.
 
 use super::network::Sample;
+use super::written::Written;
 use crate::corpus::{Split, document, prompts};
 use crate::{Result, Tokenizer};
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// The source of samples.
 pub(super) struct Data {
@@ -20,6 +22,8 @@ pub(super) struct Data {
     /// Rows of a draft group.
     pub group: usize,
     pub layers: usize,
+    /// Fewest and most layers that a symmetric window leaves out; none: all lengths.
+    pub windows: Option<[usize; 2]>,
     /// Samples, one after the other, that skip the same layers.
     pub sharing: usize,
     pub pieces: Pieces,
@@ -31,6 +35,9 @@ pub(super) enum Pieces {
     Generated,
     /// Texts of one's own: what is trained on, and what is held out.
     Own { training: Vec<u32>, held_out: Vec<u32> },
+    /// Texts of the model's own, each no longer than a context and a token: drafts are practised behind the
+    /// prompts, on text by text in an order that changes each time round.
+    Written { training: Vec<Written>, held_out: Vec<Written> },
 }
 
 /// The beginning of a held-out text.
@@ -42,6 +49,8 @@ pub(super) struct Start {
 
 /// Sets the draws of shared windows apart from those of samples.
 const WINDOWS: u64 = 1 << 63;
+/// Sets the draws of orders apart.
+const ROUNDS: u64 = 1 << 62;
 /// Tokens of the beginning of a held-out text of one's own, at most.
 const START: usize = 48;
 
@@ -57,20 +66,50 @@ impl Data {
     /// `anchors` draft groups.
     pub fn sample(&self, index: u64, anchors: usize) -> Result<Sample> {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (index << 20));
+        let mut first = 1;
         let tokens = match &self.pieces {
             Pieces::Generated => self.generated(index)?,
             Pieces::Own { training, .. } => {
                 let start = random.random_range(0..training.len() - self.context);
                 training[start..=start + self.context].to_vec()
             }
+            Pieces::Written { training, .. } => {
+                let text = &training[self.turn(index, training.len())];
+                first = text.prompt;
+                text.tokens.clone()
+            }
         };
-        let last = self.context - self.group;
-        let mut anchors: Vec<usize> = (0..anchors).map(|_| random.random_range(1..=last)).collect();
-        anchors.sort_unstable();
+        let last = tokens.len() - 1 - self.group;
+        let anchors = match &self.pieces {
+            Pieces::Written { .. } => some_of(&mut random, first..=last, anchors),
+            _ => {
+                let mut anchors: Vec<usize> =
+                    (0..anchors).map(|_| random.random_range(1..=last)).collect();
+                anchors.sort_unstable();
+                anchors
+            }
+        };
         if self.sharing > 1 {
             random = ChaCha8Rng::seed_from_u64(self.seed ^ WINDOWS ^ (index / self.sharing as u64));
         }
-        Ok(Sample::new(tokens, anchors, skip(&mut random, self.layers)))
+        let skip = match self.windows {
+            Some([least, most]) => {
+                let length = random.random_range(least..=most);
+                let start = (self.layers - length) / 2;
+                start..start + length
+            }
+            None => skip(&mut random, self.layers),
+        };
+        Ok(Sample::new(tokens, anchors, skip))
+    }
+
+    /// Which of `texts` texts is sample `index`: all of them, then all again in another order.
+    fn turn(&self, index: u64, texts: usize) -> usize {
+        let (round, place) = (index / texts as u64, (index % texts as u64) as usize);
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ ROUNDS ^ round);
+        let mut order: Vec<usize> = (0..texts).collect();
+        order.shuffle(&mut random);
+        order[place]
     }
 
     /// Generated documents, one after the other.
@@ -102,6 +141,9 @@ impl Data {
                 let text = held_out.chunks_exact(self.context + 1).nth(index as usize);
                 Ok(text.map(<[u32]>::to_vec))
             }
+            Pieces::Written { held_out, .. } => {
+                Ok(held_out.get(index as usize).map(|text| text.tokens.clone()))
+            }
         }
     }
 
@@ -123,8 +165,31 @@ impl Data {
                 let tokens = starts.map(|at| held_out[at..at + length].to_vec());
                 Ok(tokens.map(|tokens| Start { task: "corpus".into(), tokens }).collect())
             }
+            Pieces::Written { held_out, .. } => {
+                let some = spread(held_out, count);
+                let start = |text: &Written| Start {
+                    task: text.task.clone(),
+                    tokens: text.tokens[..text.prompt].to_vec(),
+                };
+                Ok(some.map(start).collect())
+            }
         }
     }
+}
+
+/// `count` of `all`, or all of them, spread evenly.
+pub(super) fn spread<T>(all: &[T], count: usize) -> impl Iterator<Item = &T> {
+    let count = count.min(all.len());
+    (0..count).map(move |i| &all[i * all.len() / count])
+}
+
+/// `count` different numbers of `range`, or all of them, ascending.
+fn some_of(random: &mut ChaCha8Rng, range: RangeInclusive<usize>, count: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = range.collect();
+    all.shuffle(random);
+    all.truncate(count);
+    all.sort_unstable();
+    all
 }
 
 /// A window to skip, at most all layers but two: three times of four symmetric, of any length from none

@@ -138,11 +138,10 @@ impl Network {
     ) -> Vec<usize> {
         let starts: Vec<usize> = (from.max(1)..text.len().saturating_sub(self.group)).collect();
         let mut accepted = Vec::with_capacity(starts.len());
-        for anchors in starts.chunks(32) {
+        for anchors in starts.chunks(64) {
             let sample = Sample::new(text.to_vec(), anchors.to_vec(), skip.clone());
-            self.forward(weights, &sample, tape);
-            let rows = &tape.logits[(text.len() - 1) * self.config.vocab_size..];
-            let groups = rows.chunks_exact(self.group * self.config.vocab_size);
+            self.forward_from(sample.text(), weights, &sample, tape);
+            let groups = tape.logits.chunks_exact(self.group * self.config.vocab_size);
             for (t, group) in sample.anchors.iter().zip(groups) {
                 let drafts = group.chunks_exact(self.config.vocab_size).map(arg_max);
                 accepted.push(drafts.zip(&text[t + 1..]).take_while(|(d, t)| d == *t).count());

@@ -1,8 +1,9 @@
 //! How good a checkpoint is: loss on held-out text, and drafts accepted on its own greedy text.
 
 use super::Trainer;
-use super::data::Start;
+use super::data::{Pieces, Start, spread};
 use super::network::{RowWeights, Sample, Tape};
+use super::written::Written;
 use crate::Result;
 use rayon::prelude::*;
 use s3d_data::SkipWindow;
@@ -53,6 +54,16 @@ pub struct GreedyText {
     pub tokens: Vec<u32>,
 }
 
+/// A greedy text of the model's own with at most `count` tokens of its output.
+fn cut(text: &Written, count: usize) -> GreedyText {
+    let end = text.tokens.len().min(text.prompt + count);
+    GreedyText {
+        task: text.task.clone(),
+        prompt: text.prompt,
+        tokens: text.tokens[..end].to_vec(),
+    }
+}
+
 /// Acceptance along one greedy text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GreedyTrace {
@@ -100,7 +111,7 @@ impl Trainer {
         let sample = Sample::new(tokens, Vec::new(), 0..0);
         let mut tape = Tape::default();
         self.network.forward(weights, &sample, &mut tape);
-        let losses = self.network.losses(&sample, &mut tape, RowWeights { text: 0.0, draft: 0.0 });
+        let losses = self.network.losses(&sample, &mut tape, RowWeights::even(0.0, 0.0));
         Ok(Some(HeldOut { nats: losses.text, tokens: count, characters }))
     }
 
@@ -119,7 +130,7 @@ impl Trainer {
             let mut sample = Sample::new(tokens, anchors, window.start()..window.end());
             let (first, targets) = (sample.text(), self.config.draft_targets);
             self.network.forward_to_learn(first, targets, weights, &mut sample, &mut tape);
-            let nothing = RowWeights { text: 0.0, draft: 0.0 };
+            let nothing = RowWeights::even(0.0, 0.0);
             let losses = self.network.losses(&sample, &mut tape, nothing);
             sums.iter_mut().zip(losses.draft).for_each(|(sum, loss)| *sum += loss);
         }
@@ -130,6 +141,9 @@ impl Trainer {
     /// Continues the beginnings of `texts` held-out texts, or of as many as there are, greedily by
     /// `count` tokens, less where a text would be longer than the training's.
     pub fn greedy_texts(&self, texts: usize, count: usize) -> Result<Vec<GreedyText>> {
+        if let Pieces::Written { held_out, .. } = &self.data.pieces {
+            return Ok(spread(held_out, texts).map(|text| cut(text, count)).collect());
+        }
         let (starts, weights) = (self.data.starts(texts)?, self.settled()?);
         let continued = |start: &Start| {
             let count = count.min(self.config.context.saturating_sub(start.tokens.len()));

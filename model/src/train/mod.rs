@@ -23,6 +23,7 @@ mod checkpoint;
 mod data;
 mod decode;
 mod evaluate;
+mod halves;
 mod heads;
 mod low_rank;
 mod matmul;
@@ -31,15 +32,20 @@ mod on_device;
 mod ops;
 mod own;
 mod params;
+mod products;
 mod recipe;
 mod texts;
+mod written;
 
 pub use bpe::{END_OF_TEXT, learn_tokenizer};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
-pub use own::Own;
-pub use recipe::{DraftTargets, Stage, TrainConfig};
+pub use own::{Corpus, Own};
+pub(crate) use params::own_tensors;
+pub use recipe::{DraftLoss, DraftTargets, Practice, Stage, TrainConfig};
 pub use texts::{Texts, read_texts};
+pub use written::{Cue, Writing, Written, write_texts};
 
+use crate::adapter::BaseIdentity;
 use crate::config::EndTokens;
 use crate::{Error, Result, Tokenizer};
 use adam::{Adam, Rule};
@@ -98,8 +104,9 @@ pub struct Trainer {
     card: Option<Card>,
     step: u64,
     pool: rayon::ThreadPool,
-    /// The checkpoint that the run began with.
+    /// The checkpoint that the run began with, and what tells it from others.
     folder: Option<PathBuf>,
+    base: Option<BaseIdentity>,
 }
 
 /// Documents from which the tokenizer is learned.
@@ -141,6 +148,7 @@ impl Trainer {
             context: config.context,
             group: config.group(),
             layers: config.model.num_hidden_layers,
+            windows: config.practice.windows,
             sharing: if config.shared_window { config.batch } else { 1 },
             pieces,
         };
@@ -159,6 +167,7 @@ impl Trainer {
             network,
             data,
             folder: None,
+            base: None,
         })
     }
 
@@ -198,6 +207,12 @@ impl Trainer {
     }
 
     fn move_as(&mut self, device: &Device, number: DType) -> Result<()> {
+        if self.config.practice.is_for_the_cpu() {
+            return Err(Error::invalid(
+                "soft losses, losses that fall, a part of the vocabulary and halves of the host are for the CPU: \
+                 leave them out on a device",
+            ));
+        }
         self.settle()?;
         let state = (&self.weights[..], &self.adam);
         let place = OnDevice::new(&self.network, state, device, number)?;
@@ -232,7 +247,8 @@ impl Trainer {
     /// One step: every sample's gradient, then the update.
     ///
     /// # Errors
-    /// When the text cannot be tokenized, or a device fails.
+    /// When the text cannot be tokenized, a device fails, or the loss is not finite: then the weights are those
+    /// before the step, on a device undefined.
     pub fn step(&mut self) -> Result<StepReport> {
         let rule = Rule {
             learning_rate: self.config.rate(self.step + 1),
@@ -243,6 +259,10 @@ impl Trainer {
             true => self.step_on_device(rule)?,
             false => self.step_on_lanes(rule)?,
         };
+        let all = losses.iter().flat_map(|l| l.draft.iter().chain([&l.text]));
+        if !norm.is_finite() || !all.copied().all(f64::is_finite) {
+            return Err(checkpoint::not_finite(self.step + 1));
+        }
         self.step += 1;
         Ok(self.report(&losses, norm, rule.learning_rate))
     }
@@ -288,7 +308,7 @@ impl Trainer {
     fn report(&self, losses: &[Losses], gradient_norm: f32, learning_rate: f32) -> StepReport {
         let tokens = self.config.batch * self.config.context;
         let anchors = self.config.stage(self.step).0.anchors;
-        let drafts = (self.config.batch * anchors) as f64;
+        let drafts = losses.iter().map(|loss| loss.groups).sum::<usize>().max(1) as f64;
         let place = |place: usize| losses.iter().map(|l| l.draft[place]).sum::<f64>() / drafts;
         StepReport {
             step: self.step,

@@ -8,13 +8,16 @@
 
 use super::attention::{Attended, Geometry, attend, attend_back};
 use super::decode::arg_max;
+use super::halves::Rows;
 use super::heads::{HeadTape, Heads};
 use super::low_rank::LowRank;
-use super::matmul::{Write, linear, linear_back};
+use super::matmul::Write;
 use super::ops::{
-    Rotary, add_bias, add_bias_back, cross_entropy, norm, norm_back, swiglu, swiglu_back,
+    DraftLoss, Rotary, add_bias, add_bias_back, norm, norm_back, row_loss, softmax_rows, swiglu,
+    swiglu_back,
 };
 use super::params::Layout;
+use super::products::{Product, Products, Vocabulary};
 use super::recipe::DraftTargets;
 use crate::adapter::Part;
 use crate::{Error, ModelConfig, Result};
@@ -54,13 +57,27 @@ pub(super) struct Losses {
     pub text: f64,
     /// Over draft rows, by their place in the group.
     pub draft: Vec<f64>,
+    /// Draft groups.
+    pub groups: usize,
 }
 
-/// How much one row's cross-entropy counts.
+/// How much one row's loss counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowWeights {
     pub text: f32,
+    /// Of the first row of a draft group.
     pub draft: f32,
+    /// Every further row of a group counts so much of the one before it.
+    pub fall: f32,
+    /// What the loss of a draft row is made of.
+    pub loss: DraftLoss,
+}
+
+impl RowWeights {
+    /// Rows that count `text` and `draft`, with cross-entropy alone.
+    pub fn even(text: f32, draft: f32) -> Self {
+        Self { text, draft, fall: 1.0, loss: DraftLoss::default() }
+    }
 }
 
 /// Shape and constants of the network.
@@ -69,6 +86,8 @@ pub(super) struct Network {
     pub layout: Layout,
     pub rotary: Rotary,
     pub group: usize,
+    /// How its matrices are multiplied.
+    pub products: Products,
 }
 
 /// What one layer computed.
@@ -98,8 +117,14 @@ pub(super) struct Tape {
     state: Vec<f32>,
     inverse: Vec<f32>,
     normed: Vec<f32>,
-    /// [rows from `first` on, vocabulary]; after [`Network::losses`] their gradient.
+    /// [rows from `first` on, vocabulary or the part of it that is learned]; after [`Network::losses`] their
+    /// gradient.
     pub logits: Vec<f32>,
+    /// Tokens of a row of `logits`.
+    width: usize,
+    /// What the model says at every text row, [text, width] probabilities, where drafts learn that.
+    teacher: Vec<f32>,
+    rows: Rows,
     d_state: Vec<f32>,
     d_normed: Vec<f32>,
     d_wide: Vec<f32>,
@@ -134,6 +159,7 @@ impl Network {
             rotary: Rotary::new(&rope, positions + group),
             config: config.clone(),
             group,
+            products: Products::default(),
         })
     }
 
@@ -189,8 +215,14 @@ impl Network {
 
     /// Runs the sample; the logits of all rows are then in `tape.logits`.
     pub fn forward(&self, weights: &[f32], sample: &Sample, tape: &mut Tape) {
+        self.forward_from(0, weights, sample, tape);
+    }
+
+    /// Runs the sample; the logits of the rows from `first` on, over the whole vocabulary, are then in
+    /// `tape.logits`.
+    pub fn forward_from(&self, first: usize, weights: &[f32], sample: &Sample, tape: &mut Tape) {
         self.layers(weights, sample, tape);
-        self.read_out(0..self.geometry(sample).rows(), weights, tape);
+        self.read_out(first..self.geometry(sample).rows(), None, weights, tape);
     }
 
     /// Runs the sample to learn from its rows from `first` on, whose logits are then in `tape.logits`: draft
@@ -204,12 +236,15 @@ impl Network {
         tape: &mut Tape,
     ) {
         self.layers(weights, sample, tape);
+        let part = self.products.vocabulary.as_ref();
         if targets == DraftTargets::Choices {
-            self.read_out(0..sample.text(), weights, tape);
-            let rows = tape.logits.chunks_exact(self.config.vocab_size);
-            sample.next = rows.map(arg_max).collect();
+            self.read_out(0..sample.text(), part, weights, tape);
+            let rows = tape.logits.chunks_exact(tape.width).map(arg_max);
+            sample.next = rows.map(|place| part.map_or(place, |part| part.token(place))).collect();
+            std::mem::swap(&mut tape.logits, &mut tape.teacher);
+            softmax_rows(&mut tape.teacher, tape.width);
         }
-        self.read_out(first..self.geometry(sample).rows(), weights, tape);
+        self.read_out(first..self.geometry(sample).rows(), part, weights, tape);
     }
 
     /// Runs the sample through the layers: what leaves the last one is then in `tape.state`.
@@ -223,21 +258,43 @@ impl Network {
         }
         for (index, layer) in tape.layers.iter_mut().enumerate() {
             layer.rows = if sample.skip.contains(&index) { geometry.text } else { rows };
-            self.attention(weights, index, &geometry, layer, &mut tape.state);
-            self.mlp(weights, index, geometry.text, layer, &mut tape.state);
+            let room = (&mut tape.state[..], &mut tape.rows);
+            self.attention(weights, index, &geometry, layer, room);
+            let room = (&mut tape.state[..], &mut tape.rows);
+            self.mlp(weights, index, geometry.text, layer, room);
         }
     }
 
-    /// The logits of some rows, from `tape.state` into `tape.logits`.
-    fn read_out(&self, rows: Range<usize>, weights: &[f32], tape: &mut Tape) {
+    /// The logits of some rows, over the whole vocabulary or a part of it, from `tape.state` into `tape.logits`.
+    fn read_out(
+        &self,
+        rows: Range<usize>,
+        part: Option<&Vocabulary>,
+        weights: &[f32],
+        tape: &mut Tape,
+    ) {
         let hidden = self.config.hidden_size;
         tape.first = rows.start;
         let state = &tape.state[rows.start * hidden..rows.end * hidden];
         let normed = room(&mut tape.normed, rows.len() * hidden);
         let inverse = room(&mut tape.inverse, rows.len());
         norm(normed, inverse, state, &weights[self.layout.norm.clone()], self.epsilon());
-        let logits = room(&mut tape.logits, rows.len() * self.config.vocab_size);
-        linear(logits, normed, &weights[self.layout.head.clone()], hidden, Write::Replace);
+        tape.width = part.map_or(self.config.vocab_size, Vocabulary::len);
+        let logits = room(&mut tape.logits, rows.len() * tape.width);
+        self.head(weights, part).forward(logits, normed, &mut tape.rows, Write::Replace);
+    }
+
+    /// The head, over the whole vocabulary or a part of it.
+    fn head<'w>(&self, weights: &'w [f32], part: Option<&'w Vocabulary>) -> Product<'w> {
+        let whole = || Product::new(&weights[self.layout.head.clone()], self.config.hidden_size);
+        part.map_or_else(whole, Vocabulary::product)
+    }
+
+    /// The matrix `part` of layer `index`.
+    fn matrix<'w>(&'w self, weights: &'w [f32], index: usize, part: Part) -> Product<'w> {
+        let range = self.layout.layers[index].matrix(part);
+        let product = Product::new(&weights[range.clone()], part.sizes(&self.config)[0]);
+        product.with(self.products.halves(index, part))
     }
 
     fn attention(
@@ -246,7 +303,7 @@ impl Network {
         index: usize,
         geometry: &Geometry,
         tape: &mut LayerTape,
-        state: &mut [f32],
+        (state, buffer): (&mut [f32], &mut Rows),
     ) {
         let ranges = &self.layout.layers[index];
         let drafts = |width: usize| geometry.text * width..;
@@ -257,7 +314,7 @@ impl Network {
         let gain = &weights[ranges.norm_attention.clone()];
         norm(normed, room(&mut tape.inverse_attention, rows), state, gain, self.epsilon());
         let qkv = room(&mut tape.qkv, rows * geometry.stride());
-        linear(qkv, normed, &weights[ranges.qkv.clone()], hidden, Write::Replace);
+        self.matrix(weights, index, Part::Qkv).forward(qkv, normed, buffer, Write::Replace);
         if let Some(adapter) = self.adapter(weights, index, Part::Qkv) {
             adapter.add(&mut qkv[drafts(geometry.stride())], &normed[drafts(hidden)]);
         }
@@ -267,7 +324,8 @@ impl Network {
         let attended = room(&mut tape.attended, rows * width);
         let p = room(&mut tape.probabilities, geometry.heads * rows * geometry.reach());
         attend(attended, p, qkv, geometry, rows);
-        linear(state, attended, &weights[ranges.output.clone()], width, Write::Add);
+        let output = self.matrix(weights, index, Part::AttentionOut);
+        output.forward(state, attended, buffer, Write::Add);
         if let Some(adapter) = self.adapter(weights, index, Part::AttentionOut) {
             adapter.add(&mut state[drafts(hidden)], &attended[drafts(width)]);
         }
@@ -282,7 +340,7 @@ impl Network {
         index: usize,
         text: usize,
         tape: &mut LayerTape,
-        state: &mut [f32],
+        (state, buffer): (&mut [f32], &mut Rows),
     ) {
         let ranges = &self.layout.layers[index];
         let drafts = |width: usize| text * width..;
@@ -294,30 +352,43 @@ impl Network {
         let gain = &weights[ranges.norm_mlp.clone()];
         norm(normed, room(&mut tape.inverse_mlp, rows), state, gain, self.epsilon());
         let gate_up = room(&mut tape.gate_up, rows * 2 * width);
-        linear(gate_up, normed, &weights[ranges.gate_up.clone()], hidden, Write::Replace);
+        self.matrix(weights, index, Part::GateUp).forward(gate_up, normed, buffer, Write::Replace);
         if let Some(adapter) = self.adapter(weights, index, Part::GateUp) {
             adapter.add(&mut gate_up[drafts(2 * width)], &normed[drafts(hidden)]);
         }
         let neurons = room(&mut tape.neurons, rows * width);
         swiglu(neurons, gate_up, width);
-        linear(state, neurons, &weights[ranges.down.clone()], width, Write::Add);
+        self.matrix(weights, index, Part::Down).forward(state, neurons, buffer, Write::Add);
         if let Some(adapter) = self.adapter(weights, index, Part::Down) {
             adapter.add(&mut state[drafts(hidden)], &neurons[drafts(width)]);
         }
     }
 
-    /// The losses of the last forward pass, of the rows that have logits; these become their gradient.
+    /// The losses of the last forward pass, of the rows that have logits; these become their gradient. What is
+    /// reported is cross-entropy, whatever the gradient is of.
     pub fn losses(&self, sample: &Sample, tape: &mut Tape, weight: RowWeights) -> Losses {
-        let text = sample.text();
-        let mut losses = Losses { text: 0.0, draft: vec![0.0; self.group] };
-        let rows = tape.logits.chunks_exact_mut(self.config.vocab_size).enumerate();
-        for (row, logits) in rows.map(|(row, logits)| (tape.first + row, logits)) {
+        let (text, width, first) = (sample.text(), tape.width, tape.first);
+        let part = self.products.vocabulary.as_ref().filter(|part| part.len() == width);
+        let falls: Vec<f32> = (0..self.group).map(|i| weight.fall.powi(i as i32)).collect();
+        let mut losses = Losses {
+            text: 0.0,
+            draft: vec![0.0; self.group],
+            groups: sample.anchors.len(),
+        };
+        let rows = tape.logits.chunks_exact_mut(width).enumerate();
+        for (row, logits) in rows.map(|(row, logits)| (first + row, logits)) {
             let target = self.target(sample, row);
-            let (sum, weight) = match row.checked_sub(text) {
-                None => (&mut losses.text, weight.text),
-                Some(draft) => (&mut losses.draft[draft % self.group], weight.draft),
+            let target = part.map_or(target, |part| part.place(target));
+            let Some(draft) = row.checked_sub(text) else {
+                let loss = row_loss(logits, target, weight.text, DraftLoss::default(), &[]);
+                losses.text += f64::from(loss);
+                continue;
             };
-            *sum += f64::from(cross_entropy(logits, target, weight));
+            let place = draft % self.group;
+            let says = (sample.anchors[draft / self.group] + place) * width;
+            let says = tape.teacher.get(says..says + width).unwrap_or_default();
+            let loss = row_loss(logits, target, weight.draft * falls[place], weight.loss, says);
+            losses.draft[place] += f64::from(loss);
         }
         losses
     }
@@ -333,10 +404,11 @@ impl Network {
     ) {
         let (geometry, layout, first) = (self.geometry(sample), &self.layout, tape.first);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
-        let head = &weights[layout.head.clone()];
+        let part = self.products.vocabulary.as_ref().filter(|part| part.len() == tape.width);
         let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
         let d_head = layout.gradient(gradient, &layout.head);
-        linear_back(d_normed, d_head, &tape.logits, &tape.normed, head, hidden);
+        let (logits, buffer) = (&tape.logits, &mut tape.rows);
+        self.head(weights, part).back(d_normed, d_head, logits, &tape.normed, buffer);
         let d_state = room(&mut tape.d_state, rows * hidden);
         d_state.fill(0.0);
         let d_gain = layout.gradient(gradient, &layout.norm);
@@ -364,18 +436,19 @@ impl Network {
         let span = |width: usize| first * width..rows * width;
         let d_state = &mut tape.d_state[span(hidden)];
         let d_neurons = room(&mut tape.d_inner, (rows - first) * width);
-        let (neurons, down) = (&layer.neurons[span(width)], &weights[ranges.down.clone()]);
+        let (neurons, down) = (&layer.neurons[span(width)], self.matrix(weights, index, Part::Down));
         let d_down = layout.gradient(gradient, &ranges.down);
-        linear_back(d_neurons, d_down, d_state, neurons, down, width);
+        down.back(d_neurons, d_down, d_state, neurons, &mut tape.rows);
         if let Some(adapter) = self.adapter(weights, index, Part::Down) {
             adapter.back(layout, d_neurons, gradient, d_state, neurons);
         }
         let d_gate_up = room(&mut tape.d_wide, (rows - first) * 2 * width);
         swiglu_back(d_gate_up, d_neurons, &layer.gate_up[span(2 * width)], width);
         let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
-        let (normed, weight) = (&layer.normed_mlp[span(hidden)], &weights[ranges.gate_up.clone()]);
+        let normed = &layer.normed_mlp[span(hidden)];
         let d_weight = layout.gradient(gradient, &ranges.gate_up);
-        linear_back(d_normed, d_weight, d_gate_up, normed, weight, hidden);
+        let gate_up = self.matrix(weights, index, Part::GateUp);
+        gate_up.back(d_normed, d_weight, d_gate_up, normed, &mut tape.rows);
         if let Some(adapter) = self.adapter(weights, index, Part::GateUp) {
             adapter.back(layout, d_normed, gradient, d_gate_up, normed);
         }
@@ -399,9 +472,10 @@ impl Network {
         let span = |width: usize| first * width..rows * width;
         let d_state = &mut tape.d_state[span(hidden)];
         let d_attended = &mut room(&mut tape.d_inner, rows * width)[first * width..];
-        let (attended, weight) = (&layer.attended[span(width)], &weights[ranges.output.clone()]);
+        let attended = &layer.attended[span(width)];
         let d_output = layout.gradient(gradient, &ranges.output);
-        linear_back(d_attended, d_output, d_state, attended, weight, width);
+        let output = self.matrix(weights, index, Part::AttentionOut);
+        output.back(d_attended, d_output, d_state, attended, &mut tape.rows);
         if let Some(adapter) = self.adapter(weights, index, Part::AttentionOut) {
             adapter.back(layout, d_attended, gradient, d_state, attended);
         }
@@ -422,10 +496,10 @@ impl Network {
         heads.back(layout, d_qkv, gradient, (&layer.heads, first), |row| geometry.position(row));
         let d_qkv = &d_qkv[first * geometry.stride()..];
         let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
-        let (normed, weight) =
-            (&layer.normed_attention[span(hidden)], &weights[ranges.qkv.clone()]);
+        let normed = &layer.normed_attention[span(hidden)];
         let d_weight = layout.gradient(gradient, &ranges.qkv);
-        linear_back(d_normed, d_weight, d_qkv, normed, weight, hidden);
+        let qkv = self.matrix(weights, index, Part::Qkv);
+        qkv.back(d_normed, d_weight, d_qkv, normed, &mut tape.rows);
         if let Some(adapter) = self.adapter(weights, index, Part::Qkv) {
             adapter.back(layout, d_normed, gradient, d_qkv, normed);
         }

@@ -209,5 +209,6 @@ fn of_rows(nats: &[f32], text: usize, group: usize) -> Losses {
     Losses {
         text: sum(&mut texts.iter()),
         draft: (0..group).map(|p| sum(&mut drafts.iter().skip(p).step_by(group))).collect(),
+        groups: drafts.len() / group,
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::config::Rope;
 use pulp::Arch;
+use serde::{Deserialize, Serialize};
 
 /// e^x, relative error below 2e-7 (Cephes' `expf` polynomial).
 #[inline(always)]
@@ -146,6 +147,15 @@ pub(super) fn softmax(a: &mut [f32], b: &mut [f32]) {
     }
 }
 
+/// Softmax of rows of `width` values, in place.
+pub(super) fn softmax_rows(rows: &mut [f32], width: usize) {
+    Arch::new().dispatch(|| {
+        for row in rows.chunks_exact_mut(width) {
+            softmax(row, &mut []);
+        }
+    });
+}
+
 #[inline(always)]
 fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::MIN; 8];
@@ -172,19 +182,45 @@ fn exponentials(values: &mut [f32], top: f32) -> f32 {
     lanes.iter().sum()
 }
 
-/// Turns a row of logits into `weight` times the gradient of its cross-entropy with `target`;
-/// returns the cross-entropy in nats.
-pub(super) fn cross_entropy(logits: &mut [f32], target: u32, weight: f32) -> f32 {
+/// What the loss of a draft row is made of, as shares of its gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DraftLoss {
+    /// Of the cross-entropy with all that the model says at that place, in place of its choice alone.
+    pub soft: f32,
+    /// Of the total variation between the draft and the choice, which is the chance that a drawn draft is
+    /// refused.
+    pub variation: f32,
+}
+
+/// Turns a row of logits into `weight` times the gradient of its loss; returns its cross-entropy with `target` in
+/// nats. `says` are the probabilities that a soft loss learns; without them `target` alone is learned.
+///
+/// With p the row's own probabilities and t the target, the gradient of cross-entropy is `p - t`, that of `1 - p_t`
+/// is `p_t (p - t)`.
+pub(super) fn row_loss(
+    logits: &mut [f32],
+    target: u32,
+    weight: f32,
+    loss: DraftLoss,
+    says: &[f32],
+) -> f32 {
     let wanted = logits[target as usize];
     let (top, sum) = Arch::new().dispatch(|| {
         let top = largest(logits);
-        let sum = exponentials(logits, top);
-        for v in logits.iter_mut() {
-            *v *= weight / sum;
-        }
-        (top, sum)
+        (top, exponentials(logits, top))
     });
-    logits[target as usize] -= weight;
+    let hit = logits[target as usize] / sum;
+    let soft = if says.is_empty() { 0.0 } else { loss.soft };
+    let all = (1.0 - loss.variation) + loss.variation * hit;
+    let said = (1.0 - loss.variation) * soft;
+    Arch::new().dispatch(|| {
+        let factor = weight * all / sum;
+        logits.iter_mut().for_each(|v| *v *= factor);
+        if said > 0.0 {
+            add_scaled(logits, -weight * said, says);
+        }
+    });
+    logits[target as usize] -= weight * (all - said);
     sum.ln() + top - wanted
 }
 
@@ -257,9 +293,40 @@ mod tests {
     #[test]
     fn cross_entropy_of_uniform_logits() {
         let mut logits = vec![3.0; 50];
-        let loss = cross_entropy(&mut logits, 7, 2.0);
+        let loss = row_loss(&mut logits, 7, 2.0, DraftLoss::default(), &[]);
         assert!((loss - 50f32.ln()).abs() < 1e-5);
         assert!((logits[0] - 0.04).abs() < 1e-6 && (logits[7] + 1.96).abs() < 1e-6);
+    }
+
+    /// source: the losses by their definitions in f64, and their central differences.
+    #[test]
+    fn gradients_of_mixed_losses_are_derivatives() {
+        let x: Vec<f64> = (0..9).map(|i| f64::from(i * i % 7) * 0.6 - 1.0).collect();
+        let mut says: Vec<f32> = (0..9).map(|i| 1.0 + (i % 4) as f32).collect();
+        let total: f32 = says.iter().sum();
+        says.iter_mut().for_each(|q| *q /= total);
+        let target = 4;
+        for (soft, variation) in [(0.0, 0.0), (1.0, 0.0), (0.7, 0.0), (0.0, 1.0), (0.5, 0.4)] {
+            let value = |x: &[f64]| {
+                let sum: f64 = x.iter().map(|v| v.exp()).sum();
+                let nats = |i: usize| sum.ln() - x[i];
+                let whole: f64 = (0..9).map(|i| f64::from(says[i]) * nats(i)).sum();
+                let mixed = soft * whole + (1.0 - soft) * nats(target);
+                (1.0 - variation) * mixed + variation * (1.0 - (-nats(target)).exp())
+            };
+            let loss = DraftLoss { soft: soft as f32, variation: variation as f32 };
+            let mut logits: Vec<f32> = x.iter().map(|v| *v as f32).collect();
+            row_loss(&mut logits, target as u32, 3.0, loss, &says);
+            for (i, found) in logits.iter().enumerate() {
+                let along = |step: f64| {
+                    let mut moved = x.clone();
+                    moved[i] += step;
+                    value(&moved)
+                };
+                let slope = 3.0 * (along(1e-4) - along(-1e-4)) / 2e-4;
+                assert!((f64::from(*found) - slope).abs() < 1e-5, "{soft} {variation} {i}");
+            }
+        }
     }
 
     /// Turning there and back is nothing; the angle between two rows depends on their distance alone.

@@ -57,6 +57,16 @@ pub(super) struct LayerRanges {
 }
 
 impl LayerRanges {
+    /// The matrix that the adapter `part` goes with.
+    pub fn matrix(&self, part: Part) -> &Range<usize> {
+        match part {
+            Part::Qkv => &self.qkv,
+            Part::AttentionOut => &self.output,
+            Part::GateUp => &self.gate_up,
+            Part::Down => &self.down,
+        }
+    }
+
     /// All that the layer has.
     pub fn all(&self) -> impl Iterator<Item = &Range<usize>> {
         let attention = [&self.norm_attention, &self.qkv, &self.output];
@@ -83,6 +93,16 @@ pub(super) struct Layout {
     pub adapters: Vec<[AdapterRanges; 4]>,
     /// What gets a gradient.
     pub trained: Range<usize>,
+}
+
+/// Names and shapes of the tensors that a model of this configuration has in its checkpoint.
+///
+/// # Errors
+/// An architecture that is unknown.
+pub(crate) fn own_tensors(config: &ModelConfig) -> crate::Result<Vec<(String, Vec<usize>)>> {
+    let parts = config.attention_parts().map_err(crate::Error::invalid)?;
+    let own = Layout::new(config, parts).variables.into_iter().filter(Variable::is_models_own);
+    Ok(own.map(|variable| (variable.name, variable.shape)).collect())
 }
 
 /// Collects variables one after the other.

@@ -1,6 +1,7 @@
 //! How a training run goes: shape, lengths, stages and rates, and the recipes of the presets.
 
 use super::network::RowWeights;
+pub use super::ops::DraftLoss;
 use crate::{Error, ModelConfig, Result};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,64 @@ pub enum DraftTargets {
     /// greedy verify pass accepts. For a model that does not change meanwhile (self-distillation:
     /// Zhou et al., arXiv 2310.08461; Cai et al., arXiv 2401.10774).
     Choices,
+}
+
+/// How drafting is practised; by default as the shipped preset does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Practice {
+    /// Fewest and most layers that a symmetric window leaves out; none: windows of all lengths, most of them
+    /// symmetric.
+    pub windows: Option<[usize; 2]>,
+    /// What the loss of a draft row is made of.
+    pub loss: DraftLoss,
+    /// Every further draft of a group counts so much of the one before it.
+    pub fall: f32,
+    /// Whether frozen matrices are multiplied in `bf16`.
+    pub halves: bool,
+    /// Learn to choose from the tokens that the texts hold and from the first so many of the vocabulary alone;
+    /// none: from all.
+    pub vocabulary: Option<usize>,
+}
+
+impl Default for Practice {
+    fn default() -> Self {
+        let loss = DraftLoss::default();
+        Self { windows: None, loss, fall: 1.0, halves: false, vocabulary: None }
+    }
+}
+
+impl Practice {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What a card does not know: everything but the windows.
+    pub(super) fn is_for_the_cpu(&self) -> bool {
+        !Self { windows: None, ..*self }.is_usual()
+    }
+
+    fn check(&self, layers: usize) -> Result<()> {
+        let Self { windows, loss, fall, .. } = self;
+        if let Some([least, most]) = windows.filter(|[l, m]| l > m || *m + 2 > layers) {
+            return Err(Error::invalid(format!(
+                "windows to train for leave out A..B of {layers} layers, A at most B and B at most {}; found \
+                 {least}..{most}",
+                layers.saturating_sub(2)
+            )));
+        }
+        for (name, share) in [("soft", loss.soft), ("variation", loss.variation), ("fall", *fall)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(Error::invalid(format!("{name}: expected 0 to 1, found {share}")));
+            }
+        }
+        if self.halves && !super::halves::available() {
+            return Err(Error::invalid(
+                "products in bf16 need a processor with AVX-512 BF16, which this one has not; take f32",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Everything that decides how a run goes.
@@ -60,6 +119,9 @@ pub struct TrainConfig {
     /// What draft rows learn to predict.
     #[serde(default)]
     pub draft_targets: DraftTargets,
+    /// How drafting is practised.
+    #[serde(default, skip_serializing_if = "Practice::is_usual")]
+    pub practice: Practice,
     /// Hashes of the checkpoint and the texts that the run began with; nothing for a preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_with: Option<[String; 2]>,
@@ -88,6 +150,7 @@ impl TrainConfig {
             clip: 1.0,
             shared_window: false,
             draft_targets: DraftTargets::Text,
+            practice: Practice::default(),
             began_with: None,
         }
     }
@@ -143,6 +206,8 @@ impl TrainConfig {
         RowWeights {
             text: 1.0 / (self.batch * self.context) as f32,
             draft: stage.draft_weight / (self.batch * drafts.max(1)) as f32,
+            fall: self.practice.fall,
+            loss: self.practice.loss,
         }
     }
 
@@ -170,6 +235,14 @@ impl TrainConfig {
         if self.draft_targets == DraftTargets::Choices && self.model.adapters().is_none() {
             return Err(Error::invalid(
                 "drafts learn a model's own choices only while these stay what they are: with adapters",
+            ));
+        }
+        self.practice.check(self.model.num_hidden_layers)?;
+        if (self.practice.halves || self.practice.vocabulary.is_some())
+            && self.model.adapters().is_none()
+        {
+            return Err(Error::invalid(
+                "products in bf16 and a part of the vocabulary are for frozen weights: with adapters",
             ));
         }
         let drafts = self.model.masks() > 0;

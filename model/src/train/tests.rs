@@ -128,7 +128,7 @@ fn gradients_of_adapters_are_derivatives() {
 }
 
 fn compare_slopes(network: &Network, mut sample: Sample, targets: DraftTargets) {
-    let (weights, row) = (&lively(network)[..], RowWeights { text: 0.05, draft: 0.1 });
+    let (weights, row) = (&lively(network)[..], RowWeights::even(0.05, 0.1));
     let (first, mut tape) = (network.first_trained(&sample), Tape::default());
     network.forward_to_learn(first, targets, weights, &mut sample, &mut tape);
     let sample = &sample;

@@ -55,6 +55,15 @@ impl Checkpoint {
         Ok(Self { folder: folder.to_path_buf(), shards: shards.collect::<Result<_>>()? })
     }
 
+    /// Opens [`ADDED_FILE`] of `folder` alone.
+    ///
+    /// # Errors
+    /// When it is not there or not complete safetensors.
+    pub fn open_added(folder: &Path) -> Result<Self> {
+        let shards = vec![Shard::open(folder.join(ADDED_FILE))?];
+        Ok(Self { folder: folder.to_path_buf(), shards })
+    }
+
     /// The tensor `name` and the file that holds it.
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&Shard, &TensorInfo)> {
         let found = self.shards.iter().find_map(|s| s.metadata.info(name).map(|i| (s, i)));

@@ -19,7 +19,7 @@ fn samples() -> Vec<Sample> {
     ]
 }
 
-const ROW: RowWeights = RowWeights { text: 0.05, draft: 0.1 };
+const ROW: RowWeights = RowWeights::even(0.05, 0.1);
 
 /// What drafts of this network learn.
 fn targets(network: &Network) -> DraftTargets {

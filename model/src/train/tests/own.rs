@@ -29,7 +29,10 @@ fn checkpoint(dir: &Path, model: ModelConfig) -> (PathBuf, Texts) {
 fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
     Own {
         folder,
-        texts: Some(texts),
+        corpus: Corpus::Texts(texts),
+        warm: None,
+        groups: None,
+        practice: Practice::default(),
         adapters: Some(AdapterConfig::of_rank(4)),
         draft_targets: DraftTargets::Choices,
         masks: 3,
@@ -104,7 +107,8 @@ fn learn_to_draft(model: ModelConfig) -> f64 {
     trainer.save(&out).unwrap();
     trainer.save_prompts(&out, 6).unwrap();
     let (mut found, wanted) = (files(&out), files(&base));
-    found.retain(|(name, _)| name != "s3d.safetensors" && name != "prompts.jsonl");
+    let added = ["s3d.safetensors", "s3d.json", "prompts.jsonl"];
+    found.retain(|(name, _)| !added.contains(&name.as_str()));
     assert_eq!(found, wanted);
     assert_eq!(plain(&out), plain(&base));
     let config = ModelConfig::load(&out).unwrap();
@@ -181,7 +185,7 @@ fn resumed_on_a_checkpoint_is_uninterrupted() {
         assert!(Own { steps: 70, ..own }.begin(1).unwrap().go_on(&state, true).is_ok());
         assert!(refuse(Own { masks: 2, ..own }).contains("other masks or adapters"));
         let shorter = Texts { files: vec![texts.files[0][1..].to_vec()] };
-        assert!(refuse(Own { texts: Some(&shorter), ..own }).contains("other texts"));
+        assert!(refuse(Own { corpus: Corpus::Texts(&shorter), ..own }).contains("other texts"));
         if own.adapters.is_some() {
             let said = refuse(Own { draft_targets: DraftTargets::Text, ..own });
             let wanted = r#"draft_targets "choices", but "text" was asked for"#;
@@ -235,12 +239,11 @@ fn what_cannot_be_trained_is_said() {
     let (base, texts) = checkpoint(dir.path(), tiny_model());
     let refuse = |own: Own| own.begin(1).err().unwrap().to_string();
     let usual = own(&base, &texts);
-    assert!(
-        refuse(Own { folder: &base.join("config.json"), ..usual }).contains("Hugging Face folder")
-    );
+    let file = Own { folder: &base.join("config.json"), ..jointly(&base, &texts) };
+    assert!(refuse(file).contains("Hugging Face folder"));
     let short = Texts { files: vec![vec!["a few words".into()]] };
     assert!(
-        refuse(Own { texts: Some(&short), ..usual }).contains("a context of 48 needs about 490")
+        refuse(Own { corpus: Corpus::Texts(&short), ..usual }).contains("a context of 48 needs about 490")
     );
     assert!(refuse(Own { context: Some(4), ..usual }).contains("context above 5"));
     assert!(refuse(Own { adapters: None, ..usual }).contains("own choices only"));
@@ -250,7 +253,7 @@ fn what_cannot_be_trained_is_said() {
     let out = dir.path().join("out");
     trainer.save(&out).unwrap();
     assert!(refuse(Own { folder: &out, ..usual }).contains("3 mask predictors already"));
-    assert!(refuse(Own { texts: None, ..usual }).contains("eos_token_id"));
+    assert!(refuse(Own { corpus: Corpus::Generated, ..usual }).contains("eos_token_id"));
     std::fs::remove_file(base.join("tokenizer.json")).unwrap();
     assert!(refuse(usual).contains("no tokenizer.json"));
     let unknown = as_class("FalconForCausalLM", false);

@@ -1,0 +1,182 @@
+//! Texts that the model wrote itself, after prompts: the corpus that needs nobody's corpus, and the text that
+//! greedy decoding will meet.
+//!
+//! They stand in a file of one JSON object a line, the first of which says what was asked for. A file that was
+//! cut off goes on where it stopped; one that was asked for otherwise is refused.
+
+use crate::chat::Message;
+use crate::generate::{Generation, Limits};
+use crate::observe::Silent;
+use crate::{Error, Model, Result, Sampling};
+use s3d_data::Plan;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// A prompt for a text of the model's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cue {
+    /// Its name.
+    pub id: String,
+    /// Its class.
+    pub task: String,
+    /// What is asked.
+    pub text: String,
+    /// Whether it is never trained on.
+    pub held_out: bool,
+}
+
+/// One text of the model's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The prompt's name; a drawn text has the number of the draw behind it.
+    pub id: String,
+    /// The prompt's class.
+    pub task: String,
+    /// Whether it is never trained on.
+    pub held_out: bool,
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// All tokens.
+    pub tokens: Vec<u32>,
+}
+
+/// How texts are written; the first line of their file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Writing {
+    /// Tokens after each prompt, at most.
+    pub tokens: usize,
+    /// Texts of every prompt that is trained on; the first is greedy, the others are drawn at temperature 1.
+    /// Held-out prompts have the greedy one alone.
+    pub texts: usize,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Whether prompts go through the model's chat template.
+    pub chat: bool,
+    /// Tells model and prompts from others.
+    #[serde(default)]
+    pub of: String,
+}
+
+/// What has one text to write.
+struct Job<'c> {
+    cue: &'c Cue,
+    id: String,
+    draw: u64,
+}
+
+/// Writes the texts of all `cues` into `file`, or those that are not there yet; returns all. `said` hears how
+/// many of how many texts there are.
+///
+/// # Errors
+/// A model without a tokenizer; a file of other prompts, another model or other settings; a prompt that is too
+/// long; a disk that refuses.
+pub fn write_texts(
+    model: &Model,
+    cues: &[Cue],
+    writing: &Writing,
+    file: &Path,
+    said: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Written>> {
+    let writing = Writing { of: identity(model, cues), ..writing.clone() };
+    let jobs = jobs(cues, &writing);
+    let (mut out, mut texts) = open(file, &writing)?;
+    let fits = texts.iter().zip(&jobs).all(|(text, job)| text.id == job.id);
+    if !fits || texts.len() > jobs.len() {
+        return Err(Error::malformed(file, "holds texts of other prompts; give another folder"));
+    }
+    said(texts.len(), jobs.len());
+    for job in &jobs[texts.len()..] {
+        let text = write_one(model, job, &writing)?;
+        add_line(&mut out, &text, file)?;
+        texts.push(text);
+        said(texts.len(), jobs.len());
+    }
+    Ok(texts)
+}
+
+fn identity(model: &Model, cues: &[Cue]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(&model.identity().content_hash);
+    for cue in cues {
+        hash.update(format!("{}\0{}\0{}\0{}\0", cue.id, cue.task, cue.text, cue.held_out));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every greedy text first, so that a file that was cut off has all prompts in it.
+fn jobs<'c>(cues: &'c [Cue], writing: &Writing) -> Vec<Job<'c>> {
+    let greedy = cues.iter().map(|cue| Job { cue, id: cue.id.clone(), draw: 0 });
+    let drawn = (1..writing.texts as u64).flat_map(|draw| {
+        let trained = cues.iter().filter(|cue| !cue.held_out);
+        trained.map(move |cue| Job { cue, id: format!("{}/{draw}", cue.id), draw })
+    });
+    greedy.chain(drawn).collect()
+}
+
+fn write_one(model: &Model, job: &Job, writing: &Writing) -> Result<Written> {
+    let tokenizer = model.tokenizer().ok_or_else(|| {
+        Error::invalid("texts of the model's own need a tokenizer; the model has none")
+    })?;
+    let tokens = match tokenizer.chat().filter(|_| writing.chat) {
+        Some(chat) => {
+            tokenizer.encode_bare(&chat.render(&[Message::user(job.cue.text.clone())])?)?
+        }
+        None => tokenizer.encode(&job.cue.text)?,
+    };
+    let mut stream = Sha256::new();
+    stream.update(format!("{} {}", writing.seed, job.id));
+    let seed = stream.finalize()[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    let temperature = if job.draw == 0 { 0.0 } else { 1.0 };
+    let (limits, mut silent) = (Limits::tokens(writing.tokens), Silent);
+    let generation = Generation::new(model, &tokens, &Plan::Plain, limits, &mut silent)?
+        .sampling(Sampling::new(temperature, seed)?);
+    let (prompt, output) = (tokens.len(), generation.finish()?);
+    Ok(Written {
+        id: job.id.clone(),
+        task: job.cue.task.clone(),
+        held_out: job.cue.held_out,
+        prompt,
+        tokens: [tokens, output].concat(),
+    })
+}
+
+fn add_line<T: Serialize>(out: &mut File, value: &T, path: &Path) -> Result<()> {
+    let mut line =
+        serde_json::to_vec(value).map_err(|e| Error::malformed(path, e.to_string()))?;
+    line.push(b'\n');
+    out.write_all(&line).map_err(|e| Error::io("write", path, e))
+}
+
+/// The file at the end of its last whole line, and the texts in it; a fresh one gets its first line.
+fn open(path: &Path, writing: &Writing) -> Result<(File, Vec<Written>)> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|e| Error::io("open", path, e))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    file.set_len(whole as u64).map_err(|e| Error::io("write", path, e))?;
+    file.seek(SeekFrom::End(0)).map_err(|e| Error::io("read", path, e))?;
+    let lines = &bytes[..whole];
+    let bad = |e: serde_json::Error| Error::malformed(path, format!("not texts: {e}"));
+    let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let Some(first) = lines.next() else {
+        add_line(&mut file, writing, path)?;
+        return Ok((file, Vec::new()));
+    };
+    let found: Writing = serde_json::from_slice(first).map_err(bad)?;
+    if found != *writing {
+        let message = "holds texts of another model, other prompts or other settings; give another folder, or \
+                       remove the file to write them anew";
+        return Err(Error::malformed(path, message));
+    }
+    let texts = lines.map(|line| serde_json::from_slice(line).map_err(bad));
+    Ok((file, texts.collect::<Result<_>>()?))
+}
