@@ -232,6 +232,7 @@ fn memory_child(
         ("--tokenizer", file(&model.tokenizer)),
         ("--layers", model.layers.map(|layers| layers.to_string())),
         ("--config", file(&model.config)),
+        ("--adapters", file(&model.adapters)),
     ] {
         words.extend(value.into_iter().flat_map(|value| [flag.to_string(), value]));
     }

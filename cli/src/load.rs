@@ -119,6 +119,11 @@ pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
     if source.path().is_none() && args.tokenizer.is_some() {
         return Err(usage("--tokenizer: a geometry has no texts; its prompts are random tokens"));
     }
+    if source.path().is_none() && args.adapters.is_some() {
+        return Err(usage(
+            "--adapters: a geometry has random weights, which nothing was trained for",
+        ));
+    }
     Ok(source)
 }
 
@@ -131,6 +136,9 @@ pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let options = options(args, &source)?;
     check_room(args, &source, &options, context)?;
     let model = source.load(&options)?;
+    if let Some(note) = model.base_distance().and_then(base_note) {
+        terminal::note(&note);
+    }
     Ok(Loaded { model, options, source })
 }
 
@@ -154,6 +162,17 @@ pub fn model_for_times(args: &ModelArgs, context: usize) -> anyhow::Result<Loade
         }
     };
     Ok(Loaded { model, options, source })
+}
+
+/// What to say of a base that holds other values than the one that its adapters were trained for.
+pub fn base_note(distance: f64) -> Option<String> {
+    (distance > 0.0).then(|| {
+        format!(
+            "note: the values of this model differ by {:.2} % from those that the adapters were trained for, as \
+             those of another number type do; text stays the model's own, drafts may be accepted less often",
+            distance * 100.0
+        )
+    })
 }
 
 /// The same model as `loaded`, before widening; `None` where nothing was widened.
@@ -230,7 +249,7 @@ pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions>
         widen,
         threads,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
-        adapters: None,
+        adapters: args.adapters.clone(),
         composed: false,
         repeated: name.repeats(),
     })

@@ -5,6 +5,7 @@ mod beyond;
 mod commands;
 mod conclude;
 mod engine;
+mod heartbeat;
 mod hub;
 mod job;
 mod judge;

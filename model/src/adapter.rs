@@ -14,7 +14,7 @@ mod added;
 mod base;
 
 pub(crate) use added::Added;
-pub use added::{ADDED_CONFIG, AddedConfig};
+pub use added::{ADDED_CONFIG, AddedConfig, config_with};
 pub use base::{BaseIdentity, NEAR};
 
 use crate::linear::Linear;

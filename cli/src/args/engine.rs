@@ -74,6 +74,13 @@ pub enum Targets {
     Text,
 }
 
+/// How frozen matrices are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Products {
+    F32,
+    Bf16,
+}
+
 /// What a preset learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Objective {
@@ -93,13 +100,48 @@ pub struct TrainArgs {
     /// What a preset learns
     #[arg(long, value_enum, default_value = "drafts", conflicts_with = "model")]
     pub objective: Objective,
-    /// A checkpoint folder without mask predictors, which is to get them; it is not changed
-    #[arg(long, value_name = "DIR")]
+    /// A checkpoint without mask predictors, which is to get them: a folder or a GGUF file; it is not changed
+    #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<String>,
-    /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each line; the
-    /// last tenth of each file is held out
-    #[arg(long, value_name = "FILES", num_args = 1.., requires = "model")]
+    /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each line, the
+    /// last tenth of each file held out; or self: what the model itself writes after --prompts
+    #[arg(long, value_name = "FILES|self", num_args = 1.., requires = "model")]
     pub corpus: Vec<PathBuf>,
+    /// Prompts of --corpus self, as .jsonl with "text" (and "task", "id") on each line; those with
+    /// "split": "held-out" are for judging alone, or one of ten where none says so
+    #[arg(long, value_name = "FILES", num_args = 1.., requires = "corpus")]
+    pub prompts: Vec<PathBuf>,
+    /// Tokens that the model writes after each of --prompts, at most
+    #[arg(long, value_name = "N", default_value_t = 160, requires = "prompts")]
+    pub own_tokens: usize,
+    /// Texts that it writes after each; the first is greedy, further ones are drawn
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "prompts")]
+    pub own_texts: usize,
+    /// Begin with the masks and adapters of an earlier training of the same model, in place of new ones
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub adapters: Option<PathBuf>,
+    /// Train for symmetric windows that leave out A to B layers alone [default: windows of all lengths]
+    #[arg(long, value_name = "A..B", requires = "model")]
+    pub train_windows: Option<String>,
+    /// Draft groups of a sample [default: one for every 8 tokens of --context]
+    #[arg(long, value_name = "N", requires = "model")]
+    pub groups: Option<usize>,
+    /// Share of a draft's loss that learns all that the model says at its place, not its choice alone
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "model")]
+    pub soft: f32,
+    /// Share of a draft's loss that is the chance of its refusal (total variation), not cross-entropy
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "model")]
+    pub variation: f32,
+    /// What each further draft counts of the one before it
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, requires = "model")]
+    pub fall: f32,
+    /// Learn to choose from the first N tokens of the vocabulary and those of the texts alone: a smaller head to
+    /// compute
+    #[arg(long, value_name = "N", requires = "model")]
+    pub vocabulary: Option<usize>,
+    /// How frozen matrices are multiplied: f32, or bf16 on processors with AVX-512 BF16, in half the time
+    #[arg(long, value_enum, default_value = "f32", requires = "model")]
+    pub products: Products,
     /// What of --model is trained
     #[arg(long, value_enum, default_value = "adapters", requires = "model")]
     pub method: Method,
@@ -136,6 +178,10 @@ pub struct TrainArgs {
     /// Judge on held-out text every N steps; 0 for never
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub validate_every: u64,
+    /// Judge at so many places of held-out texts, at most [default: 7680; 576 from 50 M parameters on, and while
+    /// training goes on]
+    #[arg(long, value_name = "N")]
+    pub validate_positions: Option<usize>,
     /// Save a resumable checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub checkpoint_every: u64,
@@ -159,6 +205,9 @@ pub struct InspectArgs {
     /// A checkpoint folder, a GGUF file, the name of a shipped model or of a geometry, or a run directory
     #[arg(value_name = "MODEL|DIR", default_value = "story")]
     pub target: String,
+    /// Adapters to lay over the model: a folder that s3d train wrote
+    #[arg(long, value_name = "DIR")]
+    pub adapters: Option<PathBuf>,
     /// Sizes of the geometry custom, as a config.json
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -18,6 +18,9 @@ pub struct ModelArgs {
     /// A tokenizer.json in place of the model's own
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// Adapters to lay over the model: a folder that s3d train wrote for it
+    #[arg(long, value_name = "DIR")]
+    pub adapters: Option<PathBuf>,
     /// Sizes of --model custom, as a config.json
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

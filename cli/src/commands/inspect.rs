@@ -34,7 +34,19 @@ struct Row {
 
 fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     let source = Source::of(&args.target, args.config.as_deref(), args.layers, false)?;
-    let config = source.config()?;
+    let config = match (&args.adapters, source.path()) {
+        (None, _) => source.config()?,
+        (Some(folder), Some(path)) => {
+            let (config, distance) = s3d_model::adapter::config_with(path, folder)?;
+            load::base_note(distance).iter().for_each(|note| terminal::note(note));
+            config
+        }
+        (Some(_), None) => {
+            return Err(crate::usage::usage(
+                "--adapters: a geometry has random weights, which nothing was trained for",
+            ));
+        }
+    };
     let shape = config.shape();
     let width = shape.masks + 2;
     let rows: Vec<Row> = Dtype::ENGINE

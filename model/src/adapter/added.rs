@@ -5,7 +5,7 @@ use crate::checkpoint::Opened;
 use crate::config::{AdapterConfig, S3dConfig};
 use crate::raw::Matrix;
 use crate::weights::{Checkpoint, WeightSource};
-use crate::{Error, ModelConfig, Result};
+use crate::{Error, ModelConfig, Result, TokenizerFrom};
 use s3d_data::{Dtype, store};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -74,7 +74,11 @@ impl Added {
         let distance = config.base.distance(base);
         let Some(distance) = distance.filter(|distance| *distance <= NEAR) else {
             let apart = distance.map_or("its sizes differ".to_string(), |apart| {
-                format!("its values differ by {:.1} %, at most {:.0} % is another number type", apart * 100.0, NEAR * 100.0)
+                format!(
+                    "its values differ by {:.1} %, at most {:.0} % is another number type",
+                    apart * 100.0,
+                    NEAR * 100.0
+                )
             });
             return bad(format!(
                 "these adapters were trained for {}; the model is {}: {apart}. Give the model they were trained \
@@ -116,6 +120,16 @@ impl Added {
     pub fn content_hash(&self) -> Result<String> {
         self.source.content_hash()
     }
+}
+
+/// The configuration of the checkpoint at `path` with the adapters of `folder` laid over it, and how far it is from
+/// the one that they were trained for.
+///
+/// # Errors
+/// Files that are missing or damaged; another base.
+pub fn config_with(path: &Path, folder: &Path) -> Result<(ModelConfig, f64)> {
+    let (opened, distance) = Opened::new(path, &TokenizerFrom::Nowhere)?.lay(folder)?;
+    Ok((opened.config, distance))
 }
 
 /// A base with what was added laid over it.

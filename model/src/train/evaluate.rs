@@ -57,11 +57,7 @@ pub struct GreedyText {
 /// A greedy text of the model's own with at most `count` tokens of its output.
 fn cut(text: &Written, count: usize) -> GreedyText {
     let end = text.tokens.len().min(text.prompt + count);
-    GreedyText {
-        task: text.task.clone(),
-        prompt: text.prompt,
-        tokens: text.tokens[..end].to_vec(),
-    }
+    GreedyText { task: text.task.clone(), prompt: text.prompt, tokens: text.tokens[..end].to_vec() }
 }
 
 /// Acceptance along one greedy text.

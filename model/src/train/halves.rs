@@ -170,8 +170,9 @@ mod tests {
             Halves::backward(&w, inputs).multiply(&mut d_x, buffer.set(&d_y, outputs), false);
             for row in 0..rows {
                 for o in 0..outputs {
-                    let sum: f64 =
-                        (0..inputs).map(|i| half(x[row * inputs + i]) * half(w[o * inputs + i])).sum();
+                    let sum: f64 = (0..inputs)
+                        .map(|i| half(x[row * inputs + i]) * half(w[o * inputs + i]))
+                        .sum();
                     assert!((f64::from(y[row * outputs + o]) - 1.0 - sum).abs() < 1e-5);
                 }
                 for i in 0..inputs {

@@ -370,11 +370,8 @@ impl Network {
         let (text, width, first) = (sample.text(), tape.width, tape.first);
         let part = self.products.vocabulary.as_ref().filter(|part| part.len() == width);
         let falls: Vec<f32> = (0..self.group).map(|i| weight.fall.powi(i as i32)).collect();
-        let mut losses = Losses {
-            text: 0.0,
-            draft: vec![0.0; self.group],
-            groups: sample.anchors.len(),
-        };
+        let mut losses =
+            Losses { text: 0.0, draft: vec![0.0; self.group], groups: sample.anchors.len() };
         let rows = tape.logits.chunks_exact_mut(width).enumerate();
         for (row, logits) in rows.map(|(row, logits)| (first + row, logits)) {
             let target = self.target(sample, row);
@@ -436,7 +433,8 @@ impl Network {
         let span = |width: usize| first * width..rows * width;
         let d_state = &mut tape.d_state[span(hidden)];
         let d_neurons = room(&mut tape.d_inner, (rows - first) * width);
-        let (neurons, down) = (&layer.neurons[span(width)], self.matrix(weights, index, Part::Down));
+        let (neurons, down) =
+            (&layer.neurons[span(width)], self.matrix(weights, index, Part::Down));
         let d_down = layout.gradient(gradient, &ranges.down);
         down.back(d_neurons, d_down, d_state, neurons, &mut tape.rows);
         if let Some(adapter) = self.adapter(weights, index, Part::Down) {

@@ -97,6 +97,16 @@ pub fn write_texts(
     Ok(texts)
 }
 
+/// A text that tells these texts from others, as hexadecimal digits.
+pub fn texts_hash(texts: &[Written]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(format!("{} {} {} ", text.id, text.held_out, text.prompt));
+        text.tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn identity(model: &Model, cues: &[Cue]) -> String {
     let mut hash = Sha256::new();
     hash.update(&model.identity().content_hash);
@@ -144,8 +154,7 @@ fn write_one(model: &Model, job: &Job, writing: &Writing) -> Result<Written> {
 }
 
 fn add_line<T: Serialize>(out: &mut File, value: &T, path: &Path) -> Result<()> {
-    let mut line =
-        serde_json::to_vec(value).map_err(|e| Error::malformed(path, e.to_string()))?;
+    let mut line = serde_json::to_vec(value).map_err(|e| Error::malformed(path, e.to_string()))?;
     line.push(b'\n');
     out.write_all(&line).map_err(|e| Error::io("write", path, e))
 }

@@ -1,9 +1,11 @@
 //! What held-out text says of a model that is being trained, and of the trained one.
 
+use crate::heartbeat::Heartbeat;
 use s3d_data::SkipWindow;
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::train::{GreedyText, GreedyTrace, Trainer, walk};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Held-out documents of the loss.
@@ -17,6 +19,10 @@ const PREDICTORS: usize = 4;
 
 /// From so many parameters on, the last look is a quick one too.
 const LARGE: usize = 50_000_000;
+/// Windows that such a model is judged with at most.
+const LARGE_WINDOWS: usize = 6;
+/// Tokens continued after a prompt, at least, where not all prompts can be looked at.
+const SHORTEST: usize = 32;
 /// The same while training goes on, where it must not take long.
 const QUICK_DOCUMENTS: u64 = 12;
 const QUICK_PROMPTS: usize = 9;
@@ -38,6 +44,8 @@ pub struct Acceptance {
     skip: String,
     tokens_per_iteration_at_4: f64,
     alpha: Vec<f64>,
+    /// Tokens per iteration at 4 drafts by the workload of the prompts.
+    by_task: BTreeMap<String, f64>,
 }
 
 /// What held-out text says of a trained model.
@@ -58,6 +66,8 @@ pub struct Summary {
 /// Looks at held-out text now and then.
 pub struct Judge {
     middle: SkipWindow,
+    /// Places of held-out texts that are looked at, at most.
+    positions: Option<usize>,
     /// Greedy texts of a model whose text does not change.
     texts: Option<Vec<GreedyText>>,
     /// Processor time of the steps so far.
@@ -71,18 +81,22 @@ pub fn steps_within(seconds: f64, used: f64, steps: u64) -> u64 {
 }
 
 impl Judge {
-    /// Skips half of the layers while training goes on.
-    pub fn new(trainer: &Trainer) -> Self {
+    /// Skips the middle one of the windows while training goes on.
+    pub fn new(trainer: &Trainer, positions: Option<usize>) -> Self {
         let windows = windows(trainer);
         let middle = windows[windows.len() / 2];
-        Self { middle, texts: None, training_cpu_seconds: 0.0, found: Vec::new() }
+        Self { middle, positions, texts: None, training_cpu_seconds: 0.0, found: Vec::new() }
     }
 
     /// Looks at little held-out text.
-    pub fn validate(&mut self, trainer: &Trainer) -> anyhow::Result<&Validation> {
+    pub fn validate(&mut self, trainer: &Trainer, talk: &Heartbeat) -> anyhow::Result<&Validation> {
+        talk.show(1.0, "judging on held-out text".into());
         let texts = match self.texts.take() {
             Some(texts) => texts,
-            None => trainer.greedy_texts(QUICK_PROMPTS, QUICK_TOKENS)?,
+            None => {
+                let (prompts, tokens) = within(self.positions, QUICK_PROMPTS, QUICK_TOKENS);
+                trainer.greedy_texts(prompts, tokens)?
+            }
         };
         let traces = trainer.acceptance(&texts, &[self.middle])?;
         self.texts = trainer.keeps_text().then_some(texts);
@@ -96,15 +110,31 @@ impl Judge {
     }
 
     /// Looks at much of it, with every symmetric window.
-    pub fn conclude(self, trainer: &Trainer, clock: &SystemClock) -> anyhow::Result<Summary> {
+    pub fn conclude(
+        self,
+        trainer: &Trainer,
+        clock: &SystemClock,
+        talk: &Heartbeat,
+    ) -> anyhow::Result<Summary> {
         let start = clock.now().0;
+        talk.show(1.0, "judging on held-out text: its loss".into());
         let (documents, prompts, tokens) = match trainer.parameters()[0] < LARGE {
             true => (DOCUMENTS, PROMPTS, TOKENS),
-            false => (QUICK_DOCUMENTS, QUICK_PROMPTS, QUICK_TOKENS),
+            false => match self.positions {
+                Some(_) => (QUICK_DOCUMENTS, PROMPTS, TOKENS),
+                None => (QUICK_DOCUMENTS, QUICK_PROMPTS, QUICK_TOKENS),
+            },
         };
+        let (prompts, tokens) = within(self.positions, prompts, tokens);
         let loss = trainer.held_out(documents)?;
         let windows = windows(trainer);
-        let traces = trainer.acceptance(&trainer.greedy_texts(prompts, tokens)?, &windows)?;
+        let texts = trainer.greedy_texts(prompts, tokens)?;
+        let mut traces = Vec::new();
+        for (number, window) in windows.iter().enumerate() {
+            let share = number as f64 / windows.len() as f64;
+            talk.show(share, format!("judging on held-out text: drafts with {window} skipped"));
+            traces.extend(trainer.acceptance(&texts, &[*window])?);
+        }
         let rows = windows.iter().zip(&traces);
         let [parameters, trained_parameters] = trainer.parameters();
         Ok(Summary {
@@ -121,17 +151,40 @@ impl Judge {
     }
 }
 
-/// Every symmetric window of the model.
+/// Every symmetric window of the model that was trained for; of many, the shortest, the longest and some between.
 fn windows(trainer: &Trainer) -> Vec<SkipWindow> {
-    SkipWindow::all_symmetric(trainer.config().model.num_hidden_layers)
+    let mut windows = SkipWindow::all_symmetric(trainer.config().model.num_hidden_layers);
+    if let Some([least, most]) = trainer.config().practice.windows {
+        windows.retain(|window| (least..=most).contains(&(window.end() - window.start())));
+    }
+    if trainer.parameters()[0] >= LARGE && windows.len() > LARGE_WINDOWS {
+        let last = windows.len() - 1;
+        windows = (0..LARGE_WINDOWS).map(|i| windows[i * last / (LARGE_WINDOWS - 1)]).collect();
+    }
+    windows
+}
+
+/// `prompts` prompts and `tokens` tokens after each, or fewer of both: `positions` in all.
+fn within(positions: Option<usize>, prompts: usize, tokens: usize) -> (usize, usize) {
+    let positions = positions.unwrap_or(usize::MAX).min(prompts * tokens);
+    let prompts = prompts.min((positions / SHORTEST).max(1));
+    (prompts, (positions / prompts).max(1))
 }
 
 fn acceptance(trainer: &Trainer, window: SkipWindow, traces: &[GreedyTrace]) -> Acceptance {
     let all: Vec<&GreedyTrace> = traces.iter().collect();
+    let mut tasks: BTreeMap<String, Vec<&GreedyTrace>> = BTreeMap::new();
+    for trace in traces.iter().filter(|trace| !trace.accepted.is_empty()) {
+        tasks.entry(trace.task.clone()).or_default().push(trace);
+    }
     Acceptance {
         skip: window.to_string(),
         tokens_per_iteration_at_4: walk(&all, PREDICTORS).0,
         alpha: walk(&all, trainer.config().model.masks() + 1).1,
+        by_task: tasks
+            .into_iter()
+            .map(|(task, traces)| (task, walk(&traces, PREDICTORS).0))
+            .collect(),
     }
 }
 
@@ -147,7 +200,7 @@ impl fmt::Display for Validation {
         if !self.held_out_draft_nats.is_empty() {
             write!(f, ", drafts{} nats", numbers(&self.held_out_draft_nats))?;
         }
-        let Acceptance { skip, alpha, tokens_per_iteration_at_4 } = &self.acceptance;
+        let Acceptance { skip, alpha, tokens_per_iteration_at_4, .. } = &self.acceptance;
         write!(
             f,
             "; skipping {skip}, accepted{}, {tokens_per_iteration_at_4:.2} tokens per iteration at 4",

@@ -243,7 +243,8 @@ fn what_cannot_be_trained_is_said() {
     assert!(refuse(file).contains("Hugging Face folder"));
     let short = Texts { files: vec![vec!["a few words".into()]] };
     assert!(
-        refuse(Own { corpus: Corpus::Texts(&short), ..usual }).contains("a context of 48 needs about 490")
+        refuse(Own { corpus: Corpus::Texts(&short), ..usual })
+            .contains("a context of 48 needs about 490")
     );
     assert!(refuse(Own { context: Some(4), ..usual }).contains("context above 5"));
     assert!(refuse(Own { adapters: None, ..usual }).contains("own choices only"));
