@@ -163,3 +163,181 @@ fn what_cannot_be_trained_is_said_before_training() {
     let said = fails(2, &["train", "--model", base, "--corpus", corpus, "--out", base]);
     assert!(said.contains("--out"), "{said}");
 }
+
+/// Every name below a folder, with what each file holds.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = Vec::new();
+    for path in entries {
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false => found.push((path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What is not a training's is refused and stays: another model's files, and links to those of the source.
+#[test]
+fn a_folder_of_something_else_is_refused_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let source = contents(&base);
+    for (name, link) in [("other", false), ("links", true)] {
+        let out = dir.path().join(name);
+        std::fs::create_dir(&out).unwrap();
+        for file in ["model.safetensors", "config.json", "tokenizer.json"] {
+            match link {
+                true => std::os::unix::fs::symlink(base.join(file), out.join(file)).unwrap(),
+                false => std::fs::write(out.join(file), file).unwrap(),
+            }
+        }
+        let before = contents(&out);
+        let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+        let output = train(words, "2", &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("no training wrote"), "{said}");
+        assert_eq!(contents(&out), before);
+    }
+    assert_eq!(contents(&base), source);
+}
+
+/// Files of a training that were made links afterwards are replaced, not written through.
+#[test]
+fn nothing_is_written_through_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let (source, out) = (contents(&base), dir.path().join("out"));
+    let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+    assert!(train(words, "2", &[]).status.success());
+    for file in ["model.safetensors", "config.json"] {
+        std::fs::remove_file(out.join(file)).unwrap();
+        std::os::unix::fs::symlink(base.join(file), out.join(file)).unwrap();
+    }
+    assert!(train(words, "2", &[]).status.success());
+    assert_eq!(contents(&base), source);
+}
+
+#[test]
+fn two_trainings_in_one_folder_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let out = dir.path().join("out");
+    let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+    assert!(train(words, "2", &[]).status.success());
+    let before = contents(&out);
+    let lock = std::fs::File::open(out.join(".training.lock")).unwrap();
+    lock.lock().unwrap();
+    let output = train(words, "2", &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("another training"), "{said}");
+    assert_eq!(contents(&out), before);
+    lock.unlock().unwrap();
+    assert!(train(words, "2", &[]).status.success());
+}
+
+/// A million steps and some are as many, not a word for something else.
+#[test]
+fn no_number_of_steps_has_another_meaning() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let out = dir.path().join("out");
+    let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+    let [base, corpus, folder] = words;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_s3d"))
+        .args(["train", "--model", base, "--corpus", corpus, "--out", folder, "--quiet"])
+        .args(["--steps", "1048576", "--checkpoint-every", "12", "--validate-every", "0"])
+        .args(["--context", "32", "--batch", "2", "--gamma-max", "4"])
+        .spawn()
+        .unwrap();
+    while !out.join("state/training.safetensors").is_file() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = train(words, "5", &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("steps 1048576, but 5"), "{said}");
+}
+
+#[test]
+fn a_learning_rate_beyond_reason_ends_with_an_error_and_without_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let out = dir.path().join("out");
+    let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+    for steps in ["1", "6"] {
+        let output = train(words, steps, &["--learning-rate", "1e30"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("--learning-rate"), "{said}");
+        assert!(output.stdout.is_empty() && !out.join("s3d.safetensors").exists());
+        let _ = std::fs::remove_dir_all(out.join("state"));
+    }
+}
+
+/// A disk that is full: an error, and no half-written file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_partial_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let out = dir.path().join("out");
+    let [base, corpus, folder] = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+    // Files of more than 64 KiB are refused; the state is larger.
+    let shell = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+    let output = std::process::Command::new("bash")
+        .args(["-c", shell, "bash", env!("CARGO_BIN_EXE_s3d"), "train", "--model", base])
+        .args(["--corpus", corpus, "--out", folder, "--steps", "2", "--context", "32"])
+        .args(["--batch", "2", "--gamma-max", "4", "--rank", "16", "--quiet"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("training.safetensors"), "{said}");
+    let left: Vec<PathBuf> = contents(&out).into_iter().map(|(path, _)| path).collect();
+    let half = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.contains("partial") || name.starts_with(".s3d-") || name == "training.safetensors"
+    };
+    assert!(!left.iter().any(half), "{left:?}");
+}
+
+/// From prompts to adapters alone, which are then laid over the model.
+#[test]
+fn a_model_trains_on_its_own_texts_and_its_adapters_are_laid_over_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, _) = checkpoint(dir.path());
+    let prompts = dir.path().join("prompts.jsonl");
+    let line = |i: usize| {
+        let split = if i % 3 == 0 { "held-out" } else { "train" };
+        format!(
+            "{{\"id\": \"a{i}\", \"task\": \"t{}\", \"split\": \"{split}\", \"text\": \"The miller has {i}\"}}\n",
+            i % 2
+        )
+    };
+    std::fs::write(&prompts, (0..12).map(line).collect::<String>()).unwrap();
+    let out = dir.path().join("out");
+    let [base, prompts, out] = [&base, &prompts, &out].map(|path| path.to_str().unwrap());
+    let words = ["train", "--model", base, "--corpus", "self", "--prompts", prompts, "--out", out];
+    let small = ["--own-tokens", "40", "--context", "64", "--gamma-max", "4", "--rank", "4"];
+    let recipe =
+        ["--train-windows", "1..1", "--soft", "0.5", "--fall", "0.8", "--vocabulary", "64"];
+    let all = [&words[..], &small, &recipe, &["--steps", "4", "--groups", "8"]].concat();
+    let summary: Value = serde_json::from_str(&says(&all)).unwrap();
+    assert_eq!(summary["acceptance"].as_array().unwrap().len(), 1);
+    assert!(summary["acceptance"][0]["by_task"]["t1"].as_f64().unwrap() >= 1.0);
+    // The same again has its texts and its steps.
+    let again: Value = serde_json::from_str(&says(&all)).unwrap();
+    assert_eq!(again["acceptance"], summary["acceptance"]);
+    let words = ["--prompt", "The miller", "--tokens", "24", "--json"];
+    let decode = |more: &[&str]| {
+        let said = says(&[&["generate", "--model", base][..], &words, more].concat());
+        serde_json::from_str::<Value>(&said).unwrap()["token_ids"].clone()
+    };
+    assert_eq!(decode(&["--plan", "1..2:4", "--adapters", out]), decode(&["--plan", "plain"]));
+    assert!(says(&["inspect", base, "--adapters", out]).contains("rank 4, on draft rows only"));
+    let other = fails(1, &["inspect", "story", "--adapters", out]);
+    assert!(other.contains("this one has 7"), "{other}");
+    let both = ["train", "--model", base, "--corpus", "self", "--out", out];
+    assert!(fails(2, &both).contains("--prompts FILE"));
+}

@@ -33,6 +33,20 @@ impl AddedConfig {
         Self { schema_version: SCHEMA, s3d, base }
     }
 
+    /// Reads it from `folder`.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, or of another form.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(ADDED_CONFIG);
+        if path.is_file() {
+            return Ok(store::load_versioned(&path, SCHEMA)?);
+        }
+        let message =
+            format!("no {ADDED_CONFIG}; expected the folder of adapters that s3d train wrote");
+        Err(Error::malformed(folder, message))
+    }
+
     /// Writes it into `folder`.
     ///
     /// # Errors
@@ -58,13 +72,7 @@ impl Added {
     /// Files that are missing or damaged; another base; a base that has masks itself.
     pub fn open(folder: &Path, model: &ModelConfig, base: &BaseIdentity) -> Result<Self> {
         let bad = |message: String| Err(Error::malformed(folder, message));
-        let path = folder.join(ADDED_CONFIG);
-        if !path.is_file() {
-            return bad(format!(
-                "no {ADDED_CONFIG}; expected the folder of adapters that s3d train wrote"
-            ));
-        }
-        let config: AddedConfig = store::load_versioned(&path, SCHEMA)?;
+        let config = AddedConfig::read(folder)?;
         if model.masks() > 0 {
             let masks = model.masks();
             return bad(format!(

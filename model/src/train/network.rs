@@ -75,8 +75,8 @@ pub(super) struct RowWeights {
 
 impl RowWeights {
     /// Rows that count `text` and `draft`, with cross-entropy alone.
-    pub fn even(text: f32, draft: f32) -> Self {
-        Self { text, draft, fall: 1.0, loss: DraftLoss::default() }
+    pub const fn even(text: f32, draft: f32) -> Self {
+        Self { text, draft, fall: 1.0, loss: DraftLoss { soft: 0.0, variation: 0.0 } }
     }
 }
 

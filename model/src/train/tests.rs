@@ -8,6 +8,7 @@ use crate::config::{AdapterConfig, S3dConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod added;
 mod on_device;
 mod own;
 

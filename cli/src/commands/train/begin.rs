@@ -58,6 +58,15 @@ pub fn check(args: &TrainArgs) -> anyhow::Result<()> {
             return Err(usage(format!("{flag}: expected 0 to 1, found {value}")));
         }
     }
+    if let Some(model) = &args.model
+        && let (folder, _) = locate::model(model, false)?
+        && folder.canonicalize().ok().is_some_and(|from| args.out.canonicalize().ok() == Some(from))
+    {
+        return Err(usage(format!(
+            "--out {}: expected another folder than --model, which is not changed",
+            args.out.display()
+        )));
+    }
     windows(args).map(drop)
 }
 
@@ -226,12 +235,6 @@ fn own(
     talk: &Heartbeat,
 ) -> anyhow::Result<Trainer> {
     let (folder, _) = locate::model(model, false)?;
-    if folder.canonicalize().ok().is_some_and(|from| args.out.canonicalize().ok() == Some(from)) {
-        return Err(usage(format!(
-            "--out {}: expected another folder than --model, which is not changed",
-            args.out.display()
-        )));
-    }
     let (draft_targets, practice) = (draft_targets(args)?, practice(args)?);
     if args.adapters.is_some() && args.method == Method::Joint {
         return Err(usage("--adapters: only with --method adapters"));

@@ -7,7 +7,7 @@ use s3d_data::{Plan, SkipWindow};
 use std::path::{Path, PathBuf};
 
 /// A tiny model that has learned its text alone, saved; and texts to train it on.
-fn checkpoint(dir: &Path, model: ModelConfig) -> (PathBuf, Texts) {
+pub(super) fn checkpoint(dir: &Path, model: ModelConfig) -> (PathBuf, Texts) {
     let config = TrainConfig {
         model,
         batch: 4,
@@ -26,7 +26,7 @@ fn checkpoint(dir: &Path, model: ModelConfig) -> (PathBuf, Texts) {
     (folder, Texts { files: vec![(0..40).map(|i| document(3, Split::Training, i).text).collect()] })
 }
 
-fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
+pub(super) fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
     Own {
         folder,
         corpus: Corpus::Texts(texts),
@@ -49,7 +49,7 @@ fn jointly<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
     Own { adapters: None, draft_targets: DraftTargets::Text, ..own(folder, texts) }
 }
 
-fn plain(folder: &Path) -> Vec<u32> {
+pub(super) fn plain(folder: &Path) -> Vec<u32> {
     let model = Model::load(folder, &LoadOptions::default()).unwrap();
     let limits = Limits { stop_at_end: false, ..Limits::tokens(60) };
     Generation::new(&model, &[5, 9, 2], &Plan::Plain, limits, &mut Silent)
