@@ -43,7 +43,7 @@ pub use own::{Corpus, Own};
 pub(crate) use params::own_tensors;
 pub use recipe::{DraftLoss, DraftTargets, Practice, Stage, TrainConfig};
 pub use texts::{Texts, read_texts};
-pub use written::{Cue, Writing, Written, texts_hash, write_texts};
+pub use written::{Writing, Written, texts_hash, write_texts};
 
 use crate::adapter::BaseIdentity;
 use crate::config::EndTokens;

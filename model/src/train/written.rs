@@ -4,29 +4,20 @@
 //! They stand in a file of one JSON object a line, the first of which says what was asked for. A file that was
 //! cut off goes on where it stopped; one that was asked for otherwise is refused.
 
-use crate::chat::Message;
+use crate::chat::{Now, Rendering};
 use crate::generate::{Generation, Limits};
 use crate::observe::Silent;
 use crate::{Error, Model, Result, Sampling};
-use s3d_data::Plan;
+use s3d_data::prompt::HELD_OUT;
+use s3d_data::{Plan, Prompt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// A prompt for a text of the model's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cue {
-    /// Its name.
-    pub id: String,
-    /// Its class.
-    pub task: String,
-    /// What is asked.
-    pub text: String,
-    /// Whether it is never trained on.
-    pub held_out: bool,
-}
+/// The time that chat templates are told, so that the same prompts are written each time: the first of 2025.
+const NOW: Now = Now::utc(1_735_689_600);
 
 /// One text of the model's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,13 +52,13 @@ pub struct Writing {
 }
 
 /// What has one text to write.
-struct Job<'c> {
-    cue: &'c Cue,
+struct Job<'p> {
+    prompt: &'p Prompt,
     id: String,
     draw: u64,
 }
 
-/// Writes the texts of all `cues` into `file`, or those that are not there yet; returns all. `said` hears how
+/// Writes the texts of all `prompts` into `file`, or those that are not there yet; returns all. `said` hears how
 /// many of how many texts there are.
 ///
 /// # Errors
@@ -75,13 +66,13 @@ struct Job<'c> {
 /// long; a disk that refuses.
 pub fn write_texts(
     model: &Model,
-    cues: &[Cue],
+    prompts: &[Prompt],
     writing: &Writing,
     file: &Path,
     said: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Written>> {
-    let writing = Writing { of: identity(model, cues), ..writing.clone() };
-    let jobs = jobs(cues, &writing);
+    let writing = Writing { of: identity(model, prompts)?, ..writing.clone() };
+    let jobs = jobs(prompts, &writing);
     let (mut out, mut texts) = open(file, &writing)?;
     let fits = texts.iter().zip(&jobs).all(|(text, job)| text.id == job.id);
     if !fits || texts.len() > jobs.len() {
@@ -107,35 +98,35 @@ pub fn texts_hash(texts: &[Written]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn identity(model: &Model, cues: &[Cue]) -> String {
+fn identity(model: &Model, prompts: &[Prompt]) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(&model.identity().content_hash);
-    for cue in cues {
-        hash.update(format!("{}\0{}\0{}\0{}\0", cue.id, cue.task, cue.text, cue.held_out));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let prompts =
+        serde_json::to_vec(prompts).map_err(|e| Error::invalid(format!("prompts: {e}")))?;
+    hash.update(prompts);
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Every greedy text first, so that a file that was cut off has all prompts in it.
-fn jobs<'c>(cues: &'c [Cue], writing: &Writing) -> Vec<Job<'c>> {
-    let greedy = cues.iter().map(|cue| Job { cue, id: cue.id.clone(), draw: 0 });
+fn jobs<'p>(prompts: &'p [Prompt], writing: &Writing) -> Vec<Job<'p>> {
+    let greedy = prompts.iter().map(|prompt| Job { prompt, id: prompt.id.clone(), draw: 0 });
     let drawn = (1..writing.texts as u64).flat_map(|draw| {
-        let trained = cues.iter().filter(|cue| !cue.held_out);
-        trained.map(move |cue| Job { cue, id: format!("{}/{draw}", cue.id), draw })
+        let trained = prompts.iter().filter(|prompt| !is_held_out(prompt));
+        trained.map(move |prompt| Job { prompt, id: format!("{}/{draw}", prompt.id), draw })
     });
     greedy.chain(drawn).collect()
+}
+
+fn is_held_out(prompt: &Prompt) -> bool {
+    prompt.split.as_deref() == Some(HELD_OUT)
 }
 
 fn write_one(model: &Model, job: &Job, writing: &Writing) -> Result<Written> {
     let tokenizer = model.tokenizer().ok_or_else(|| {
         Error::invalid("texts of the model's own need a tokenizer; the model has none")
     })?;
-    let tokens = match tokenizer.chat().filter(|_| writing.chat) {
-        Some(chat) => {
-            tokenizer.encode_bare(&chat.render(&[Message::user(job.cue.text.clone())])?)?
-        }
-        None => tokenizer.encode(&job.cue.text)?,
-    };
+    let chat = writing.chat && tokenizer.chat().is_some();
+    let tokens = tokenizer.encode_prompt(job.prompt, Rendering { chat, now: NOW })?;
     let mut stream = Sha256::new();
     stream.update(format!("{} {}", writing.seed, job.id));
     let seed = stream.finalize()[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
@@ -146,8 +137,8 @@ fn write_one(model: &Model, job: &Job, writing: &Writing) -> Result<Written> {
     let (prompt, output) = (tokens.len(), generation.finish()?);
     Ok(Written {
         id: job.id.clone(),
-        task: job.cue.task.clone(),
-        held_out: job.cue.held_out,
+        task: job.prompt.task.clone().unwrap_or_else(|| "prompts".into()),
+        held_out: is_held_out(job.prompt),
         prompt,
         tokens: [tokens, output].concat(),
     })

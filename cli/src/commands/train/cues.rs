@@ -4,57 +4,35 @@ use super::place::Place;
 use crate::args::TrainArgs;
 use crate::heartbeat::Heartbeat;
 use crate::{locate, resolve};
-use s3d_data::store;
-use s3d_model::train::{Cue, Writing, Written, write_texts};
+use s3d_data::Prompt;
+use s3d_data::prompt::{HELD_OUT, read_prompts};
+use s3d_model::train::{Writing, Written, write_texts};
 use s3d_model::{LoadOptions, Model};
-use serde::Deserialize;
 use std::path::PathBuf;
 
 /// Where no prompt says that it is held out, one of so many is.
-const HELD_OUT: usize = 10;
+const ONE_OF: usize = 10;
 
-/// A line of a file of prompts; other keys are passed over.
-#[derive(Deserialize)]
-struct Line {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    task: Option<String>,
-    #[serde(default)]
-    split: Option<String>,
-    text: String,
-}
-
-/// The prompts of all files.
+/// The prompts of all files, some of them held out.
 ///
 /// # Errors
 /// A file that cannot be read, or holds no prompts.
-pub fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Cue>> {
-    let mut cues = Vec::new();
+pub fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Prompt>> {
+    let mut prompts = Vec::new();
     for file in files {
-        let lines: Vec<Line> = store::load_jsonl(file)?;
-        anyhow::ensure!(
-            lines.iter().all(|line| !line.text.trim().is_empty()),
-            "{}: a prompt has no text",
-            file.display()
-        );
-        cues.extend(lines.into_iter().enumerate().map(|(number, line)| Cue {
-            id: line.id.unwrap_or_else(|| format!("p{}", number + 1)),
-            task: line.task.unwrap_or_else(|| "prompts".into()),
-            held_out: line.split.as_deref() == Some("held-out"),
-            text: line.text,
-        }));
+        prompts.extend(read_prompts(file)?.prompts);
     }
     anyhow::ensure!(
-        cues.len() > 1,
+        prompts.len() > 1,
         "--prompts: expected two prompts or more, one of them held out; found {}",
-        cues.len()
+        prompts.len()
     );
-    if !cues.iter().any(|cue| cue.held_out) {
-        let every = HELD_OUT.min(cues.len());
-        cues.iter_mut().skip(every - 1).step_by(every).for_each(|cue| cue.held_out = true);
+    if !prompts.iter().any(|prompt| prompt.split.as_deref() == Some(HELD_OUT)) {
+        let every = ONE_OF.min(prompts.len());
+        let held_out = prompts.iter_mut().skip(every - 1).step_by(every);
+        held_out.for_each(|prompt| prompt.split = Some(HELD_OUT.into()));
     }
-    Ok(cues)
+    Ok(prompts)
 }
 
 /// What the model writes after the prompts, kept in the folder of the training.
@@ -64,7 +42,7 @@ pub fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Cue>> {
 pub fn texts(
     args: &TrainArgs,
     model: &str,
-    cues: &[Cue],
+    prompts: &[Prompt],
     place: &Place,
     talk: &Heartbeat,
 ) -> anyhow::Result<Vec<Written>> {
@@ -84,5 +62,5 @@ pub fn texts(
         let share = done as f64 / all as f64;
         talk.show(share, format!("the model writes its own texts: {done} of {all}"));
     };
-    Ok(write_texts(&model, cues, &writing, &place.texts(), &mut said)?)
+    Ok(write_texts(&model, prompts, &writing, &place.texts(), &mut said)?)
 }

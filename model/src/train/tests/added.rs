@@ -4,17 +4,19 @@ use super::own::{checkpoint, own, plain};
 use super::*;
 use crate::adapter::{AddedConfig, NEAR};
 use crate::{Generation, Limits, LoadOptions, Model, Silent};
-use s3d_data::Plan;
+use s3d_data::prompt::HELD_OUT;
+use s3d_data::{Plan, Prompt};
 use std::path::Path;
 
-fn cues() -> Vec<Cue> {
-    let cue = |i: usize| Cue {
+fn prompts() -> Vec<Prompt> {
+    let prompt = |i: usize| Prompt {
         id: format!("c{i}"),
-        task: "tale".into(),
+        task: Some("tale".into()),
+        split: (i % 4 == 3).then(|| HELD_OUT.into()),
         text: format!("The miller counts {i} sacks"),
-        held_out: i % 4 == 3,
+        ..Prompt::default()
     };
-    (0..8).map(cue).collect()
+    (0..8).map(prompt).collect()
 }
 
 fn writing(texts: usize) -> Writing {
@@ -48,13 +50,13 @@ fn texts_of_the_models_own_are_what_it_decodes_and_are_written_once() {
     let model = Model::load(&base, &LoadOptions::default()).unwrap();
     let file = dir.path().join("texts.jsonl");
     let mut said = Vec::new();
-    let mut write = |writing: &Writing, cues: &[Cue]| {
-        write_texts(&model, cues, writing, &file, &mut |done, all| said.push((done, all)))
+    let mut write = |writing: &Writing, prompts: &[Prompt]| {
+        write_texts(&model, prompts, writing, &file, &mut |done, all| said.push((done, all)))
     };
-    let texts = write(&writing(2), &cues()).unwrap();
+    let texts = write(&writing(2), &prompts()).unwrap();
     // 8 greedy texts, and one drawn for each of the 6 prompts that are trained on.
     assert_eq!(texts.len(), 14);
-    let prompt = model.tokenizer().unwrap().encode(&cues()[5].text).unwrap();
+    let prompt = model.tokenizer().unwrap().encode(&prompts()[5].text).unwrap();
     let limits = Limits::tokens(24);
     let mut silent = Silent;
     let greedy = Generation::new(&model, &prompt, &Plan::Plain, limits, &mut silent).unwrap();
@@ -62,10 +64,10 @@ fn texts_of_the_models_own_are_what_it_decodes_and_are_written_once() {
     assert_ne!(texts[8].tokens, texts[0].tokens);
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    assert_eq!(write(&writing(2), &cues()).unwrap(), texts);
+    assert_eq!(write(&writing(2), &prompts()).unwrap(), texts);
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
-    for (writing, cues) in [(writing(1), cues()), (writing(2), cues()[1..].to_vec())] {
-        let error = write(&writing, &cues).unwrap_err().to_string();
+    for (writing, prompts) in [(writing(1), prompts()), (writing(2), prompts()[1..].to_vec())] {
+        let error = write(&writing, &prompts).unwrap_err().to_string();
         assert!(error.contains("other prompts or other settings"), "{error}");
     }
     assert_eq!(said.last(), Some(&(14, 14)));
@@ -79,7 +81,7 @@ fn adapters_alone_are_laid_over_their_base_and_over_no_other() {
     let (base, _) = checkpoint(dir.path(), tiny_model());
     let model = Model::load(&base, &LoadOptions::default()).unwrap();
     let file = dir.path().join("texts.jsonl");
-    let texts = write_texts(&model, &cues(), &writing(2), &file, &mut |_, _| ()).unwrap();
+    let texts = write_texts(&model, &prompts(), &writing(2), &file, &mut |_, _| ()).unwrap();
     let hash = texts_hash(&texts);
     let mut trainer = on_written(&base, &texts, &hash).begin(2).unwrap();
     let losses: Vec<f64> =
@@ -159,7 +161,7 @@ fn adapters_of_an_earlier_training_are_begun_with() {
     let (base, _) = checkpoint(dir.path(), tiny_model());
     let model = Model::load(&base, &LoadOptions::default()).unwrap();
     let file = dir.path().join("texts.jsonl");
-    let texts = write_texts(&model, &cues(), &writing(1), &file, &mut |_, _| ()).unwrap();
+    let texts = write_texts(&model, &prompts(), &writing(1), &file, &mut |_, _| ()).unwrap();
     let hash = texts_hash(&texts);
     let usual = on_written(&base, &texts, &hash);
     let mut first = usual.begin(1).unwrap();
