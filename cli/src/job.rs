@@ -76,11 +76,14 @@ impl Job {
         memory_budget: Option<Bytes>,
         force: bool,
         output: Output,
-        loaded: Loaded,
+        mut loaded: Loaded,
     ) -> anyhow::Result<Self> {
+        let context = context(&loaded, budget)?;
         let out = RunDir::new(&budget.out);
         let started = out.load_header().ok().filter(|_| !force).map(|header| header.started);
         let prompts = prompts::of_run(&loaded, budget, started.as_deref())?;
+        let longest = prompts.encoded.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
+        loaded.expect(context.max(longest.saturating_add(budget.tokens)))?;
         let mut provenance = provenance(model, &loaded, memory_budget);
         if prompts.chat && !budget.chat {
             provenance.command.push("--chat".into());
@@ -92,7 +95,7 @@ impl Job {
             request.draftings = vec![Drafting::Sequential];
         }
         request.gamma_max = budget.gamma_max;
-        request.context = budget.context;
+        request.context = context;
         request.tokens = budget.tokens;
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
@@ -171,6 +174,16 @@ fn prepare(model: &ModelArgs, budget: &BudgetArgs) -> anyhow::Result<Output> {
     let inputs = [&budget.prompts, &model.tokenizer, &model.config];
     let output = Output::open(&budget.out, Holds::Run).context("--out")?;
     Ok(output.sparing(inputs.into_iter().flatten()))
+}
+
+/// The context of `--context`, or what the model can where that is less than the flag's default.
+fn context(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<usize> {
+    let positions = loaded.model.config().positions();
+    if budget.context == BudgetArgs::CONTEXT && positions < budget.context {
+        return Ok(positions);
+    }
+    loaded.check_context(budget.context)?;
+    Ok(budget.context)
 }
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {

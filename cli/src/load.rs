@@ -5,7 +5,7 @@ use crate::usage::{or_usage, usage};
 use crate::{locate, resolve, terminal};
 use anyhow::Context;
 use s3d_data::Dtype;
-use s3d_model::checkpoint::read_config;
+use s3d_model::checkpoint::{describe, read_config};
 use s3d_model::device::{self, Device, DeviceName};
 use s3d_model::widen::Widening;
 use s3d_model::{LoadOptions, Model, ModelConfig, Tokenizer, TokenizerFrom, presets};
@@ -31,6 +31,49 @@ pub struct Loaded {
     pub options: LoadOptions,
     /// Where from.
     pub source: Source,
+    /// The longest text that was announced to it, in tokens.
+    context: usize,
+}
+
+impl Loaded {
+    /// A loaded model, to be run up to `context` tokens; what was not followed in its files is said.
+    fn new(
+        model: Model,
+        options: LoadOptions,
+        source: Source,
+        context: usize,
+    ) -> anyhow::Result<Self> {
+        let mut loaded = Self { model, options, source, context };
+        loaded.expect(context)?;
+        for note in loaded.model.notes() {
+            terminal::note(&format!("read, and not followed: {note}"));
+        }
+        Ok(loaded)
+    }
+
+    /// Announces texts of up to `context` tokens, prompt and output together (see [`Model::expect`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expect(&mut self, context: usize) -> anyhow::Result<()> {
+        self.context = self.context.max(context);
+        Ok(self.model.expect(self.context)?)
+    }
+
+    /// Refuses a `--context` that this model cannot decode.
+    ///
+    /// # Errors
+    /// With its limit.
+    pub fn check_context(&self, context: usize) -> anyhow::Result<()> {
+        let positions = self.model.config().positions();
+        match context <= positions {
+            true => Ok(()),
+            false => Err(usage(format!(
+                "--context: {} decodes texts of up to {positions} tokens, found {context}",
+                self.source.name()
+            ))),
+        }
+    }
 }
 
 impl Source {
@@ -94,6 +137,20 @@ impl Source {
         }
     }
 
+    /// Its sizes, and what was read in its files and is not followed.
+    ///
+    /// # Errors
+    /// Files that do not fit each other.
+    pub fn describe(&self) -> anyhow::Result<(ModelConfig, Vec<String>)> {
+        match self {
+            Self::Checkpoint(path, _) => {
+                let found = describe(path)?;
+                Ok((found.config, found.notes))
+            }
+            Self::Geometry(_, config) => Ok((config.as_ref().clone(), Vec::new())),
+        }
+    }
+
     /// Loads it, or draws its weights.
     ///
     /// # Errors
@@ -139,7 +196,7 @@ pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     if let Some(note) = model.base_distance().and_then(base_note) {
         terminal::note(&note);
     }
-    Ok(Loaded { model, options, source })
+    Loaded::new(model, options, source, context)
 }
 
 /// As [`model`], for what needs no text: a tokenizer that cannot be read is noted and left out.
@@ -161,7 +218,7 @@ pub fn model_for_times(args: &ModelArgs, context: usize) -> anyhow::Result<Loade
             model
         }
     };
-    Ok(Loaded { model, options, source })
+    Loaded::new(model, options, source, context)
 }
 
 /// What to say of a base that holds other values than the one that its adapters were trained for.
@@ -184,7 +241,9 @@ pub fn before_widening(loaded: &Loaded) -> anyhow::Result<Option<Model>> {
         return Ok(None);
     }
     let options = LoadOptions { widen: 1, ..loaded.options.clone() };
-    Ok(Some(loaded.source.load(&options)?))
+    let mut model = loaded.source.load(&options)?;
+    model.expect(loaded.context)?;
+    Ok(Some(model))
 }
 
 /// Loads a model as it is: f32, on the CPU, not widened, without its tokenizer.

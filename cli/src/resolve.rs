@@ -128,6 +128,19 @@ pub fn contexts(text: &str) -> anyhow::Result<Vec<(usize, f64)>> {
     text.split(',').map(one).collect()
 }
 
+/// Checks a context that nothing else bounds.
+///
+/// # Errors
+/// None, or more than any model's.
+pub fn context(tokens: usize) -> anyhow::Result<()> {
+    match (1..=CONTEXT_MAX).contains(&tokens) {
+        true => Ok(()),
+        false => {
+            Err(usage(format!("--context: expected 1 to {CONTEXT_MAX} tokens, found {tokens}")))
+        }
+    }
+}
+
 /// How tokens are drawn; greedily where no temperature is given.
 ///
 /// # Errors

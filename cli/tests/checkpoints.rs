@@ -16,7 +16,8 @@ fn fixtures() -> PathBuf {
 fn checkpoints() -> Vec<(PathBuf, PathBuf)> {
     let list = |folder: PathBuf| {
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-        files.collect::<Vec<_>>()
+        // The expected logits of this one are of a text that is long from its start: cli/tests/limits.rs
+        files.filter(|path| !path.ends_with("phi3-longrope-long")).collect::<Vec<_>>()
     };
     let folders = list(fixtures().join("checkpoints")).into_iter();
     let gguf = list(fixtures().join("gguf")).into_iter();
@@ -25,7 +26,7 @@ fn checkpoints() -> Vec<(PathBuf, PathBuf)> {
         .map(|folder| (folder.clone(), folder.join("expected.json")))
         .chain(gguf.map(|file| (file.clone(), file.with_extension("json"))))
         .collect();
-    assert_eq!(all.len(), 15);
+    assert_eq!(all.len(), 18);
     all
 }
 

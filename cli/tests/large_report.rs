@@ -186,6 +186,7 @@ fn header() -> RunHeader {
             content_hash: String::new(),
             random_weights: true,
             training_steps: None,
+            positions: None,
         },
         gamma_max: GAMMA_MAX,
         context: 256,

@@ -78,6 +78,9 @@ pub struct ModelIdentity {
     /// Optimizer steps the checkpoint was trained for, where it says so.
     #[serde(default)]
     pub training_steps: Option<u64>,
+    /// The longest text that it decodes, in tokens, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<usize>,
 }
 
 /// What traces cover, and what the same would have taken by generating.

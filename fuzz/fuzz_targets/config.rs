@@ -9,6 +9,9 @@ use std::path::Path;
 #[path = "../../model/src/config/mod.rs"]
 mod config;
 
+#[path = "../../model/src/files.rs"]
+mod files;
+
 /// Stands for the error of the crate that the sources belong to.
 #[derive(Debug)]
 pub struct Error(String);
@@ -32,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(config.positions() > 0, "some text fits");
     assert!(config.kv_heads() > 0 && config.head_dim() > 0);
     let rope = config.rope().expect("a configuration that was accepted has frequencies");
-    assert_eq!(rope.frequencies.len(), config.head_dim() / 2);
+    assert_eq!(2 * rope.frequencies.len(), config.rotary_dim().expect("it was accepted"));
     config.attention_parts().expect("a configuration that was accepted has an architecture");
     let _ = (config.shape(), config.is_end(1), config.masks(), config.class());
 });

@@ -127,6 +127,7 @@ fn header_of(outside: &Outside, facts: &Facts, observations: &[Observation]) -> 
         content_hash: String::new(),
         random_weights: false,
         training_steps: None,
+        positions: None,
     };
     RunHeader {
         schema_version: SCHEMA_VERSION,

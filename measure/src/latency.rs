@@ -119,7 +119,7 @@ struct Timing {
 impl Timing {
     fn new(bench: &Bench<'_>) -> Result<Self> {
         let (model, request) = (bench.subject.model, bench.request);
-        let longest = request.context.min(model.config().positions());
+        let longest = request.context.min(model.positions());
         let contexts = contexts(longest);
         let text: Vec<u32> =
             request.prompts.iter().flat_map(|p| &p.tokens).copied().cycle().take(longest).collect();

@@ -69,7 +69,7 @@ fn on_device(
     context: usize,
     width: usize,
 ) -> Result<Vec<MemoryRecord>> {
-    let positions = model.config().positions();
+    let positions = model.positions();
     let context_run = context.min(positions.saturating_sub(width));
     let work = || run(model, context_run, width);
     let rise = pool::watch(pool, work)?;

@@ -1,8 +1,11 @@
 //! A checkpoint on disk, whatever its form: a Hugging Face folder or a GGUF file.
 
 use crate::chat::ChatTemplate;
-use crate::weights::{Checkpoint, GgufFile, WeightSource, is_gguf};
+use crate::linear::BAND;
+use crate::raw::Matrix;
+use crate::weights::{Checkpoint, EMBEDDING, GgufFile, HEAD, WeightSource, is_gguf, what_is_there};
 use crate::{Error, ModelConfig, Result, Tokenizer, TokenizerFrom};
+use s3d_data::Dtype;
 use std::path::Path;
 
 /// An opened checkpoint; its weights are still on disk.
@@ -12,6 +15,31 @@ pub(crate) struct Opened {
     pub source: Box<dyn WeightSource>,
     /// The last part of its path.
     pub name: String,
+    /// What was read in it and is not followed, a line each.
+    pub notes: Vec<String>,
+}
+
+/// What a checkpoint is, without its weights.
+#[derive(Debug)]
+pub struct Description {
+    /// Its configuration.
+    pub config: ModelConfig,
+    /// What was read in it and is not followed, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Opens a checkpoint to say what it is. A tokenizer that cannot be read is noted.
+///
+/// # Errors
+/// As [`crate::Model::load`]; weights are looked at where two of them must be compared.
+pub fn describe(path: &Path) -> Result<Description> {
+    let (opened, failure) = match Opened::new(path, &TokenizerFrom::Checkpoint) {
+        Ok(opened) => (opened, None),
+        Err(failure) => (Opened::new(path, &TokenizerFrom::Nowhere)?, Some(failure)),
+    };
+    let Opened { config, mut notes, .. } = opened;
+    notes.extend(failure.map(|failure| format!("the tokenizer cannot be read: {failure}")));
+    Ok(Description { config, notes })
 }
 
 /// The configuration of a checkpoint.
@@ -40,26 +68,63 @@ impl Opened {
     pub fn new(path: &Path, tokenizer: &TokenizerFrom) -> Result<Self> {
         let full = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let name = full.file_name().map_or("model".into(), |name| name.to_string_lossy()).into();
-        if path.is_dir() {
+        if path.is_dir() && !path.join("config.json").exists() {
+            let found = what_is_there(path);
+            let message =
+                format!("no config.json; expected a folder of transformers, found {found}");
+            return Err(Error::malformed(path, message));
+        }
+        let (config, tokenizer, source): (_, _, Box<dyn WeightSource>) = if path.is_dir() {
             let config = ModelConfig::load(path)?;
             let tokenizer = match tokenizer {
                 TokenizerFrom::Checkpoint => folder_tokenizer(path, &config)?,
                 other => given_tokenizer(other, &config, || ChatTemplate::load(path))?,
             };
-            return Ok(Self { config, tokenizer, source: Box::new(Checkpoint::open(path)?), name });
-        }
-        let file = GgufFile::open(path)?;
-        let config = file.config().clone();
-        let tokenizer = match (tokenizer, file.vocabulary()) {
-            (TokenizerFrom::Checkpoint, Some(vocabulary)) => {
-                Some(fitting(Tokenizer::from_vocabulary(&vocabulary, path)?, path, &config)?)
-            }
-            (other, vocabulary) => given_tokenizer(other, &config, || {
-                let vocabulary = vocabulary.as_ref();
-                Ok(vocabulary.and_then(|words| ChatTemplate::of_vocabulary(words, path)))
-            })?,
+            (config, tokenizer, Box::new(Checkpoint::open(path)?))
+        } else {
+            let file = GgufFile::open(path)?;
+            let config = file.config().clone();
+            let tokenizer = match (tokenizer, file.vocabulary()) {
+                (TokenizerFrom::Checkpoint, Some(vocabulary)) => {
+                    Some(fitting(Tokenizer::from_vocabulary(&vocabulary, path)?, path, &config)?)
+                }
+                (other, vocabulary) => given_tokenizer(other, &config, || {
+                    let vocabulary = vocabulary.as_ref();
+                    Ok(vocabulary.and_then(|words| ChatTemplate::of_vocabulary(words, path)))
+                })?,
+            };
+            (config, tokenizer, Box::new(file))
         };
-        Ok(Self { config, tokenizer, source: Box::new(file), name })
+        let mut opened = Self { config, tokenizer, source, name, notes: Vec::new() };
+        opened.untie_unequal()?;
+        opened.notes.extend(opened.config.notes.clone());
+        opened.notes.extend(opened.source.notes());
+        Ok(opened)
+    }
+
+    /// A head of its own beside an embedding that is to serve as head: where they differ, the head was trained,
+    /// and it is kept, as in transformers 5.
+    fn untie_unequal(&mut self) -> Result<()> {
+        let has_head = || self.source.names().iter().any(|name| name == HEAD);
+        if !self.config.tie_word_embeddings || !has_head() {
+            return Ok(());
+        }
+        let shape = [self.config.vocab_size, self.config.hidden_size];
+        for start in (0..shape[0]).step_by(BAND) {
+            let rows = start..shape[0].min(start + BAND);
+            let read = |name: &str| -> Result<Vec<f32>> {
+                let band = self.source.rows(name, shape, rows.clone(), Dtype::F32)?;
+                Ok(band.map(Matrix::into_f32).unwrap_or_default())
+            };
+            if read(EMBEDDING)? != read(HEAD)? {
+                self.config.tie_word_embeddings = false;
+                self.notes.push(format!(
+                    "tie_word_embeddings = true is not followed: {HEAD} differs from {EMBEDDING} and is kept as the head"
+                ));
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ const FEW_ROWS: usize = 16;
 /// What a pass brings from the host: made once, used by every layer.
 #[derive(Debug)]
 pub struct Placed {
-    /// `[rows, head_dim / 2]`.
+    /// `[rows, pairs]`.
     cosines: Tensor,
     sines: Tensor,
     seen: Vec<Seen>,
@@ -68,9 +68,10 @@ impl Placed {
         number: DType,
         device: &Device,
     ) -> Result<Self> {
-        let half = shape.head_dim / 2;
-        let angles =
-            |table| up(angles(rotary, positions, table), (positions.len(), half), number, device);
+        let angles = |table| {
+            let shape = (positions.len(), rotary.pairs());
+            up(angles(rotary, positions, table), shape, number, device)
+        };
         let blocks = if append { joined(blocks) } else { blocks.to_vec() };
         let seen = blocks.into_iter().map(|block| {
             let hidden = hidden(shape, block, number, device)?;
@@ -82,7 +83,7 @@ impl Placed {
     }
 
     /// What stands on the device already, for rows that attend together over the first positions of the cache:
-    /// `cosines` and `sines` are `[rows, head_dim / 2]`, `hidden` is `[1, rows, positions]`, and the rows' own
+    /// `cosines` and `sines` are `[rows, pairs]`, `hidden` is `[1, rows, positions]`, and the rows' own
     /// keys and values are written at `places[rows]`.
     ///
     /// # Errors
@@ -102,7 +103,7 @@ impl Placed {
     }
 }
 
-/// Cosines or sines of rows at `positions`, `[rows, head_dim / 2]`.
+/// Cosines or sines of rows at `positions`, `[rows, pairs]`.
 pub fn angles(
     rotary: &Rotary,
     positions: &[usize],
@@ -210,15 +211,13 @@ pub fn norm_heads(
     Tensor::cat(&[queries, keys, values], 1)
 }
 
-/// Rotates queries and keys, scales queries, and sets the heads apart.
-pub fn rotate(shape: HeadShape, placed: &Placed, qkv: &Tensor) -> Result<Apart> {
+/// Rotates queries and keys where the layer `turns` them, scales queries, and sets the heads apart.
+pub fn rotate(shape: HeadShape, placed: &Placed, qkv: &Tensor, turns: bool) -> Result<Apart> {
     let (rows, _) = qkv.dims2()?;
     let heads = shape.heads + 2 * shape.kv_heads;
     let qkv = qkv.contiguous()?.reshape((rows, heads, shape.head_dim))?;
     // Values are turned along with the rest and left aside: one launch, and no copy before it.
-    let turned =
-        candle_nn::rotary_emb::rope_thd(&qkv.unsqueeze(0)?, &placed.cosines, &placed.sines)?
-            .squeeze(0)?;
+    let turned = if turns { turn(placed, &qkv)? } else { qkv.clone() };
     let part = |of: &Tensor, first: usize, heads: usize| {
         of.narrow(1, first, heads)?.transpose(0, 1)?.contiguous()
     };
@@ -228,6 +227,20 @@ pub fn rotate(shape: HeadShape, placed: &Placed, qkv: &Tensor) -> Result<Apart> 
         keys: part(&turned, shape.heads, shape.kv_heads)?,
         values: part(&qkv, shape.heads + shape.kv_heads, shape.kv_heads)?,
     })
+}
+
+/// Turns the first channels of every head of `[rows, heads, head_dim]`, two for each angle.
+fn turn(placed: &Placed, heads: &Tensor) -> Result<Tensor> {
+    let rope = |x: &Tensor| {
+        candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?, &placed.cosines, &placed.sines)?
+            .squeeze(0)
+    };
+    let (dim, turning) = (heads.dim(2)?, 2 * placed.cosines.dim(1)?);
+    if turning == dim {
+        return rope(heads);
+    }
+    let first = rope(&heads.narrow(2, 0, turning)?.contiguous()?)?;
+    Tensor::cat(&[first, heads.narrow(2, turning, dim - turning)?], 2)
 }
 
 /// Writes keys or values into the cache, in place: from `position` on, or where the device was told.

@@ -162,8 +162,8 @@ pub struct Rotate<'a> {
     pub kernels: &'a Kernels,
     /// Sizes.
     pub shape: HeadShape,
-    /// Angles.
-    pub rotary: &'a Rotary,
+    /// Angles; none where nothing turns and queries are only scaled.
+    pub rotary: Option<&'a Rotary>,
     /// Position of each row.
     pub positions: &'a [usize],
 }

@@ -99,7 +99,7 @@ impl<'m> Generation<'m> {
                 draft.predictors.get()
             }
         };
-        let positions = model.config.positions();
+        let positions = model.positions();
         if prompt.is_empty() || prompt.len() >= positions {
             return Err(Error::invalid(format!(
                 "a prompt has 1 to {} tokens for this model; found {}",

@@ -35,6 +35,7 @@ pub mod device;
 pub mod draft;
 mod embedding;
 mod error;
+mod files;
 mod fused;
 pub mod generate;
 pub mod impose;

@@ -32,6 +32,7 @@ pub(crate) struct Builder<'s> {
     number: DType,
     /// Where linear layers keep their weights.
     home: Home<'s>,
+    ops: &'s Ops,
 }
 
 impl<'s> Builder<'s> {
@@ -39,7 +40,7 @@ impl<'s> Builder<'s> {
         source: &'s dyn WeightSource,
         config: &'s ModelConfig,
         options: &'s LoadOptions,
-        ops: &Ops,
+        ops: &'s Ops,
     ) -> Result<Self> {
         config.validate().map_err(Error::invalid)?;
         let widening = Widening::new(options.widen)?;
@@ -51,7 +52,7 @@ impl<'s> Builder<'s> {
         }
         let home = if ops.is_fused() { Home::Panels } else { Home::Rows(device) };
         let number = ops.number();
-        Ok(Self { reader, config, parts, widening, device, dtype, number, home })
+        Ok(Self { reader, config, parts, widening, device, dtype, number, home, ops })
     }
 
     pub fn wide_config(&self) -> ModelConfig {
@@ -109,6 +110,7 @@ impl<'s> Builder<'s> {
         for (number, bytes) in bytes.chunks_mut((band * size).max(1)).enumerate() {
             let start = number * band;
             let table = self.table(name, start..vocab.min(start + band))?;
+            reader::check_range(name, &table, dtype)?;
             for (row, raw) in bytes.chunks_exact_mut(size).enumerate() {
                 table.encode_row(row, columns, dtype, raw);
             }
@@ -132,12 +134,15 @@ impl<'s> Builder<'s> {
             qkv,
             qkv_bias: self.qkv_bias(number)?,
             head_norms: self.head_norms(number)?,
+            turns: self.config.turns(number),
             attention_out,
             out_bias: self.out_bias(number)?,
             mlp_norm,
             gate_up: self.gate_up(number)?,
+            gate_up_bias: self.gate_up_bias(number)?,
             // Its inputs are the outputs of gate and up: whole panels.
             down: self.banded(&name("mlp.down_proj"), [hidden, neurons], LANES)?,
+            down_bias: self.down_bias(number)?,
             adapters: self.adapters(number)?,
         })
     }
@@ -233,6 +238,35 @@ impl<'s> Builder<'s> {
         Ok(Some(self.vector(self.widening.outputs(bias))?))
     }
 
+    /// The biases of gate and up projection, laid out as their products are: those of a layer over one input,
+    /// which is 1.
+    fn gate_up_bias(&self, layer: usize) -> Result<Option<Tensor>> {
+        if !self.parts.mlp_bias {
+            return Ok(None);
+        }
+        let neurons = self.config.intermediate_size;
+        let read = |part: &str| {
+            let name = format!("model.layers.{layer}.mlp.{part}_proj.bias");
+            let bias = self.reader.tensor(&name, &[neurons])?;
+            Ok::<_, Error>(Matrix::F32(self.widening.outputs(bias)))
+        };
+        let (both, wide) = ([read("gate")?, read("up")?], self.wide(neurons));
+        let all = |_| Ok(both.clone());
+        let biases = Linear::gate_and_up([wide, 1], Dtype::F32, self.home, wide, all)?;
+        let one = self.small(vec![1.0], &[1, 1])?;
+        let products = biases.without_swiglu().forward(self.ops, &one)?;
+        Ok(Some(products.flatten_all()?.contiguous()?))
+    }
+
+    fn down_bias(&self, layer: usize) -> Result<Option<Tensor>> {
+        if !self.parts.mlp_bias {
+            return Ok(None);
+        }
+        let name = format!("model.layers.{layer}.mlp.down_proj.bias");
+        let bias = self.reader.tensor(&name, &[self.config.hidden_size])?;
+        Ok(Some(self.vector(self.widening.outputs(bias))?))
+    }
+
     /// The norms of query and key heads, `[2, head_dim]`; every copy of a head has the same.
     fn head_norms(&self, layer: usize) -> Result<Option<Tensor>> {
         if !self.parts.head_norms {
@@ -247,9 +281,9 @@ impl<'s> Builder<'s> {
         Ok(Some(self.small(both, &[2, dim])?))
     }
 
-    /// Refuses weights of layers that nothing asked for.
+    /// Refuses weights that nothing asked for.
     pub fn check_all_used(&self) -> Result<()> {
-        self.reader.check_all_used()
+        self.reader.check_all_used(self.config.tie_word_embeddings)
     }
 
     /// A vector that meets activations, or a matrix of such.

@@ -81,6 +81,8 @@ pub(crate) struct Layer {
     pub qkv_bias: Option<Tensor>,
     /// `[2, head_dim]`: of every query head, of every key head.
     pub head_norms: Option<Tensor>,
+    /// Whether queries and keys turn with their positions.
+    pub turns: bool,
     /// `[heads * head_dim]` to `[hidden]`.
     pub attention_out: Linear,
     /// `[hidden]`.
@@ -89,8 +91,12 @@ pub(crate) struct Layer {
     pub mlp_norm: Tensor,
     /// `[hidden]` to `[intermediate]`, SwiGLU included.
     pub gate_up: Linear,
+    /// As the products of `gate_up` stand before SwiGLU.
+    pub gate_up_bias: Option<Tensor>,
     /// `[intermediate]` to `[hidden]`.
     pub down: Linear,
+    /// `[hidden]`.
+    pub down_bias: Option<Tensor>,
     /// Act on draft rows alone.
     pub adapters: Option<Adapters>,
 }
@@ -103,8 +109,9 @@ impl Layer {
 
     /// Numbers of biases and head norms.
     fn extra_numbers(&self) -> usize {
-        let parts = [&self.qkv_bias, &self.head_norms, &self.out_bias];
-        parts.into_iter().flatten().map(Tensor::elem_count).sum()
+        let attention = [&self.qkv_bias, &self.head_norms, &self.out_bias];
+        let parts = attention.into_iter().chain([&self.gate_up_bias, &self.down_bias]);
+        parts.flatten().map(Tensor::elem_count).sum()
     }
 }
 
@@ -121,7 +128,10 @@ pub struct Model {
     /// `[hidden]` to `[vocab]`.
     pub(crate) head: Linear,
     pub(crate) rotary: Arc<Rotary>,
+    /// The longest text, with these rotary factors.
+    pub(crate) positions: usize,
     pub(crate) tokenizer: Option<Tokenizer>,
+    notes: Vec<String>,
     identity: ModelIdentity,
     /// How far the base is from the one that adapters laid over it were trained for; none: none are.
     base_distance: Option<f64>,
@@ -143,9 +153,9 @@ impl Model {
             let (laid, found) = opened.lay(folder)?;
             (opened, distance) = (laid, Some(found));
         }
-        let Opened { config, tokenizer, source, name } = opened;
+        let Opened { config, tokenizer, source, name, notes } = opened;
         let mut model = Self::build(&*source, &config, options, ops_for(options), &name)?;
-        model.tokenizer = tokenizer;
+        (model.tokenizer, model.notes) = (tokenizer, notes);
         model.base_distance = distance;
         Ok(model)
     }
@@ -185,21 +195,23 @@ impl Model {
         let builder = Builder::new(source, config, options, &ops)?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
-        let positions = config.positions() + Predictors::MAX + 1;
-        let rope = config.rope().map_err(Error::invalid)?;
+        let (rotary, positions) = rotary(config, 0)?;
         // The largest matrices come first: what packing them needs beside them is free again before the
         // layers fill the memory.
         let (head, embedding) = (builder.head()?, builder.embedding()?);
         let layers = (0..config.num_hidden_layers).map(|n| builder.layer(n));
         let layers = layers.collect::<Result<_>>()?;
+        let norm = builder.final_norm()?;
         builder.check_all_used()?;
         let repeats = options.repeated && !ops.is_fused();
         Ok(Self {
             embedding,
             layers,
-            norm: builder.final_norm()?,
+            norm,
             head,
-            rotary: Arc::new(Rotary::new(rope.frequencies, rope.scale, positions)),
+            rotary: Arc::new(rotary),
+            positions,
+            notes: Vec::new(),
             ops: Arc::new(ops),
             device: options.device.clone(),
             tokenizer: None,
@@ -210,6 +222,7 @@ impl Model {
                 content_hash,
                 random_weights: false,
                 training_steps: config.s3d.as_ref().and_then(|s3d| s3d.training_steps),
+                positions: Some(config.positions()),
             },
             config: wide,
             stock: OnceLock::new(),
@@ -241,6 +254,53 @@ impl Model {
     /// The tokenizer that came with the checkpoint.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.tokenizer.as_ref()
+    }
+
+    /// What was read in the checkpoint and is not followed, a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The longest text that this model decodes, in tokens: see [`ModelConfig::positions`]. Where short texts
+    /// have rotary factors of their own, it is theirs until [`Self::expect`] has announced a longer text.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// Announces texts of up to `context` tokens, prompt and output together: where long texts have rotary factors
+    /// of their own, these hold from now on, from the first position of every text (as in llama.cpp). Texts are
+    /// then of another length than before, and caches of before are of no use.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::rope_for`].
+    pub fn expect(&mut self, context: usize) -> Result<()> {
+        if self.config.short_positions().is_some() {
+            let (rotary, positions) = rotary(&self.config, context)?;
+            (self.rotary, self.positions) = (Arc::new(rotary), positions);
+            self.stock = OnceLock::new();
+        }
+        Ok(())
+    }
+
+    /// Refuses a text of `tokens` tokens that this model cannot decode whole.
+    ///
+    /// # Errors
+    /// With the number of positions, and why there are no more.
+    pub fn check_length(&self, tokens: usize) -> Result<()> {
+        let positions = self.positions;
+        if tokens <= positions {
+            return Ok(());
+        }
+        let limit = match self.config.sliding_window() {
+            Some(window) if window == positions => ", its sliding window",
+            _ if positions < self.config.positions() => {
+                ", its rotary factors for short texts: ask for a longer context from the start"
+            }
+            _ => "",
+        };
+        Err(Error::invalid(format!(
+            "a text of {tokens} tokens is too long for this model: it decodes {positions} positions{limit}; shorten prompt or output"
+        )))
     }
 
     /// Threads of the kernels.
@@ -343,6 +403,8 @@ impl Model {
             norm: self.norm.clone(),
             head: self.head.to_plain(&self.device)?,
             rotary: Arc::clone(&self.rotary),
+            positions: self.positions,
+            notes: self.notes.clone(),
             tokenizer: self.tokenizer.clone(),
             identity: self.identity.clone(),
             stock: OnceLock::new(),
@@ -358,6 +420,15 @@ impl Model {
             head_dim: self.config.head_dim(),
         }
     }
+}
+
+/// The rotary angles of texts of up to `context` tokens, and how long such texts may be. Draft rows may stand a
+/// little beyond their end.
+fn rotary(config: &ModelConfig, context: usize) -> Result<(Rotary, usize)> {
+    let rope = config.rope_for(context.min(config.positions())).map_err(Error::invalid)?;
+    let positions = rope.limit.unwrap_or(usize::MAX).min(config.positions());
+    let rotary = Rotary::new(rope.frequencies, rope.scale, positions + Predictors::MAX + 1);
+    Ok((rotary, positions))
 }
 
 /// The operations that suit a device.

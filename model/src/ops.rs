@@ -149,21 +149,21 @@ impl Ops {
         Placed::new(shape, rotary, places, self.number, device).map(Standing::Composed)
     }
 
-    /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position, and scales
-    /// queries. The argument may be changed in place.
+    /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position (not without `rotary`), and
+    /// scales queries. The argument may be changed in place.
     ///
     /// # Errors
     /// When the shapes do not fit.
     pub fn rotate(
         &self,
         shape: HeadShape,
-        rotary: &Rotary,
+        rotary: Option<&Rotary>,
         standing: &Standing<'_>,
         qkv: Tensor,
     ) -> Result<Rotated> {
         match standing {
             Standing::Composed(placed) => {
-                composed::rotate(shape, placed, &qkv).map(Rotated::Composed)
+                composed::rotate(shape, placed, &qkv, rotary.is_some()).map(Rotated::Composed)
             }
             Standing::Fused(positions, _) => {
                 let kernels = &self.kernels;

@@ -214,9 +214,9 @@ impl Model {
 
     /// Where embeddings, cosines, sines and mask of a pass stand.
     fn parts(&self, rows: usize, positions: usize) -> [Range<usize>; 4] {
-        let half = self.heads().head_dim / 2;
+        let pairs = self.rotary.pairs();
         let mut end = 0;
-        [self.config.hidden_size, half, half, positions].map(|columns| {
+        [self.config.hidden_size, pairs, pairs, positions].map(|columns| {
             let start = end;
             end += rows * columns;
             start..end

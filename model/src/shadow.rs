@@ -88,6 +88,7 @@ impl<'a> Shadow<'a> {
             return Err(Error::invalid("a trace needs a prompt, an output and at least one draft"));
         }
         let text = [prompt, output].concat();
+        model.check_length(text.len())?;
         let mut cache = model.new_cache(text.len())?;
         model.fill_cache(&text[..text.len() - 1], &mut cache)?;
         Ok(Self { model, text, prompt: prompt.len(), drafting, gamma_max, cache })

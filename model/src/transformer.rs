@@ -70,6 +70,7 @@ impl Model {
         cache: &mut KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
+        self.check_length(cache.len() + tokens.len())?;
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
         let x = self.pass(&rows, None, cache, observer)?;
         self.head_pass(&x.narrow(0, tokens.len() - 1, 1)?, observer)
@@ -214,7 +215,8 @@ impl Model {
         if let Some(norms) = &layer.head_norms {
             qkv = ops.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
         }
-        let rotated = ops.rotate(shape, &self.rotary, standing, qkv)?;
+        let rotary = layer.turns.then_some(&*self.rotary);
+        let rotated = ops.rotate(shape, rotary, standing, qkv)?;
         if let (true, Some(&position)) = (places.append, places.positions.first()) {
             ops.append(shape, &rotated, cache, standing, position)?;
         }
@@ -235,19 +237,37 @@ impl Model {
     /// `x + mlp(norm(x))` for `x[rows, hidden]`.
     fn mlp(&self, layer: &Layer, x: &Tensor, places: &Places) -> Result<Tensor> {
         let (ops, normed) = (&*self.ops, self.normed(x, &layer.mlp_norm)?);
-        let Some(adapters) = layer.adapters.as_ref().filter(|_| places.adapted) else {
-            return layer.down.forward_add(ops, &layer.gate_up.forward(ops, &normed)?, x);
+        let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
+        let added = adapters.map(|adapters| adapters.gate_up.forward(ops, &normed)).transpose()?;
+        let added = match (added, &layer.gate_up_bias) {
+            (Some(added), Some(bias)) => Some(ops.add_bias(added, bias)?),
+            (None, Some(bias)) => {
+                Some(bias.broadcast_as((x.dim(0)?, bias.elem_count()))?.contiguous()?)
+            }
+            (added, None) => added,
         };
-        let added = adapters.gate_up.forward(ops, &normed)?;
-        let neurons = layer.gate_up.forward_add(ops, &normed, &added)?;
-        let x = adapters.down.forward_add(ops, &neurons, x)?;
-        layer.down.forward_add(ops, &neurons, &x)
+        let neurons = match added {
+            None => layer.gate_up.forward(ops, &normed)?,
+            Some(added) => layer.gate_up.forward_add(ops, &normed, &added)?,
+        };
+        let x = match adapters {
+            None => layer.down.forward_add(ops, &neurons, x)?,
+            Some(adapters) => {
+                let x = adapters.down.forward_add(ops, &neurons, x)?;
+                layer.down.forward_add(ops, &neurons, &x)?
+            }
+        };
+        match &layer.down_bias {
+            Some(bias) => Ok(ops.add_bias(x, bias)?),
+            None => Ok(x),
+        }
     }
 
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
     pub(crate) fn head_pass(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let logits = self.head.forward(&self.ops, &self.normed(x, &self.norm)?)?;
         let logits = logits.to_dtype(DType::F32)?;
+        check_finite(&logits)?;
         observer.mark(Mark::Head);
         Ok(logits)
     }
@@ -258,12 +278,26 @@ impl Model {
 
     pub(crate) fn check_positions(&self, places: &Places) -> Result<()> {
         match places.positions.iter().max() {
-            Some(&last) if last >= self.rotary.positions() => Err(Error::invalid(format!(
-                "position {last} lies beyond the {} positions of this model; shorten prompt or output",
-                self.config.positions()
-            ))),
+            Some(&last) if last >= self.rotary.positions() => self.check_length(last + 1),
             _ => Ok(()),
         }
+    }
+}
+
+/// Refuses logits that are no numbers: whatever is chosen among them is no text. On a device they are not looked
+/// at, which would make the pass wait.
+fn check_finite(logits: &Tensor) -> Result<()> {
+    if !logits.device().is_cpu() {
+        return Ok(());
+    }
+    let mut finite = true;
+    // A number times 0 is 0, and all else is no number.
+    for_each_row(logits, |row| finite &= row.iter().map(|x| x * 0.0).sum::<f32>() == 0.0)?;
+    match finite {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            "the logits are not finite: numbers have overflowed within the model; try --dtype f32 or bf16, or fetch the checkpoint again",
+        )),
     }
 }
 

@@ -16,6 +16,7 @@ mod safetensors;
 mod stored;
 
 pub use gguf::{GgufFile, Vocabulary, is_gguf};
+pub(crate) use safetensors::what_is_there;
 pub use safetensors::{ADDED_FILE, Checkpoint};
 
 use crate::Result;
@@ -27,6 +28,11 @@ use rand_chacha::ChaCha8Rng;
 use s3d_data::Dtype;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
+
+/// The embedding matrix.
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The head's matrix, where it is not the embedding.
+pub const HEAD: &str = "lm_head.weight";
 
 /// Gives the weights of a model by their names in a Hugging Face checkpoint.
 pub trait WeightSource {
@@ -65,6 +71,11 @@ pub trait WeightSource {
 
     /// All names that there are; none where a source makes up whatever it is asked for.
     fn names(&self) -> Vec<String>;
+
+    /// What was found in the files and is not followed, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// A text that tells these weights from others, as hexadecimal digits.
     ///

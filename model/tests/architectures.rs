@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Hugging Face folders.
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 15] = [
     "llama2",
     "llama3",
     "llama3-older",
@@ -24,6 +24,10 @@ const FOLDERS: [&str; 11] = [
     "qwen3",
     "phi3",
     "phi3-longrope",
+    "phi3-longrope-long",
+    "phi4-mini",
+    "smollm3",
+    "llama-mlp-bias",
 ];
 /// GGUF files.
 const FILES: [&str; 4] = ["llama", "qwen2", "qwen3", "phi3"];
@@ -75,7 +79,8 @@ fn logits_are_those_of_transformers() {
     for (path, expected) in checkpoints() {
         let expected: Expected = read(&expected);
         for widen in [1, 2] {
-            let model = Model::load(&path, &options(widen, 1)).unwrap();
+            let mut model = Model::load(&path, &options(widen, 1)).unwrap();
+            model.expect(expected.tokens.len()).unwrap();
             let mut cache = model.new_cache(expected.tokens.len()).unwrap();
             let found = rows(&model.full_pass(&expected.tokens, &mut cache, &mut Silent).unwrap());
             let largest = expected.logits.iter().flatten().fold(0.0f32, |max, x| max.max(x.abs()));
@@ -101,7 +106,7 @@ fn every_architecture_decodes_losslessly() {
     for (path, _) in checkpoints() {
         let model = load(&path);
         let prompt = [5, 9, 200, 33];
-        let tokens = 20.min(model.config().positions() - prompt.len());
+        let tokens = 20.min(model.positions() - prompt.len());
         let plain = decode(&model, &prompt, &Plan::Plain, tokens);
         assert_eq!(plain.len(), tokens);
         for text in plans {
@@ -114,12 +119,16 @@ fn every_architecture_decodes_losslessly() {
 
 #[test]
 fn with_masks_every_architecture_drafts_both_ways_losslessly() {
-    for class in ["Llama", "Mistral", "Qwen2", "Qwen3", "Phi3"] {
+    for class in ["Llama", "Mistral", "Qwen2", "Qwen3", "Phi3", "SmolLM3"] {
         for widen in [1, 2] {
             let mut config = common::grouped();
             config.other.insert("architectures".into(), vec![format!("{class}ForCausalLM")].into());
             if class == "Llama" {
                 config.other.insert("attention_bias".into(), true.into());
+                config.other.insert("mlp_bias".into(), true.into());
+            }
+            if class == "Phi3" {
+                config.other.insert("partial_rotary_factor".into(), 0.4.into());
             }
             let model = Model::random(&config, 11, &options(widen, 2)).unwrap();
             assert_eq!(model.config().class(), format!("{class}ForCausalLM"));
@@ -168,12 +177,17 @@ fn a_checkpoint_without_masks_drafts_one_token_at_a_time_and_says_why() {
 
 #[test]
 fn texts_end_where_the_positions_hold() {
-    // source: the sliding window of the fixture is 24 tokens, its longrope was trained on 32
-    for (name, positions) in [("mistral", 24), ("phi3-longrope", 32), ("phi3", 128)] {
-        let model = load(&fixtures().join("checkpoints").join(name));
-        assert_eq!(model.config().positions(), positions);
+    // source: the sliding window of the fixture is 24 tokens, its longrope was trained on 32 of 128
+    let ends = [("mistral", 200, 24), ("phi3-longrope", 32, 32), ("phi3-longrope", 33, 128)];
+    for (name, context, positions) in ends.into_iter().chain([("phi3", 200, 128)]) {
+        let mut model = load(&fixtures().join("checkpoints").join(name));
+        model.expect(context).unwrap();
+        assert_eq!(model.positions(), positions);
         assert_eq!(decode(&model, &[1, 2, 3], &Plan::Plain, 200).len(), positions - 3);
         let mut cache = model.new_cache(200).unwrap();
+        let text = vec![1; positions + 1];
+        let error = model.prompt_pass(&text, &mut cache, &mut Silent).unwrap_err().to_string();
+        assert!(error.contains(&format!("{positions} positions")), "{error}");
         let long = model.full_pass(&vec![1; positions + 70], &mut cache, &mut Silent);
         assert!(long.unwrap_err().to_string().contains(&format!("{positions} positions")));
     }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::options;
-use s3d_model::Model;
+use s3d_model::{Generation, Limits, LoadOptions, Model, Silent};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -170,4 +170,172 @@ fn an_index_that_lies_is_refused() {
         let error = refusal(&folder);
         assert!(error.contains(word), "{error}");
     }
+}
+
+/// Writes a tensor of zeros into `folder`, beside those that are there.
+fn add(folder: &Path, name: &str, shape: &[usize]) {
+    let path = folder.join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let zeros = vec![0; 2 * shape.iter().product::<usize>()];
+    let mut views = tensors.tensors();
+    views.push((name.into(), TensorView::new(Dtype::F16, shape.to_vec(), &zeros).unwrap()));
+    let file = safetensors::serialize(views, None).unwrap();
+    std::fs::write(&path, file).unwrap();
+}
+
+#[test]
+fn tensors_that_nothing_reads_are_named_wherever_they_belong() {
+    for name in ["lm_head.bias", "model.embed_tokens_norm.weight", "v_head.summary.weight"] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = copy("qwen3", dir.path());
+        add(&folder, name, &[288]);
+        let error = refusal(&folder);
+        assert!(error.contains(name) && error.contains("does not call for"), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let folder = copy("qwen3", dir.path());
+    add(&folder, "model.layers.0.self_attn.rotary_emb.inv_freq", &[8]);
+    assert!(Model::load(&folder, &options(1, 1)).is_ok());
+}
+
+/// Rewrites `name` in f32, its first number replaced.
+fn with_number(folder: &Path, name: &str, number: f32) {
+    rewrite(folder, |found, dtype, data| {
+        if found != name {
+            return (dtype, data);
+        }
+        let halves = data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32());
+        let mut numbers: Vec<f32> = halves.collect();
+        numbers[0] = number;
+        (Dtype::F32, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+    });
+}
+
+#[test]
+fn weights_that_a_number_type_cannot_hold_are_named_with_one_that_can() {
+    let names =
+        ["model.layers.1.mlp.down_proj.weight", "lm_head.weight", "model.embed_tokens.weight"];
+    for name in names {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = copy("qwen3", dir.path());
+        // source: the largest half is 65504; from 65520 on, numbers round to infinity
+        with_number(&folder, name, 65_519.0);
+        let load = |dtype| Model::load(&folder, &LoadOptions { dtype, ..options(1, 1) });
+        assert!(load(s3d_data::Dtype::F16).is_ok());
+        with_number_again(&folder, name, 70_000.0);
+        let error = load(s3d_data::Dtype::F16).unwrap_err().to_string();
+        assert!(
+            error.contains(name) && error.contains("70000") && error.contains("bf16"),
+            "{error}"
+        );
+        assert!(load(s3d_data::Dtype::Bf16).is_ok() && load(s3d_data::Dtype::F32).is_ok());
+    }
+}
+
+/// Replaces the first number of `name`, which is in f32.
+fn with_number_again(folder: &Path, name: &str, number: f32) {
+    rewrite(folder, |found, dtype, mut data| {
+        if found == name {
+            data[..4].copy_from_slice(&number.to_le_bytes());
+        }
+        (dtype, data)
+    });
+}
+
+#[test]
+fn logits_that_are_no_numbers_end_a_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = copy("qwen3", dir.path());
+    with_number(&folder, "model.layers.2.mlp.up_proj.weight", 3e38);
+    let model = Model::load(&folder, &options(1, 1)).unwrap();
+    let (plan, mut silent) = ("plain".parse().unwrap(), Silent);
+    let limits = Limits::tokens(5);
+    let text = Generation::new(&model, &[5, 9], &plan, limits, &mut silent).unwrap().finish();
+    let error = text.unwrap_err().to_string();
+    assert!(error.contains("not finite") && error.contains("--dtype"), "{error}");
+}
+
+#[test]
+fn folders_that_hold_something_else_are_named_for_what_they_are() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["adapter_config.json", "adapter_model.safetensors"], "merge"),
+        (&["config.json", "pytorch_model.bin"], "save_pretrained"),
+        (&["config.json", "pytorch_model-00001-of-00002.bin"], "PyTorch"),
+        (&["params.json", "consolidated.safetensors"], "consolidated"),
+        (&["config.json", "model.Q4_K_M.gguf"], "model.Q4_K_M.gguf"),
+        (&["config.json", "model-00001-of-00002.safetensors"], "index"),
+    ];
+    for (files, word) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = copy("qwen3", dir.path());
+        let folder = dir.path().join("other");
+        std::fs::create_dir(&folder).unwrap();
+        for file in files {
+            match *file {
+                "config.json" => std::fs::copy(whole.join(file), folder.join(file)).map(drop),
+                file => std::fs::write(folder.join(file), "?"),
+            }
+            .unwrap();
+        }
+        let error = refusal(&folder);
+        assert!(error.contains(word), "{files:?}: {error}");
+    }
+}
+
+#[test]
+fn pointers_pipes_and_devices_are_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, copied) in [("config.json", "qwen3"), ("model.safetensors", "qwen2")] {
+        let folder = copy(copied, dir.path());
+        let path = folder.join(name);
+        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+            .unwrap();
+        let error = refusal(&folder);
+        assert!(error.contains(name) && error.contains("git lfs pull"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        if made.is_ok_and(|status| status.success()) {
+            let error = refusal(&folder);
+            assert!(error.contains(name) && error.contains("regular file"), "{error}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+            let error = refusal(&folder);
+            assert!(error.contains(name) && error.contains("regular file"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_tensor_in_two_files_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = copy("llama2", dir.path());
+    let from = folder.join("model-00002-of-00003.safetensors");
+    std::fs::copy(&from, folder.join("model-00004-of-00003.safetensors")).unwrap();
+    let index = folder.join("model.safetensors.index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let mut parsed: Value = serde_json::from_str(&text).unwrap();
+    parsed["weight_map"]["x"] = json!("model-00004-of-00003.safetensors");
+    std::fs::write(&index, parsed.to_string()).unwrap();
+    let error = refusal(&folder);
+    assert!(error.contains("more than one file"), "{error}");
+}
+
+#[test]
+fn sizes_that_overflow_together_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = copy("llama3-older", dir.path());
+    with_config(&folder, |c| c["s3d"] = json!({"masks": u64::MAX}), "masks");
+    with_config(
+        &folder,
+        |c| {
+            c["hidden_size"] = json!(1 << 20);
+            c["head_dim"] = json!(1 << 14);
+            c["num_attention_heads"] = json!(1 << 14);
+        },
+        "the sizes call for",
+    );
 }

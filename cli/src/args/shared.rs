@@ -52,7 +52,7 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "TIME", default_value = "120s")]
     pub time_budget: Seconds,
     /// Context that the choice is made for, in tokens
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = Self::CONTEXT)]
     pub context: usize,
     /// Output tokens per prompt
     #[arg(long, value_name = "N", default_value_t = 128)]
@@ -83,6 +83,11 @@ pub struct BudgetArgs {
     /// No progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl BudgetArgs {
+    /// The context where none is asked for, in tokens.
+    pub const CONTEXT: usize = 256;
 }
 
 /// Which windows of skipped layers are looked at.

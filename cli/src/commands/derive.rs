@@ -115,6 +115,7 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         content_hash: String::new(),
         random_weights: false,
         training_steps: None,
+        positions: None,
     };
     RunHeader {
         schema_version: SCHEMA_VERSION,

@@ -15,19 +15,15 @@ use serde::Serialize;
 pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let sampling = resolve::sampling(&args.sampling)?;
     let threshold = or_usage("--draft-threshold", DraftThreshold::new(args.draft_threshold))?;
-    let loaded = load::model(&args.model, args.tokens)?;
-    let tokenizer = loaded.model.tokenizer().with_context(|| {
-        format!(
-            "{}: no tokenizer, which text needs; give one with --tokenizer FILE",
-            loaded.source.name()
-        )
-    })?;
+    let mut loaded = load::model(&args.model, args.tokens)?;
     let plan = plan(args, &loaded)?;
     let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };
-    let prompt = prompt(args, tokenizer)?;
+    let prompt = prompt(args, tokenizer(&loaded)?)?;
     if prompt.is_empty() {
         return Err(usage("--prompt: expected some text, found none"));
     }
+    loaded.expect(prompt.len().saturating_add(args.tokens))?;
+    let tokenizer = tokenizer(&loaded)?;
     let job = Job { loaded: &loaded, tokenizer, prompt, limits, sampling, threshold };
     job.warm_up()?;
     if !args.json && !args.chat {
@@ -47,6 +43,15 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
         "plan {plan} gave another text than plain decoding; please report the model and the prompt"
     );
     show(&Outcome::new(&job, &plan, &drafted, &plain), args.json)
+}
+
+fn tokenizer(loaded: &Loaded) -> anyhow::Result<&Tokenizer> {
+    loaded.model.tokenizer().with_context(|| {
+        format!(
+            "{}: no tokenizer, which text needs; give one with --tokenizer FILE",
+            loaded.source.name()
+        )
+    })
 }
 
 /// The tokens of the prompt, as it is or in the chat template.

@@ -2,7 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::load::{self, Source};
-use crate::{run_of, terminal};
+use crate::{resolve, run_of, terminal};
 use anyhow::Context;
 use s3d_data::{Drafting, Dtype, RunDir};
 use s3d_model::{ModelConfig, Silent};
@@ -34,8 +34,10 @@ struct Row {
 
 fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     let source = Source::of(&args.target, args.config.as_deref(), args.layers, false)?;
+    resolve::context(args.context)?;
+    let (config, notes) = source.describe()?;
     let config = match (&args.adapters, source.path()) {
-        (None, _) => source.config()?,
+        (None, _) => config,
         (Some(folder), Some(path)) => {
             let (config, distance) = s3d_model::adapter::config_with(path, folder)?;
             load::base_note(distance).iter().for_each(|note| terminal::note(note));
@@ -65,13 +67,14 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     if args.json {
         return terminal::json(&json!({
             "path": source.name(), "architecture": config.class(), "positions": config.positions(),
-            "shape": shape, "parameters": shape.parameters(),
-            "context": args.context, "memory": rows,
+            "shape": shape, "parameters": config.parameters(),
+            "context": args.context, "memory": rows, "read_and_not_followed": notes,
         }));
     }
     terminal::result(&format!(
-        "{}\n\n{}",
+        "{}{}\n\n{}",
         shape_text(&source.name(), &config),
+        notes_text(&notes),
         memory_text(&rows, args.context)
     ))
 }
@@ -100,8 +103,17 @@ fn shape_text(name: &str, config: &ModelConfig) -> String {
         shape.head_dim,
         shape.kv_heads,
         shape.vocab,
-        shape.parameters(),
+        config.parameters(),
     )
+}
+
+/// A line for each thing that the files say and that does not hold here.
+fn notes_text(notes: &[String]) -> String {
+    let lines = notes.iter().map(|note| format!("\n  {note}"));
+    match notes.is_empty() {
+        true => String::new(),
+        false => format!("\n\nRead, and not followed{}", lines.collect::<String>()),
+    }
 }
 
 fn memory_text(rows: &[Row], context: usize) -> String {
@@ -135,7 +147,8 @@ fn tokens(args: &InspectArgs, text: &str) -> anyhow::Result<()> {
 }
 
 fn logits(args: &InspectArgs) -> anyhow::Result<()> {
-    let model = load::plain(&args.target)?;
+    let mut model = load::plain(&args.target)?;
+    model.expect(args.logits.len())?;
     let vocab = model.shape().vocab;
     if let Some(id) = args.logits.iter().find(|id| **id as usize >= vocab) {
         return Err(crate::usage::usage(format!(
@@ -143,7 +156,7 @@ fn logits(args: &InspectArgs) -> anyhow::Result<()> {
         )));
     }
     let mut cache = model.new_cache(args.logits.len())?;
-    let logits = model.full_pass(&args.logits, &mut cache, &mut Silent)?;
+    let logits = model.prompt_pass(&args.logits, &mut cache, &mut Silent)?;
     let rows = logits.to_vec2::<f32>()?;
     let last = rows.last().context("a pass over at least one token has logits")?;
     if args.json {

@@ -12,7 +12,11 @@ pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
     let tokenizer = args.model.tokenizer.clone().or_else(own).filter(|file| file.is_file());
     let peak = s3d_measure::memory::peak_of_this_process(
         || tokenizer.map(|file| Tokenizer::load(&file)).transpose(),
-        || source.load(&options),
+        || {
+            let mut model = source.load(&options)?;
+            model.expect(args.context)?;
+            Ok(model)
+        },
         args.context,
         args.width,
     )?;

@@ -1,24 +1,28 @@
 //! Whether a configuration can be run: sizes that fit, and nothing that this engine computes otherwise.
 
-use super::ModelConfig;
+use super::keys::shown;
+use super::{Architecture, ModelConfig};
 use serde_json::Value;
 
 impl ModelConfig {
     /// Says what in this configuration cannot be run.
     pub(crate) fn validate(&self) -> Result<(), String> {
         let sizes = [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.kv_heads()),
-            ("head_dim", self.head_dim()),
-            ("vocab_size", self.vocab_size),
-            ("max_position_embeddings", self.max_position_embeddings),
+            ("hidden_size", self.hidden_size, 1 << 20),
+            ("intermediate_size", self.intermediate_size, 1 << 22),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 14),
+            ("num_attention_heads", self.num_attention_heads, 1 << 14),
+            ("num_key_value_heads", self.kv_heads(), 1 << 14),
+            ("head_dim", self.head_dim(), 1 << 14),
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 24),
         ];
-        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size == 0 || *size > 1 << 24) {
-            return Err(format!("{key} must lie in 1..={}; found {size}", 1 << 24));
+        if let Some((key, size, most)) =
+            sizes.iter().find(|(_, size, most)| *size == 0 || size > most)
+        {
+            return Err(format!("{key} must lie in 1..={most}; found {size}"));
         }
+        self.validate_volume()?;
         if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!(
                 "hidden_size = {} must be a multiple of num_attention_heads = {}, or head_dim be given",
@@ -37,6 +41,32 @@ impl ModelConfig {
         }
         self.validate_adapters()?;
         self.validate_behaviour()
+    }
+
+    /// Sizes that are each possible and together are not: what is computed from them later would overflow.
+    fn validate_volume(&self) -> Result<(), String> {
+        const MOST: u128 = 1 << 46;
+        let product = |sizes: &[usize]| sizes.iter().map(|&size| size as u128).product::<u128>();
+        let heads = self.num_attention_heads + 2 * self.kv_heads();
+        let layer = product(&[self.hidden_size, heads, self.head_dim()])
+            + product(&[self.hidden_size, self.intermediate_size, 3]);
+        let numbers = product(&[self.num_hidden_layers]) * layer
+            + product(&[self.hidden_size, self.vocab_size, 2]);
+        if numbers > MOST || self.masks() > 1 << 10 {
+            return Err(format!(
+                "the sizes call for {numbers} numbers and {} masks; expected at most {MOST} and {}",
+                self.masks(),
+                1 << 10
+            ));
+        }
+        let cached = product(&[self.num_hidden_layers, 2, self.kv_heads(), self.head_dim()]);
+        match cached <= 1 << 34 {
+            true => Ok(()),
+            false => Err(format!(
+                "the sizes call for {cached} cached numbers a token; expected at most {}",
+                1u64 << 34
+            )),
+        }
     }
 
     fn validate_adapters(&self) -> Result<(), String> {
@@ -63,29 +93,53 @@ impl ModelConfig {
         if !positive(self.rms_norm_eps) || !positive(self.rope_theta) {
             return Err("rms_norm_eps and rope_theta must be positive numbers".into());
         }
-        let is_set = |value: &Value| !value.is_null() && *value != Value::Bool(false);
-        if let Some(value) = self.other.get("mlp_bias").filter(|value| is_set(value)) {
-            return Err(format!("mlp_bias = {value} is not supported; expected null or false"));
-        }
-        if let Some(value) = self.other.get("quantization_config").filter(|value| is_set(value)) {
-            return Err(format!(
-                "quantization_config = {value} is not supported; fetch the unquantized checkpoint, or a GGUF file"
-            ));
-        }
-        let turned = self.other.get("partial_rotary_factor").and_then(Value::as_f64);
-        if let Some(share) = turned.filter(|share| *share != 1.0) {
-            return Err(format!("partial_rotary_factor = {share} is not supported; expected 1"));
-        }
         self.attention_parts()?;
         self.rope()?;
+        self.rope_for(usize::MAX)?;
+        self.validate_layers()?;
         if self.positions() == 0 {
             return Err(
                 "sliding_window = 0 leaves no text to see; expected null or a window".into()
             );
         }
-        match self.other.get("hidden_act").and_then(Value::as_str) {
-            None | Some("silu") => Ok(()),
-            Some(act) => Err(format!("hidden_act must be \"silu\"; found \"{act}\"")),
+        match self.other.get("hidden_act") {
+            None => Ok(()),
+            Some(act) if act == "silu" || act == "swish" => Ok(()),
+            Some(act) => Err(format!("hidden_act must be \"silu\"; found {}", shown(act))),
         }
+    }
+
+    /// Lists with an entry for every layer.
+    fn validate_layers(&self) -> Result<(), String> {
+        let layers = self.num_hidden_layers;
+        let known = |kind: &Value| kind == "full_attention" || kind == "sliding_attention";
+        let turns = |turns: &Value| *turns == 0 || *turns == 1;
+        let lists: [(&str, &str, fn(&Value) -> bool); 2] = [
+            ("layer_types", "\"full_attention\" or \"sliding_attention\"", known),
+            ("no_rope_layers", "0 or 1", turns),
+        ];
+        for (key, expected, fits) in lists {
+            let Some(list) = self.other.get(key) else { continue };
+            let entries = list.as_array().map_or(&[][..], Vec::as_slice);
+            if entries.len() != layers || !entries.iter().all(fits) {
+                return Err(format!(
+                    "{key} must hold {expected} for each of the {layers} layers; found {} entries: {}",
+                    entries.len(),
+                    shown(list)
+                ));
+            }
+        }
+        let smol = self.architecture()? == Architecture::SmolLm3;
+        for key in ["no_rope_layers", "no_rope_layer_interval"] {
+            let Some(value) = self.other.get(key) else { continue };
+            if !smol || *value == 0 {
+                return Err(format!(
+                    "{key} = {} is not supported for {}",
+                    shown(value),
+                    self.class()
+                ));
+            }
+        }
+        Ok(())
     }
 }

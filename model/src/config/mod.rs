@@ -1,17 +1,19 @@
 //! The shape of a checkpoint: `config.json` in the Hugging Face layout, read and written.
 //!
 //! One type for every use, for every architecture. Keys that only some have stay in
-//! [`ModelConfig::other`]; `forms`, `rope` and `architecture` below say what they mean. What this engine
-//! adds stands under the key `"s3d"`.
+//! [`ModelConfig::other`]; `forms`, `rope` and `architecture` below say what they mean, `keys` which of them there
+//! may be. What this engine adds stands under the key `"s3d"`.
 
 mod architecture;
 mod check;
 mod forms;
+mod keys;
 mod rope;
 
 pub use architecture::{Architecture, AttentionParts};
 pub use rope::Rope;
 
+use crate::files::{TEXT_BYTES_MAX, read_text};
 use crate::{Error, Result};
 use s3d_data::ModelShape;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,9 @@ pub struct ModelConfig {
     /// Every other key of the file.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+    /// What was read in the file and is not followed, a line each.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// One end-of-text token, or several.
@@ -153,6 +158,7 @@ impl ModelConfig {
             dtype: Some("float16".into()),
             s3d: Some(S3dConfig { masks: 7, ..S3dConfig::default() }),
             other,
+            notes: Vec::new(),
         }
     }
 
@@ -171,7 +177,7 @@ impl ModelConfig {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        let text = read_text(path, TEXT_BYTES_MAX)?;
         Self::from_json(&text).map_err(|message| Error::malformed(path, message))
     }
 
@@ -182,11 +188,10 @@ impl ModelConfig {
             #[serde(default)]
             eos_token_id: Option<EndTokens>,
         }
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Error::io("read", path, e)),
-        };
+        if !path.exists() {
+            return Ok(());
+        }
+        let text = read_text(path, TEXT_BYTES_MAX)?;
         let ends: Ends =
             serde_json::from_str(&text).map_err(|e| Error::malformed(path, e.to_string()))?;
         self.eos_token_id = ends.eos_token_id.or(self.eos_token_id.take());
@@ -231,6 +236,20 @@ impl ModelConfig {
             Some(EndTokens::One(end)) => *end == token,
             Some(EndTokens::Many(ends)) => ends.contains(&token),
         }
+    }
+
+    /// Numbers of the checkpoint: those of [`Self::shape`], biases and norms of heads.
+    pub fn parameters(&self) -> u64 {
+        let Ok(parts) = self.attention_parts() else { return self.shape().parameters() };
+        let heads = self.num_attention_heads + 2 * self.kv_heads();
+        let extra = [
+            (parts.qkv_bias, heads * self.head_dim()),
+            (parts.out_bias, self.hidden_size),
+            (parts.head_norms, 2 * self.head_dim()),
+            (parts.mlp_bias, 2 * self.intermediate_size + self.hidden_size),
+        ];
+        let extra: usize = extra.iter().filter(|(has, _)| *has).map(|(_, numbers)| numbers).sum();
+        self.shape().parameters() + (self.num_hidden_layers * extra) as u64
     }
 
     /// The sizes alone, for records and memory sums.

@@ -98,8 +98,11 @@ versions! {
 
 versions! {
     /// Rotates one head in the half-split form: channel `i` with channel `i + half` (arXiv 2104.09864,
-    /// eq. 34), then multiplies by `scale`. `cosines` and `sines` hold one angle per pair.
+    /// eq. 34), then multiplies by `scale`. `cosines` and `sines` hold one angle per pair; channels beyond the
+    /// last pair are only multiplied.
     pub fn rotate(head: &mut [f32], cosines: &[f32], sines: &[f32], scale: f32) {
+        let (head, rest) = head.split_at_mut(2 * cosines.len());
+        rest.iter_mut().for_each(|x| *x *= scale);
         let (low, high) = head.split_at_mut(cosines.len());
         for (((low, high), cosine), sine) in low.iter_mut().zip(high).zip(cosines).zip(sines) {
             let (a, b) = (*low, *high);

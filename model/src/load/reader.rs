@@ -2,7 +2,7 @@
 
 use crate::linear::BAND;
 use crate::raw::Matrix;
-use crate::weights::WeightSource;
+use crate::weights::{HEAD, WeightSource};
 use crate::{Error, Result};
 use s3d_data::Dtype;
 use std::cell::RefCell;
@@ -41,7 +41,10 @@ impl<'s> Reader<'s> {
             return self.matrix(name, shape, dtype);
         }
         let band = self.source.rows(name, shape, rows, dtype)?;
-        band.ok_or_else(|| Error::invalid(format!("'{name}' can only be read whole")))
+        let band =
+            band.ok_or_else(|| Error::invalid(format!("'{name}' can only be read whole")))?;
+        check_range(name, &band, dtype)?;
+        Ok(band)
     }
 
     /// Remembers that a name was asked for.
@@ -52,7 +55,9 @@ impl<'s> Reader<'s> {
     /// A whole matrix, as it is stored where that is as wanted.
     pub fn matrix(&self, name: &str, shape: [usize; 2], wanted: Dtype) -> Result<Matrix> {
         self.ask(name);
-        self.source.matrix(name, shape, wanted)
+        let matrix = self.source.matrix(name, shape, wanted)?;
+        check_range(name, &matrix, wanted)?;
+        Ok(matrix)
     }
 
     /// A tensor of the source.
@@ -61,21 +66,45 @@ impl<'s> Reader<'s> {
         self.source.tensor(name, shape)
     }
 
-    /// Refuses weights of layers that nothing asked for: a model without them is another model.
-    pub fn check_all_used(&self) -> Result<()> {
+    /// Refuses weights that nothing asked for: a model without them is another model. A head beside a `tied` one
+    /// is its copy (see [`crate::checkpoint`]), and frequencies are computed.
+    pub fn check_all_used(&self, tied: bool) -> Result<()> {
         let asked = self.asked.borrow();
         let names = self.source.names();
         let left = names.iter().find(|name| {
-            let idle = name.ends_with("rotary_emb.inv_freq");
-            let ours =
-                name.starts_with("model.layers.") || name.starts_with(crate::adapter::PREFIX);
-            ours && !idle && !asked.contains(*name)
+            let idle = name.ends_with("rotary_emb.inv_freq") || tied && *name == HEAD;
+            !idle && !asked.contains(*name)
         });
         match left {
             None => Ok(()),
             Some(name) => Err(Error::invalid(format!(
-                "the checkpoint holds '{name}', which its configuration does not call for; is it of another architecture, or of more layers?"
+                "the checkpoint holds '{}', which its configuration does not call for; is it of another architecture, or of more layers?",
+                name.chars().take(80).collect::<String>().escape_debug()
             ))),
         }
+    }
+}
+
+/// Refuses a number that is too large for the type it is to be held in, where it would become infinite: for a half
+/// or the scale of a block, which is one.
+pub fn check_range(name: &str, matrix: &Matrix, dtype: Dtype) -> Result<()> {
+    // From here on, a half rounds to infinity.
+    const HALF: f32 = 65_520.0;
+    let Matrix::F32(numbers) = matrix else { return Ok(()) };
+    let below = match dtype {
+        Dtype::F16 => HALF,
+        Dtype::Q8_0 => HALF * 127.0,
+        Dtype::Q4_0 => HALF * 8.0,
+        Dtype::Q4K => HALF * 63.0 * 7.0,
+        Dtype::Bf16 => half::bf16::MAX.to_f32(),
+        _ => return Ok(()),
+    };
+    let most = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    match most < below {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "tensor '{name}' holds a weight of size {most}, too large for {dtype}; load it as {} (--dtype)",
+            if dtype == Dtype::Bf16 { Dtype::F32 } else { Dtype::Bf16 }
+        ))),
     }
 }

@@ -153,7 +153,12 @@ impl Network {
     /// An architecture or a rotation that is unknown.
     pub fn new(config: &ModelConfig, positions: usize, group: usize) -> Result<Self> {
         let parts = config.attention_parts().map_err(Error::invalid)?;
-        let rope = config.rope().map_err(Error::invalid)?;
+        if !config.turns_all() || parts.mlp_bias {
+            return Err(Error::invalid(
+                "training does not know models that turn a part of their heads or layers (partial_rotary_factor, no_rope_layers), nor mlp_bias; expected one without",
+            ));
+        }
+        let rope = config.rope_for(positions).map_err(Error::invalid)?;
         Ok(Self {
             layout: Layout::new(config, parts),
             rotary: Rotary::new(&rope, positions + group),

@@ -31,6 +31,7 @@ fn tiny_model() -> ModelConfig {
 fn as_class(class: &str, attention_bias: bool) -> ModelConfig {
     let mut config = tiny_model();
     config.other.insert("architectures".into(), vec![class].into());
+    config.other.remove("model_type");
     config.other.insert("attention_bias".into(), attention_bias.into());
     config
 }
@@ -39,7 +40,9 @@ fn as_class(class: &str, attention_bias: bool) -> ModelConfig {
 fn fused_model() -> ModelConfig {
     let mut config = as_class("Phi3ForCausalLM", false);
     config.tie_word_embeddings = false;
-    let scaling = serde_json::json!({"type": "linear", "factor": 2.0});
+    let halved = vec![2.0; config.head_dim() / 2];
+    let scaling =
+        serde_json::json!({"type": "su", "short_factor": halved, "attention_factor": 1.5});
     config.other.insert("rope_scaling".into(), scaling);
     config
 }

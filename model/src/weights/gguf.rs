@@ -247,7 +247,7 @@ impl GgufFile {
 
     /// The heads whose rows llama.cpp has reordered in this tensor.
     fn reordered(&self, name: &str) -> Option<usize> {
-        if self.architecture != Architecture::Llama {
+        if !matches!(self.architecture, Architecture::Llama | Architecture::SmolLm3) {
             return None;
         }
         if name.contains("q_proj") {

@@ -218,8 +218,13 @@ impl Keys<'_> {
         put("rope_theta", json!(self.number("rope.freq_base")?.unwrap_or(10_000.0)));
         put("tie_word_embeddings", (!has("output.weight")).into());
         put("sliding_window", json!(window));
+        // Where transformers looks for it in Phi-3.
+        let original = rope.get("original_max_position_embeddings").cloned();
+        if let (Architecture::Phi3, Some(original)) = (architecture, original) {
+            put("original_max_position_embeddings", original);
+        }
         put("rope_scaling", rope);
-        let llama = architecture == Architecture::Llama;
+        let llama = matches!(architecture, Architecture::Llama | Architecture::SmolLm3);
         put("attention_bias", (llama && has("blk.0.attn_q.bias")).into());
         put("mlp_bias", (llama && has("blk.0.ffn_up.bias")).into());
         self.special_tokens(&mut keys)?;

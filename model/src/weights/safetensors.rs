@@ -3,6 +3,7 @@
 use super::WeightSource;
 use super::number_type::NumberType;
 use super::stored::{Stored, hash_files};
+use crate::files::{open, read_text};
 use crate::raw::Matrix;
 use crate::{Error, Result};
 use s3d_data::Dtype;
@@ -16,14 +17,20 @@ use std::path::{Path, PathBuf};
 /// What training added to a checkpoint whose own files it left as they are.
 pub const ADDED_FILE: &str = "s3d.safetensors";
 
-/// Longest header that is read; the format's own bound.
-const HEADER_BYTES_MAX: u64 = 100_000_000;
+/// A checkpoint in one file.
+const SINGLE: &str = "model.safetensors";
+/// The names of the files of a checkpoint in several.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Longest header that is read, in bytes: some 100,000 tensors; and longest index.
+const HEADER_BYTES_MAX: u64 = 1 << 24;
 
 /// The safetensors files of one folder.
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
     shards: Vec<Shard>,
+    notes: Vec<String>,
 }
 
 /// One safetensors file.
@@ -36,23 +43,45 @@ struct Shard {
 }
 
 impl Checkpoint {
-    /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names; and
-    /// [`ADDED_FILE`] where there is one.
+    /// Opens `model.safetensors`, or else the files that `model.safetensors.index.json` names (in this order, as
+    /// transformers); and [`ADDED_FILE`] where there is one.
     ///
     /// # Errors
     /// When neither is there, or a file is not complete safetensors.
     pub fn open(folder: &Path) -> Result<Self> {
-        let index = folder.join("model.safetensors.index.json");
-        let mut names = if index.exists() {
-            shard_names(&index)?
-        } else {
-            BTreeSet::from(["model.safetensors".to_string()])
+        let index = folder.join(INDEX);
+        let (single, indexed) = (folder.join(SINGLE).exists(), index.exists());
+        if !single && !indexed {
+            let found = what_is_there(folder);
+            let message =
+                format!("cannot open weights: expected {SINGLE} or {INDEX}, found {found}");
+            return Err(Error::malformed(folder, message));
+        }
+        let mut names = match indexed && !single {
+            true => shard_names(&index)?,
+            false => BTreeSet::from([SINGLE.to_string()]),
         };
         if folder.join(ADDED_FILE).is_file() {
             names.insert(ADDED_FILE.to_string());
         }
+        let mut notes = Vec::new();
+        if single && indexed {
+            notes.push(format!("{INDEX} is not followed: {SINGLE} stands beside it and was read"));
+        }
+        if folder.join("adapter_config.json").exists() {
+            notes.push(
+                "adapter_config.json is not followed: the adapter is not applied; merge it into the model first".into(),
+            );
+        }
         let shards = names.iter().map(|name| Shard::open(folder.join(name)));
-        Ok(Self { folder: folder.to_path_buf(), shards: shards.collect::<Result<_>>()? })
+        let shards: Vec<Shard> = shards.collect::<Result<_>>()?;
+        let mut seen = BTreeSet::new();
+        let mut all = shards.iter().flat_map(|shard| shard.metadata.offset_keys());
+        if let Some(twice) = all.find(|name| !seen.insert(name.clone())) {
+            let message = format!("tensor '{}' stands in more than one file", shown(&twice));
+            return Err(Error::malformed(folder, message));
+        }
+        Ok(Self { folder: folder.to_path_buf(), shards, notes })
     }
 
     /// Opens [`ADDED_FILE`] of `folder` alone.
@@ -61,7 +90,7 @@ impl Checkpoint {
     /// When it is not there or not complete safetensors.
     pub fn open_added(folder: &Path) -> Result<Self> {
         let shards = vec![Shard::open(folder.join(ADDED_FILE))?];
-        Ok(Self { folder: folder.to_path_buf(), shards })
+        Ok(Self { folder: folder.to_path_buf(), shards, notes: Vec::new() })
     }
 
     /// The tensor `name` and the file that holds it.
@@ -82,26 +111,54 @@ impl Checkpoint {
     }
 }
 
+/// A name of a file, as messages show it.
+fn shown(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// What a folder without safetensors holds instead, and what to do.
+pub(crate) fn what_is_there(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().take(10_000);
+    let names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let ends = |end: &str| names.iter().find(|name| name.ends_with(end)).map(|name| shown(name));
+    let begins = |start: &str| names.iter().any(|name| name.starts_with(start));
+    if begins("adapter_config.json") {
+        "an adapter alone (adapter_config.json): merge it into its base model first (merge_and_unload of peft) and save that".to_string()
+    } else if begins("consolidated.") {
+        "weights in their maker's own form (consolidated): take the model's folder in the form of transformers, or convert it with transformers' script for this architecture".to_string()
+    } else if begins("pytorch_model") || ends(".bin").is_some() || ends(".pth").is_some() {
+        "weights as PyTorch pickles (pytorch_model.bin), which are programs and are not read: load the folder with transformers and save it again (save_pretrained writes safetensors)".to_string()
+    } else if let Some(file) = ends(".gguf") {
+        format!("a GGUF file: give {file} itself")
+    } else if begins("model-") && ends(".safetensors").is_some() {
+        format!("parts of a checkpoint without {INDEX}: fetch it too")
+    } else {
+        "no such file".to_string()
+    }
+}
+
 /// The files named by an index, each once.
 fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    let text = std::fs::read_to_string(index).map_err(|e| Error::io("read", index, e))?;
+    let text = read_text(index, HEADER_BYTES_MAX)?;
     let parsed: Index =
         serde_json::from_str(&text).map_err(|e| Error::malformed(index, e.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     match names.iter().find(|name| Path::new(name).components().count() != 1) {
-        Some(name) => Err(Error::malformed(index, format!("'{name}' is not a plain file name"))),
+        Some(name) => {
+            Err(Error::malformed(index, format!("'{}' is not a plain file name", shown(name))))
+        }
         None => Ok(names),
     }
 }
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self> {
-        let mut file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
-        let length = file.metadata().map_err(|e| Error::io("read", &path, e))?.len();
+        let (mut file, length) = open(&path)?;
         let header = read_header(&mut file, &path, length)?;
         let metadata: Metadata = serde_json::from_slice(&header)
             .map_err(|e| Error::malformed(&path, format!("not a safetensors header: {e}")))?;
@@ -181,6 +238,10 @@ impl WeightSource for Checkpoint {
         self.shards.iter().flat_map(|shard| shard.metadata.tensors().into_keys()).collect()
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
     fn content_hash(&self) -> Result<String> {
         hash_files(self.shards.iter().map(|shard| &shard.path))
     }
@@ -239,7 +300,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         let open = || Checkpoint::open(dir.path());
-        assert!(open().unwrap_err().to_string().contains("cannot open"));
+        assert!(open().unwrap_err().to_string().contains("cannot open weights"));
         write(&path, "x", Kind::F32, &[0; 16], &[2, 2]);
         let error = open().unwrap().tensor("x", &[4, 1]).unwrap_err().to_string();
         assert!(error.contains("[2, 2]") && error.contains("[4, 1]"), "{error}");

@@ -5,11 +5,10 @@ use super::number_type::NumberType;
 use crate::kernels::row_bytes;
 use crate::raw::{Matrix, RawTensor};
 use crate::{Error, Result};
-use memmap2::{Mmap, MmapOptions};
 use s3d_data::Dtype;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -83,41 +82,39 @@ impl Stored<'_> {
         bytes / self.block() * self.kind.block_weights()
     }
 
-    /// Calls `take` with whole blocks, one piece of the file after another. A piece is mapped while it is looked at,
-    /// so that no more than one is resident beside the model.
+    /// Calls `take` with whole blocks, one piece of the file after another. Pieces are read and not mapped: a file
+    /// that gets shorter meanwhile is an error, and not the end of the program.
     fn each_piece(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let file = File::open(self.path).map_err(|e| Error::io("open", self.path, e))?;
-        let piece = (PIECE / self.block() * self.block()) as u64;
+        let mut file = File::open(self.path).map_err(|e| Error::io("open", self.path, e))?;
+        let mut seek = |at| file.seek(at).map_err(|e| Error::io("read", self.path, e));
         let end = self.start + self.bytes;
-        let mut start = self.start;
-        while start < end {
-            let now = piece.min(end - start);
-            take(&self.map(&file, start..start + now)?)?;
-            start += now;
+        let found = seek(SeekFrom::End(0))?;
+        if found < end {
+            return Err(self.shorter(found));
+        }
+        seek(SeekFrom::Start(self.start))?;
+        let piece = (PIECE / self.block() * self.block()) as u64;
+        let mut buffer = vec![0; piece.min(self.bytes) as usize];
+        let mut rest = self.bytes;
+        while rest > 0 {
+            let now = &mut buffer[..piece.min(rest) as usize];
+            file.read_exact(now).map_err(|e| match e.kind() {
+                ErrorKind::UnexpectedEof => self.shorter(end - rest),
+                _ => Error::io("read", self.path, e),
+            })?;
+            take(now)?;
+            rest -= now.len() as u64;
         }
         Ok(())
     }
 
-    /// Part of the file in memory.
-    fn map(&self, file: &File, part: Range<u64>) -> Result<Mmap> {
-        let io = |e| Error::io("map", self.path, e);
-        // What lies beyond the end can be mapped, but looking at it would end the program.
-        let found = file.metadata().map_err(io)?.len();
-        if found < part.end {
-            return Err(Error::malformed(
-                self.path,
-                format!(
-                    "tensor '{}' ends at byte {}, the file at {found}: fetch it again",
-                    self.name,
-                    self.start + self.bytes
-                ),
-            ));
-        }
-        let len = (part.end - part.start) as usize;
-        // SAFETY: the file is only read, and was long enough a moment ago. A program that shortens it while this piece
-        // is decoded (a millisecond) ends this one with SIGBUS, as with every reader that maps; one that writes to it
-        // changes weights, which are checked for numbers and for nothing else.
-        unsafe { MmapOptions::new().offset(part.start).len(len).populate().map(file) }.map_err(io)
+    fn shorter(&self, found: u64) -> Error {
+        let end = self.start + self.bytes;
+        let message = format!(
+            "tensor '{}' ends at byte {end}, the file at {found}: fetch it again",
+            self.name
+        );
+        Error::malformed(self.path, message)
     }
 
     fn check(&self, values: &[f32]) -> Result<()> {

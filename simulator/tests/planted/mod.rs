@@ -325,6 +325,7 @@ impl Planted {
                 content_hash: String::new(),
                 random_weights: false,
                 training_steps: None,
+                positions: None,
             },
             gamma_max: self.gamma_max,
             imposed: None,
