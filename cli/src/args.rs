@@ -33,6 +33,15 @@ pub fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
+/// The model flags of a command line that measured; nothing of one that did not, or of another program's version.
+pub fn of_command(command: &[String]) -> Option<ModelArgs> {
+    match Cli::try_parse_from(command).ok()?.command {
+        Command::Run(args) => Some(args.model),
+        Command::Measure(args) => Some(args.model),
+        _ => None,
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -47,6 +56,7 @@ pub enum Command {
     /// Judge the predictions of a run directory: error, coverage, regret, waterfall
     Validate(ValidateArgs),
     /// What if: expected tokens and speedup from numbers on the command line
+    #[command(visible_alias = "what-if")]
     Simulate(SimulateArgs),
     /// Measurements of other engines (pass times, traces, counts) into a run directory
     Import(ImportArgs),

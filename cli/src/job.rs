@@ -10,6 +10,7 @@ use anyhow::Context;
 use s3d_data::{Bytes, Drafting, Holds, Output, Run, RunDir, Skip, SkipWindow};
 use s3d_measure::{Provenance, Request, Start, Subject, SystemClock};
 use s3d_model::{Imposed, Model};
+use s3d_reports::verdict::quoted;
 use std::path::PathBuf;
 
 /// The first look at all windows takes one in so many of the positions wanted in the end.
@@ -140,6 +141,8 @@ impl Job {
     pub fn measure(&self, quiet: bool) -> anyhow::Result<Run> {
         let model = &self.loaded.model;
         let subject = Subject { model, before_widening: self.narrow.as_ref().unwrap_or(model) };
+        let finished = self.journal_of_a_finished_run();
+        self.say_how_to_go_on()?;
         let mut bar = Bar::new(quiet);
         let outcome = s3d_measure::measure_into(
             subject,
@@ -150,7 +153,32 @@ impl Job {
             &mut bar,
         );
         bar.clear();
-        Ok(outcome?.run)
+        let run = outcome?.run;
+        if finished.is_some() && finished == self.journal_of_a_finished_run() {
+            terminal::note(&format!(
+                "finished, nothing measured: {} holds all that was asked for. To measure more: another kind or other \
+                 plans (s3d measure KIND --plans PLANS), or anew with --force and a longer --time-budget",
+                self.out.root().display()
+            ));
+        }
+        Ok(run)
+    }
+
+    /// The length of the journal, if the folder holds a run that came to its end.
+    fn journal_of_a_finished_run(&self) -> Option<u64> {
+        self.out.load_header().ok()?.ended?;
+        Some(std::fs::metadata(self.out.journal()).ok()?.len())
+    }
+
+    /// What Ctrl-C prints from now on: all that was finished is in the journal.
+    fn say_how_to_go_on(&self) -> anyhow::Result<()> {
+        let words: Vec<String> = std::env::args().filter(|word| word != "--force").collect();
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        terminal::on_interrupt(format!(
+            "\ninterrupted; what was measured is kept in {}. Go on with: {}",
+            self.out.root().display(),
+            words.join(" ")
+        ))
     }
 }
 
@@ -163,7 +191,7 @@ pub fn refuse_random_acceptance(model: &ModelArgs, budget: &BudgetArgs) -> anyho
         Source::Geometry(name, _) if budget.impose.is_empty() => Err(usage(format!(
             "--model {}: {name} has random weights, whose acceptance says nothing; impose one with \
              --impose 0.9,0.8,0.7, give a trained checkpoint, or measure latency and memory alone",
-            model.model
+            model.name()
         ))),
         _ => Ok(()),
     }
@@ -220,7 +248,7 @@ fn memory_child(
         std::env::current_exe().context("cannot find this program's own file")?;
     let named = match loaded.source.path() {
         Some(path) => path.to_string_lossy().into_owned(),
-        None => model.model.clone(),
+        None => model.name().to_string(),
     };
     let mut words = vec![
         program.to_string_lossy().into_owned(),
@@ -230,7 +258,7 @@ fn memory_child(
         "--device".into(),
         model.device.clone(),
         "--dtype".into(),
-        model.dtype.clone(),
+        loaded.options.dtype.to_string(),
         "--widen".into(),
         loaded.options.widen.to_string(),
         "--threads".into(),

@@ -5,7 +5,7 @@ use crate::usage::{or_usage, usage};
 use crate::{locate, resolve, terminal};
 use anyhow::Context;
 use s3d_data::Dtype;
-use s3d_model::checkpoint::{describe, read_config};
+use s3d_model::checkpoint::{describe, own_dtype, read_config};
 use s3d_model::device::{self, Device, DeviceName};
 use s3d_model::widen::Widening;
 use s3d_model::{LoadOptions, Model, ModelConfig, Tokenizer, TokenizerFrom, presets};
@@ -172,7 +172,7 @@ impl Source {
 /// # Errors
 /// As [`Source::of`], or a tokenizer for a geometry.
 pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
-    let source = Source::of(&args.model, args.config.as_deref(), args.layers, args.download)?;
+    let source = Source::of(args.name(), args.config.as_deref(), args.layers, args.download)?;
     if source.path().is_none() && args.tokenizer.is_some() {
         return Err(usage("--tokenizer: a geometry has no texts; its prompts are random tokens"));
     }
@@ -191,6 +191,7 @@ pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
 pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let source = source(args)?;
     let options = options(args, &source)?;
+    say_dtype(args, &source)?;
     check_room(args, &source, &options, context)?;
     let model = source.load(&options)?;
     if let Some(note) = model.base_distance().and_then(base_note) {
@@ -293,12 +294,37 @@ fn check_room(
         .map_err(|e| anyhow::anyhow!("--device {e}"))
 }
 
+/// The number type of `--dtype`; without the flag that of a GGUF file, or the next that the engine runs.
+///
+/// # Errors
+/// A type that the engine does not run, a file that cannot be read.
+fn dtype(args: &ModelArgs, source: &Source) -> anyhow::Result<Dtype> {
+    match (&args.dtype, source.path()) {
+        (Some(name), _) => Ok(or_usage("--dtype", Dtype::of_engine(name))?),
+        (None, Some(path)) => Ok(own_dtype(path)?.map_or(Dtype::F32, |own| own.runs)),
+        (None, None) => Ok(Dtype::F32),
+    }
+}
+
+/// Says in which precision a file runs where no flag says it, and what it holds.
+fn say_dtype(args: &ModelArgs, source: &Source) -> anyhow::Result<()> {
+    let own = source.path().filter(|_| args.dtype.is_none()).map(own_dtype).transpose()?.flatten();
+    if let Some(own) = own {
+        let how = if own.held == own.runs.name() { "as" } else { "the nearest that runs:" };
+        terminal::note(&format!(
+            "precision: {how} {}, most weights of the file being {}; another with --dtype",
+            own.runs, own.held
+        ));
+    }
+    Ok(())
+}
+
 /// How the model of `args` is to run.
 ///
 /// # Errors
 /// A flag whose value is unknown.
 pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions> {
-    let dtype = or_usage("--dtype", Dtype::of_engine(&args.dtype))?;
+    let dtype = dtype(args, source)?;
     let widen = resolve::widen(args, source.is_shipped())?;
     let threads = resolve::threads(args.threads)?;
     let (name, device) = device(&args.device)?;

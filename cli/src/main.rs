@@ -11,6 +11,7 @@ mod job;
 mod judge;
 mod load;
 mod locate;
+mod of_run;
 mod progress;
 mod prompts;
 mod resolve;

@@ -43,9 +43,31 @@ pub fn is_interactive() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Whether somebody reads results as they come.
+pub fn shows_results() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Whether results may be coloured: a terminal, and `NO_COLOR` not set (no-color.org).
 pub fn has_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// What is said when Ctrl-C ends the program, which then has the exit code of an interrupted one: 130.
+///
+/// # Errors
+/// When the system lets no program catch it.
+pub fn on_interrupt(text: String) -> anyhow::Result<()> {
+    #[expect(clippy::exit, reason = "an interrupted program ends in the middle of its work")]
+    let end = move || {
+        note(&text);
+        std::process::exit(130);
+    };
+    match ctrlc::set_handler(end) {
+        // Said already, for the same command.
+        Err(ctrlc::Error::MultipleHandlers) => Ok(()),
+        other => other.context("cannot catch Ctrl-C"),
+    }
 }
 
 /// The exit code, after saying what went wrong: 0 done, 2 wrong usage, 1 everything else.

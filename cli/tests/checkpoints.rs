@@ -86,8 +86,9 @@ fn drawn_texts_claim_no_equality_and_belong_to_their_seed() {
         assert!(output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(said(&[]).contains("same text as plain decoding"));
-    let drawn = said(&["--temperature", "0.9"]);
+    assert!(said(&["--compare"]).contains("same text as plain decoding"));
+    assert!(said(&["--no-compare"]).contains("Not compared with plain decoding"));
+    let drawn = said(&["--temperature", "0.9", "--compare"]);
     assert!(drawn.contains("temperature 0.9, seed 1") && !drawn.contains("same text"), "{drawn}");
 }
 
@@ -116,7 +117,6 @@ fn what_a_checkpoint_cannot_do_is_said_before_anything_is_printed() {
     for (code, arguments, word) in [
         (1, &["generate", "--model", bare, "--prompt", "x", "--plan", "plain"][..], "--tokenizer"),
         (1, &["generate", "--model", gguf, "--prompt", "x", "--plan", "0..1:4"], "mask embeddings"),
-        (2, &["generate", "--model", gguf, "--prompt", "x"], "--plan"),
         (
             2,
             &["generate", "--model", gguf, "--prompt", "x", "--plan", "set=attn-7-mlp-0:2"],

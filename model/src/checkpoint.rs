@@ -58,6 +58,27 @@ pub fn read_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
     Ok(Opened::new(path, &TokenizerFrom::Checkpoint)?.tokenizer)
 }
 
+/// The number type of a GGUF file, and the one that the engine runs for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnDtype {
+    /// What most weights of its matrices are stored as.
+    pub held: &'static str,
+    /// The same where the engine runs it, else the next that loses nothing to speak of: q8_0.
+    pub runs: Dtype,
+}
+
+/// The number type that a checkpoint brings with it; a folder is read in f32 and brings none.
+///
+/// # Errors
+/// When a GGUF file cannot be read.
+pub fn own_dtype(path: &Path) -> Result<Option<OwnDtype>> {
+    if path.is_dir() {
+        return Ok(None);
+    }
+    let held = GgufFile::open(path)?.main_type().map(|kind| kind.name());
+    Ok(held.map(|held| OwnDtype { held, runs: Dtype::of_engine(held).unwrap_or(Dtype::Q8_0) }))
+}
+
 /// Whether `path` can be a checkpoint: a folder, or a GGUF file.
 pub fn is_checkpoint(path: &Path) -> bool {
     path.is_dir() || path.is_file() && is_gguf(path)

@@ -1,8 +1,8 @@
 //! Geometries of well-known models, for timing without their weights: latency depends on shapes alone.
 //!
 //! Sizes are those of the published `config.json` files. What changes no product is left out: the
-//! norms of queries and keys in Qwen3, and the stretched rotary angles of long contexts. Every geometry has
-//! [`MASKS`] mask embeddings, as if it had been trained for simultaneous drafting.
+//! norms of queries and keys in Qwen3, the biases of Qwen2.5's attention, rotary angles of a part of each head in Phi-4 mini,
+//! and the stretched ones of long contexts. Every geometry has [`MASKS`] mask embeddings, as if it had been trained for simultaneous drafting.
 
 use crate::config::S3dConfig;
 use crate::{Error, ModelConfig, Result};
@@ -11,8 +11,22 @@ use crate::{Error, ModelConfig, Result};
 pub const MASKS: usize = 7;
 
 /// The geometries by name.
-pub const NAMES: [&str; 6] =
-    ["tinyllama-1.1b", "phi-3-mini", "qwen3-4b", "llama-2-7b", "llama-3-8b", "llama-2-13b"];
+pub const NAMES: [&str; 14] = [
+    "smollm2-135m",
+    "qwen2.5-0.5b",
+    "tinyllama-1.1b",
+    "llama-3.2-1b",
+    "qwen2.5-1.5b",
+    "llama-3.2-3b",
+    "phi-3-mini",
+    "phi-4-mini",
+    "qwen3-4b",
+    "llama-2-7b",
+    "mistral-7b",
+    "qwen2.5-7b",
+    "llama-3-8b",
+    "llama-2-13b",
+];
 
 /// Sizes in the order of `config.json`.
 struct Sizes {
@@ -65,8 +79,34 @@ pub fn preset(name: &str) -> Option<ModelConfig> {
             (sizes.hidden, sizes.intermediate, sizes.layers) = (2048, 5632, 22);
             (sizes.kv_heads, sizes.head_dim, sizes.positions) = (4, 64, 2048);
         }
-        _ => return None,
+        _ => return small(name, sizes),
     }
+    Some(config(&sizes))
+}
+
+/// The geometries of later families.
+fn small(name: &str, mut sizes: Sizes) -> Option<ModelConfig> {
+    let (widths, heads, vocab) = match name {
+        "smollm2-135m" => ((576, 1536, 30), (9, 3, 64), 49_152),
+        "qwen2.5-0.5b" => ((896, 4864, 24), (14, 2, 64), 151_936),
+        "qwen2.5-1.5b" => ((1536, 8960, 28), (12, 2, 128), 151_936),
+        "qwen2.5-7b" => ((3584, 18_944, 28), (28, 4, 128), 152_064),
+        "llama-3.2-1b" => ((2048, 8192, 16), (32, 8, 64), 128_256),
+        "llama-3.2-3b" => ((3072, 8192, 28), (24, 8, 128), 128_256),
+        "mistral-7b" => ((4096, 14_336, 32), (32, 8, 128), 32_768),
+        "phi-4-mini" => ((3072, 8192, 32), (24, 8, 128), 200_064),
+        _ => return None,
+    };
+    (sizes.hidden, sizes.intermediate, sizes.layers) = widths;
+    (sizes.heads, sizes.kv_heads, sizes.head_dim) = heads;
+    sizes.vocab = vocab;
+    sizes.tied = !matches!(name, "qwen2.5-7b" | "mistral-7b");
+    (sizes.theta, sizes.positions) = match name {
+        "smollm2-135m" => (100_000.0, 8192),
+        "phi-4-mini" => (10_000.0, 4096),
+        "llama-3.2-1b" | "llama-3.2-3b" => (500_000.0, 8192),
+        _ => (1_000_000.0, 32_768),
+    };
     Some(config(&sizes))
 }
 
@@ -111,7 +151,20 @@ mod tests {
         // source: the models' cards; Llama 2: 6,738,415,616 and 13,015,864,320; Llama 3: 8,030,261,248;
         // Phi-3 mini: 3,821,079,552; TinyLlama: 1,100,048,384; Qwen3-4B: 4,022,468,096, of which
         // 36 x 2 x 128 are norms of queries and keys
+        // Of the others by the same cards: Qwen2.5 494,032,768, 1,543,714,304 and 7,615,616,512, of which every layer has
+        // a bias of queries, keys and values; Llama 3.2 1,235,814,400 and 3,212,749,824; SmolLM2 134,515,008; Mistral 7B
+        // v0.3 7,248,023,552; Phi-4 mini 3,836,021,760
+        let biases =
+            |layers: usize, heads: usize, head_dim: usize| (layers * heads * head_dim) as u64;
         for (name, published) in [
+            ("smollm2-135m", 134_515_008),
+            ("llama-3.2-1b", 1_235_814_400),
+            ("llama-3.2-3b", 3_212_749_824),
+            ("qwen2.5-0.5b", 494_032_768 - biases(24, 14 + 2 * 2, 64)),
+            ("qwen2.5-1.5b", 1_543_714_304 - biases(28, 12 + 2 * 2, 128)),
+            ("qwen2.5-7b", 7_615_616_512 - biases(28, 28 + 2 * 4, 128)),
+            ("mistral-7b", 7_248_023_552),
+            ("phi-4-mini", 3_836_021_760),
             ("llama-2-7b", 6_738_415_616),
             ("llama-2-13b", 13_015_864_320),
             ("llama-3-8b", 8_030_261_248),

@@ -319,7 +319,16 @@ fn conditions(recommendation: &Recommendation) -> String {
 }
 
 /// Flags of the run that `s3d generate` needs too.
-const KEPT_FLAGS: [&str; 4] = ["--model", "--device", "--dtype", "--widen"];
+const KEPT_FLAGS: [&str; 8] = [
+    "--model",
+    "--tokenizer",
+    "--adapters",
+    "--config",
+    "--layers",
+    "--device",
+    "--dtype",
+    "--widen",
+];
 
 /// The command that decodes with `plan` as the run did.
 fn command(plan: &Plan, header: &RunHeader) -> String {
@@ -334,6 +343,9 @@ fn command(plan: &Plan, header: &RunHeader) -> String {
                 words.extend(arguments.next().map(|value| quoted(value)));
             }
         }
+    }
+    if header.command.iter().any(|argument| argument == "--chat") {
+        words.push("--chat".into());
     }
     words.push("--prompt 'Once upon a time'".into());
     words.join(" ")

@@ -1,6 +1,6 @@
 //! Flags of the commands that need no model: fit, optimize, validate, simulate, import, derive, report, paper, export.
 
-use super::shared::{MachineArgs, OutputArgs};
+use super::shared::{MachineArgs, OutputArgs, with_unit};
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Drafting, SkipWindow};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub struct OptimizeArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = with_unit)]
     pub memory_budget: Option<Bytes>,
     /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
     /// 256:3,1024:1 [default: the run's]

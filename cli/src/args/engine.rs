@@ -26,19 +26,28 @@ pub struct SamplingArgs {
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// The text to continue
-    #[arg(long)]
-    pub prompt: String,
+    #[arg(long, required_unless_present = "prompt_file")]
+    pub prompt: Option<String>,
+    /// A file that holds the text to continue; a line end at its end is left out
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub prompt_file: Option<PathBuf>,
     /// Take the prompt as what a user says, in the model's chat template
     #[arg(long)]
     pub chat: bool,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model]
+    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model, else plain]
     #[arg(long, conflicts_with = "run")]
     pub plan: Option<String>,
-    /// Take the plan that this run directory chose
+    /// Decode as this run directory advises: its model, in its precision and width, by the plan that it chose
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+    /// Decode a second time, plainly, and compare text and speed [default: on a terminal]
+    #[arg(long, conflicts_with = "no_compare")]
+    pub compare: bool,
+    /// Do not decode a second time
+    #[arg(long)]
+    pub no_compare: bool,
     /// End a draft before the first token that is less sure than X (its top probability); 0 = never
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub draft_threshold: f64,

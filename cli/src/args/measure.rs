@@ -1,6 +1,6 @@
 //! Flags of the commands that measure: run, measure, merge, doctor.
 
-use super::shared::{BudgetArgs, ModelArgs, OutputArgs};
+use super::shared::{BudgetArgs, ModelArgs, OutputArgs, with_unit};
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Shard};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = with_unit)]
     pub memory_budget: Option<Bytes>,
     /// Start over where the folder holds a run
     #[arg(long)]

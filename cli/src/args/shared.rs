@@ -1,17 +1,18 @@
 //! Flags that several commands take: which model, what is measured, how a result is printed.
 
 use clap::{Args, ValueEnum};
-use s3d_data::Seconds;
+use s3d_data::{Bytes, Seconds};
 use std::path::PathBuf;
 
 /// Which model, and how it runs.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
     /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, one on the Hub, or a
-    /// geometry with random weights for timing: tinyllama-1.1b, phi-3-mini, qwen3-4b, llama-2-7b,
-    /// llama-3-8b, llama-2-13b, custom
-    #[arg(long, value_name = "DIR|FILE.gguf|NAME", default_value = "story")]
-    pub model: String,
+    /// geometry with random weights for timing: smollm2-135m, qwen2.5-0.5b, tinyllama-1.1b, llama-3.2-1b,
+    /// qwen2.5-1.5b, llama-3.2-3b, phi-3-mini, phi-4-mini, qwen3-4b, llama-2-7b, mistral-7b, qwen2.5-7b,
+    /// llama-3-8b, llama-2-13b, custom [default: story]
+    #[arg(long, value_name = "DIR|FILE.gguf|NAME")]
+    pub model: Option<String>,
     /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
     #[arg(long)]
     pub download: bool,
@@ -31,15 +32,33 @@ pub struct ModelArgs {
     /// and repeats each with one launch (CUDA graphs)
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0
-    #[arg(long, default_value = "f32")]
-    pub dtype: String,
+    /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of a GGUF file or
+    /// the next that can be run, else f32]
+    #[arg(long)]
+    pub dtype: Option<String>,
     /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped model, else 1]
     #[arg(long, value_name = "N")]
     pub widen: Option<usize>,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+}
+
+impl ModelArgs {
+    /// What `--model` says, or the shipped model.
+    pub fn name(&self) -> &str {
+        self.model.as_deref().unwrap_or("story")
+    }
+}
+
+/// A size of memory, which is easily wrong by a factor of 2^30 without its unit.
+pub fn with_unit(text: &str) -> Result<Bytes, String> {
+    if text.trim().ends_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Err(format!(
+            "expected a size with a unit, such as {text}GiB or {text}MiB; found '{text}'"
+        ));
+    }
+    text.parse().map_err(|e: s3d_data::Error| e.to_string())
 }
 
 /// What is measured and for how long.

@@ -1,48 +1,53 @@
-//! `s3d generate`: decode with S3D, stream the text, print speed and speedup over plain decoding.
+//! `s3d generate`: decode with S3D, stream the text, print speed and, compared with plain decoding, speedup.
+
+mod decode;
 
 use crate::args::GenerateArgs;
 use crate::load::{self, Loaded};
+use crate::of_run::OfRun;
 use crate::usage::{or_usage, usage};
 use crate::{prompts, resolve, terminal};
 use anyhow::Context;
-use s3d_data::{Plan, Prompt, RunDir};
-use s3d_measure::{Agreement, Clock, SystemClock};
+use decode::{Decoded, Job};
+use s3d_data::prompt::load_text;
+use s3d_data::{Plan, Prompt};
+use s3d_measure::Agreement;
 use s3d_model::chat::Rendering;
-use s3d_model::{DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer};
+use s3d_model::{DraftThreshold, Limits, Model, Sampling, Tokenizer};
 use serde::Serialize;
 
-/// Streams the text by the plan, then decodes the same plainly and compares.
+/// Streams the text by the plan; where that is asked for, decodes the same plainly and compares.
 pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let sampling = resolve::sampling(&args.sampling)?;
     let threshold = or_usage("--draft-threshold", DraftThreshold::new(args.draft_threshold))?;
-    let mut loaded = load::model(&args.model, args.tokens)?;
-    let plan = plan(args, &loaded)?;
+    let text = text(args)?;
+    let run = args.run.as_deref().map(OfRun::load).transpose()?;
+    let mut loaded = loaded(args, run.as_ref())?;
+    let plan = plan(args, run.as_ref(), &loaded.model)?;
     let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };
-    let prompt = prompt(args, tokenizer(&loaded)?)?;
-    if prompt.is_empty() {
-        return Err(usage("--prompt: expected some text, found none"));
-    }
+    let prompt = tokens(args, &text, tokenizer(&loaded)?)?;
     loaded.expect(prompt.len().saturating_add(args.tokens))?;
     let tokenizer = tokenizer(&loaded)?;
     let job = Job { loaded: &loaded, tokenizer, prompt, limits, sampling, threshold };
     job.warm_up()?;
     if !args.json && !args.chat {
-        terminal::stream(&args.prompt)?;
+        terminal::stream(&text)?;
     }
     let drafted = job.decode(&plan, !args.json)?;
-    let plain = job.decode(&Plan::Plain, false)?;
-    let model = &loaded.model;
-    // Drawn tokens follow the same distribution, not the same text; stock decoding adds in another order.
-    let agreement = match plan {
-        Plan::Stock => Agreement::Same,
-        _ if !sampling.is_greedy() => Agreement::Same,
-        _ => s3d_measure::compare(model, &job.prompt, &plain.tokens, &drafted.tokens)?,
+    let plain = match compares(args, &plan) {
+        true => Some(compared(&job, &plan, &drafted)?),
+        false => None,
     };
-    anyhow::ensure!(
-        !matches!(agreement, Agreement::Different { .. }),
-        "plan {plan} gave another text than plain decoding; please report the model and the prompt"
-    );
-    show(&Outcome::new(&job, &plan, &drafted, &plain), args.json)
+    let text = job.text(&drafted.tokens)?;
+    show(&Outcome::new(&job, &plan, &drafted, plain.as_ref(), text), args.json)
+}
+
+/// The model of the flags, or of a run directory.
+fn loaded(args: &GenerateArgs, run: Option<&OfRun>) -> anyhow::Result<Loaded> {
+    let Some(run) = run else { return load::model(&args.model, args.tokens) };
+    let loaded = load::model(&run.model(&args.model)?, args.tokens)?;
+    run.check(&loaded.model)?;
+    Ok(loaded)
 }
 
 fn tokenizer(loaded: &Loaded) -> anyhow::Result<&Tokenizer> {
@@ -54,123 +59,76 @@ fn tokenizer(loaded: &Loaded) -> anyhow::Result<&Tokenizer> {
     })
 }
 
+/// The text of `--prompt` or of `--prompt-file`.
+fn text(args: &GenerateArgs) -> anyhow::Result<String> {
+    let text = match &args.prompt_file {
+        Some(file) => load_text(file).context("--prompt-file")?,
+        None => args.prompt.clone().unwrap_or_default(),
+    };
+    match text.is_empty() {
+        true => Err(usage("--prompt: expected some text, found none")),
+        false => Ok(text),
+    }
+}
+
 /// The tokens of the prompt, as it is or in the chat template.
-fn prompt(args: &GenerateArgs, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
+fn tokens(args: &GenerateArgs, text: &str, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
     if args.chat {
         prompts::template_of(tokenizer)?;
     }
     let rendering = Rendering { chat: args.chat, now: prompts::now(None)? };
-    let prompt = Prompt { text: args.prompt.clone(), ..Prompt::default() };
-    Ok(tokenizer.encode_prompt(&prompt, rendering)?)
+    let prompt = Prompt { text: text.to_string(), ..Prompt::default() };
+    let tokens = tokenizer.encode_prompt(&prompt, rendering)?;
+    match tokens.is_empty() {
+        true => Err(usage(
+            "--prompt: expected some text, found none of which the tokenizer makes a token",
+        )),
+        false => Ok(tokens),
+    }
 }
 
-/// The plan of the flags, of a run directory, or the one recorded with the model.
-fn plan(args: &GenerateArgs, loaded: &Loaded) -> anyhow::Result<Plan> {
-    let plan = match (&args.plan, &args.run) {
-        (Some(text), _) => or_usage("--plan", text.parse())?,
-        (None, Some(dir)) => chosen(&RunDir::new(dir))?,
-        (None, None) => recorded(loaded)?,
+/// The plan of the flags, of a run directory, or the one recorded with the model; else plain decoding.
+fn plan(args: &GenerateArgs, run: Option<&OfRun>, model: &Model) -> anyhow::Result<Plan> {
+    let recorded = model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref());
+    let plan = match (&args.plan, run, recorded) {
+        (Some(text), _, _) => or_usage("--plan", text.parse())?,
+        (None, Some(run), _) => run.plan.clone(),
+        (None, None, Some(text)) => text.parse()?,
+        (None, None, None) => {
+            terminal::note(
+                "no plan: decoding plainly, since the model records none; try --plan seq:4..8:3 (draft with layers \
+                 4 to 7 skipped), or let 's3d run --model M --out DIR' choose and give --run DIR",
+            );
+            Plan::Plain
+        }
     };
-    resolve::fits(&plan, loaded.model.shape().layers)?;
-    plan.draft().map_or(Ok(()), |draft| loaded.model.check_plan(draft))?;
+    resolve::fits(&plan, model.shape().layers)?;
+    plan.draft().map_or(Ok(()), |draft| model.check_plan(draft))?;
     Ok(plan)
 }
 
-/// What a run chose: its plan, or plain decoding where it advises not to speculate.
-fn chosen(dir: &RunDir) -> anyhow::Result<Plan> {
-    let recommendation = dir.load_recommendation()?;
-    match recommendation.choice {
-        Some(choice) if recommendation.speculate => Ok(choice.plan),
-        _ => Ok(Plan::Plain),
-    }
+/// Whether the text is decoded a second time, plainly. A plain text need not be compared with itself.
+fn compares(args: &GenerateArgs, plan: &Plan) -> bool {
+    *plan != Plan::Plain && (args.compare || !args.no_compare && terminal::shows_results())
 }
 
-fn recorded(loaded: &Loaded) -> anyhow::Result<Plan> {
-    match loaded.model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref()) {
-        Some(text) => Ok(text.parse()?),
-        None => Err(usage(
-            "--plan: expected a plan, since the model records none; try seq:4..8:3 (skip layers 4 to 7), or plain",
-        )),
-    }
-}
-
-/// One text to decode, however often.
-struct Job<'a> {
-    loaded: &'a Loaded,
-    tokenizer: &'a Tokenizer,
-    prompt: Vec<u32>,
-    limits: Limits,
-    sampling: Sampling,
-    threshold: DraftThreshold,
-}
-
-/// A decoded text and its time, without the prompt pass.
-struct Decoded {
-    tokens: Vec<u32>,
-    steps: usize,
-    drafted: usize,
-    seconds: f64,
-}
-
-impl Decoded {
-    /// Tokens after the prompt pass for each of `count`; none where there is no such token.
-    fn per(&self, count: f64) -> Option<f64> {
-        let after_prompt = self.tokens.len().saturating_sub(1);
-        (after_prompt > 0).then(|| after_prompt as f64 / count)
-    }
-}
-
-/// Notes when the prompt pass ended: speed counts what comes after it.
-struct PromptEnd<'a> {
-    clock: &'a SystemClock,
-    seconds: Option<f64>,
-}
-
-impl Observer for PromptEnd<'_> {
-    fn event(&mut self, event: Event) {
-        if event == Event::PromptDone {
-            self.seconds = Some(self.clock.now().0);
+/// The same text decoded plainly.
+fn compared(job: &Job<'_>, plan: &Plan, drafted: &Decoded) -> anyhow::Result<Decoded> {
+    let plain = job.decode(&Plan::Plain, false)?;
+    // Drawn tokens follow the same distribution, not the same text; stock decoding adds in another order.
+    let agreement = match plan {
+        Plan::Stock => Agreement::Same,
+        _ if !job.sampling.is_greedy() => Agreement::Same,
+        _ => {
+            let model = &job.loaded.model;
+            s3d_measure::compare(model, &job.prompt, &plain.tokens, &drafted.tokens)?
         }
-    }
-}
-
-impl Job<'_> {
-    /// A few plain steps, so that the first timed pass finds memory mapped and threads awake.
-    fn warm_up(&self) -> anyhow::Result<()> {
-        let mut silent = s3d_model::Silent;
-        let limits = Limits::tokens(8);
-        Generation::new(&self.loaded.model, &self.prompt, &Plan::Plain, limits, &mut silent)?
-            .finish()?;
-        Ok(())
-    }
-
-    fn decode(&self, plan: &Plan, stream: bool) -> anyhow::Result<Decoded> {
-        let clock = SystemClock::new(&self.loaded.options.device);
-        let mut watch = PromptEnd { clock: &clock, seconds: None };
-        let mut text = self.tokenizer.stream_after(&self.prompt);
-        let (mut tokens, mut steps, mut drafted) = (Vec::new(), 0, 0);
-        let generation = Generation::new(
-            &self.loaded.model,
-            &self.prompt,
-            plan,
-            self.limits.clone(),
-            &mut watch,
-        )?;
-        for step in generation.sampling(self.sampling).ending_drafts(self.threshold) {
-            let step = step?;
-            if stream {
-                terminal::stream(&text.push(&step.tokens)?)?;
-            }
-            tokens.extend(step.tokens);
-            drafted += step.drafted;
-            steps += 1;
-        }
-        let seconds = clock.now().0 - watch.seconds.unwrap_or(0.0);
-        if stream {
-            terminal::stream(&format!("{}\n", text.finish()?))?;
-        }
-        Ok(Decoded { tokens, steps: steps - 1, drafted, seconds })
-    }
+    };
+    anyhow::ensure!(
+        !matches!(agreement, Agreement::Different { .. }),
+        "plan {plan} gave another text than plain decoding; please report the model and the prompt"
+    );
+    Ok(plain)
 }
 
 /// What is said of a generation. Times leave out the prompt pass and its token.
@@ -186,19 +144,30 @@ struct Outcome {
     /// Drafts that were verified.
     drafts_per_iteration: Option<f64>,
     tokens_per_s: Option<f64>,
+    /// Null without a comparison, like what follows from it.
     plain_tokens_per_s: Option<f64>,
     /// Ratio of the two; drawn texts differ and each counts its own tokens.
     speedup: Option<f64>,
     /// Whether plain decoding gave the same tokens; null where tokens are drawn.
     same_text: Option<bool>,
     token_ids: Vec<u32>,
+    /// What the tokens add to the prompt.
+    text: String,
 }
 
 impl Outcome {
-    fn new(job: &Job<'_>, plan: &Plan, drafted: &Decoded, plain: &Decoded) -> Self {
-        let (rate, plain_rate) = (drafted.per(drafted.seconds), plain.per(plain.seconds));
+    fn new(
+        job: &Job<'_>,
+        plan: &Plan,
+        drafted: &Decoded,
+        plain: Option<&Decoded>,
+        text: String,
+    ) -> Self {
+        let rate = drafted.per(drafted.seconds);
+        let plain_rate = plain.and_then(|plain| plain.per(plain.seconds));
         let sampling = (!job.sampling.is_greedy()).then_some(job.sampling);
         let steps = drafted.steps as f64;
+        let same = |plain: &Decoded| drafted.tokens == plain.tokens;
         Self {
             plan: plan.clone(),
             sampling,
@@ -210,20 +179,32 @@ impl Outcome {
             tokens_per_s: rate,
             plain_tokens_per_s: plain_rate,
             speedup: rate.zip(plain_rate).map(|(rate, plain)| rate / plain),
-            same_text: sampling.is_none().then(|| drafted.tokens == plain.tokens),
+            same_text: plain.filter(|_| sampling.is_none()).map(same),
             token_ids: drafted.tokens.clone(),
+            text,
         }
     }
 
-    /// How the text stands to that of plain decoding.
-    fn text(&self) -> String {
-        match (&self.sampling, self.same_text) {
+    /// How speed and text stand to those of plain decoding.
+    fn beside_plain(&self) -> String {
+        let (Some(plain), Some(speedup)) = (self.plain_tokens_per_s, self.speedup) else {
+            return match self.plan {
+                Plan::Plain => "One text, timed once: 's3d run' gives intervals.".into(),
+                _ => "Not compared with plain decoding: --compare does, 's3d run' gives intervals."
+                    .into(),
+            };
+        };
+        let text = match (&self.sampling, self.same_text) {
             (Some(sampling), _) => format!(
                 "{sampling}: another text than plain decoding draws, of the same distribution"
             ),
             (None, Some(true)) => "same text as plain decoding".into(),
             (None, _) => "another text than plain decoding, whose sums have another order".into(),
-        }
+        };
+        format!(
+            "{speedup:.2} times plain decoding ({plain:.1} tokens/s); {text}. One text, timed once: 's3d run' gives \
+             intervals."
+        )
     }
 }
 
@@ -231,22 +212,15 @@ fn show(outcome: &Outcome, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return terminal::json(outcome);
     }
-    let (Some(rate), Some(plain), Some(speedup), Some(tau)) = (
-        outcome.tokens_per_s,
-        outcome.plain_tokens_per_s,
-        outcome.speedup,
-        outcome.tokens_per_iteration,
-    ) else {
+    let (Some(rate), Some(tau)) = (outcome.tokens_per_s, outcome.tokens_per_iteration) else {
         terminal::note("one token; too short to time");
         return Ok(());
     };
     terminal::note(&format!(
-        "\nplan {}: {} tokens at {rate:.1} tokens/s, {speedup:.2} times plain decoding \
-         ({plain:.1} tokens/s); {tau:.2} tokens per iteration; {}. \
-         One text, timed once: 's3d run' gives intervals.",
+        "\nplan {}: {} tokens at {rate:.1} tokens/s, {tau:.2} tokens per iteration. {}",
         outcome.plan,
         outcome.tokens,
-        outcome.text()
+        outcome.beside_plain()
     ));
     Ok(())
 }

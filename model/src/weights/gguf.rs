@@ -9,12 +9,13 @@ use super::gguf_header::{TensorInfo, Value};
 use super::gguf_keys::{self, Keys};
 use super::gguf_parts::Parts;
 use super::gguf_rope::{self, Divisors};
+use super::number_type::NumberType;
 use super::stored::{Stored, hash_files};
 use crate::config::Architecture;
 use crate::raw::Matrix;
 use crate::{Error, ModelConfig, Result};
 use s3d_data::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -176,6 +177,20 @@ impl GgufFile {
     /// The configuration that the metadata describe.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// The type of most weights in the matrices of the layers; nothing where there is none.
+    pub fn main_type(&self) -> Option<NumberType> {
+        let mut weights: HashMap<NumberType, u64> = HashMap::new();
+        let layers = self
+            .tensors
+            .iter()
+            .filter(|(name, info)| name.starts_with("blk.") && info.shape.len() > 1);
+        for (_, info) in layers {
+            *weights.entry(info.kind).or_default() += info.shape.iter().product::<usize>() as u64;
+        }
+        // By name where two have as many, so that the answer is always the same.
+        weights.into_iter().max_by_key(|(kind, count)| (*count, kind.name())).map(|(kind, _)| kind)
     }
 
     /// The tokenizer's data; nothing where the file has none.

@@ -1,0 +1,96 @@
+//! Decodes one text by a plan, with its time.
+
+use crate::load::Loaded;
+use crate::terminal;
+use s3d_data::Plan;
+use s3d_measure::{Clock, SystemClock};
+use s3d_model::{DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer};
+
+/// One text to decode, however often.
+pub struct Job<'a> {
+    pub loaded: &'a Loaded,
+    pub tokenizer: &'a Tokenizer,
+    pub prompt: Vec<u32>,
+    pub limits: Limits,
+    pub sampling: Sampling,
+    pub threshold: DraftThreshold,
+}
+
+/// A decoded text and its time, without the prompt pass.
+pub struct Decoded {
+    pub tokens: Vec<u32>,
+    /// Iterations after the prompt pass.
+    pub steps: usize,
+    /// Drafts that were verified.
+    pub drafted: usize,
+    pub seconds: f64,
+}
+
+impl Decoded {
+    /// Tokens after the prompt pass for each of `count`; none where there is no such token.
+    pub fn per(&self, count: f64) -> Option<f64> {
+        let after_prompt = self.tokens.len().saturating_sub(1);
+        (after_prompt > 0).then(|| after_prompt as f64 / count)
+    }
+}
+
+/// Notes when the prompt pass ended: speed counts what comes after it.
+struct PromptEnd<'a> {
+    clock: &'a SystemClock,
+    seconds: Option<f64>,
+}
+
+impl Observer for PromptEnd<'_> {
+    fn event(&mut self, event: Event) {
+        if event == Event::PromptDone {
+            self.seconds = Some(self.clock.now().0);
+        }
+    }
+}
+
+impl Job<'_> {
+    /// What `tokens` add to the prompt.
+    pub fn text(&self, tokens: &[u32]) -> anyhow::Result<String> {
+        let mut stream = self.tokenizer.stream_after(&self.prompt);
+        let text = stream.push(tokens)?;
+        Ok(text + &stream.finish()?)
+    }
+
+    /// A few plain steps, so that the first timed pass finds memory mapped and threads awake.
+    pub fn warm_up(&self) -> anyhow::Result<()> {
+        let mut silent = s3d_model::Silent;
+        let limits = Limits::tokens(8);
+        Generation::new(&self.loaded.model, &self.prompt, &Plan::Plain, limits, &mut silent)?
+            .finish()?;
+        Ok(())
+    }
+
+    /// The text by `plan`; streamed as it comes where `stream` says so.
+    pub fn decode(&self, plan: &Plan, stream: bool) -> anyhow::Result<Decoded> {
+        let clock = SystemClock::new(&self.loaded.options.device);
+        let mut watch = PromptEnd { clock: &clock, seconds: None };
+        let mut text = self.tokenizer.stream_after(&self.prompt);
+        let (mut tokens, mut steps, mut drafted) = (Vec::new(), 0, 0);
+        let generation = Generation::new(
+            &self.loaded.model,
+            &self.prompt,
+            plan,
+            self.limits.clone(),
+            &mut watch,
+        )?;
+        for step in generation.sampling(self.sampling).ending_drafts(self.threshold) {
+            let step = step?;
+            if stream {
+                terminal::stream(&text.push(&step.tokens)?)?;
+            }
+            tokens.extend(step.tokens);
+            drafted += step.drafted;
+            steps += 1;
+        }
+        let seconds = clock.now().0 - watch.seconds.unwrap_or(0.0);
+        if stream {
+            terminal::stream(&format!("{}\n", text.finish()?))?;
+        }
+        Ok(Decoded { tokens, steps: steps - 1, drafted, seconds })
+    }
+}
