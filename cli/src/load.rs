@@ -207,6 +207,7 @@ pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
 pub fn model_for_times(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let source = source(args)?;
     let mut options = options(args, &source)?;
+    say_dtype(args, &source)?;
     check_room(args, &source, &options, context)?;
     let model = match source.load(&options) {
         Ok(model) => model,
