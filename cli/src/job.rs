@@ -172,8 +172,9 @@ impl Job {
 
     /// What Ctrl-C prints from now on: all that was finished is in the journal.
     fn say_how_to_go_on(&self) -> anyhow::Result<()> {
-        let words: Vec<String> = std::env::args().filter(|word| word != "--force").collect();
-        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> =
+            words.filter(|word| word != "--force").map(|word| quoted(&word)).collect();
         terminal::on_interrupt(format!(
             "\ninterrupted; what was measured is kept in {}. Go on with: {}",
             self.out.root().display(),

@@ -28,7 +28,7 @@ fn tokens(model: &Model, prompt: &[u32], plan: &str) -> Vec<u32> {
 #[test]
 fn a_public_file_reads_chats_and_decodes_the_same_under_a_plan() {
     let Some(file) = file() else {
-        // Captured by the test runner; shown with --nocapture.
+        // The test runner does not capture what is written so.
         let mut error = std::io::stderr();
         let _ = std::io::Write::write_all(
             &mut error,
