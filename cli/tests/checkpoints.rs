@@ -60,7 +60,7 @@ fn inspect_shows_every_checkpoint_and_its_logits() {
 fn drawn_texts_claim_no_equality_and_belong_to_their_seed() {
     let path = fixtures().join("gguf/llama.gguf");
     let base = ["generate", "--model", path.to_str().unwrap(), "--tokens", "12", "--prompt", "A"];
-    let seq = ["--plan", "seq:1..2:3"];
+    let seq = ["--plan", "seq:1..2:3", "--dtype", "f32"];
     let json = |more: &[&str]| -> Value {
         let said = says(&[&base[..], &seq, &["--json"], more].concat());
         serde_json::from_str(&said).unwrap()
@@ -74,7 +74,7 @@ fn drawn_texts_claim_no_equality_and_belong_to_their_seed() {
     assert_eq!(one["same_text"], Value::Null);
     let expected = serde_json::json!({"temperature": 0.9, "top_k": 50, "top_p": 0.95, "seed": 2});
     assert_eq!(two["sampling"], expected);
-    let greedy = json(&[]);
+    let greedy = json(&["--compare"]);
     assert_eq!((&greedy["sampling"], &greedy["same_text"]), (&Value::Null, &true.into()));
     let cold = json(&["--temperature", "0", "--top-k", "5", "--draft-threshold", "0.9"]);
     assert_eq!((&cold["token_ids"], &cold["sampling"]), (&greedy["token_ids"], &Value::Null));
