@@ -141,7 +141,8 @@ fn ctrl_c_says_how_to_go_on_and_a_run_that_goes_on_ends() {
     let folder = out.to_str().unwrap();
     let words = ["run", "--quiet", "--time-budget", "30s", "--out", folder];
     let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
-    let mut child = command.args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let journal = out.join("journal.jsonl");
     while std::fs::metadata(&journal).map_or(0, |found| found.len()) == 0 {
         assert!(child.try_wait().unwrap().is_none(), "ended before it measured anything");
