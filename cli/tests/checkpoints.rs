@@ -209,3 +209,38 @@ fn a_free_set_of_layers_is_measured_replayed_and_exported() {
     let prompt = ["generate", "--model", model.to_str().unwrap(), "--prompt", "x", "--json"];
     says(&[&prompt[..], &["--plan", again]].concat());
 }
+
+/// A GGUF file whose tokenizer cuts text into words in a way that nobody knows.
+fn of_no_known_words(dir: &Path) -> PathBuf {
+    let mut bytes = std::fs::read(fixtures().join("gguf/llama.gguf")).unwrap();
+    let at = bytes.windows(5).position(|five| five == b"gpt-2").unwrap();
+    bytes[at..at + 5].copy_from_slice(b"gpt-9");
+    let path = dir.join("unknown.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn times_need_no_tokenizer_and_texts_say_what_is_wrong_with_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = of_no_known_words(dir.path());
+    let model = path.to_str().unwrap();
+    let out = dir.path().join("run");
+    let words = ["measure", "latency", "--model", model, "--out", out.to_str().unwrap()];
+    says(&[&words[..], &["--context", "32", "--time-budget", "1s", "--quiet"]].concat());
+    let error = fails(1, &["generate", "--model", model, "--plan", "plain", "--prompt", "A"]);
+    assert!(error.contains("unknown.gguf") && error.contains("gpt-9"), "{error}");
+    assert!(error.contains("--tokenizer FILE"), "{error}");
+}
+
+#[test]
+fn inspect_prints_the_tokens_of_a_text() {
+    let path = fixtures().join("gguf/llama.gguf");
+    let expected = std::fs::read(path.with_extension("json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    // source: the tokenizers package, on the tokenizer that the file was made from
+    let case = &expected["texts"][8];
+    let text = format!("--tokens={}", case["text"].as_str().unwrap());
+    let said = says(&["inspect", path.to_str().unwrap(), &text, "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["ids"], case["ids"]);
+}
