@@ -3,6 +3,7 @@
 use crate::chat::ChatTemplate;
 use crate::linear::BAND;
 use crate::raw::Matrix;
+use crate::tokenizer::flags;
 use crate::weights::{Checkpoint, EMBEDDING, GgufFile, HEAD, WeightSource, is_gguf, what_is_there};
 use crate::{Error, ModelConfig, Result, Tokenizer, TokenizerFrom};
 use s3d_data::Dtype;
@@ -120,7 +121,23 @@ impl Opened {
         opened.untie_unequal()?;
         opened.notes.extend(opened.config.notes.clone());
         opened.notes.extend(opened.source.notes());
+        opened.note_tokenizer(path)?;
         Ok(opened)
+    }
+
+    /// Notes what of a tokenizer is not followed, or of no use.
+    fn note_tokenizer(&mut self, path: &Path) -> Result<()> {
+        let Some(tokenizer) = &self.tokenizer else { return Ok(()) };
+        let (tokens, vocab) = (tokenizer.vocab_size(), self.config.vocab_size);
+        if tokens > vocab {
+            self.notes.push(format!(
+                "the tokenizer has {tokens} tokens, the embedding {vocab}: a prompt that uses one of the last is refused"
+            ));
+        }
+        if path.is_dir() {
+            self.notes.extend(flags::notes(path, tokenizer)?);
+        }
+        Ok(())
     }
 
     /// A head of its own beside an embedding that is to serve as head: where they differ, the head was trained,

@@ -1,5 +1,6 @@
 //! Text to token ids and back, and a stream of text from a stream of tokens.
 
+pub(crate) mod flags;
 mod gguf;
 mod guard;
 mod words;

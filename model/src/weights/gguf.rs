@@ -335,6 +335,10 @@ impl WeightSource for GgufFile {
         self.tensors.keys().filter_map(here).chain(outside).collect()
     }
 
+    fn notes(&self) -> Vec<String> {
+        gguf_keys::tokenizer_notes(&self.metadata)
+    }
+
     fn content_hash(&self) -> Result<String> {
         hash_files(self.parts.iter())
     }

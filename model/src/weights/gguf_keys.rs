@@ -103,6 +103,33 @@ pub(super) fn architecture(metadata: &BTreeMap<String, Value>) -> Outcome<(Archi
     Ok((architecture, name))
 }
 
+/// What a file says of its tokenizer that is not followed, a line each.
+pub(super) fn tokenizer_notes(metadata: &BTreeMap<String, Value>) -> Vec<String> {
+    let get = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}"));
+    let byte_level = matches!(get("model"), Some(Value::Text(model)) if model == "gpt2");
+    let set = |key: &str| get(key) == Some(&Value::Bool(true));
+    let mut notes = Vec::new();
+    if byte_level && get("pre").is_none() {
+        notes.push(
+            "tokenizer.ggml.pre is not there: text is cut into words as llama.cpp cuts it then, and perhaps not as in training".into(),
+        );
+    }
+    for key in ["add_sep_token", "remove_extra_whitespaces"] {
+        if set(key) {
+            notes.push(format!("tokenizer.ggml.{key} = true is not followed"));
+        }
+    }
+    if byte_level && set("add_space_prefix") {
+        notes.push(
+            "tokenizer.ggml.add_space_prefix = true is not followed for byte-level BPE, as in llama.cpp".into(),
+        );
+    }
+    if get("suppress_tokens").is_some() {
+        notes.push("tokenizer.ggml.suppress_tokens is not followed".into());
+    }
+    notes
+}
+
 /// A value as messages show it: short, control characters escaped.
 pub(super) fn shown(value: &Value) -> String {
     let text = match value {
