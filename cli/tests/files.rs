@@ -14,7 +14,7 @@ use std::time::Duration;
 /// A small measurement: 2 windows of traces on one short text.
 const TRACES: &str = "measure acceptance --plans 3..9:2,4..8:2 --widen 1 --tokens 8 --gamma-max 2 --threads 1 --quiet";
 /// A measurement that goes on until it is killed.
-const LONG: &str = "measure latency --widen 1 --time-budget 60s --threads 1 --quiet";
+const LONG: &str = "measure throughput --plans plain,3..9:2 --widen 1 --tokens 100 --prompt-count 200 --threads 1 --quiet";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -190,6 +190,11 @@ fn force_costs_nothing_while_anything_is_wrong() {
         fails(dir, code, &format!("{plain} {wrong}"));
         assert!(all(dir) == before, "{wrong}: the run was touched");
     }
+    // Only the engine finds that the model has too few masks for this plan.
+    let late = "measure throughput --plans 3..9:16 --gamma-max 16 --prompt-count 1 --tokens 4";
+    let said = fails(dir, 1, &format!("{late} --out run --force --quiet --widen 1"));
+    assert!(said.contains("masks at most 8"), "{said}");
+    assert!(all(dir) == before, "the run was touched");
 }
 
 #[test]
@@ -226,7 +231,10 @@ fn a_running_measurement_keeps_others_out_and_killed_it_leaves_no_old_tables() {
     let said = s3d(dir, "fit run");
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("interrupted") && said.contains("go on with: "), "{said}");
-    assert!(said.contains("measure latency --widen 1"), "the command to go on with: {said}");
+    assert!(
+        said.contains("measure throughput --plans plain,3..9:2"),
+        "the command to go on with: {said}"
+    );
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Journal {
         Ok((Self { path: path.to_path_buf(), file }, entries))
     }
 
+    /// Notes that the file has been moved to `path`.
+    pub fn moved_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     /// Cuts off all but the first `entries` entries: what was only half written before a kill.
     ///
     /// # Errors

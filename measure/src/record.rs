@@ -4,6 +4,7 @@ use crate::clock::{self, Clock};
 use crate::divide::{asked, sharding};
 use crate::resume::{begin, other_plans, resume};
 use crate::{Request, Result};
+use s3d_data::output::Draft;
 use s3d_data::whole::fill;
 use s3d_data::{
     Journal, Machine, ModelIdentity, Observation, Observations, Origin, Output, Run, RunDir,
@@ -29,6 +30,9 @@ pub(crate) struct Recorder<'a> {
     /// Header and all observations so far.
     pub run: Run,
     output: &'a Output,
+    start: Start,
+    /// A new run until something is observed: aside, so that a start that fails changes nothing.
+    aside: Option<Draft<'a>>,
     dir: RunDir,
     journal: Journal,
     finished: HashSet<String>,
@@ -49,10 +53,11 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self> {
         let dir = RunDir::new(output.path());
         let now = header.asked.clone().unwrap_or_default();
-        let header = match start == Start::Resume && dir.header().exists() {
-            true => resume(&dir, header)?,
-            false => begin(output, &dir, header, start)?,
+        let (header, aside) = match start == Start::Resume && dir.header().exists() {
+            true => (resume(&dir, header)?, None),
+            false => (header, Some(begin(output, &dir, start)?)),
         };
+        let dir = aside.as_ref().map_or(dir, |draft| RunDir::new(draft.path()));
         let (mut journal, mut entries) = Journal::open(&dir.journal())?;
         let torn = torn_at_end(&entries);
         if torn > 0 {
@@ -72,6 +77,8 @@ impl<'a> Recorder<'a> {
         Ok(Self {
             run,
             output,
+            start,
+            aside,
             dir,
             journal,
             finished,
@@ -91,6 +98,9 @@ impl<'a> Recorder<'a> {
     /// Keeps finished observations: in the journal first, then in memory.
     pub fn append(&mut self, entries: Vec<Observation>) -> Result<()> {
         self.journal.append(&entries)?;
+        if entries.iter().any(|entry| stage_of(entry).is_none()) {
+            self.come_out()?;
+        }
         let new = Observations::from_journal(entries);
         let all = &mut self.run.observations;
         all.latency.extend(new.latency);
@@ -99,6 +109,18 @@ impl<'a> Recorder<'a> {
         all.memory.extend(new.memory);
         all.near_ties.extend(new.near_ties);
         self.save_header_now_and_then()
+    }
+
+    /// Puts a new run to its place; with [`Start::Over`] the old one goes in this moment.
+    fn come_out(&mut self) -> Result<()> {
+        let Some(draft) = self.aside.take() else { return Ok(()) };
+        match self.start {
+            Start::Over => draft.replace()?,
+            Start::Resume => draft.add()?,
+        }
+        self.dir = RunDir::new(self.output.path());
+        self.journal.moved_to(self.dir.journal());
+        Ok(())
     }
 
     fn save_header_now_and_then(&mut self) -> Result<()> {
@@ -131,6 +153,7 @@ impl<'a> Recorder<'a> {
 
     /// Writes header and tables; `ended` closes the run.
     pub fn save(&mut self, ended: bool) -> Result<()> {
+        self.come_out()?;
         self.run.header.ended = ended.then(clock::utc_now);
         self.save_header()?;
         let draft = self.output.draft()?;

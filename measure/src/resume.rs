@@ -5,37 +5,19 @@ use crate::record::{Start, stage_of};
 use crate::{Error, Request, Result, Stage};
 use s3d_data::output::{Draft, Output};
 use s3d_data::shard::{Asked, RequestWords};
-use s3d_data::{Journal, Observation, RunDir, RunHeader};
+use s3d_data::{Observation, RunDir, RunHeader};
 use std::collections::HashSet;
 
-/// Writes the header and the empty journal of a new run; with [`Start::Over`] in the place of the old one,
-/// which goes in the moment when both are written.
-pub(crate) fn begin(
-    output: &Output,
-    dir: &RunDir,
-    header: RunHeader,
-    start: Start,
-) -> Result<RunHeader> {
-    let draft = output.draft()?;
-    fill_empty(&draft, &header)?;
+/// A place for a new run. Where one is there it must be replaced, not added to.
+pub(crate) fn begin<'a>(output: &'a Output, dir: &RunDir, start: Start) -> Result<Draft<'a>> {
     match start {
-        Start::Over => draft.replace()?,
-        Start::Resume if dir.journal().exists() => {
-            return Err(Error::invalid(format!(
-                "{}: there is no run.json beside it, which says what was measured; put it back, or give \
-                 another --out, or --force to start over",
-                dir.journal().display()
-            )));
-        }
-        Start::Resume => draft.add()?,
+        Start::Resume if dir.journal().exists() => Err(Error::invalid(format!(
+            "{}: there is no run.json beside it, which says what was measured; put it back, or give \
+             another --out, or --force to start over",
+            dir.journal().display()
+        ))),
+        _ => Ok(output.draft()?),
     }
-    Ok(header)
-}
-
-fn fill_empty(draft: &Draft, header: &RunHeader) -> Result<()> {
-    let dir = RunDir::new(draft.path());
-    drop(Journal::open(&dir.journal())?);
-    Ok(dir.save_header(header)?)
 }
 
 /// The header of the interrupted run in `dir`, if it is the run that `asked` describes.
