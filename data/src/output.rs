@@ -32,6 +32,9 @@ use std::path::{Path, PathBuf};
 /// What names of unfinished files and folders begin with: of a killed process they are removed by the next.
 pub(crate) const UNFINISHED: &str = ".s3d-tmp-";
 
+/// What a file system itself keeps at the top of a disk, which may be mounted as an output.
+const OF_THE_DISK: &str = "lost+found";
+
 /// A folder that this process alone writes into.
 #[derive(Debug)]
 pub struct Output {
@@ -103,12 +106,12 @@ impl Output {
     }
 }
 
-/// The names in a folder that count: not those of unfinished files, and not the list of what was made.
+/// The names in a folder that count: not those of unfinished files, the list of what was made, the disk's own.
 fn names_in(root: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(root).map_err(|e| Error::io("read folder", root, e))?;
     let mut names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| name != MARKER && !name.starts_with(UNFINISHED));
+    names.retain(|name| name != MARKER && name != OF_THE_DISK && !name.starts_with(UNFINISHED));
     names.sort();
     Ok(names)
 }

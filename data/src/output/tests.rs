@@ -114,6 +114,9 @@ fn folders_that_stay_empty_go_again() {
     fs::create_dir(dir.path().join("d")).unwrap();
     drop(Output::open(&dir.path().join("d"), Holds::Run).unwrap());
     assert!(dir.path().join("d").exists(), "it was there before");
+    // The root of a disk of its own is empty too.
+    fs::create_dir(dir.path().join("d/lost+found")).unwrap();
+    drop(Output::open(&dir.path().join("d"), Holds::Run).unwrap());
 }
 
 #[cfg(unix)]
