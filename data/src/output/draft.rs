@@ -69,7 +69,8 @@ impl<'a> Draft<'a> {
         };
         made.extend(files.iter().cloned());
         let removed = removed.difference(&files).cloned().collect();
-        let made = Made { holds: self.output.holds, files: made, removed, unlisted: false };
+        let unlisted = before.unlisted && !replacing;
+        let made = Made { holds: self.output.holds, files: made, removed, unlisted };
         store::save_json(&self.path().join(MARKER), &made)?;
         let ready = root.join(READY);
         let place = self.place.path().to_path_buf();

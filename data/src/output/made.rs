@@ -66,8 +66,9 @@ pub(super) struct Made {
     /// Files that it made before and took away as these came.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removed: BTreeSet<String>,
-    /// Whether there was no list yet: a run directory of a program before it.
-    #[serde(skip)]
+    /// Whether a program before this list made the run: its figures and tables may be written over, but
+    /// nobody knows which ones are its own, so that they are not removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlisted: bool,
 }
 

@@ -97,6 +97,27 @@ fn a_file_in_the_way_is_refused_before_anything_changes() {
 }
 
 #[test]
+fn figures_of_a_program_before_the_list_are_written_over_but_not_removed() {
+    let dir = tempdir().unwrap();
+    let header = r#"{"schema_version":1,"program_version":"0","command":[],"model":{}}"#;
+    write(dir.path(), "run.json", header);
+    ["figures/a.svg", "figures/b.svg"].iter().for_each(|name| write(dir.path(), name, "old"));
+    let out = Output::open(dir.path(), Holds::Run).unwrap();
+    for name in ["figures/a.svg", "figures/b.svg"] {
+        let draft = out.draft().unwrap();
+        write(draft.path(), name, "new");
+        draft.add().unwrap();
+    }
+    write(dir.path(), "figures/mine.svg", "mine");
+    let draft = out.draft().unwrap();
+    write(draft.path(), "run.json", header);
+    draft.replace().unwrap();
+    let found = files(dir.path());
+    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(names, [MARKER, "figures/mine.svg", "run.json"]);
+}
+
+#[test]
 fn a_second_writer_is_kept_out() {
     let dir = paper();
     let out = Output::open(dir.path(), Holds::Paper).unwrap();
