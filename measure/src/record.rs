@@ -97,10 +97,15 @@ impl<'a> Recorder<'a> {
 
     /// Keeps finished observations: in the journal first, then in memory.
     pub fn append(&mut self, entries: Vec<Observation>) -> Result<()> {
-        self.journal.append(&entries)?;
-        if entries.iter().any(|entry| stage_of(entry).is_none()) {
-            self.come_out()?;
-        }
+        let written = self.journal.append(&entries);
+        let observed = entries.iter().any(|entry| stage_of(entry).is_none());
+        // Of a new run what a full disk took stays; an old one is not given up for it.
+        let out = match observed && (written.is_ok() || self.start == Start::Resume) {
+            true => self.come_out(),
+            false => Ok(()),
+        };
+        written?;
+        out?;
         let new = Observations::from_journal(entries);
         let all = &mut self.run.observations;
         all.latency.extend(new.latency);
