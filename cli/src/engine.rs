@@ -108,7 +108,17 @@ pub fn sentences(engine: &Engine) -> Vec<String> {
     let ask = (engine.pays.is_none() && !engine.break_even.is_empty()).then(|| {
         "For the draft length that pays give an acceptance: --alphas 0.8, or --curve.".to_string()
     });
-    [width, needs, pays, ask].into_iter().flatten().collect()
+    let measured = engine.measured.iter().filter_map(ran);
+    [width, needs, pays, ask].into_iter().flatten().chain(measured).collect()
+}
+
+/// `It measured seq:8..32:4 at 1.25 times plain decoding: 3.00 tokens per iteration where 2.40 break even.`
+fn ran(row: &Measured) -> Option<String> {
+    let (speedup, needed) = (row.speedup?.value, row.break_even_tokens?);
+    Some(format!(
+        "It measured {} at {speedup:.2} times plain decoding: {:.2} tokens per iteration where {needed:.2} break even.",
+        row.plan, row.tokens_per_iteration
+    ))
 }
 
 fn total(value: Option<f64>) -> f64 {
@@ -131,7 +141,9 @@ fn draft(row: &BreakEven) -> String {
 
 /// The tables behind the sentences; those that are empty are left out.
 pub fn tables(engine: &Engine) -> Vec<Table> {
-    let all = [passes(&engine.passes), lengths(&engine.break_even), measured(&engine.measured)];
+    // The pass of width 1 alone says nothing of width.
+    let widths = if engine.passes.len() > 1 { &engine.passes[..] } else { &[] };
+    let all = [passes(widths), lengths(&engine.break_even), measured(&engine.measured)];
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
