@@ -1,6 +1,6 @@
 //! Whether a configuration can be run: sizes that fit, and nothing that this engine computes otherwise.
 
-use super::keys::shown;
+use super::keys::{Fits, shown};
 use super::{Architecture, ModelConfig};
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ impl ModelConfig {
         let layers = self.num_hidden_layers;
         let known = |kind: &Value| kind == "full_attention" || kind == "sliding_attention";
         let turns = |turns: &Value| *turns == 0 || *turns == 1;
-        let lists: [(&str, &str, fn(&Value) -> bool); 2] = [
+        let lists: [(&str, &str, Fits); 2] = [
             ("layer_types", "\"full_attention\" or \"sliding_attention\"", known),
             ("no_rope_layers", "0 or 1", turns),
         ];

@@ -145,8 +145,11 @@ const HARMLESS: [&str; 61] = [
     "remove_invalid_values",
 ];
 
+/// Whether a value is one that a key may have.
+pub(super) type Fits = fn(&Value) -> bool;
+
 /// Keys of features that are not supported, each with the values under which it is off.
-const OFF: [(&str, fn(&Value) -> bool); 12] = [
+const OFF: [(&str, Fits); 12] = [
     ("rope_interleaved", is_false),
     ("rope_traditional", is_false),
     ("use_mrope", is_false),

@@ -111,7 +111,7 @@ impl Trainer {
         let bytes = |variable: &'v Variable| {
             let values = &weights[variable.range.clone()];
             let most = if number == Number::F16 { f32::from(half::f16::MAX) } else { f32::MAX };
-            if let Some(value) = values.iter().find(|value| !(value.abs() <= most)) {
+            if let Some(value) = values.iter().find(|value| value.is_nan() || value.abs() > most) {
                 return Err(Error::malformed(
                     path,
                     format!(

@@ -37,19 +37,23 @@ fn passes(found: &Found) -> Vec<(usize, usize, usize, f64)> {
 }
 
 fn traces(found: &Found) -> Vec<&Trace> {
-    let of = |entry| match entry {
-        &Observation::Trace(ref trace) => Some(trace),
-        _ => None,
-    };
-    found.observations.iter().filter_map(of).collect()
+    let mut all = Vec::new();
+    for entry in &found.observations {
+        if let Observation::Trace(trace) = entry {
+            all.push(trace);
+        }
+    }
+    all
 }
 
 fn generations(found: &Found) -> Vec<&ThroughputSample> {
-    let of = |entry| match entry {
-        &Observation::Throughput(ref sample) => Some(sample),
-        _ => None,
-    };
-    found.observations.iter().filter_map(of).collect()
+    let mut all = Vec::new();
+    for entry in &found.observations {
+        if let Observation::Throughput(sample) = entry {
+            all.push(sample);
+        }
+    }
+    all
 }
 
 /// Walks a trace with as many drafts as it was logged with.

@@ -111,8 +111,11 @@ pub fn parse_metrics(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Fou
     }
 }
 
+/// A counter's name, its labels with their values, and what it has counted.
+type Counter<'a> = (&'a str, Vec<(&'a str, &'a str)>, f64);
+
 /// `name{label="value",...} number`: a line of the Prometheus text format.
-fn counter(line: &str) -> Option<(&str, Vec<(&str, &str)>, f64)> {
+fn counter(line: &str) -> Option<Counter<'_>> {
     let line = line.trim();
     if !line.starts_with("vllm:spec_decode") {
         return None;

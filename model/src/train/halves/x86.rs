@@ -3,7 +3,7 @@
 use super::{PANEL, ROWS, round_portable};
 use half::bf16;
 use std::arch::x86_64::{
-    __m512bh, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32, _mm512_loadu_ps,
+    __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_epi32, _mm512_loadu_ps,
     _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_epi32, _mm512_storeu_ps,
 };
 use std::mem::transmute;
@@ -27,9 +27,9 @@ pub(super) unsafe fn tile(
         unsafe {
             let at = w.add(k * PANEL);
             let weights: [__m512bh; PANEL / LANES] =
-                [transmute(_mm512_loadu_epi32(at)), transmute(_mm512_loadu_epi32(at.add(LANES)))];
+                [bf16_pairs(_mm512_loadu_epi32(at)), bf16_pairs(_mm512_loadu_epi32(at.add(LANES)))];
             for (row, sums) in sums.iter_mut().enumerate() {
-                let x: __m512bh = transmute(_mm512_set1_epi32(*x.add(row * depth + k)));
+                let x = bf16_pairs(_mm512_set1_epi32(*x.add(row * depth + k)));
                 for (sum, weights) in sums.iter_mut().zip(weights) {
                     *sum = _mm512_dpbf16_ps(*sum, x, weights);
                 }
@@ -44,6 +44,14 @@ pub(super) unsafe fn tile(
     }
 }
 
+/// The same bits, read as pairs of bf16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bf16_pairs(bits: __m512i) -> __m512bh {
+    // SAFETY: both are 64 bytes, and all bits are numbers.
+    unsafe { transmute::<__m512i, __m512bh>(bits) }
+}
+
 /// # Safety
 /// With AVX-512F and AVX-512 BF16.
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -55,7 +63,7 @@ pub(super) unsafe fn round(x: &[f32], pairs: &mut [[bf16; 2]]) {
         unsafe {
             let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
             let both = _mm512_cvtne2ps_pbh(high, low);
-            _mm512_storeu_epi32(pairs.as_mut_ptr().cast(), transmute::<__m512bh, _>(both));
+            _mm512_storeu_epi32(pairs.as_mut_ptr().cast(), transmute::<__m512bh, __m512i>(both));
         }
     }
     round_portable(&x[rest * 2 * LANES..], &mut pairs[rest * LANES..]);
