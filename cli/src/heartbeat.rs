@@ -6,7 +6,7 @@ use crate::terminal;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time between two lines.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -61,12 +61,13 @@ fn lines(
     say: impl Fn(&str) + Send + 'static,
 ) -> Option<(Sender<()>, JoinHandle<()>)> {
     let (stop, stopped) = channel::<()>();
-    let start = Instant::now();
+    let mut waited = Duration::ZERO;
     let work = move || {
         while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            waited += period;
             let message = latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if !message.is_empty() {
-                say(&format!("{:.0} s  {message}", start.elapsed().as_secs_f64()));
+                say(&format!("{:.0} s  {message}", waited.as_secs_f64()));
             }
         }
     };
