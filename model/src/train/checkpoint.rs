@@ -1,5 +1,6 @@
 //! What a run leaves on disk: the state to go on from, and the model to use.
 
+use super::data::Pieces;
 use super::params::Variable;
 use super::{TrainConfig, Trainer};
 use crate::adapter::AddedConfig;
@@ -137,13 +138,16 @@ impl Trainer {
     }
 
     /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line; where the
-    /// run began with a checkpoint that has prompts, they stay.
+    /// run began with a checkpoint that has prompts, they stay; where it was trained on the model's own texts,
+    /// their prompts are the caller's, and nothing is written.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn save_prompts(&self, dir: &Path, count: usize) -> Result<()> {
         let path = dir.join(PROMPTS_FILE);
-        if self.folder.as_ref().is_some_and(|from| from.join(PROMPTS_FILE).is_file()) {
+        let has_prompts =
+            self.folder.as_ref().is_some_and(|from| from.join(PROMPTS_FILE).is_file());
+        if has_prompts || matches!(self.data.pieces, Pieces::Written { .. }) {
             return Ok(());
         }
         let lines = self
