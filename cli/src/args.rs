@@ -4,6 +4,7 @@ mod analyse;
 mod engine;
 mod generated;
 mod measure;
+mod numbers;
 mod shared;
 
 pub use analyse::*;

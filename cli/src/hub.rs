@@ -1,6 +1,9 @@
 //! Models of the Hugging Face Hub: in its cache on this machine, or fetched into it.
 
+use s3d_data::{Limit, file};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "hub")]
+use {crate::terminal, s3d_data::shown, s3d_data::store};
 
 /// A name on the Hub: `ORG/NAME`, or `ORG/NAME/FILE.gguf`.
 pub struct HubId<'n> {
@@ -14,11 +17,7 @@ impl<'n> HubId<'n> {
     /// Reads a name; nothing where it can only be a path.
     pub fn parse(name: &'n str) -> Option<Self> {
         let parts: Vec<&str> = name.split('/').collect();
-        let plain = |part: &&str| {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(allowed)
-        };
-        if !parts.iter().all(plain) {
+        if !parts.iter().all(|part| is_plain(part)) {
             return None;
         }
         match parts[..] {
@@ -30,14 +29,17 @@ impl<'n> HubId<'n> {
         }
     }
 
+    /// Its folder in the cache of the Hub.
+    fn folder(&self) -> Option<PathBuf> {
+        let hub = variable("HF_HUB_CACHE").or_else(|| Some(hub_home()?.join("hub")))?;
+        Some(hub.join(format!("models--{}", self.repository.replace('/', "--"))))
+    }
+
     /// Where the model lies on this machine, if it was fetched before (by this program or another).
     pub fn cached(&self) -> Option<PathBuf> {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let home = variable("HOME").map(|home| home.join(".cache/huggingface"));
-        let hub =
-            variable("HF_HUB_CACHE").or(variable("HF_HOME").or(home).map(|h| h.join("hub")))?;
-        let folder = hub.join(format!("models--{}", self.repository.replace('/', "--")));
-        let revision = std::fs::read_to_string(folder.join("refs/main")).ok()?;
+        let folder = self.folder()?;
+        let revision = file::read(&folder.join("refs/main"), Limit::TYPED).ok()?;
+        let revision = String::from_utf8(revision).ok()?;
         let snapshot = folder.join("snapshots").join(revision.trim());
         let model = match self.file {
             Some(file) => snapshot.join(file),
@@ -48,7 +50,23 @@ impl<'n> HubId<'n> {
     }
 }
 
-/// Whether a file of a repository is part of a checkpoint.
+/// Whether a name holds nothing that means something to a path or a shell.
+fn is_plain(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed)
+}
+
+/// A path in the environment.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where programs for the Hub keep things.
+fn hub_home() -> Option<PathBuf> {
+    variable("HF_HOME").or_else(|| Some(variable("HOME")?.join(".cache/huggingface")))
+}
+
+/// Whether a file of a repository is part of a checkpoint: by its name, which is then the one it gets here.
 #[cfg(any(feature = "hub", test))]
 fn is_wanted(name: &str, file: Option<&str>) -> bool {
     const NAMES: [&str; 6] = [
@@ -61,14 +79,14 @@ fn is_wanted(name: &str, file: Option<&str>) -> bool {
     ];
     match file {
         Some(file) => name == file,
-        None => NAMES.contains(&name) || !name.contains('/') && name.ends_with(".safetensors"),
+        None => NAMES.contains(&name) || name.ends_with(".safetensors") && is_plain(name),
     }
 }
 
 /// Fetches a model into the cache of the Hub and says where it lies.
 ///
 /// # Errors
-/// No network, no such model, no space.
+/// No network, no such model, no space, an answer that does not fit.
 #[cfg(feature = "hub")]
 pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
     use anyhow::Context;
@@ -79,16 +97,110 @@ pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
              files otherwise and give their folder with --model"
         )
     };
-    let api = hf_hub::api::sync::ApiBuilder::from_env().build().with_context(failed)?;
-    let repository = api.model(name.to_string());
-    let files = repository.info().with_context(failed)?.siblings;
-    let mut last = None;
-    for file in files.iter().map(|file| &file.rfilename).filter(|file| is_wanted(file, id.file)) {
-        crate::terminal::note(&format!("fetching {name}/{file}"));
-        last = Some(repository.get(file).with_context(failed)?);
+    let folder = id.folder().context("--download: expected HF_HOME or HOME in the environment")?;
+    let hub = Hub::of(name).with_context(failed)?;
+    let known = hub.revision().with_context(failed)?;
+    let snapshot = folder.join("snapshots").join(&known.sha);
+    std::fs::create_dir_all(&snapshot).with_context(failed)?;
+    let names = known.siblings.iter().map(|file| file.rfilename.as_str());
+    let wanted: Vec<&str> = names.filter(|file| is_wanted(file, id.file)).collect();
+    anyhow::ensure!(!wanted.is_empty(), "--download: {name} holds no such checkpoint");
+    for file in wanted {
+        if snapshot.join(file).exists() {
+            continue;
+        }
+        terminal::note(&format!("fetching {name}/{file}"));
+        hub.file(file, &snapshot).with_context(failed)?;
     }
-    let last = last.with_context(|| format!("--download: {name} holds no such checkpoint"))?;
-    Ok(if id.file.is_some() { last } else { last.parent().unwrap_or(Path::new(".")).to_path_buf() })
+    // Only now: a model that is fetched in part is not found without --download.
+    store::save_atomically(&folder.join("refs/main"), known.sha.as_bytes())?;
+    Ok(id.file.map_or(snapshot.clone(), |file| snapshot.join(file)))
+}
+
+/// The Hub, as far as it is asked. Nothing that it answers becomes a path: files get the names of [`is_wanted`], folders
+/// that of a commit. (`hf-hub` itself takes names of files from the headers of answers; here it only asks.)
+#[cfg(feature = "hub")]
+struct Hub {
+    repository: hf_hub::api::sync::ApiRepo,
+    agent: ureq::Agent,
+    token: Option<String>,
+}
+
+/// What the Hub says of a revision.
+#[cfg(feature = "hub")]
+#[derive(serde::Deserialize)]
+struct Revision {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+/// A file of a repository.
+#[cfg(feature = "hub")]
+#[derive(serde::Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+#[cfg(feature = "hub")]
+impl Hub {
+    /// Bytes of a list of files; far above any.
+    const LIST: u64 = 16 << 20;
+
+    fn of(name: &str) -> anyhow::Result<Self> {
+        let agent = ureq::AgentBuilder::new()
+            .try_proxy_from_env(true)
+            .redirect_auth_headers(ureq::RedirectAuthHeaders::SameHost)
+            .timeout_connect(std::time::Duration::from_secs(30))
+            .timeout_read(std::time::Duration::from_secs(60))
+            .build();
+        let api = hf_hub::api::sync::ApiBuilder::from_env().build()?;
+        let token = hf_hub::Cache::from_env().token();
+        Ok(Self { repository: api.model(name.to_string()), agent, token })
+    }
+
+    /// Commit and files of the main branch.
+    fn revision(&self) -> anyhow::Result<Revision> {
+        use std::io::Read;
+        let answer = self.repository.info_request().call()?;
+        let mut text = Vec::new();
+        answer.into_reader().take(Self::LIST).read_to_end(&mut text)?;
+        let known: Revision = serde_json::from_slice(&text)?;
+        anyhow::ensure!(
+            known.sha.len() == 40 && known.sha.bytes().all(|b| b.is_ascii_hexdigit()),
+            "expected a commit of 40 hexadecimal digits, found '{}'",
+            shown(&known.sha)
+        );
+        Ok(known)
+    }
+
+    /// Fetches one file into `folder`; what a broken connection left behind is gone on with.
+    fn file(&self, file: &str, folder: &Path) -> anyhow::Result<()> {
+        let part = folder.join(format!("{file}.part"));
+        let have = std::fs::metadata(&part).map_or(0, |known| known.len());
+        let mut request = self.agent.get(&self.repository.url(file));
+        if let Some(token) = &self.token {
+            request = request.set("Authorization", &format!("Bearer {token}"));
+        }
+        if have > 0 {
+            request = request.set("Range", &format!("bytes={have}-"));
+        }
+        let answer = request.call()?;
+        let from = format!("bytes {have}-");
+        let range = answer.header("content-range");
+        let goes_on = answer.status() == 206 && range.is_some_and(|r| r.starts_with(&from));
+        let length: Option<u64> = answer.header("content-length").and_then(|n| n.parse().ok());
+        let mut out = match goes_on {
+            true => std::fs::OpenOptions::new().append(true).create(true).open(&part)?,
+            false => std::fs::File::create(&part)?,
+        };
+        let read = std::io::copy(&mut answer.into_reader(), &mut out)?;
+        anyhow::ensure!(
+            length.is_none_or(|length| length == read),
+            "{file}: the connection ended after {read} bytes; run the command again to go on"
+        );
+        out.sync_all()?;
+        Ok(std::fs::rename(&part, folder.join(file))?)
+    }
 }
 
 /// Says how to get a program that can fetch, or the model itself.
@@ -121,5 +233,8 @@ mod tests {
         assert!(
             !is_wanted("onnx/model.safetensors", None) && !is_wanted("pytorch_model.bin", None)
         );
+        for name in ["../x.safetensors", "..\\x.safetensors", "/x.safetensors", "a:b.safetensors"] {
+            assert!(!is_wanted(name, None), "{name}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use s3d_data::{Bytes, Drafting, Holds, Output, Run, RunDir, Skip, SkipWindow};
 use s3d_measure::{Provenance, Request, Start, Subject, SystemClock};
 use s3d_model::{Imposed, Model};
 use s3d_reports::verdict::quoted;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The first look at all windows takes one in so many of the positions wanted in the end.
@@ -217,7 +218,7 @@ fn context(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<usize> {
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {
     Provenance {
-        command: std::env::args().collect(),
+        command: resolve::command_line(),
         program_version: version::number(),
         program_commit: version::commit(),
         device: device_name(&model.device),
@@ -244,39 +245,38 @@ fn memory_child(
     model: &ModelArgs,
     loaded: &Loaded,
     request: &Request,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Vec<OsString>> {
     let program: PathBuf =
         std::env::current_exe().context("cannot find this program's own file")?;
     let named = match loaded.source.path() {
-        Some(path) => path.to_string_lossy().into_owned(),
-        None => model.name().to_string(),
+        Some(path) => path.as_os_str().to_os_string(),
+        None => model.name().to_string().into(),
     };
-    let mut words = vec![
-        program.to_string_lossy().into_owned(),
-        "memory-child".into(),
-        "--model".into(),
-        named,
-        "--device".into(),
-        model.device.clone(),
-        "--dtype".into(),
-        loaded.options.dtype.to_string(),
-        "--widen".into(),
-        loaded.options.widen.to_string(),
-        "--threads".into(),
-        loaded.options.threads.to_string(),
-        "--context".into(),
-        request.context.to_string(),
-        "--width".into(),
-        (request.gamma_max + 1).to_string(),
-    ];
-    let file = |file: &Option<PathBuf>| Some(file.as_ref()?.to_string_lossy().into_owned());
+    let mut words: Vec<OsString> =
+        vec![program.into_os_string(), "memory-child".into(), "--model".into(), named];
+    let dtype = loaded.options.dtype.to_string();
+    let context = request.context.to_string();
+    let width = (request.gamma_max + 1).to_string();
+    let (widen, threads) = (loaded.options.widen.to_string(), loaded.options.threads.to_string());
+    for (flag, value) in [
+        ("--device", &model.device),
+        ("--dtype", &dtype),
+        ("--widen", &widen),
+        ("--threads", &threads),
+        ("--context", &context),
+        ("--width", &width),
+    ] {
+        words.extend([flag.into(), value.into()]);
+    }
+    words.extend(model.oversubscribe.then(|| "--oversubscribe".into()));
+    let file = |file: &Option<PathBuf>| file.as_ref().map(|file| file.clone().into_os_string());
     for (flag, value) in [
         ("--tokenizer", file(&model.tokenizer)),
-        ("--layers", model.layers.map(|layers| layers.to_string())),
+        ("--layers", model.layers.map(|layers| layers.to_string().into())),
         ("--config", file(&model.config)),
         ("--adapters", file(&model.adapters)),
     ] {
-        words.extend(value.into_iter().flat_map(|value| [flag.to_string(), value]));
+        words.extend(value.into_iter().flat_map(|value| [flag.into(), value]));
     }
     Ok(words)
 }

@@ -327,7 +327,7 @@ fn say_dtype(args: &ModelArgs, source: &Source) -> anyhow::Result<()> {
 pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions> {
     let dtype = dtype(args, source)?;
     let widen = resolve::widen(args, source.is_shipped())?;
-    let threads = resolve::threads(args.threads)?;
+    let threads = resolve::threads(args.threads, args.oversubscribe)?;
     let (name, device) = device(&args.device)?;
     Ok(LoadOptions {
         device,

@@ -2,12 +2,12 @@
 
 use crate::args::{BudgetArgs, ModelArgs, SamplingArgs};
 use crate::usage::{or_usage, usage};
-use s3d_data::{Drafting, Plan, Predictors, SkipWindow};
+use s3d_data::{Drafting, LayerSet, Limit, Plan, Predictors, SkipWindow, file, limits, shown};
 use s3d_model::Sampling;
 use std::path::Path;
 
 /// The largest context that a run may ask for; far above any model's.
-const CONTEXT_MAX: usize = 1 << 22;
+const CONTEXT_MAX: usize = limits::TOKENS;
 
 /// The plans of `--plans`: a list, `all` (symmetric windows x predictors, both draftings), or
 /// `@FILE` with a plan a line.
@@ -24,22 +24,29 @@ pub fn plans(text: &str, layers: usize, gamma_max: usize) -> anyhow::Result<Vec<
         fits(plan, layers)?;
     }
     if plans.is_empty() {
+        let text = shown(text);
         return Err(usage(format!("--plans {text}: expected at least one plan, found none")));
     }
     Ok(plans)
 }
 
 fn plan_file(path: &Path) -> anyhow::Result<String> {
-    let bytes = s3d_data::store::read(path)?;
+    let bytes = file::read(path, Limit::TYPED)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     Ok(lines.join(","))
 }
 
 fn list(text: &str) -> anyhow::Result<Vec<Plan>> {
-    text.split(',')
-        .map(|plan| plan.trim().parse::<Plan>().map_err(|e| usage(format!("--plans: {e}"))))
-        .collect()
+    text.split(',').map(|text| plan("--plans", text.trim())).collect()
+}
+
+/// The plan that a flag names. Only here `set=FILE:3` reads FILE: in records the set is written out.
+///
+/// # Errors
+/// Another form, or a file that holds no such set.
+pub fn plan(flag: &str, text: &str) -> anyhow::Result<Plan> {
+    or_usage(flag, Plan::with_sets(text, LayerSet::load))
 }
 
 fn all_plans(layers: usize, gamma_max: usize) -> anyhow::Result<Vec<Plan>> {
@@ -65,15 +72,24 @@ pub fn fits(plan: &Plan, layers: usize) -> anyhow::Result<()> {
     }
 }
 
-/// Number of threads: the flag's, or all cores.
+/// Most threads, whatever is asked for.
+const THREADS_MAX: usize = 1024;
+
+/// Number of threads: the flag's, or all cores. Threads that share a core wait for each other at every layer.
 ///
 /// # Errors
-/// Zero, or an absurd number.
-pub fn threads(flag: Option<usize>) -> anyhow::Result<usize> {
+/// Zero, or more than there are cores without `oversubscribe`.
+pub fn threads(flag: Option<usize>, oversubscribe: bool) -> anyhow::Result<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = if oversubscribe { THREADS_MAX } else { cores };
     match flag {
-        Some(n) if (1..=1024).contains(&n) => Ok(n),
-        Some(n) => Err(usage(format!("--threads: expected 1 to 1024, found {n}"))),
-        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(n) if (1..=most).contains(&n) => Ok(n),
+        Some(n) if n > cores && !oversubscribe => Err(usage(format!(
+            "--threads: expected 1 to the {cores} cores that this program may use, found {n}; \
+             --oversubscribe allows more"
+        ))),
+        Some(n) => Err(usage(format!("--threads: expected 1 to {most}, found {n}"))),
+        None => Ok(cores),
     }
 }
 
@@ -101,8 +117,9 @@ const RANGE_POINTS: usize = 8;
 pub fn contexts(text: &str) -> anyhow::Result<Vec<(usize, f64)>> {
     let bad = || {
         usage(format!(
-            "--context {text}: expected tokens (512), a range (256..4096) or tokens with weights \
-             (256:3,1024:1), each context 1 to {CONTEXT_MAX} and each weight above 0"
+            "--context {}: expected tokens (512), a range (256..4096) or tokens with weights \
+             (256:3,1024:1), each context 1 to {CONTEXT_MAX} and each weight above 0",
+            shown(text)
         ))
     };
     let context = |text: &str| {
@@ -155,6 +172,11 @@ pub fn sampling(args: &SamplingArgs) -> anyhow::Result<Sampling> {
         sampling = or_usage("--top-p", sampling.top_p(share))?;
     }
     for (flag, given) in [("--top-k", args.top_k.is_some()), ("--top-p", args.top_p.is_some())] {
+        if given && args.temperature == Some(0.0) {
+            return Err(usage(format!(
+                "{flag}: expected a --temperature above 0: at 0 nothing is drawn"
+            )));
+        }
         if given && args.temperature.is_none() {
             return Err(usage(format!(
                 "{flag}: expected --temperature beside it, found none: then nothing is drawn; try --temperature 1"
@@ -162,6 +184,11 @@ pub fn sampling(args: &SamplingArgs) -> anyhow::Result<Sampling> {
         }
     }
     Ok(sampling)
+}
+
+/// The words of the command line, for the record; what is no UTF-8 is replaced.
+pub fn command_line() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Checks the flags that bound a run.

@@ -2,7 +2,7 @@
 
 use crate::args::OutputArgs;
 use crate::terminal;
-use s3d_data::{Recommendation, Run, RunDir, RunHeader, Seconds};
+use s3d_data::{Recommendation, Run, RunDir, RunHeader, Seconds, finite};
 use s3d_measure::coverage::times_as_long;
 use s3d_reports::compare::{self, NamedRun};
 use s3d_reports::format::{markdown, text};
@@ -25,6 +25,7 @@ pub fn choice(
     if output.json {
         return terminal::json(recommendation);
     }
+    finite::check(recommendation)?;
     if output.markdown {
         return terminal::result(&verdict::summary_markdown(recommendation, header));
     }
@@ -43,7 +44,9 @@ pub fn runs(runs: &[NamedRun], output: &OutputArgs) -> anyhow::Result<()> {
         let all: Vec<_> = runs.iter().map(|run| &run.input.recommendation).collect();
         return terminal::json(&all);
     }
-    terminal::result(&markdown::table(&compare::table(runs)))
+    let table = compare::table(runs);
+    finite::check(&table)?;
+    terminal::result(&markdown::table(&table))
 }
 
 /// Tables, or `value` as JSON.
@@ -58,6 +61,7 @@ pub fn tables<T: Serialize>(
     if output.json {
         return terminal::json(value);
     }
+    finite::check(tables)?;
     let parts: Vec<String> = tables
         .iter()
         .map(|table| match output.markdown {

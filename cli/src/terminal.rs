@@ -2,6 +2,7 @@
 
 use crate::usage::Usage;
 use anyhow::Context;
+use s3d_data::{finite, quote};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -11,14 +12,33 @@ use std::process::ExitCode;
 /// When standard output does not take it (a full disk, say).
 pub fn result(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context(WRITE)
+    writeln!(out, "{}", printable(text.trim_end())).and_then(|()| out.flush()).context(WRITE)
+}
+
+/// Text of files may hold control characters, which would move the cursor: they are escaped, colours apart.
+fn printable(text: &str) -> String {
+    let colour = |part: &str| -> Option<usize> {
+        let code = part.strip_prefix('[')?;
+        let end = code.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+        code[end..].starts_with('m').then_some(end + 2)
+    };
+    let mut parts = text.split('\u{1b}');
+    let mut out = quote::escaped(parts.next().unwrap_or_default());
+    for part in parts {
+        let kept = colour(part).filter(|_| has_colour()).unwrap_or(0);
+        out += if kept > 0 { "\u{1b}" } else { "\\u001b" };
+        out += &part[..kept];
+        out += &quote::escaped(&part[kept..]);
+    }
+    out
 }
 
 /// Prints a result as indented JSON.
 ///
 /// # Errors
-/// When standard output does not take it.
+/// When standard output does not take it, or a number is not finite.
 pub fn json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    finite::check(value)?;
     result(&serde_json::to_string_pretty(value)?)
 }
 
@@ -27,15 +47,19 @@ pub fn json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
 /// # Errors
 /// When standard output does not take it.
 pub fn stream(text: &str) -> anyhow::Result<()> {
+    let shown = if io::stdout().is_terminal() { printable(text) } else { text.to_string() };
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context(WRITE)
+    out.write_all(shown.as_bytes()).and_then(|()| out.flush()).context(WRITE)
 }
+
+/// Characters of an error and its causes.
+const LONGEST_ERROR: usize = 2000;
 
 const WRITE: &str = "cannot write to standard output; free some space or redirect it elsewhere";
 
 /// Says something beside the result; nothing is lost where standard error is closed.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", quote::escaped(text));
 }
 
 /// Whether progress can be drawn.
@@ -77,7 +101,11 @@ pub fn exit(outcome: anyhow::Result<()>) -> ExitCode {
     if is_closed_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    note(&format!("error: {}", chain(&error)));
+    let mut text = chain(&error);
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_ERROR) {
+        text.replace_range(end.., "...");
+    }
+    note(&format!("error: {text}"));
     match error.downcast_ref::<Usage>() {
         Some(_) => {
             note("Try 's3d --help' or 's3d COMMAND --help'.");

@@ -3,9 +3,10 @@
 use crate::args::CurveArgs;
 use crate::usage::{or_usage, usage};
 use anyhow::Context;
-use s3d_data::{Drafting, Predictors, SkipRatio, store};
+use s3d_data::{Drafting, Limit, Predictors, SkipRatio, file, store};
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate, CostCell, CostModel, CostsFile, Family};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The skip ratio of `--layers` and `--skip`; `None` when neither is given.
 ///
@@ -94,39 +95,43 @@ fn parameters(args: &CurveArgs, family: Family) -> anyhow::Result<Vec<f64>> {
         .collect()
 }
 
-/// The costs of `--costs`, or the ideal case.
-///
-/// # Errors
-/// A file that does not read; no `[draft]` (or no file) without `--layers` and `--skip`.
-pub fn costs(
-    path: Option<&Path>,
-    drafting: Drafting,
-    skip_ratio: Option<SkipRatio>,
-) -> anyhow::Result<CostModel> {
-    let kept = skip_ratio.map(|ratio| 1.0 - ratio.get());
-    let Some(path) = path else {
-        let kept = kept.ok_or_else(|| {
-            usage("expected --layers and --skip (or --costs with a [draft] section), found neither")
-        })?;
-        return Ok(CostModel::ideal(kept));
-    };
-    let file = costs_file(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    file.model(drafting, kept, |name| {
-        let cells: Vec<CostCell> = store::load_csv(&folder.join(name))?;
-        Ok(cells)
-    })
-    .with_context(|| path.display().to_string())
+/// The costs of `--costs` with the tables that it names, read once; or the ideal case.
+pub struct Costs {
+    file: Option<(PathBuf, CostsFile)>,
+    tables: BTreeMap<String, Vec<CostCell>>,
 }
 
-/// Reads a costs file.
-///
-/// # Errors
-/// A file that cannot be read or is not such TOML; path and line are named.
-fn costs_file(path: &Path) -> anyhow::Result<CostsFile> {
-    let bytes = store::read(path)?;
-    let text = String::from_utf8(bytes)
-        .with_context(|| format!("{}: expected UTF-8 text", path.display()))?;
-    toml::from_str(&text)
-        .map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim()))
+impl Costs {
+    /// Reads `path`, where it is given.
+    ///
+    /// # Errors
+    /// A file that does not read.
+    pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self { file: None, tables: BTreeMap::new() }) };
+        let file = CostsFile::parse(&file::read(path, Limit::TYPED)?, path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let read = |name: &str| Ok((name.to_string(), store::load_csv(&folder.join(name))?));
+        let tables = file.tables().into_iter().map(read).collect::<anyhow::Result<_>>()?;
+        Ok(Self { file: Some((path.to_path_buf(), file)), tables })
+    }
+
+    /// The costs of a draft that skips `skip_ratio`.
+    ///
+    /// # Errors
+    /// Costs that contradict themselves; no `[draft]` (or no file) without `--layers` and `--skip`.
+    pub fn model(
+        &self,
+        drafting: Drafting,
+        skip_ratio: Option<SkipRatio>,
+    ) -> anyhow::Result<CostModel> {
+        let kept = skip_ratio.map(|ratio| 1.0 - ratio.get());
+        let Some((path, file)) = &self.file else {
+            let kept = kept.ok_or_else(|| {
+                usage("expected --layers and --skip (or --costs with a [draft] section), found neither")
+            })?;
+            return Ok(CostModel::ideal(kept));
+        };
+        let rows = |name: &str| Ok(self.tables.get(name).cloned().unwrap_or_default());
+        file.model(drafting, kept, rows).with_context(|| path.display().to_string())
+    }
 }

@@ -111,3 +111,53 @@ fn without_network_one_line_says_what_could_not_be_fetched() {
     assert!(said.contains("cannot fetch org/story") && said.contains("--model"), "{said}");
     assert!(!said.contains("panicked") && output.stdout.is_empty(), "{said}");
 }
+
+/// A server that names files and versions so that they would lie outside the cache.
+fn hostile(mut stream: TcpStream, commit: &str) -> std::io::Result<()> {
+    let first = BufReader::new(stream.try_clone()?).lines().next().transpose()?.unwrap_or_default();
+    let body = match first.contains("/revision/main") {
+        true => format!(
+            "{{\"sha\":\"{commit}\",\"siblings\":[{{\"rfilename\":\"../../../escaped.safetensors\"}},\
+             {{\"rfilename\":\"config.json\"}}]}}"
+        ),
+        false => "{}".into(),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nx-repo-commit: ../../../escaped\r\netag: \"../../../escaped\"\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn no_answer_of_a_server_becomes_a_path() {
+    for commit in [COMMIT, "../../../escaped"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = hostile(stream.unwrap(), commit);
+            }
+        });
+        let outside = tempfile::tempdir().unwrap();
+        let home = outside.path().join("a/b/home");
+        let output = generate("org/story", &endpoint, &home, true);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let snapshot = home.join("hub/models--org--story");
+        for file in files(outside.path()) {
+            assert!(
+                file.starts_with(&snapshot) && !file.ends_with("escaped"),
+                "{}",
+                file.display()
+            );
+        }
+    }
+}

@@ -193,22 +193,41 @@ fn memory_that_is_not_known_is_null_and_fits_no_budget() {
     assert!(words.contains("no plan fits the memory budget"), "{words}");
 }
 
+/// Runs the import command that an export printed, in a shell.
+fn again(folder: &Path, printed: &str, out: &str) {
+    let command = printed.split("read them again: s3d").nth(1).unwrap().trim();
+    let line = format!("'{}' {}", env!("CARGO_BIN_EXE_s3d"), command.replace("--out DIR", out));
+    let output = Command::new("sh").current_dir(folder).args(["-c", &line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_run_that_goes_out_and_in_again_gives_the_same_recommendation() {
     let run = root().join("data/runs/story-x2-epyc");
     let dir = tempfile::tempdir().unwrap();
     let run = run.to_str().unwrap();
-    let printed = s3d(dir.path(), &["export", run, "--csv", "tables"]);
-    let command = printed.split("s3d import ").nth(1).unwrap();
-    // The shell would find the tables.
-    let tables = ["latency", "memory", "near_ties", "throughput"];
-    let tables = tables.map(|name| format!("tables/{name}.csv")).join(" ");
-    let command = command.replace("tables/*.csv", &tables).replace("--out DIR", "--out again");
-    let words: Vec<&str> = std::iter::once("import").chain(command.split_whitespace()).collect();
-    s3d(dir.path(), &words);
+    let printed = s3d(dir.path(), &["export", run, "--csv", "it's the $(tables)"]);
+    again(dir.path(), &printed, "--out again");
     let answer = |folder: &str| s3d(dir.path(), &["optimize", folder, "--json"]);
     assert_eq!(answer("again"), answer(run));
     assert!(answer("again").contains("\"measured_speedup\": {"));
+}
+
+#[test]
+fn the_printed_import_command_works_for_runs_that_hold_less() {
+    let run = root().join("data/runs/story-x2-epyc");
+    let dir = tempfile::tempdir().unwrap();
+    for (name, tables) in [("times", ["latency.csv"]), ("traces", ["acceptance.jsonl"])] {
+        let less = dir.path().join(name);
+        fs::create_dir(&less).unwrap();
+        for file in tables.iter().chain(&["run.json"]) {
+            fs::copy(run.join(file), less.join(file)).unwrap();
+        }
+        let printed = s3d(dir.path(), &["export", name, "--csv", &format!("{name} out")]);
+        again(dir.path(), &printed, &format!("--out {name}-again"));
+        let held = fs::read(dir.path().join(format!("{name}-again")).join(tables[0])).unwrap();
+        assert_eq!(held, fs::read(less.join(tables[0])).unwrap());
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What was accepted: traces and counts. Never a stored rate (`alpha` is computed by `simulator`).
 
+use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Predictors, Skip, SkipWindow};
-use crate::{Error, Result};
+use crate::{Error, Result, shown};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -71,12 +72,20 @@ impl Trace {
     /// Whether the fields fit together.
     ///
     /// # Errors
-    /// An empty trace, an entry above `gamma_max`, half a window, a confidence of another shape.
+    /// An empty trace, an entry above `gamma_max`, half a window, a set that does not rise, a confidence of another
+    /// shape, a number beyond [`crate::limits`].
     pub fn validate(&self) -> Result<()> {
-        let fail = |message: String| Err(Error::invalid(format!("trace '{}': {message}", self.id)));
+        let fail = |message: String| {
+            Err(Error::invalid(format!("trace '{}': {message}", shown(&self.id))))
+        };
         if self.accepted.is_empty() {
             return fail("'accepted' is empty; expected one count per output token".into());
         }
+        within("prompt", self.prompt, &(0..=limits::TOKENS))?;
+        within("gamma_max", self.gamma_max.unwrap_or(1), &(1..=limits::PREDICTORS))?;
+        let most = self.accepted.iter().max().map_or(0, |most| *most as usize);
+        within("accepted", most, &(0..=limits::TOKENS))?;
+        self.skip_set.as_ref().map_or(Ok(()), LayerSet::check)?;
         if let Some(max) = self.gamma_max
             && let Some(position) = self.accepted.iter().position(|&a| a as usize > max)
         {

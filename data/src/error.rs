@@ -1,5 +1,6 @@
 //! The one error of this crate: every variant says what was expected, what was found and where.
 
+use crate::quote;
 use std::path::{Path, PathBuf};
 
 /// What can go wrong when a record is built, read or written.
@@ -64,18 +65,26 @@ impl Error {
         Self::Io { action, path: path.to_path_buf(), source }
     }
 
-    /// An [`Error::Malformed`] at `path`, without a line.
+    /// An [`Error::Malformed`] at `path`, without a line. What `message` quotes of the file is shortened and escaped.
     pub fn malformed(path: &Path, message: impl Into<String>) -> Self {
-        Self::Malformed { path: path.to_path_buf(), line: None, message: message.into() }
+        Self::Malformed {
+            path: path.to_path_buf(),
+            line: None,
+            message: quote::message(&message.into()),
+        }
     }
 
     /// An [`Error::Malformed`] at a 1-based `line` of `path`.
     pub fn malformed_at(path: &Path, line: u64, message: impl Into<String>) -> Self {
-        Self::Malformed { path: path.to_path_buf(), line: Some(line), message: message.into() }
+        Self::Malformed {
+            path: path.to_path_buf(),
+            line: Some(line),
+            message: quote::message(&message.into()),
+        }
     }
 
     /// An [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid(message.into())
+        Self::Invalid(quote::message(&message.into()))
     }
 }

@@ -2,8 +2,9 @@
 //! most the line being written.
 
 use crate::acceptance::Trace;
+use crate::check::{self, Bounds};
 use crate::profile::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
-use crate::{Error, Result};
+use crate::{Error, Limit, Result, file};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -129,10 +130,9 @@ fn own_file(path: &Path) -> Result<()> {
 /// # Errors
 /// When it cannot be read or is malformed before its last line.
 pub fn read(path: &Path) -> Result<Vec<Observation>> {
-    match std::fs::read(path) {
-        Ok(text) => Ok(parse(&text, path)?.0),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io("read", path, e)),
+    match path.exists() {
+        true => Ok(parse(&file::read(path, Limit::JOURNAL)?, path)?.0),
+        false => Ok(Vec::new()),
     }
 }
 
@@ -144,9 +144,11 @@ fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
         if line.is_empty() {
             continue;
         }
-        entries.push(serde_json::from_slice(line).map_err(|e| {
-            Error::malformed_at(path, number as u64 + 1, format!("not an observation: {e}"))
-        })?);
+        let wrong = |message: String| Error::malformed_at(path, number as u64 + 1, message);
+        let entry =
+            serde_json::from_slice(line).map_err(|e| wrong(format!("not an observation: {e}")))?;
+        check::observation(&entry, &Bounds::WIDEST).map_err(|e| wrong(e.to_string()))?;
+        entries.push(entry);
     }
     Ok((entries, kept))
 }

@@ -17,16 +17,22 @@
 
 pub mod acceptance;
 mod card;
+pub mod cells;
+pub mod check;
 pub mod device;
 mod dtype;
 mod error;
+pub mod file;
+pub mod finite;
 pub mod import;
 pub mod journal;
+pub mod limits;
 pub mod output;
 pub mod plan;
 pub mod profile;
 pub mod prompt;
 pub mod published;
+pub mod quote;
 pub mod recommendation;
 pub mod run;
 pub mod shard;
@@ -39,6 +45,7 @@ pub use card::CardState;
 pub use device::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
+pub use file::Limit;
 pub use journal::{Journal, Observation};
 pub use output::{Holds, Output};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
@@ -46,6 +53,7 @@ pub use profile::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
 };
 pub use prompt::{Message, Prompt, load_prompts};
+pub use quote::shown;
 pub use recommendation::{
     AcceptancePoint, Answer, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,

@@ -11,7 +11,7 @@
 
 mod line;
 
-use crate::{Error, Result, store};
+use crate::{Error, Limit, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -19,7 +19,7 @@ use std::path::Path;
 /// Longest text of a prompt, in bytes: some hundred thousand tokens.
 const LONGEST: usize = 1 << 20;
 /// Prompts of a file at most.
-const MOST: usize = 1_000_000;
+const MOST: usize = crate::limits::PROMPTS;
 
 /// The part of a set of prompts that nothing is trained on (`"split": "held-out"`).
 pub const HELD_OUT: &str = "held-out";
@@ -82,7 +82,7 @@ pub fn load_prompts(path: &Path, count: Option<usize>) -> Result<Vec<Prompt>> {
 /// # Errors
 /// As [`parse_prompts`], or a file that cannot be read.
 pub fn read_prompts(path: &Path) -> Result<PromptFile> {
-    parse_prompts(&store::read(path)?, path)
+    parse_prompts(&crate::file::read(path, Limit::PROMPTS)?, path)
 }
 
 /// The prompts in `bytes`, which came from `path`.
@@ -127,7 +127,7 @@ pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<PromptFile> {
 /// When it cannot be read, is no UTF-8, is empty or too long.
 pub fn load_text(path: &Path) -> Result<String> {
     let fail = |message: String| Error::malformed(path, message);
-    let mut text = String::from_utf8(store::read(path)?).map_err(|e| {
+    let mut text = String::from_utf8(crate::file::read(path, Limit::PROMPTS)?).map_err(|e| {
         fail(format!("expected UTF-8, found another byte at {}", e.utf8_error().valid_up_to()))
     })?;
     for end in ["\n", "\r"] {

@@ -6,12 +6,14 @@ pub use tables::TableHashes;
 
 use crate::acceptance::Trace;
 use crate::card::CardState;
+use crate::check::{self, Bounds};
 use crate::journal::{self, Observation};
 use crate::profile::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
 use crate::recommendation::{Fit, Recommendation};
 use crate::shard::{Asked, Merged, Sharding};
-use crate::{Result, output, store};
+use crate::{Error, Result, output, shown, store};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The version of all record formats that this program writes and reads.
@@ -259,7 +261,7 @@ impl RunDir {
     /// A missing or malformed `run.json`, or one of another schema version.
     pub fn load_header(&self) -> Result<RunHeader> {
         output::settle(&self.root)?;
-        store::load_versioned(&self.header(), SCHEMA_VERSION)
+        store::load_versioned(&self.header(), SCHEMA_VERSION, check::header)
     }
 
     /// Writes the header.
@@ -283,22 +285,33 @@ impl RunDir {
     }
 
     /// Reads all that was observed, from the tables; a table that is absent is empty. Of a run that was
-    /// interrupted before they were written, from the journal.
+    /// interrupted before they were written, from the journal. Every row is checked ([`crate::check`]).
     ///
     /// # Errors
-    /// A malformed file; a table that is not of this run.
+    /// A malformed file, a row that cannot be: with its line; a table that is not of this run.
     pub fn load(&self) -> Result<Run> {
         let header = self.load_header()?;
         if !self.has_tables(&header) {
             let observations = Observations::from_journal(self.load_journal()?);
-            return Ok(Run { header, observations });
+            let run = Run { header, observations };
+            run.check()?;
+            return Ok(run);
         }
+        let bounds = Bounds::of(&header);
+        let files =
+            [self.latency(), self.acceptance(), self.throughput(), self.memory(), self.near_ties()];
+        let [latency, traces, throughput, memory, near_ties] = &files;
+        let bytes = |path: &PathBuf| store::read_or_empty(path);
         let observations = Observations {
-            latency: store::load_csv_or_empty(&self.latency())?,
-            traces: store::load_traces_or_empty(&self.acceptance())?,
-            throughput: store::load_csv_or_empty(&self.throughput())?,
-            memory: store::load_csv_or_empty(&self.memory())?,
-            near_ties: store::load_csv_or_empty(&self.near_ties())?,
+            latency: store::parse_csv_checked(&bytes(latency)?, latency, |row| {
+                check::latency(row, &bounds)
+            })?,
+            traces: parse_traces(&bytes(traces)?, traces, &bounds)?,
+            throughput: store::parse_csv_checked(&bytes(throughput)?, throughput, |row| {
+                check::throughput(row, &bounds)
+            })?,
+            memory: store::parse_csv_checked(&bytes(memory)?, memory, check::memory)?,
+            near_ties: store::parse_csv_checked(&bytes(near_ties)?, near_ties, check::near_tie)?,
         };
         self.check_tables(&header)?;
         Ok(Run { header, observations })
@@ -317,7 +330,7 @@ impl RunDir {
     /// # Errors
     /// A missing or malformed file, or one of another schema version.
     pub fn load_fit(&self) -> Result<Fit> {
-        store::load_versioned(&self.fit(), SCHEMA_VERSION)
+        store::load_versioned(&self.fit(), SCHEMA_VERSION, |_| Ok(()))
     }
 
     /// Reads `recommendation.json`.
@@ -325,8 +338,23 @@ impl RunDir {
     /// # Errors
     /// A missing or malformed file, or one of another schema version.
     pub fn load_recommendation(&self) -> Result<Recommendation> {
-        store::load_versioned(&self.recommendation(), SCHEMA_VERSION)
+        store::load_versioned(&self.recommendation(), SCHEMA_VERSION, check::recommendation)
     }
+}
+
+/// Traces in the bytes of `acceptance.jsonl`: a text is traced once for each drafting and skip.
+fn parse_traces(bytes: &[u8], path: &Path, bounds: &Bounds) -> Result<Vec<Trace>> {
+    let mut seen = HashSet::new();
+    store::parse_jsonl_checked(bytes, path, |trace: &Trace| {
+        check::trace(trace, bounds)?;
+        match seen.insert((trace.drafting, trace.skip(), trace.id.clone())) {
+            true => Ok(()),
+            false => {
+                let id = shown(&trace.id);
+                Err(Error::invalid(format!("the text '{id}' is traced twice for one window")))
+            }
+        }
+    })
 }
 
 /// All raw observations of a run.
@@ -369,4 +397,20 @@ pub struct Run {
     pub header: RunHeader,
     /// What was seen.
     pub observations: Observations,
+}
+
+impl Run {
+    /// Checks what is put together from files of other programs, before it is written.
+    ///
+    /// # Errors
+    /// As [`RunDir::load`], without a line.
+    pub fn check(&self) -> Result<()> {
+        check::header(&self.header)?;
+        let (bounds, seen) = (Bounds::of(&self.header), &self.observations);
+        seen.latency.iter().try_for_each(|row| check::latency(row, &bounds))?;
+        seen.traces.iter().try_for_each(|row| check::trace(row, &bounds))?;
+        seen.throughput.iter().try_for_each(|row| check::throughput(row, &bounds))?;
+        seen.memory.iter().try_for_each(check::memory)?;
+        seen.near_ties.iter().try_for_each(check::near_tie)
+    }
 }

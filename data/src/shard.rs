@@ -1,6 +1,6 @@
 //! Shards: parts of one request, each measured by a process of its own, and what `run.json` says of them.
 
-use crate::{Error, Result};
+use crate::{Error, Result, limits, shown};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -29,8 +29,9 @@ impl Shard {
     /// Shard `index` of `count`, counted from 1.
     ///
     /// # Errors
-    /// Unless `1 <= index <= count`.
+    /// Unless `1 <= index <= count`, or where nobody has so many machines.
     pub fn new(index: usize, count: usize) -> Result<Self> {
+        limits::within("the number of shards", count, &(1..=limits::SHARDS))?;
         match (1..=count).contains(&index) {
             true => Ok(Self { index, count }),
             false => Err(expected(&format!("{index}/{count}"))),
@@ -57,7 +58,8 @@ impl Shard {
 
 fn expected(found: &str) -> Error {
     Error::invalid(format!(
-        "expected i/n with 1 <= i <= n, such as 2/5 for the second of five parts; found '{found}'"
+        "expected i/n with 1 <= i <= n, such as 2/5 for the second of five parts; found '{}'",
+        shown(found)
     ))
 }
 
@@ -161,9 +163,11 @@ mod tests {
     fn only_i_of_n_reads() {
         let shard: Shard = "2/5".parse().unwrap();
         assert_eq!((shard.index(), shard.count(), shard.to_string()), (2, 5, "2/5".into()));
-        for bad in
-            ["", "/", "0/2", "3/2", "1/0", "0/0", "-1/2", "+1/2", "1", "1/2/3", "a/b", "1 /2"]
-        {
+        for many in ["1/0", "0/0", "1/1000000000000"] {
+            let message = many.parse::<Shard>().unwrap_err().to_string();
+            assert!(message.contains("the number of shards: expected 1 to 4096"), "{message}");
+        }
+        for bad in ["", "/", "0/2", "3/2", "-1/2", "+1/2", "1", "1/2/3", "a/b", "1 /2"] {
             let message = bad.parse::<Shard>().unwrap_err().to_string();
             assert!(message.contains("1 <= i <= n") && message.contains(bad), "{message}");
         }

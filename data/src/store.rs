@@ -3,9 +3,9 @@
 use crate::acceptance::Trace;
 use crate::output::UNFINISHED;
 use crate::profile::NearTie;
-use crate::{Error, Result};
-use serde::Serialize;
+use crate::{Error, Limit, Result, cells, file, finite};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -47,12 +47,17 @@ fn readable(file: &fs::File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The bytes of a file.
+/// The bytes of a table.
 ///
 /// # Errors
-/// When it cannot be read.
+/// As [`file::read`].
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| Error::io("read", path, e))
+    file::read(path, Limit::TABLE)
+}
+
+/// Refuses to write a number that is none: readers would stumble over it.
+fn writable<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
+    finite::check(value).map_err(|e| Error::malformed(path, format!("not written: {e}")))
 }
 
 /// Writes `value` as indented JSON.
@@ -60,6 +65,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// When the disk refuses or a number is not finite.
 pub fn save_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    writable(path, value)?;
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|e| Error::malformed(path, e.to_string()))?;
     text.push(b'\n');
@@ -71,23 +77,71 @@ pub fn save_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 /// # Errors
 /// When the file cannot be read or has another form.
 pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&read(path)?).map_err(|e| json_error(path, &e))
+    parse_json(&file::read(path, Limit::OBJECT)?, path)
 }
 
-/// Reads JSON whose `schema_version` must be `expected`.
+/// Like [`load_json`] of `bytes` that were read from `path`.
 ///
 /// # Errors
-/// [`Error::Schema`] for another version, else as [`load_json`].
-pub fn load_versioned<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T> {
-    let value: serde_json::Value = load_json(path)?;
-    match value.get("schema_version").and_then(serde_json::Value::as_u64) {
+/// When they have another form.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| json_error(path, &e))
+}
+
+/// Reads JSON whose `schema_version` must be `expected`, and checks what was read; `check` begins its message with
+/// the key that is wrong.
+///
+/// # Errors
+/// [`Error::Schema`] for another version, else as [`load_json`]; what `check` refuses, with the line of the key.
+pub fn load_versioned<T: DeserializeOwned>(
+    path: &Path,
+    expected: u64,
+    check: impl FnOnce(&T) -> Result<()>,
+) -> Result<T> {
+    parse_versioned(&file::read(path, Limit::OBJECT)?, path, expected, check)
+}
+
+/// Like [`load_versioned`] of `bytes` that were read from `path`.
+///
+/// # Errors
+/// As [`load_versioned`].
+pub fn parse_versioned<T: DeserializeOwned>(
+    bytes: &[u8],
+    path: &Path,
+    expected: u64,
+    check: impl FnOnce(&T) -> Result<()>,
+) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: Option<u64>,
+    }
+    match parse_json::<Version>(bytes, path)?.schema_version {
         Some(found) if found == expected => {}
         Some(found) => {
             return Err(Error::Schema { path: path.to_path_buf(), found, expected });
         }
         None => return Err(Error::malformed(path, "no schema_version; is this a run directory?")),
     }
-    serde_json::from_value(value).map_err(|e| json_error(path, &e))
+    let value = parse_json(bytes, path)?;
+    check(&value).map_err(|e| {
+        let message = e.to_string();
+        match line_of(bytes, message.split([':', ' ']).next().unwrap_or_default()) {
+            Some(line) => Error::malformed_at(path, line, message),
+            None => Error::malformed(path, message),
+        }
+    })?;
+    Ok(value)
+}
+
+/// The line on which a JSON text first gives a value to `key`.
+fn line_of(text: &[u8], key: &str) -> Option<u64> {
+    let quoted = format!("\"{key}\"");
+    let gives = |line: &[u8]| {
+        let place = line.windows(quoted.len()).position(|part| part == quoted.as_bytes());
+        place.is_some_and(|at| line[at + quoted.len()..].trim_ascii_start().starts_with(b":"))
+    };
+    let line = text.split(|&b| b == b'\n').position(gives)?;
+    Some(line as u64 + 1)
 }
 
 fn json_error(path: &Path, error: &serde_json::Error) -> Error {
@@ -104,6 +158,7 @@ fn json_error(path: &Path, error: &serde_json::Error) -> Error {
 pub fn save_jsonl<T: Serialize>(path: &Path, values: &[T]) -> Result<()> {
     let mut text = Vec::new();
     for value in values {
+        writable(path, value)?;
         serde_json::to_writer(&mut text, value)
             .map_err(|e| Error::malformed(path, e.to_string()))?;
         text.push(b'\n');
@@ -158,11 +213,43 @@ pub fn load_traces_or_empty(path: &Path) -> Result<Vec<Trace>> {
 }
 
 fn checked(path: &Path) -> Result<Vec<Trace>> {
-    let traces: Vec<(u64, Trace)> = parse_jsonl(&read(path)?, path)?;
-    for (line, trace) in &traces {
-        trace.validate().map_err(|e| Error::malformed_at(path, *line, e.to_string()))?;
-    }
-    Ok(traces.into_iter().map(|(_, trace)| trace).collect())
+    parse_jsonl_checked(&read(path)?, path, |trace: &Trace| trace.validate())
+}
+
+/// Like [`parse_jsonl`], and checks each value.
+///
+/// # Errors
+/// As [`parse_jsonl`], and what `check` refuses; the line is named.
+pub fn parse_jsonl_checked<T: DeserializeOwned>(
+    bytes: &[u8],
+    path: &Path,
+    check: impl FnMut(&T) -> Result<()>,
+) -> Result<Vec<T>> {
+    all_checked(parse_jsonl(bytes, path)?, path, check)
+}
+
+/// Like [`parse_csv`], and checks each row.
+///
+/// # Errors
+/// As [`parse_csv`], and what `check` refuses; the line is named.
+pub fn parse_csv_checked<T: DeserializeOwned>(
+    bytes: &[u8],
+    path: &Path,
+    check: impl FnMut(&T) -> Result<()>,
+) -> Result<Vec<T>> {
+    all_checked(parse_csv(bytes, path)?, path, check)
+}
+
+fn all_checked<T>(
+    rows: Vec<(u64, T)>,
+    path: &Path,
+    mut check: impl FnMut(&T) -> Result<()>,
+) -> Result<Vec<T>> {
+    let one = |(line, row): (u64, T)| match check(&row) {
+        Ok(()) => Ok(row),
+        Err(e) => Err(Error::malformed_at(path, line, e.to_string())),
+    };
+    rows.into_iter().map(one).collect()
 }
 
 /// Writes rows with a header line.
@@ -172,10 +259,22 @@ fn checked(path: &Path) -> Result<Vec<Trace>> {
 pub fn save_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
+        writable(path, row)?;
         writer.serialize(row).map_err(|e| Error::malformed(path, e.to_string()))?;
     }
     let bytes = writer.into_inner().map_err(|e| Error::malformed(path, e.to_string()))?;
+    let bytes = with_guarded_cells(&bytes).map_err(|e| Error::malformed(path, e.to_string()))?;
     save_atomically(path, &bytes)
+}
+
+/// The same table with every cell as a spreadsheet may see it.
+fn with_guarded_cells(bytes: &[u8]) -> csv::Result<Vec<u8>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes);
+    let mut writer = csv::Writer::from_writer(Vec::with_capacity(bytes.len()));
+    for record in reader.records() {
+        writer.write_record(record?.iter().map(|cell| cells::guarded(cell).into_owned()))?;
+    }
+    writer.into_inner().map_err(|e| e.into_error().into())
 }
 
 /// Reads rows below a header line.
@@ -200,8 +299,11 @@ pub fn parse_csv<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<Vec<(
     let headers = reader.headers().map_err(|e| bad(e, 1))?.clone();
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| bad(e, 1))?;
+        let mut record = record.map_err(|e| bad(e, 1))?;
         let line = record.position().map_or(0, csv::Position::line);
+        if record.iter().any(|cell| cell.starts_with('\'')) {
+            record = record.iter().map(cells::unguarded).collect();
+        }
         rows.push((line, record.deserialize(Some(&headers)).map_err(|e| bad(e, line))?));
     }
     Ok(rows)
@@ -217,12 +319,12 @@ pub fn csv_columns(bytes: &[u8], path: &Path) -> Result<Vec<String>> {
     Ok(headers.iter().map(|name| name.trim().to_string()).collect())
 }
 
-/// Like [`load_csv`], but an absent file has no rows.
+/// The bytes of a table that may be absent: then it is empty.
 ///
 /// # Errors
-/// As [`load_csv`].
-pub fn load_csv_or_empty<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    if path.exists() { load_csv(path) } else { Ok(Vec::new()) }
+/// As [`read`].
+pub fn read_or_empty(path: &Path) -> Result<Vec<u8>> {
+    if path.exists() { read(path) } else { Ok(Vec::new()) }
 }
 
 /// Writes the near-tie ledger; with no row it still holds its header, which says that none was seen.
@@ -254,8 +356,26 @@ mod tests {
     fn another_schema_version_says_both_numbers() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), r#"{"schema_version": 2}"#).unwrap();
-        let message = load_versioned::<serde_json::Value>(file.path(), 1).unwrap_err().to_string();
+        let read = || load_versioned::<serde_json::Value>(file.path(), 1, |_| Ok(()));
+        let message = read().unwrap_err().to_string();
         assert!(message.contains("schema version 2") && message.contains("version 1"), "{message}");
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fit.json");
+        let numbers = [1.0, f64::NAN];
+        for refused in
+            [save_json(&path, &numbers), save_jsonl(&path, &numbers), save_csv(&path, &[numbers])]
+        {
+            let message = refused.unwrap_err().to_string();
+            assert!(
+                message.contains("fit.json: not written") && message.contains("NaN"),
+                "{message}"
+            );
+        }
+        assert!(!path.exists());
     }
 
     #[test]
@@ -281,6 +401,18 @@ mod tests {
         assert!(header.starts_with(
             "machine,component,layer,plan,width,context,block,order,copy,seconds,cpu_seconds\n0,verify_pass,,seq:3..9:4,"
         ));
+        let tie = NearTie {
+            id: "=cmd".into(),
+            position: 1,
+            first: "-x".into(),
+            second: "'+y".into(),
+            first_token: 1,
+            second_token: 2,
+            logit_gap: 0.5,
+        };
+        save_near_ties(&path, std::slice::from_ref(&tie)).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains("\n'=cmd,1,'-x,''+y,1,2,0.5\n"));
+        assert_eq!(load_csv::<NearTie>(&path).unwrap(), [tie]);
         fs::write(&path, "machine,component\n0,verify_pass\n").unwrap();
         let message = load_csv::<LatencySample>(&path).unwrap_err().to_string();
         assert!(message.contains("latency.csv, line 2"), "{message}");

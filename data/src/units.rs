@@ -3,7 +3,7 @@
 //! The only place of the project where a number is multiplied or divided by a power of ten or of
 //! 1024 for the sake of reading it.
 
-use crate::{Error, Result};
+use crate::{Error, Result, limits, shown};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -136,10 +136,12 @@ impl Seconds {
 fn number_and_suffix<'a>(text: &'a str, what: &str) -> Result<(f64, &'a str)> {
     let text = text.trim();
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let value: f64 = text[..end]
-        .parse()
-        .map_err(|_| Error::invalid(format!("expected {what}, found '{text}'")))?;
+    let value: f64 = text[..end].parse().map_err(|_| not_a(what, text))?;
     Ok((value, text[end..].trim()))
+}
+
+fn not_a(what: &str, text: &str) -> Error {
+    Error::invalid(format!("expected {what}, found '{}'", shown(text)))
 }
 
 impl FromStr for Bytes {
@@ -159,9 +161,11 @@ impl FromStr for Bytes {
             "mb" => 1e6,
             "gb" => 1e9,
             "tb" => 1e12,
-            _ => return Err(Error::invalid(format!("expected {WHAT}, found '{text}'"))),
+            _ => return Err(not_a(WHAT, text)),
         };
-        Ok(Self((value * scale).round() as u64))
+        let bytes =
+            limits::within("a size in bytes", value * scale, &(0.0..=limits::BYTES as f64))?;
+        Ok(Self(bytes.round() as u64))
     }
 }
 
@@ -177,9 +181,9 @@ impl FromStr for Seconds {
             "ms" => 1e-3,
             "m" | "min" => 60.0,
             "h" => 3600.0,
-            _ => return Err(Error::invalid(format!("expected {WHAT}, found '{text}'"))),
+            _ => return Err(not_a(WHAT, text)),
         };
-        Ok(Self(value * scale))
+        Ok(Self(limits::within("a duration in seconds", value * scale, &limits::SPENT_SECONDS)?))
     }
 }
 
@@ -260,7 +264,8 @@ mod tests {
         assert_eq!("1.5 MB".parse::<Bytes>().unwrap(), Bytes(1_500_000));
         assert_eq!("2m".parse::<Seconds>().unwrap(), Seconds(120.0));
         assert_eq!("500ms".parse::<Seconds>().unwrap(), Seconds(0.5));
-        for bad in ["", "GiB", "8 parsecs", "-3s"] {
+        let many = "9".repeat(400);
+        for bad in ["", "GiB", "8 parsecs", "-3s", &many, "99999999999999999999"] {
             assert!(bad.parse::<Bytes>().is_err() && bad.parse::<Seconds>().is_err(), "{bad}");
         }
     }

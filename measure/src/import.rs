@@ -7,7 +7,7 @@ use s3d_data::import::{self, Facts, Found, Kind, Setting};
 use s3d_data::whole::{fill, vacant};
 use s3d_data::{
     Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
-    SCHEMA_VERSION, store,
+    SCHEMA_VERSION, check, store,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -47,7 +47,9 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
     for file in files {
         let bytes = store::read(file)?;
         match import::kind_of(&bytes, file)? {
-            Kind::Header => header = Some(store::load_versioned(file, SCHEMA_VERSION)?),
+            Kind::Header => {
+                header = Some(store::parse_versioned(&bytes, file, SCHEMA_VERSION, check::header)?)
+            }
             kind => add(&mut all, import::parse(&bytes, kind, file, &outside.setting)?),
         }
     }
@@ -58,6 +60,7 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
     let Found { observations: all, facts } = all;
     let header = header.unwrap_or_else(|| header_of(outside, &facts, &all));
     let run = Run { header, observations: Observations::from_journal(all.iter().cloned()) };
+    run.check()?;
     let draft = output.draft()?;
     let header = fill(&draft, &run, Some(&all))?;
     draft.add()?;

@@ -9,6 +9,7 @@ use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
 use s3d_model::device::{self, pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
 
@@ -198,8 +199,9 @@ fn resident(field: &str) -> Result<u64> {
 ///
 /// # Errors
 /// When it cannot be started, fails, or prints something else.
-pub fn peak_of_child(command: &[String]) -> Result<Peak> {
-    let fail = |message: String| Error::Child { command: command.join(" "), message };
+pub fn peak_of_child(command: &[OsString]) -> Result<Peak> {
+    let words = || command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let fail = |message: String| Error::Child { command: words(), message };
     let [program, arguments @ ..] = command else {
         return Err(fail("expected a program to start, found nothing".into()));
     };
@@ -303,7 +305,7 @@ mod tests {
     #[test]
     fn a_child_that_fails_or_babbles_is_reported() {
         let ask = |words: &[&str]| {
-            let command: Vec<String> = words.iter().map(ToString::to_string).collect();
+            let command: Vec<OsString> = words.iter().map(OsString::from).collect();
             peak_of_child(&command).map_err(|e| e.to_string())
         };
         let line = r#"{"program_bytes":5,"peak_bytes":9}"#;

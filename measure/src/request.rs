@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use s3d_data::{Drafting, Plan, Seconds, Shard, Skip, SkipWindow};
 use s3d_model::chat::Rendering;
 use s3d_model::{Imposed, Model, Tokenizer};
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
@@ -202,7 +203,7 @@ pub struct Request {
     pub shard: Option<Shard>,
     /// Program and arguments of a child process that prints [`crate::memory::peak_of_this_process`]
     /// of the same model as JSON; none: memory is only computed.
-    pub memory_child: Option<Vec<String>>,
+    pub memory_child: Option<Vec<OsString>>,
     /// What `run.json` says about how the run was made.
     pub provenance: Provenance,
 }

@@ -10,8 +10,11 @@ use crate::request::{Request, Stage, Subject};
 use crate::resume::stage_name;
 use crate::schedule::Stop;
 use crate::warning::Warning;
-use crate::{Error, Result, diagnose};
+use crate::{Error, Plans, Result, diagnose};
 use s3d_data::{CardState, Holds, Observation, Output, Run, RunDir, Seconds};
+
+/// So many times the budget is told as more than was given.
+const LATE: f64 = 1.15;
 
 /// Time for the second look at the bandwidth.
 const AGAIN: Seconds = Seconds(0.7);
@@ -137,9 +140,14 @@ impl<'a> Bench<'a> {
 
     fn run_stages(&mut self) -> Result<Option<Stop>> {
         let mut stop = None;
+        let mut left_out = Vec::new();
         for stage in Stage::ALL {
             let name = stage_name(stage, self.request);
             if !self.request.wants(stage) || self.recorder.is_finished(&name) {
+                continue;
+            }
+            if self.has_no_time_for(stage) {
+                left_out.push(stage.name());
                 continue;
             }
             self.begin(stage);
@@ -166,7 +174,20 @@ impl<'a> Bench<'a> {
                 self.standing = Some(standing);
             }
         }
+        if !left_out.is_empty() {
+            self.warnings.push(Warning::LeftOut { stages: left_out });
+        }
         Ok(stop)
+    }
+
+    /// Whether the time is spent and a choice can do without `stage`. What was asked for by name, or alone, is
+    /// measured however long it takes.
+    fn has_no_time_for(&self, stage: Stage) -> bool {
+        let asked = matches!(self.request.plans, Plans::Exactly(_)) || self.request.shard.is_some();
+        let needed = matches!(stage, Stage::Probe | Stage::Acceptance | Stage::Latency);
+        let first = Stage::ALL.into_iter().find(|stage| self.request.wants(*stage));
+        let spent = self.recorder.spent() >= self.request.time_budget.0;
+        spent && !asked && !needed && first != Some(stage)
     }
 
     /// Gives `stage` its share of the time that is left.
@@ -259,6 +280,10 @@ impl<'a> Bench<'a> {
             found.extend(diagnose::changing_clock(&self.hertz, governor));
         }
         found.extend(card::held_down(&self.looks));
+        let (spent, budget) = (Seconds(self.recorder.spent()), self.request.time_budget);
+        if spent.0 > LATE * budget.0 && self.request.shard.is_none() {
+            found.push(Warning::OverBudget { budget, spent });
+        }
         found.extend(self.about_observations());
         self.warnings.extend(found);
     }

@@ -96,6 +96,18 @@ pub enum Warning {
         /// Positions wanted.
         wanted: usize,
     },
+    /// The time was spent before these stages began.
+    LeftOut {
+        /// Their names.
+        stages: Vec<&'static str>,
+    },
+    /// The smallest measurement took longer than the time that was given.
+    OverBudget {
+        /// What was given.
+        budget: Seconds,
+        /// What it took.
+        spent: Seconds,
+    },
     /// So few interleaved blocks that intervals are wide.
     FewBlocks {
         /// Blocks measured.
@@ -158,6 +170,8 @@ impl fmt::Display for Warning {
             | Self::ChangingClock { .. }
             | Self::CardHeldDown { .. } => self.about_the_machine(f),
             Self::FewPositions { .. }
+            | Self::LeftOut { .. }
+            | Self::OverBudget { .. }
             | Self::FewBlocks { .. }
             | Self::NearTies { .. }
             | Self::MemoryDisagrees { .. }
@@ -264,6 +278,17 @@ impl Warning {
                 "acceptance was traced at {found} positions when the time was spent, not yet on \
                  every prompt: give a longer --time-budget or a smaller --prompt-count"
             ),
+            Self::LeftOut { stages } => write!(
+                f,
+                "no time was left for: {}; give a longer --time-budget and the same command goes on from here",
+                stages.join(", ")
+            ),
+            Self::OverBudget { budget, spent } => write!(
+                f,
+                "measuring took {spent}, the --time-budget is {budget}: the smallest measurement (one text \
+                 traced, two blocks of passes) takes longer here; give at least that, or a smaller --context, \
+                 --tokens or --gamma-max"
+            ),
             Self::FewPositions { found, wanted } => write!(
                 f,
                 "acceptance was traced at {found} positions, {wanted} are wanted: give a longer \
@@ -321,6 +346,8 @@ mod tests {
             ControlDisagrees { what: what(), ratio: 1.041, low: 1.013, high: 1.072 },
             BandwidthShare { streamed: BytesPerSecond(31e9), best: BytesPerSecond(27e9) },
             FewPositions { found: 420, wanted: 1500 },
+            LeftOut { stages: vec!["run-off", "confirmation"] },
+            OverBudget { budget: Seconds(1.0), spent: Seconds(6.2) },
             FewBlocks { found: 3, wanted: 8 },
             NearTies { count: 2, widest_gap: 3.1e-5 },
             MemoryDisagrees { computed: Bytes(200 << 20), measured: Bytes(260 << 20) },
@@ -337,6 +364,7 @@ mod tests {
                 BandwidthShare { .. } | FewPositions { .. } | FewBlocks { .. } => {}
                 NearTies { .. } | MemoryDisagrees { .. } | MemoryNotMeasured { .. } => {}
                 CardHeldDown { .. } | RandomWeights => {}
+                LeftOut { .. } | OverBudget { .. } => {}
             }
         }
         all

@@ -5,7 +5,7 @@ use crate::format::{csv, markdown};
 use crate::input::ReportInput;
 use crate::table::Table;
 use crate::{Result, chart, figures, page, scene, tables};
-use s3d_data::{RunDir, store};
+use s3d_data::{RunDir, finite, store};
 use std::thread;
 
 /// Writes `report.html`, `figures/*` (SVG, PNG, and the data as CSV) and `tables/*` (CSV and Markdown).
@@ -13,6 +13,7 @@ use std::thread;
 /// # Errors
 /// When a figure cannot be drawn or a file cannot be written; the file is named.
 pub fn write_report(dir: &RunDir, input: &ReportInput) -> Result<()> {
+    finite::check(&input.recommendation)?;
     write_figures(dir, &figures::all(input))?;
     write_tables(dir, &tables::all(input))?;
     store::save_atomically(&dir.file("report.html"), page::page(input)?.as_bytes())?;
@@ -39,6 +40,7 @@ pub fn write_figures(dir: &RunDir, figures: &[Figure]) -> Result<()> {
 }
 
 fn write_figure(dir: &RunDir, figure: &Figure) -> Result<()> {
+    finite::check(figure)?;
     let scene = scene::scene(figure);
     let file = |extension: &str| dir.file(&format!("figures/{}.{extension}", figure.name));
     store::save_atomically(&file("svg"), chart::svg(&scene)?.as_bytes())?;
@@ -53,6 +55,7 @@ fn write_figure(dir: &RunDir, figure: &Figure) -> Result<()> {
 /// When a file cannot be written; it is named.
 pub fn write_tables(dir: &RunDir, tables: &[Table]) -> Result<()> {
     for table in tables {
+        finite::check(table)?;
         let file = |extension: &str| dir.file(&format!("tables/{}.{extension}", table.name));
         store::save_atomically(&file("csv"), &csv::table(table))?;
         store::save_atomically(&file("md"), markdown::table(table).as_bytes())?;

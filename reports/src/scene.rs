@@ -4,6 +4,7 @@
 //! wide enough for any sans-serif font. The legend stands below the axes, never over data.
 
 use crate::figure::Figure;
+use crate::format::html::legal;
 use crate::frame::{Frame, Size};
 use crate::palette::Hue;
 use crate::{labels, legend, marks, panels};
@@ -103,7 +104,8 @@ impl Shape {
         paint: impl Into<Paint>,
         anchor: Anchor,
     ) -> Self {
-        Self::Text { at, text: text.into(), size, paint: paint.into(), anchor }
+        let text = text.into().chars().map(legal).collect();
+        Self::Text { at, text, size, paint: paint.into(), anchor }
     }
 
     /// A straight line.

@@ -11,6 +11,7 @@ use crate::cost::{Affine, CostCell, CostModel, CostTable, DraftCost, PassLaw};
 use crate::error::{Error, Result, non_negative};
 use s3d_data::Drafting;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,21 @@ pub struct StepSection {
 }
 
 impl CostsFile {
+    /// Reads the `bytes` of the file at `path`.
+    ///
+    /// # Errors
+    /// Text that is no such TOML: path and line are named.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| s3d_data::Error::malformed(path, "expected UTF-8 text"))?;
+        let wrong = |e: toml::de::Error| {
+            let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() as u64 + 1;
+            s3d_data::Error::malformed_at(path, line, e.message())
+        };
+        Ok(toml::from_str(text).map_err(wrong)?)
+    }
+
     /// The tables that the file names; the caller reads them.
     pub fn tables(&self) -> Vec<&str> {
         let draft = self.draft.as_ref().and_then(|draft| draft.table.as_deref());
@@ -164,7 +180,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> std::result::Result<CostsFile, String> {
-        toml::from_str(text).map_err(|e| e.to_string())
+        CostsFile::parse(text.as_bytes(), Path::new("costs.toml")).map_err(|e| e.to_string())
     }
 
     fn model(text: &str, drafting: Drafting, share: Option<f64>) -> Result<CostModel> {
@@ -186,7 +202,11 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(read("[full]\nfixd = 1").unwrap_err().contains("fixd"));
+        let message = read("[full]\nfixd = 1").unwrap_err();
+        assert!(
+            message.starts_with("costs.toml, line 2: ") && message.contains("fixd"),
+            "{message}"
+        );
         assert!(read("[ful]\nfixed = 1").is_err());
         assert!(read("[full]\nfixed = 1\n[draft]\nextra_tokens = -1").is_err());
         for (text, words) in [

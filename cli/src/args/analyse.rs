@@ -1,5 +1,6 @@
 //! Flags of the commands that need no model: fit, optimize, validate, simulate, import, derive, report, paper, export.
 
+use super::numbers;
 use super::shared::{MachineArgs, OutputArgs, with_unit};
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Drafting, SkipWindow};
@@ -27,16 +28,22 @@ pub struct CurveArgs {
     #[arg(long, value_name = "FAMILY")]
     pub curve: Option<String>,
     /// Shape parameter U of power, superellipse, exponential and decay
-    #[arg(long, value_name = "U")]
+    #[arg(long, value_name = "U", requires = "curve", value_parser = numbers::finite)]
     pub u: Option<f64>,
     /// Centre of logistic
-    #[arg(long)]
+    #[arg(long, requires = "curve", value_parser = numbers::finite)]
     pub centre: Option<f64>,
     /// Slope of logistic
-    #[arg(long)]
+    #[arg(long, requires = "curve", value_parser = numbers::finite)]
     pub slope: Option<f64>,
     /// Ceiling: one for all predictors, or one per predictor
-    #[arg(long, value_delimiter = ',', value_name = "A0")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "A0",
+        requires = "curve",
+        value_parser = numbers::finite
+    )]
     pub ceiling: Vec<f64>,
 }
 
@@ -44,19 +51,19 @@ pub struct CurveArgs {
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
     /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", conflicts_with_all = ["curve", "u", "centre", "slope", "ceiling"])]
     pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Memory that the choice must fit, such as 8GiB
-    #[arg(long, value_name = "SIZE", value_parser = with_unit)]
+    #[arg(long, value_name = "SIZE", value_parser = with_unit, conflicts_with = "layers")]
     pub memory_budget: Option<Bytes>,
     /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
     /// 256:3,1024:1 [default: the run's]
     #[arg(long, value_name = "N|A..B|N:W,..")]
     pub context: Option<String>,
     /// Largest number of predictors
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::predictors())]
     pub gamma_max: Option<usize>,
     /// Pass times of another machine: a run directory, or the name of a shipped profile such as
     /// a10g/llama-2-7b-f16; acceptance comes from --curve, or from the run directory
@@ -66,7 +73,7 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "DIR", requires = "dirs")]
     pub write_sets: Option<PathBuf>,
     /// Layers of a model that was not measured
-    #[arg(long, value_name = "N", conflicts_with = "dirs")]
+    #[arg(long, value_name = "N", conflicts_with = "dirs", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
@@ -74,12 +81,12 @@ pub struct OptimizeArgs {
     #[arg(long, value_delimiter = ',', value_name = "RATES", requires = "dirs")]
     pub alphas: Vec<f64>,
     /// Costs of passes (TOML) of a model that was not measured
-    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "dirs", requires = "layers")]
     pub costs: Option<PathBuf>,
     #[command(flatten)]
     pub machine: MachineArgs,
     /// Seed of the bootstrap
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["layers", "curve"])]
     pub seed: u64,
 }
 
@@ -91,7 +98,12 @@ pub struct ValidateArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// After a sweep: only print the choice and the N fastest other plans, to be measured once more
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with_all = ["json", "markdown"],
+        value_parser = numbers::listed()
+    )]
     pub rivals: Option<usize>,
     /// Take regret of the choice that this run recorded [default: the run directory's own]
     #[arg(long, value_name = "DIR")]
@@ -114,7 +126,7 @@ pub enum PromptPass {
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
     /// Layers of the model
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     /// Layers skipped while drafting
     #[arg(long, value_name = "N")]
@@ -123,7 +135,13 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N")]
     pub predictors: Option<usize>,
     /// Acceptance rates: one for all predictors, or one per predictor
-    #[arg(long, value_delimiter = ',', value_name = "RATES", conflicts_with = "curve")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "RATES",
+        conflicts_with_all = ["curve", "u", "centre", "slope", "ceiling"],
+        value_parser = numbers::finite
+    )]
     pub alphas: Vec<f64>,
     #[command(flatten)]
     pub curve: CurveArgs,
@@ -137,16 +155,28 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["alphas", "curve"])]
     pub traces: Option<PathBuf>,
     /// Draft exactly as many tokens as will be accepted
-    #[arg(long, requires = "traces")]
+    #[arg(long, requires = "traces", conflicts_with_all = ["predictors", "alphas", "curve"])]
     pub oracle: bool,
     /// Sequences decoded together
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::batch())]
     pub batch: usize,
     /// Whether both times hold the prompt pass
-    #[arg(long, value_enum, default_value = "include")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "include",
+        requires = "traces",
+        conflicts_with_all = ["alphas", "curve"]
+    )]
     pub prompt_pass: PromptPass,
     /// Committed tokens at which passes are charged, without traces
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 256,
+        conflicts_with = "traces",
+        value_parser = numbers::tokens()
+    )]
     pub context: usize,
     #[command(flatten)]
     pub output: OutputArgs,
@@ -164,7 +194,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "DIR", default_value = "s3d-import")]
     pub out: PathBuf,
     /// Layers of the model; not needed where --model names a known geometry
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     /// The model's name; a known geometry (llama-2-7b, ...) also says its memory [default: what the
     /// files say]
@@ -184,25 +214,25 @@ pub struct ImportArgs {
     #[arg(long, value_name = "A..B")]
     pub skip: Option<SkipWindow>,
     /// Time of a draft pass over that of a full pass of its width, where it was not timed: 0.25
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = numbers::finite)]
     pub draft_share: Option<f64>,
     /// Times of a draft model's passes: a file in any form that holds pass times
     #[arg(long, value_name = "FILE", conflicts_with = "draft_share")]
     pub draft_times: Option<PathBuf>,
     /// Tokens drafted per iteration, for files that do not say
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::predictors())]
     pub draft_length: Option<usize>,
     /// Speed of plain decoding, for sweeps that do not hold it
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = numbers::finite)]
     pub plain_tokens_per_s: Option<f64>,
     /// Read only rows with this value, of files with several settings; may be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     pub only: Vec<String>,
     /// Largest number of predictors looked at
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = numbers::predictors())]
     pub gamma_max: usize,
     /// Context that the choice is made for, in tokens [default: that of the timed passes, else 256]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::tokens())]
     pub context: Option<usize>,
 }
 
@@ -223,16 +253,16 @@ pub struct DeriveArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Share of the card's bandwidth that passes reach [default: as measured profiles show, else 0.75]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = numbers::finite)]
     pub bandwidth_share: Option<f64>,
     /// Share of the card's dense rate that wide passes reach
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = numbers::finite)]
     pub compute_share: f64,
     /// Largest number of predictors
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = numbers::predictors())]
     pub gamma_max: usize,
     /// Context that choices are made for, in tokens
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = numbers::tokens())]
     pub context: usize,
 }
 
@@ -242,9 +272,9 @@ pub struct ReportArgs {
     /// Run directories; several are compared
     #[arg(required = true)]
     pub dirs: Vec<PathBuf>,
-    /// Folder for the comparison of several
-    #[arg(long, value_name = "DIR", default_value = "s3d-comparison")]
-    pub out: PathBuf,
+    /// Folder for the comparison of several [default: s3d-comparison]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
     #[command(flatten)]

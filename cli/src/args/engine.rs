@@ -1,6 +1,7 @@
 //! Flags of the commands that use the model or the program itself: generate, train, inspect, completions, man.
 
 use super::generated::Shell;
+use super::numbers;
 use super::shared::ModelArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f64>,
     /// Seed of the draws
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, requires = "temperature")]
     pub seed: u64,
 }
 
@@ -54,7 +55,7 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub sampling: SamplingArgs,
     /// Output tokens
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = numbers::tokens())]
     pub tokens: usize,
     /// Stop when the text ends with this
     #[arg(long, value_name = "TEXT")]
@@ -203,6 +204,9 @@ pub struct TrainArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Allow more --threads than there are cores
+    #[arg(long, requires = "threads")]
+    pub oversubscribe: bool,
     /// No progress
     #[arg(long)]
     pub quiet: bool,
@@ -221,17 +225,27 @@ pub struct InspectArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Keep the first N layers of a geometry
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     /// Print the full-depth logits after the last of these token ids
-    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "IDS",
+        conflicts_with_all = ["config", "layers"]
+    )]
     pub logits: Vec<u32>,
     /// Print the token ids of this text
     #[arg(long, value_name = "TEXT", conflicts_with = "logits")]
     pub tokens: Option<String>,
-    /// Context for the memory table, in tokens
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub context: usize,
+    /// Context for the memory table, in tokens [default: 256]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "logits",
+        value_parser = numbers::tokens()
+    )]
+    pub context: Option<usize>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

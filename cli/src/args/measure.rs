@@ -1,5 +1,6 @@
 //! Flags of the commands that measure: run, measure, merge, doctor.
 
+use super::numbers;
 use super::shared::{BudgetArgs, ModelArgs, OutputArgs, with_unit};
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Shard};
@@ -81,6 +82,9 @@ pub struct DoctorArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Allow more --threads than there are cores
+    #[arg(long, requires = "threads")]
+    pub oversubscribe: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -92,9 +96,9 @@ pub struct MemoryChildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Context in tokens
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::tokens())]
     pub context: usize,
     /// Widest pass
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::tokens())]
     pub width: usize,
 }

@@ -1,5 +1,6 @@
 //! Flags that several commands take: which model, what is measured, how a result is printed.
 
+use super::numbers;
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Seconds};
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Keep the first N layers of a geometry
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding
     /// and repeats each with one launch (CUDA graphs)
@@ -42,6 +43,9 @@ pub struct ModelArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Allow more --threads than there are cores, which then wait for each other
+    #[arg(long, requires = "threads")]
+    pub oversubscribe: bool,
 }
 
 impl ModelArgs {
@@ -74,7 +78,7 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "N", default_value_t = Self::CONTEXT)]
     pub context: usize,
     /// Output tokens per prompt
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = numbers::tokens())]
     pub tokens: usize,
     /// Largest number of predictors looked at
     #[arg(long, value_name = "N", default_value_t = 8)]
@@ -87,14 +91,14 @@ pub struct BudgetArgs {
     #[arg(long)]
     pub chat: bool,
     /// Use the first N prompts
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::listed())]
     pub prompt_count: Option<usize>,
     /// Windows looked at: symmetric ones, or all contiguous ones (first on few prompts, then further
     /// where the choice is undecided)
     #[arg(long, value_enum, default_value = "symmetric")]
     pub windows: Windows,
     /// Make drafts right with these probabilities, one per predictor, instead of measuring acceptance
-    #[arg(long, value_delimiter = ',', value_name = "RATES")]
+    #[arg(long, value_delimiter = ',', value_name = "RATES", value_parser = numbers::finite)]
     pub impose: Vec<f64>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]

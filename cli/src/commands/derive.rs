@@ -2,7 +2,7 @@
 
 use crate::args::DeriveArgs;
 use crate::usage::or_usage;
-use crate::{locate, terminal, version};
+use crate::{locate, resolve, terminal, version};
 use s3d_data::whole::{fill, vacant};
 use s3d_data::{
     Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
@@ -119,7 +119,7 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
     };
     RunHeader {
         schema_version: SCHEMA_VERSION,
-        command: std::env::args().collect(),
+        command: resolve::command_line(),
         program_version: version::number(),
         program_commit: version::commit(),
         machines: vec![machine],

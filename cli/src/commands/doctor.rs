@@ -15,7 +15,7 @@ const PROBE_TIME: Seconds = Seconds(6.0);
 
 /// Describes and probes this machine.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
-    let threads = resolve::threads(args.threads)?;
+    let threads = resolve::threads(args.threads, args.oversubscribe)?;
     let (name, device) = load::device(&args.device)?;
     if !device.is_cpu() {
         return card::doctor(name, &device, args.json);

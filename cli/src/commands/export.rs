@@ -6,7 +6,8 @@ use crate::args::ExportArgs;
 use crate::{run_of, terminal};
 use anyhow::Context;
 use s3d_data::whole::{fill, vacant};
-use s3d_data::{PlanResult, Recommendation, RunDir, store};
+use s3d_data::{Observations, PlanResult, Recommendation, RunDir, store};
+use s3d_reports::verdict::quoted;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -72,12 +73,28 @@ fn tables(dir: &Path, out: &RunDir) -> anyhow::Result<()> {
     let draft = output.draft()?;
     fill(&draft, &run, None)?;
     draft.add()?;
+    let folder = out.root().to_string_lossy();
     let layers = run.header.model.shape.layers;
     terminal::result(&format!(
-        "{0}: run.json, latency.csv, acceptance.jsonl, throughput.csv, memory.csv, near_ties.csv\n\
-         read them again: s3d import {0}/run.json {0}/*.csv {0}/acceptance.jsonl --layers {layers} --out DIR",
-        out.root().display()
+        "{folder}: run.json, latency.csv, acceptance.jsonl, throughput.csv, memory.csv, near_ties.csv\n\
+         read them again: {} --layers {layers} --out DIR",
+        import_command(&folder, &run.observations)
     ))
+}
+
+/// How a shell reads the tables again; those without a row hold nothing to import.
+fn import_command(folder: &str, seen: &Observations) -> String {
+    let tables = [
+        ("run.json", true),
+        ("latency.csv", !seen.latency.is_empty()),
+        ("acceptance.jsonl", !seen.traces.is_empty()),
+        ("throughput.csv", !seen.throughput.is_empty()),
+        ("memory.csv", !seen.memory.is_empty()),
+        ("near_ties.csv", !seen.near_ties.is_empty()),
+    ];
+    let files = tables.iter().filter(|(_, held)| *held);
+    let files = files.map(|(name, _)| quoted(&format!("{folder}/{name}")));
+    format!("s3d import {}", files.collect::<Vec<_>>().join(" "))
 }
 
 /// The forms of one plan. `early_exit_layer` is the number of layers kept at the bottom, and null

@@ -46,7 +46,7 @@ struct Checkpoint<'a> {
 impl Checkpoint<'_> {
     fn json(&self) -> serde_json::Value {
         json!({
-            "run": self.dir,
+            "run": self.dir.display().to_string(),
             "training_steps": self.steps,
             "drafting": self.drafting,
             "predictor": self.predictor,

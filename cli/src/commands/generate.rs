@@ -10,7 +10,7 @@ use crate::{prompts, resolve, terminal};
 use anyhow::Context;
 use decode::{Decoded, Job};
 use s3d_data::prompt::load_text;
-use s3d_data::{Plan, Prompt};
+use s3d_data::{Plan, Prompt, finite};
 use s3d_measure::Agreement;
 use s3d_model::chat::Rendering;
 use s3d_model::{DraftThreshold, Limits, Model, Sampling, Tokenizer};
@@ -91,7 +91,7 @@ fn tokens(args: &GenerateArgs, text: &str, tokenizer: &Tokenizer) -> anyhow::Res
 fn plan(args: &GenerateArgs, run: Option<&OfRun>, model: &Model) -> anyhow::Result<Plan> {
     let recorded = model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref());
     let plan = match (&args.plan, run, recorded) {
-        (Some(text), _, _) => or_usage("--plan", text.parse())?,
+        (Some(text), _, _) => resolve::plan("--plan", text)?,
         (None, Some(run), _) => run.plan.clone(),
         (None, None, Some(text)) => text.parse()?,
         (None, None, None) => {
@@ -103,6 +103,9 @@ fn plan(args: &GenerateArgs, run: Option<&OfRun>, model: &Model) -> anyhow::Resu
         }
     };
     resolve::fits(&plan, model.shape().layers)?;
+    if plan.draft().is_none() && args.draft_threshold > 0.0 {
+        return Err(usage(format!("--draft-threshold: expected a plan that drafts, found {plan}")));
+    }
     plan.draft().map_or(Ok(()), |draft| model.check_plan(draft))?;
     Ok(plan)
 }
@@ -212,6 +215,7 @@ fn show(outcome: &Outcome, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return terminal::json(outcome);
     }
+    finite::check(outcome)?;
     let (Some(rate), Some(tau)) = (outcome.tokens_per_s, outcome.tokens_per_iteration) else {
         terminal::note("one token; too short to time");
         return Ok(());

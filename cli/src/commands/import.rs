@@ -2,7 +2,7 @@
 
 use crate::args::ImportArgs;
 use crate::usage::{or_usage, usage};
-use crate::{show, terminal};
+use crate::{resolve, show, terminal};
 use s3d_data::import::Setting;
 use s3d_data::{ModelShape, Predictors, RunDir, RunHeader, published};
 use s3d_measure::Provenance;
@@ -27,7 +27,7 @@ pub fn import_files(args: &ImportArgs) -> anyhow::Result<()> {
         plain_tokens_per_s: args.plain_tokens_per_s,
         setting: setting(args, shape.layers)?,
         provenance: Provenance {
-            command: std::env::args().collect(),
+            command: resolve::command_line(),
             program_version: env!("CARGO_PKG_VERSION").to_string(),
             device: RunHeader::IMPORTED.into(),
             widen: 1,

@@ -2,6 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::load::{self, Source};
+use crate::usage::usage;
 use crate::{resolve, run_of, terminal};
 use anyhow::Context;
 use s3d_data::{Drafting, Dtype, RunDir};
@@ -11,10 +12,22 @@ use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
 
+/// Context of the memory table where none is asked for.
+const CONTEXT: usize = 256;
+
 /// Inspects a run directory, or a model.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let path = Path::new(&args.target);
-    if path.join("run.json").is_file() {
+    if path.join("run.json").exists() {
+        let flags = [
+            ("--config", args.config.is_some()),
+            ("--layers", args.layers.is_some()),
+            ("--context", args.context.is_some()),
+            ("--logits", !args.logits.is_empty()),
+        ];
+        if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+            return Err(usage(format!("{flag}: expected a model, found a run directory")));
+        }
         return inspect_run(path, args.json);
     }
     match (&args.tokens, args.logits.is_empty()) {
@@ -34,7 +47,8 @@ struct Row {
 
 fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     let source = Source::of(&args.target, args.config.as_deref(), args.layers, false)?;
-    resolve::context(args.context)?;
+    let context = args.context.unwrap_or(CONTEXT);
+    resolve::context(context)?;
     let (config, notes) = source.describe()?;
     let config = match (&args.adapters, source.path()) {
         (None, _) => config,
@@ -44,7 +58,7 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
             config
         }
         (Some(_), None) => {
-            return Err(crate::usage::usage(
+            return Err(usage(
                 "--adapters: a geometry has random weights, which nothing was trained for",
             ));
         }
@@ -59,7 +73,7 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
                 &shape,
                 dtype,
                 plain_bytes_on("cpu", dtype),
-                Load { context: args.context, width, batch: 1 },
+                Load { context, width, batch: 1 },
                 &Method::S3d { predictors: shape.masks + 1 },
             ),
         })
@@ -68,14 +82,14 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
         return terminal::json(&json!({
             "path": source.name(), "architecture": config.class(), "positions": config.positions(),
             "shape": shape, "parameters": config.parameters(),
-            "context": args.context, "memory": rows, "read_and_not_followed": notes,
+            "context": context, "memory": rows, "read_and_not_followed": notes,
         }));
     }
     terminal::result(&format!(
         "{}{}\n\n{}",
         shape_text(&source.name(), &config),
         notes_text(&notes),
-        memory_text(&rows, args.context)
+        memory_text(&rows, context)
     ))
 }
 
@@ -151,7 +165,7 @@ fn logits(args: &InspectArgs) -> anyhow::Result<()> {
     model.expect(args.logits.len())?;
     let vocab = model.shape().vocab;
     if let Some(id) = args.logits.iter().find(|id| **id as usize >= vocab) {
-        return Err(crate::usage::usage(format!(
+        return Err(usage(format!(
             "--logits: expected token ids below the vocabulary's {vocab}, found {id}"
         )));
     }

@@ -1,6 +1,6 @@
 //! `s3d measure`: some kinds of observation into a run directory.
 
-use crate::args::{Kind, MeasureArgs};
+use crate::args::{Kind, MeasureArgs, Windows};
 use crate::job::{self, Job};
 use crate::usage::usage;
 use crate::{resolve, show, terminal};
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 /// Measures the kinds asked for.
 pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
+    refuse_idle_flags(args)?;
     if needs_acceptance(args) {
         job::refuse_random_acceptance(&args.model, &args.budget)?;
     }
@@ -38,6 +39,25 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     show::warnings(&run.header);
     show::effort(&run.header);
     terminal::result(&show::counts(job.out.root(), &run))
+}
+
+/// Refuses flags that would change nothing of what is asked for.
+fn refuse_idle_flags(args: &MeasureArgs) -> anyhow::Result<()> {
+    let only_memory = args.kinds.iter().all(|kind| *kind == Kind::Memory);
+    for (flag, idle, needs) in [
+        ("--confidence", args.confidence && !args.kinds.contains(&Kind::Acceptance), "acceptance"),
+        ("--plans", args.plans.is_some() && only_memory, "latency, acceptance or throughput"),
+        (
+            "--windows all",
+            args.plans.is_some() && args.budget.windows == Windows::All,
+            "no --plans beside it, which name their own",
+        ),
+    ] {
+        if idle {
+            return Err(usage(format!("{flag}: expected {needs}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether what is asked for depends on how many drafts are accepted.

@@ -22,6 +22,9 @@ const ROWS: usize = 12;
 /// Context of costs where none is asked for.
 const CONTEXT: usize = 256;
 
+/// Plans of a drafting that are looked at where nothing was measured.
+const MOST_CELLS: usize = 1 << 16;
+
 /// Plans of several runs that a terminal shows.
 const CANDIDATES: usize = 15;
 
@@ -141,6 +144,9 @@ fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
 
 /// Precisions, devices or checkpoints: the fastest plan of all that fits.
 fn from_runs(dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
+    if args.write_sets.is_some() {
+        return Err(usage("--write-sets: expected one run directory, found several"));
+    }
     let all: Vec<Conclusion> = dirs
         .iter()
         .map(|dir| concluded(run_of::one_machine(&RunDir::new(dir), args.machine)?, args))
@@ -150,7 +156,7 @@ fn from_runs(dirs: &[PathBuf], args: &OptimizeArgs) -> anyhow::Result<()> {
     let best = candidates.first().map_or(0, |candidate| candidate.run);
     let recommendation = &choices[best].recommendation;
     let mut value = serde_json::to_value(recommendation)?;
-    value["run"] = json!(dirs[best]);
+    value["run"] = json!(dirs[best].display().to_string());
     value["candidates"] = json!(candidates);
     if args.output.json {
         return terminal::json(&value);
@@ -188,6 +194,9 @@ fn runs_table(candidates: &[Candidate], dirs: &[PathBuf]) -> Table {
 }
 
 fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
+    if args.machine.machine.is_some() {
+        return Err(usage("--machine: expected a run directory beside it, found none"));
+    }
     let (Some(layers), Some(_)) = (args.layers, &args.curve.curve) else {
         return Err(usage(
             "expected a run directory, or --layers and --curve (and --costs), found neither",
@@ -202,9 +211,15 @@ fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
         Some([(context, _)]) => *context,
         Some(_) => return Err(usage("--context: without a run directory, expected one context")),
     };
+    if layers * gamma_max.get() > MOST_CELLS {
+        return Err(usage(format!(
+            "--layers {layers}: with --gamma-max {gamma_max} that is more than {MOST_CELLS} plans; give less of one"
+        )));
+    }
+    let known = what_if::Costs::read(args.costs.as_deref())?;
     let costs = |drafting: Drafting| {
-        let path = args.costs.as_deref();
-        move |ratio: SkipRatio| what_if::costs(path, drafting, Some(ratio))
+        let known = &known;
+        move |ratio: SkipRatio| known.model(drafting, Some(ratio))
     };
     let mut cells = Vec::new();
     for drafting in Drafting::ALL {

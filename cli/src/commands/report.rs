@@ -2,17 +2,23 @@
 
 use crate::args::ReportArgs;
 use crate::conclude::conclude;
+use crate::usage::usage;
 use crate::{run_of, show, terminal};
 use anyhow::Context;
 use s3d_data::{Holds, Output, RunDir};
 use s3d_reports::compare::{NamedRun, write_comparison};
 use s3d_simulator::Request;
+use std::path::Path;
 
 /// Writes the report of each run directory, and the comparison where there are several.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    if args.out.is_some() && args.dirs.len() == 1 {
+        return Err(usage("--out: the report of one run is written into its own folder"));
+    }
+    let folder = args.out.as_deref().unwrap_or(Path::new("s3d-comparison"));
     let compared = match args.dirs.len() {
         1 => None,
-        _ => Some(Output::open(&args.out, Holds::Comparison).context("--out")?),
+        _ => Some(Output::open(folder, Holds::Comparison).context("--out")?),
     };
     let mut runs = Vec::new();
     let mut written = Vec::new();

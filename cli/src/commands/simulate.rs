@@ -1,9 +1,10 @@
 //! `s3d simulate`: what if, from numbers on the command line.
 
 use crate::args::{PromptPass, SimulateArgs};
+use crate::terminal;
 use crate::usage::usage;
-use crate::{terminal, what_if};
-use s3d_data::{Drafting, SkipRatio, Trace, store};
+use crate::what_if::{self, Costs};
+use s3d_data::{Drafting, SkipRatio, Trace, finite, store};
 use s3d_simulator::improvement::IterationCost;
 use s3d_simulator::replay::common_identity;
 use s3d_simulator::{
@@ -14,9 +15,6 @@ use std::path::Path;
 
 /// Replays traces where there are any, else computes the closed form.
 pub fn simulate(args: &SimulateArgs) -> anyhow::Result<()> {
-    if args.batch == 0 {
-        return Err(usage("--batch: expected at least 1, found 0"));
-    }
     let ratio = what_if::skip_ratio(args.layers, args.skip)?;
     match &args.traces {
         Some(path) => show_replay(&replayed(path, ratio, args)?, args.output.json),
@@ -36,7 +34,7 @@ struct ClosedForm {
 fn closed_form(ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<ClosedForm> {
     let rates = rates(ratio, args)?;
     let drafting = args.drafting.unwrap_or(Drafting::Simultaneous);
-    let costs = what_if::costs(args.costs.as_deref(), drafting, ratio)?;
+    let costs = Costs::read(args.costs.as_deref())?.model(drafting, ratio)?;
     let cost = iteration(&costs, drafting, rates.len(), args)?;
     let tokens = expected_tokens(&rates);
     Ok(ClosedForm {
@@ -84,7 +82,7 @@ fn replayed(path: &Path, ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyho
         (false, Some(count)) => DraftLength::Fixed(what_if::predictors(count)?),
         (false, None) => return Err(usage("--traces needs --predictors or --oracle")),
     };
-    let costs = what_if::costs(args.costs.as_deref(), drafting, ratio)?;
+    let costs = Costs::read(args.costs.as_deref())?.model(drafting, ratio)?;
     let options = ReplayOptions {
         drafting,
         draft_length,
@@ -123,6 +121,7 @@ fn show_closed_form(form: &ClosedForm, json: bool) -> anyhow::Result<()> {
     if json {
         return terminal::json(form);
     }
+    finite::check(form)?;
     let alphas: Vec<String> = form.alpha.iter().map(|a| format!("{a:.3}")).collect();
     terminal::result(&format!(
         "acceptance per predictor  {}\ntokens per iteration      {:.4}\nimprovement factor        {:.4}",
@@ -136,6 +135,7 @@ fn show_replay(replay: &Replay, json: bool) -> anyhow::Result<()> {
     if json {
         return terminal::json(replay);
     }
+    finite::check(replay)?;
     let or_none = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.4}"));
     let total = &replay.total;
     terminal::result(&format!(

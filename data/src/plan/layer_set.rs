@@ -1,15 +1,13 @@
 //! Free sets of sub-layers, and how they are written: in files that other projects publish, and in the
 //! names of plans.
 
-use crate::{Error, Result};
+use crate::limits::LAYERS;
+use crate::{Error, Limit, Result, file, shown};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-
-/// Layers beyond which a set is nonsense.
-const LAYERS_MAX: usize = 4096;
 
 /// A free set of sub-layers to skip, in the JSON form that Draft & Verify and SWIFT publish.
 ///
@@ -39,43 +37,56 @@ impl LayerSet {
         Self { attention, mlp }.sorted()
     }
 
-    /// Reads `{"attention": [..], "mlp": [..]}`, or a file of several such sets with names, of which
-    /// `FILE#NAME` takes one.
+    /// The set that a command line names: written out, or in a file ([`Self::load_file`]).
+    ///
+    /// # Errors
+    /// As [`Self::load_file`].
+    pub fn load(text: &str) -> Result<Self> {
+        text.parse().or_else(|_| Self::load_file(text))
+    }
+
+    /// Reads `{"attention": [..], "mlp": [..]}`, what `s3d export` prints, or a file of several sets with names, of
+    /// which `FILE#NAME` takes one.
     ///
     /// # Errors
     /// When the file cannot be read or has another form, or the set has no such name.
-    pub fn load(path: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Published {
-            One(LayerSet),
-            Named(BTreeMap<String, LayerSet>),
-            /// What `s3d export` prints.
-            Exported {
-                skip_layers: LayerSet,
-            },
-        }
+    pub fn load_file(path: &str) -> Result<Self> {
         let (file, name) = match path.rsplit_once('#') {
             Some((file, name)) if !Path::new(path).exists() => (file, Some(name)),
             _ => (path, None),
         };
-        let fail = |message: String| Error::malformed(Path::new(file), message);
-        let bytes = crate::store::read(Path::new(file))?;
-        let published = serde_json::from_slice(&bytes).map_err(|_| {
+        Self::parse(&file::read(Path::new(file), Limit::TYPED)?, Path::new(file), name)
+    }
+
+    /// The set in `bytes`, which were read from `file`; of several the one with this `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load_file`].
+    pub fn parse(bytes: &[u8], file: &Path, name: Option<&str>) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Published {
+            One(LayerSet),
+            Exported { skip_layers: LayerSet },
+            Named(BTreeMap<String, LayerSet>),
+        }
+        let fail = |message: String| Error::malformed(file, message);
+        let published = serde_json::from_slice(bytes).map_err(|_| {
             fail("expected {\"attention\": [..], \"mlp\": [..]}, or an object of such sets with names".into())
         })?;
         let set = match (published, name) {
             (Published::One(set) | Published::Exported { skip_layers: set }, None) => set,
             (Published::One(_) | Published::Exported { .. }, Some(name)) => {
+                let name = shown(name);
                 return Err(fail(format!(
                     "holds one set without a name; '#{name}' is one too many"
                 )));
             }
             (Published::Named(mut sets), name) => {
-                let names: Vec<String> = sets.keys().cloned().collect();
+                let names: Vec<String> = sets.keys().take(8).map(|name| shown(name)).collect();
                 let found = name.and_then(|name| sets.remove(name));
                 found.ok_or_else(|| {
-                    let names = names.join(", ");
+                    let (file, names) = (file.display(), names.join(", "));
                     fail(format!("holds several sets; name one as {file}#NAME, of: {names}"))
                 })?
             }
@@ -83,15 +94,29 @@ impl LayerSet {
         set.sorted().map_err(|e| fail(e.to_string()))
     }
 
+    /// Whether the lists rise, as those of records do, within the layers of any model.
+    ///
+    /// # Errors
+    /// Names the list.
+    pub fn check(&self) -> Result<()> {
+        for (name, list) in [("attention", &self.attention), ("mlp", &self.mlp)] {
+            let rises = list.windows(2).all(|pair| pair[0] < pair[1]);
+            if !rises || list.last().is_some_and(|layer| *layer >= LAYERS) {
+                return Err(Error::invalid(format!(
+                    "the layers of '{name}' must rise and lie below {LAYERS}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The set with rising lists without repeats.
     fn sorted(mut self) -> Result<Self> {
         for list in [&mut self.attention, &mut self.mlp] {
             list.sort_unstable();
             list.dedup();
-            if let Some(layer) = list.last().filter(|layer| **layer >= LAYERS_MAX) {
-                return Err(Error::invalid(format!(
-                    "layer {layer} lies beyond {LAYERS_MAX} layers"
-                )));
+            if let Some(layer) = list.last().filter(|layer| **layer >= LAYERS) {
+                return Err(Error::invalid(format!("layer {layer} lies beyond {LAYERS} layers")));
             }
         }
         Ok(self)
@@ -124,8 +149,12 @@ impl FromStr for LayerSet {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad =
-            || Error::invalid(format!("expected a set such as attn-1+4..7-mlp-2, found '{text}'"));
+        let bad = || {
+            Error::invalid(format!(
+                "expected a set such as attn-1+4..7-mlp-2, found '{}'",
+                shown(text)
+            ))
+        };
         let lists = text.strip_prefix("attn-").and_then(|rest| rest.split_once("-mlp-"));
         let (attention, mlp) = lists.ok_or_else(bad)?;
         let read = |list: &str| layers(list).ok_or_else(bad);
@@ -146,10 +175,13 @@ fn layers(list: &str) -> Option<Vec<usize>> {
                 (layer, layer.checked_add(1)?)
             }
         };
-        if start >= end || end > LAYERS_MAX {
+        if start >= end || end > LAYERS {
             return None;
         }
         layers.extend(start..end);
+        if layers.len() > LAYERS {
+            return None; // the same layers over and over
+        }
     }
     Some(layers)
 }
@@ -177,6 +209,9 @@ mod tests {
         let set = LayerSet::load(path).unwrap();
         assert_eq!(set.to_string(), "attn-1+3-mlp-0");
         assert!(LayerSet::load(&format!("{path}#a")).is_err());
+        let exported = r#"{"plan": "1..2:3", "skip_layers": {"attention": [1], "mlp": [1]}}"#;
+        std::fs::write(path, exported).unwrap();
+        assert_eq!(LayerSet::load(path).unwrap().to_string(), "attn-1-mlp-1");
         std::fs::write(path, r#"{"attention": [3], "mlps": [0]}"#).unwrap();
         assert!(LayerSet::load(path).unwrap_err().to_string().contains("\"mlp\""));
         std::fs::write(path, r#"{"attention": [999999], "mlp": [0]}"#).unwrap();
@@ -193,6 +228,7 @@ mod tests {
             "attn-3..3-mlp-0",
             "attn-x-mlp-0",
             "attn-0..99999-mlp-0",
+            &format!("attn-{}-mlp-0", ["0..4096"; 2].join("+")),
         ] {
             assert!(bad.parse::<LayerSet>().is_err(), "{bad}");
         }

@@ -3,6 +3,7 @@
 use crate::figure::{self, Axis, Bar, Figure, Mark, Point, Quantity};
 use crate::table::{Cell, Column, Table};
 use s3d_data::Estimate;
+use s3d_data::cells::guarded;
 
 /// The table as CSV.
 pub fn table(table: &Table) -> Vec<u8> {
@@ -145,7 +146,7 @@ fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
 fn write(records: &[Vec<String>]) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     for record in records {
-        if writer.write_record(record).is_err() {
+        if writer.write_record(record.iter().map(|cell| guarded(cell).into_owned())).is_err() {
             break;
         }
     }

@@ -13,11 +13,19 @@ pub fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push('\u{FFFD}'),
-            c => out.push(c),
+            c => out.push(legal(c)),
         }
     }
     out
+}
+
+/// The character, or a replacement for one that XML does not allow in a document, or that controls a terminal.
+pub fn legal(c: char) -> char {
+    match c {
+        '\u{FFFE}' | '\u{FFFF}' => '\u{FFFD}',
+        c if c.is_control() => '\u{FFFD}',
+        c => c,
+    }
 }
 
 /// Columns from which on a table is set closer, so that a wide screen shows all of it.

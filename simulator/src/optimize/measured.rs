@@ -77,7 +77,9 @@ impl<'a> Blocks<'a> {
     pub fn new(run: &'a Run, machine: usize, seed: u64) -> Self {
         let mut blocks: BTreeMap<usize, BTreeMap<&Plan, BTreeMap<&str, Work>>> = BTreeMap::new();
         for sample in &run.observations.throughput {
-            if sample.machine == machine && sample.seconds > sample.prompt_seconds {
+            // One token comes from the prompt pass alone: nothing was decoded.
+            let decoded = sample.tokens > 1 && sample.seconds > sample.prompt_seconds;
+            if sample.machine == machine && decoded {
                 let plans = blocks.entry(sample.block).or_default();
                 let works = plans.entry(&sample.plan).or_default();
                 works.entry(sample.id.as_str()).or_default().add(sample);

@@ -327,7 +327,8 @@ pub fn speedup_draws(cost: &PlanCost, tokens: &[f64], cells: [usize; 3], pool: &
 }
 
 fn dot(weights: &[u32], values: &[u32]) -> f64 {
-    f64::from(weights.iter().zip(values).map(|(w, v)| w * v).sum::<u32>())
+    let products = weights.iter().zip(values).map(|(w, v)| u64::from(*w) * u64::from(*v));
+    products.sum::<u64>() as f64
 }
 
 #[cfg(test)]

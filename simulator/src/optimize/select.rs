@@ -237,7 +237,9 @@ fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
     swept.or_else(|| {
         let mine = all.predictions[choice].draws.iter();
         let best = all.best_of_draws.iter();
-        let lost: Vec<f64> = mine.zip(best).map(|(mine, (_, best))| 1.0 - mine / best).collect();
+        // A draw without a prompt of the plan says nothing about it.
+        let lost = mine.zip(best).map(|(mine, (_, best))| 1.0 - mine / best);
+        let lost: Vec<f64> = lost.filter(|lost| lost.is_finite()).collect();
         let middle = quantile(&lost, 0.5)?;
         Some(Regret { estimate: interval(middle, lost, all.prompts), basis: "bootstrap" })
     })

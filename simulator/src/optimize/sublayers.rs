@@ -142,22 +142,34 @@ pub fn search(
     Ok(proposals)
 }
 
-/// The best window of whole layers under the same damages, for comparison.
+/// The best window of whole layers under the same damages, for comparison. `parts` in the order of their layers.
 pub fn best_window(
     parts: &[SubLayer],
     around: &Surroundings,
     layers: usize,
 ) -> Option<(SkipWindow, Proposal)> {
-    let windows = (0..layers)
-        .flat_map(|start| (start..=layers).filter_map(move |end| SkipWindow::new(start, end).ok()));
-    windows
-        .filter(|window| window.len() < layers)
-        .map(|window| {
-            let inside = |index: &usize| window.contains(parts[*index].layer);
-            let members: Vec<usize> = (0..parts.len()).filter(inside).collect();
-            (window, around.propose(parts, &members))
-        })
-        .max_by(|a, b| a.1.speedup.total_cmp(&b.1.speedup))
+    let mut best: Option<(f64, SkipWindow)> = None;
+    for start in 0..layers {
+        let mut rest = &parts[parts.partition_point(|part| part.layer < start)..];
+        let (mut saved, mut damage) = (0.0, 0.0);
+        for end in start..=layers {
+            let inside = rest.iter().take_while(|part| part.layer < end).count();
+            for part in &rest[..inside] {
+                saved += part.share;
+                damage += part.damage;
+            }
+            rest = &rest[inside..];
+            let (_, speedup) = around.best(saved, damage);
+            let better = best.as_ref().is_none_or(|(known, _)| speedup.total_cmp(known).is_ge());
+            if end - start < layers && better {
+                best = SkipWindow::new(start, end).ok().map(|window| (speedup, window)).or(best);
+            }
+        }
+    }
+    let (_, window) = best?;
+    let inside = |index: &usize| window.contains(parts[*index].layer);
+    let members: Vec<usize> = (0..parts.len()).filter(inside).collect();
+    Some((window, around.propose(parts, &members)))
 }
 
 fn check(parts: &[SubLayer], around: &Surroundings) -> Result<()> {

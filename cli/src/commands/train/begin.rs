@@ -22,7 +22,7 @@ const PROVISIONAL_STEPS: u64 = 1 << 20;
 /// # Errors
 /// The flag, what was expected and what was found.
 pub fn check(args: &TrainArgs) -> anyhow::Result<()> {
-    resolve::threads(args.threads)?;
+    resolve::threads(args.threads, args.oversubscribe)?;
     if args.checkpoint_every == 0 {
         return Err(usage("--checkpoint-every: expected at least 1, found 0"));
     }
@@ -84,7 +84,7 @@ fn windows(args: &TrainArgs) -> anyhow::Result<Option<[usize; 2]>> {
 /// # Errors
 /// Flags that do not go together, files that cannot be read, a folder of another training.
 pub fn trainer(args: &TrainArgs, place: &mut Place, talk: &Heartbeat) -> anyhow::Result<Trainer> {
-    let threads = resolve::threads(args.threads)?;
+    let threads = resolve::threads(args.threads, args.oversubscribe)?;
     match (&args.model, args.preset.as_deref().unwrap_or("story")) {
         (Some(model), "story") => own(args, model, place, threads, talk),
         (Some(_), other) => Err(usage(format!("--preset: expected story, found '{other}'"))),

@@ -48,8 +48,10 @@ pub fn texts(
 ) -> anyhow::Result<Vec<Written>> {
     talk.show(0.0, "reading the model, which is to write its own texts".into());
     let (path, _) = locate::model(model, false)?;
-    let options =
-        LoadOptions { threads: resolve::threads(args.threads)?, ..LoadOptions::default() };
+    let options = LoadOptions {
+        threads: resolve::threads(args.threads, args.oversubscribe)?,
+        ..LoadOptions::default()
+    };
     let model = Model::load(&path, &options)?;
     let writing = Writing {
         tokens: args.own_tokens,

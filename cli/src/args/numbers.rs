@@ -1,0 +1,40 @@
+//! Numbers that flags take: within the bounds of [`s3d_data::limits`], and finite.
+
+use clap::builder::RangedU64ValueParser;
+use s3d_data::limits;
+
+/// A whole number from `low` to `high`.
+fn count(low: usize, high: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(low as u64..=high as u64)
+}
+
+/// Layers of a model.
+pub fn layers() -> RangedU64ValueParser<usize> {
+    count(1, limits::LAYERS)
+}
+
+/// Tokens of a context or a text.
+pub fn tokens() -> RangedU64ValueParser<usize> {
+    count(1, limits::TOKENS)
+}
+
+/// Texts decoded together.
+pub fn batch() -> RangedU64ValueParser<usize> {
+    count(1, limits::BATCH)
+}
+
+/// Predictors.
+pub fn predictors() -> RangedU64ValueParser<usize> {
+    count(1, limits::PREDICTORS)
+}
+
+/// Prompts, or plans that are listed.
+pub fn listed() -> RangedU64ValueParser<usize> {
+    count(1, limits::PROMPTS)
+}
+
+/// A number that is neither NaN nor infinite.
+pub fn finite(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.trim().parse().ok();
+    number.filter(|number| number.is_finite()).ok_or_else(|| "expected a finite number".into())
+}

@@ -1,0 +1,124 @@
+//! Flags that would do nothing are refused, paths need not be UTF-8, threads and time stay within what there is.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use common::{fails, s3d, says};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn run() -> String {
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into();
+    root.join("data/runs/story-x2-epyc").to_str().unwrap().to_string()
+}
+
+#[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let run = run();
+    let run = run.as_str();
+    let curve = ["--curve", "power", "--u", "2"];
+    let plain = ["simulate", "--layers", "12", "--skip", "4", "--alphas", "0.8,0.7"];
+    let numbers = [&["optimize", "--layers", "12"][..], &curve].concat();
+    let generate = ["generate", "--prompt", "x", "--widen", "1"];
+    let with = |all: &[&'static str], more: &[&'static str]| [all, more].concat();
+    for (arguments, flag) in [
+        (vec!["optimize", run, "--curve", "nonsense"], "--curve"),
+        (vec!["optimize", run, "--u", "3"], "--u"),
+        (vec!["optimize", run, "--costs", "x.toml"], "--costs"),
+        (vec!["optimize", run, run, "--write-sets", "x"], "--write-sets"),
+        (with(&numbers, &["--memory-budget", "1GiB"]), "--memory-budget"),
+        (with(&numbers, &["--machine", "0"]), "--machine"),
+        (with(&numbers, &["--seed", "7"]), "--seed"),
+        (with(&plain, &["--u", "2"]), "--u"),
+        (with(&plain, &["--ceiling", "0.9"]), "--ceiling"),
+        (with(&plain, &["--oracle"]), "--oracle"),
+        (
+            [&["simulate", "--layers", "12", "--skip", "4", "--oracle"][..], &curve].concat(),
+            "--oracle",
+        ),
+        (with(&plain, &["--prompt-pass", "exclude"]), "--prompt-pass"),
+        (vec!["simulate", "--traces", "x", "--oracle", "--predictors", "3"], "--oracle"),
+        (vec!["simulate", "--traces", "x", "--predictors", "3", "--context", "9"], "--context"),
+        (vec!["validate", run, "--rivals", "3", "--json"], "--rivals"),
+        (vec!["report", run, "--out", "x"], "--out"),
+        (vec!["inspect", run, "--context", "9"], "--context"),
+        (vec!["inspect", run, "--logits", "1"], "--logits"),
+        (vec!["inspect", run, "--layers", "3"], "--layers"),
+        (vec!["inspect", "custom", "--config", "x", "--logits", "1"], "--logits"),
+        (with(&generate, &["--seed", "3"]), "--seed"),
+        (with(&generate, &["--temperature", "0", "--top-k", "3"]), "--top-k"),
+        (with(&generate, &["--plan", "plain", "--draft-threshold", "0.5"]), "--draft-threshold"),
+        (with(&generate, &["--oversubscribe"]), "--oversubscribe"),
+        (vec!["measure", "latency", "--confidence"], "--confidence"),
+        (vec!["measure", "memory", "--plans", "plain"], "--plans"),
+        (vec!["measure", "latency", "--plans", "plain", "--windows", "all"], "--windows"),
+    ] {
+        let said = fails(2, &arguments);
+        assert!(said.contains(flag), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn more_threads_than_cores_are_refused_unless_asked_for() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let many = (cores + 1).to_string();
+    let generate = ["generate", "--prompt", "Once", "--widen", "1", "--tokens", "4", "--json"];
+    let said = fails(2, &[&generate[..], &["--threads", "1024"]].concat());
+    assert!(said.contains("--threads") && said.contains("--oversubscribe"), "{said}");
+    fails(2, &["doctor", "--threads", &many]);
+    fails(2, &[&generate[..], &["--threads", "4096", "--oversubscribe"]].concat());
+    says(&[&generate[..], &["--threads", &many, "--oversubscribe"]].concat());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_folder_need_not_be_utf_8() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join(OsStr::from_bytes(b"r\xffn"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
+    command.args([
+        "measure",
+        "acceptance",
+        "--widen",
+        "1",
+        "--prompt-count",
+        "1",
+        "--tokens",
+        "12",
+    ]);
+    let output = command.arg("--quiet").arg("--out").arg(&out).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(out.join("run.json").is_file() && out.join("acceptance.jsonl").is_file());
+    for before in ["inspect", "export"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
+        let output = command.arg(before).arg(&out).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panicked"), "{before}: {said}");
+    }
+}
+
+#[test]
+fn a_run_on_too_little_time_says_what_it_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let flags =
+        ["--widen", "1", "--tokens", "16", "--context", "16", "--gamma-max", "2", "--quiet"];
+    let output =
+        s3d(&[&["run", "--time-budget", "1s", "--json", "--out", out][..], &flags].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let header = std::fs::read_to_string(dir.path().join("run.json")).unwrap();
+    let header: serde_json::Value = serde_json::from_str(&header).unwrap();
+    let journal = std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap();
+    let finished = |stage: &str| journal.contains(&format!("\"stage\":\"{stage}\""));
+    assert!(finished("acceptance") && finished("latency"), "the smallest measurement is made");
+    // Whatever this machine had no time for is named, and measured when the command is given more.
+    let warnings = header["warnings"].to_string();
+    for stage in ["memory", "throughput", "run-off", "confirmation"] {
+        assert!(finished(stage) || warnings.contains("no time was left for"), "{stage}: {said}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The one place that opens a file to read it: a regular file, of a size that its kind may have.
+
+use crate::units::Bytes;
+use crate::{Error, Result};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+const MIB: u64 = 1 << 20;
+
+/// How large a file of a kind may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(u64);
+
+impl Limit {
+    /// `run.json`, `recommendation.json` and other records of one object.
+    pub const OBJECT: Self = Self(64 * MIB);
+    /// Tables: `latency.csv`, `acceptance.jsonl`, measurements of other engines.
+    pub const TABLE: Self = Self(512 * MIB);
+    /// `journal.jsonl`, which holds all tables.
+    pub const JOURNAL: Self = Self(1024 * MIB);
+    /// Prompts.
+    pub const PROMPTS: Self = Self(256 * MIB);
+    /// What people type: plans, costs, sets of sub-layers.
+    pub const TYPED: Self = Self(4 * MIB);
+
+    /// Its bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// The bytes of the regular file at `path`.
+///
+/// # Errors
+/// When it cannot be read, is no regular file (a folder, a pipe, a device) or is larger than `limit`.
+pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
+    let io = |e| Error::io("read", path, e);
+    // Before it is opened: opening a pipe waits for its writer.
+    regular(path, &std::fs::metadata(path).map_err(io)?, limit)?;
+    let file = File::open(path).map_err(io)?;
+    let known = file.metadata().map_err(io)?;
+    regular(path, &known, limit)?;
+    let mut bytes = Vec::with_capacity(known.len() as usize);
+    // One byte more than it may have, to see that it grew beyond.
+    file.take(limit.0 + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > limit.0 {
+        return Err(too_large(path, bytes.len() as u64, limit));
+    }
+    Ok(bytes)
+}
+
+fn regular(path: &Path, known: &std::fs::Metadata, limit: Limit) -> Result<()> {
+    if !known.is_file() {
+        let found = if known.is_dir() { "a folder" } else { "a pipe or a device" };
+        return Err(Error::malformed(path, format!("expected a regular file, found {found}")));
+    }
+    if known.len() > limit.0 {
+        return Err(too_large(path, known.len(), limit));
+    }
+    Ok(())
+}
+
+fn too_large(path: &Path, found: u64, limit: Limit) -> Error {
+    let (most, found) = (Bytes(limit.0), Bytes(found));
+    Error::malformed(path, format!("expected a file of at most {most}, found {found} or more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_a_fitting_size_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plans");
+        std::fs::write(&path, "plain").unwrap();
+        assert_eq!(read(&path, Limit::TYPED).unwrap(), b"plain");
+        let refused = |path: &Path| read(path, Limit::TYPED).unwrap_err().to_string();
+        // Sparse: it takes no room on the disk, and is not read.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(refused(&path).contains("at most 4.00 MiB, found 1024 GiB"), "{}", refused(&path));
+        assert!(refused(dir.path()).contains("found a folder"));
+        assert!(refused(&dir.path().join("none")).contains("cannot read"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_device_and_a_pipe_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            let message = read(path, Limit::TYPED).unwrap_err().to_string();
+            assert!(message.contains("found a pipe or a device"), "{message}");
+        }
+    }
+}
