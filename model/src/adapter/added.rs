@@ -40,7 +40,7 @@ impl AddedConfig {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(ADDED_CONFIG);
         if path.is_file() {
-            return Ok(store::load_versioned(&path, SCHEMA)?);
+            return Ok(store::load_versioned(&path, SCHEMA, |_| Ok(()))?);
         }
         let message =
             format!("no {ADDED_CONFIG}; expected the folder of adapters that s3d train wrote");
