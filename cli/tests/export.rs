@@ -1,7 +1,7 @@
 //! The choice in the forms of other engines: every command of the page runs, what is written is read back, and
 //! nothing is advice where the verdict is not to speculate.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "tests")]
 
 mod common;
 
