@@ -309,7 +309,7 @@ fn a_model_trains_on_its_own_texts_and_its_adapters_are_laid_over_it() {
     let (base, _) = checkpoint(dir.path());
     let prompts = dir.path().join("prompts.jsonl");
     let line = |i: usize| {
-        let split = if i % 3 == 0 { "held-out" } else { "train" };
+        let split = if i.is_multiple_of(3_usize) { "held-out" } else { "train" };
         format!(
             "{{\"id\": \"a{i}\", \"task\": \"t{}\", \"split\": \"{split}\", \"text\": \"The miller has {i}\"}}\n",
             i % 2
