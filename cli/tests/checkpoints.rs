@@ -201,7 +201,7 @@ fn a_free_set_of_layers_is_measured_replayed_and_exported() {
     let counts: Vec<&str> = replay.split(' ').filter(|word| word.parse::<u32>().is_ok()).collect();
     assert!(counts.len() == 2 && counts[0] == counts[1] && counts[0] != "0", "{replay}");
     says(&["report", &out]);
-    let choice: Value = serde_json::from_str(&says(&["export", &out])).unwrap();
+    let choice: Value = serde_json::from_str(&says(&["export", &out, "--anyway"])).unwrap();
     assert_eq!(choice["skip_layers"]["attention"], serde_json::json!([1]), "{choice}");
     assert_eq!(choice["skip_layers"]["mlp"], serde_json::json!([0]), "{choice}");
     assert!(choice["plan"].as_str().unwrap().starts_with("seq:set=attn-1-mlp-0:"), "{choice}");
