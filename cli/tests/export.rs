@@ -70,7 +70,7 @@ fn what_export_prints_is_read_back_as_a_set() {
     let run = run(dir.path(), "sequential", 24, 900);
     let file = dir.path().join("choice.json").display().to_string();
     says(&["export", &run, "--out", &file]);
-    let plan: Plan = format!("seq:set={file}:2").parse().unwrap();
+    let plan = Plan::with_sets(&format!("seq:set={file}:2"), LayerSet::load).unwrap();
     let skip = &plan.draft().unwrap().skip;
     assert!(skip.skips_attention(8) && skip.skips_mlp(23) && !skip.skips_mlp(24));
 }

@@ -23,10 +23,9 @@ fn scatter(n: usize) -> f64 {
     (n as f64 * 0.618_033_988_75).fract()
 }
 
-/// All contiguous windows of 1 to 32 layers: 32 * 33 / 2 = 528.
+/// All contiguous windows that keep a layer, the empty one among them: 32 * 33 / 2 = 528.
 fn windows() -> Vec<SkipWindow> {
-    let of = |start| (start + 1..=LAYERS).map(move |end| SkipWindow::new(start, end).unwrap());
-    (0..LAYERS).flat_map(of).collect()
+    SkipWindow::all(LAYERS)
 }
 
 fn trace(window: SkipWindow, text: usize) -> Trace {

@@ -74,7 +74,7 @@ fn a_context_beyond_the_model_is_refused_by_every_command() {
 fn sizes_that_would_wrap_are_refused() {
     let most = u64::MAX.to_string();
     let said = fails(2, &["inspect", "story", "--context", &most]);
-    assert!(said.contains("--context: expected 1 to"), "{said}");
+    assert!(said.contains("'--context <N>'") && said.contains("is not in 1..="), "{said}");
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
     let sizes = r#""hidden_size":64,"intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":9"#;

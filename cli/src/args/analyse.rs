@@ -51,7 +51,7 @@ pub struct CurveArgs {
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
     /// Run directory; of several (precisions, devices, checkpoints) the best is chosen from all
-    #[arg(value_name = "DIR", conflicts_with_all = ["curve", "u", "centre", "slope", "ceiling"])]
+    #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -35,7 +35,21 @@ pub fn optimize(args: &OptimizeArgs) -> anyhow::Result<()> {
         (Some(profile), dirs) => from_profile(profile, dirs, args),
         (None, []) => from_numbers(args),
         (None, [dir]) => from_run(run_of::one_machine(&RunDir::new(dir), args.machine)?, args),
+        (None, _) if args.curve.curve.is_some() => {
+            Err(usage("--curve gives acceptance to one imported run; found several runs"))
+        }
         (None, dirs) => from_runs(dirs, args),
+    }
+}
+
+/// A curve says something only where no acceptance was measured.
+fn check_curve(run: &Run, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let imported = run.header.device == RunHeader::IMPORTED;
+    match args.curve.curve.is_some() && !imported && !run.observations.traces.is_empty() {
+        true => {
+            Err(usage("--curve: the run holds measured acceptance, which is used; leave it out"))
+        }
+        false => Ok(()),
     }
 }
 
@@ -95,6 +109,7 @@ struct Answer<'a> {
 }
 
 fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
+    check_curve(&run, args)?;
     let rates = engine::rates(args)?;
     let request = request(&run.header, args)?;
     request.check_budget(&run.header)?;

@@ -43,7 +43,8 @@ pub struct Validation {
 pub struct Acceptance {
     skip: String,
     tokens_per_iteration_at_4: f64,
-    alpha: Vec<f64>,
+    /// Null where no draft was reached.
+    alpha: Vec<Option<f64>>,
     /// Tokens per iteration at 4 drafts by the workload of the prompts.
     by_task: BTreeMap<String, f64>,
 }
@@ -180,12 +181,17 @@ fn acceptance(trainer: &Trainer, window: SkipWindow, traces: &[GreedyTrace]) -> 
     Acceptance {
         skip: window.to_string(),
         tokens_per_iteration_at_4: walk(&all, PREDICTORS).0,
-        alpha: walk(&all, trainer.config().model.masks() + 1).1,
+        alpha: walk(&all, trainer.config().model.masks() + 1).1.into_iter().map(known).collect(),
         by_task: tasks
             .into_iter()
             .map(|(task, traces)| (task, walk(&traces, PREDICTORS).0))
             .collect(),
     }
+}
+
+/// The rate, where anything was counted.
+fn known(rate: f64) -> Option<f64> {
+    rate.is_finite().then_some(rate)
 }
 
 impl fmt::Display for Validation {
@@ -204,7 +210,7 @@ impl fmt::Display for Validation {
         write!(
             f,
             "; skipping {skip}, accepted{}, {tokens_per_iteration_at_4:.2} tokens per iteration at 4",
-            numbers(alpha)
+            numbers(&alpha.iter().map(|rate| rate.unwrap_or(f64::NAN)).collect::<Vec<_>>())
         )
     }
 }
