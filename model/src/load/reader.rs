@@ -71,10 +71,9 @@ impl<'s> Reader<'s> {
     pub fn check_all_used(&self, tied: bool) -> Result<()> {
         let asked = self.asked.borrow();
         let names = self.source.names();
-        let left = names.iter().find(|name| {
-            let idle = name.ends_with("rotary_emb.inv_freq") || tied && *name == HEAD;
-            !idle && !asked.contains(*name)
-        });
+        let idle = |name: &str| name.ends_with("rotary_emb.inv_freq") || tied && name == HEAD;
+        // The first by name: files list their tensors in any order.
+        let left = names.iter().filter(|name| !idle(name) && !asked.contains(*name)).min();
         match left {
             None => Ok(()),
             Some(name) => Err(Error::invalid(format!(
