@@ -1,7 +1,7 @@
 //! Folders that commands write into: one guard for all of them.
 //!
 //! A folder is written into only while it is empty, or while it holds what this program made for the same
-//! purpose: then a list of these files lies in it ([`Made`]). New files are made in a folder of their own inside
+//! purpose: then a list of these files lies in it (`.s3d-files.json`). New files are made in a folder of their own inside
 //! it ([`Draft`]) and moved to their places when all of them are complete: whole or not at all, also where the
 //! disk is full or the process is killed on the way. What is not on the list is somebody else's: it is neither
 //! overwritten nor removed.

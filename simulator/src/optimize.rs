@@ -121,7 +121,7 @@ pub struct PlanEvaluation {
     pub ideal_speedup: Option<f64>,
     /// Predicted speedup over plain decoding.
     pub predicted_speedup: Estimate,
-    /// Speedup measured end to end ([`reported`]); nothing where too few blocks or texts were run.
+    /// Speedup measured end to end ([`reported()`]); nothing where too few blocks or texts were run.
     pub measured_speedup: Option<Estimate>,
     /// Predicted tokens per second, where the speed of plain decoding is known.
     pub predicted_tokens_per_s: Option<Estimate>,
