@@ -4,48 +4,20 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod common;
+
+use common::in_folder::{command, done, fails, root, s3d};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A small measurement: 2 windows of traces on one short text.
 const TRACES: &str = "measure acceptance --plans 3..9:2,4..8:2 --widen 1 --tokens 8 --gamma-max 2 --threads 1 --quiet";
 /// A measurement that goes on until it is killed.
 const LONG: &str = "measure throughput --plans plain,3..9:2 --widen 1 --tokens 100 --prompt-count 200 --threads 1 --quiet";
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
-fn command(folder: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_s3d"));
-    command.current_dir(folder).env("S3D_DATA", root().join("data"));
-    command.args(arguments.split_whitespace());
-    command
-}
-
-fn s3d(folder: &Path, arguments: &str) -> Output {
-    command(folder, arguments).output().unwrap()
-}
-
-/// Runs, expects success, and returns what was printed and what was said.
-fn done(folder: &Path, arguments: &str) -> (String, String) {
-    let output = s3d(folder, arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    (String::from_utf8(output.stdout).unwrap(), said)
-}
-
-/// Runs, expects this exit code, and returns what was said.
-fn fails(folder: &Path, code: i32, arguments: &str) -> String {
-    let output = s3d(folder, arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
-    said
-}
 
 /// Everything below a folder: names, and the bytes of files.
 fn all(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

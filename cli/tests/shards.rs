@@ -2,36 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod common;
+
+use common::in_folder::{done, fails};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
-
-fn s3d(folder: &Path, arguments: &str) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    Command::new(env!("CARGO_BIN_EXE_s3d"))
-        .current_dir(folder)
-        .env("S3D_DATA", root.join("data"))
-        .args(arguments.split_whitespace())
-        .output()
-        .unwrap()
-}
-
-/// Runs, expects success, and returns what was printed and what was said.
-fn done(folder: &Path, arguments: &str) -> (String, String) {
-    let output = s3d(folder, arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    (String::from_utf8(output.stdout).unwrap(), said)
-}
-
-/// Runs, expects this exit code, and returns what was said.
-fn fails(folder: &Path, code: i32, arguments: &str) -> String {
-    let output = s3d(folder, arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
-    said
-}
 
 #[test]
 fn acceptance_of_merged_shards_is_that_of_a_single_run() {

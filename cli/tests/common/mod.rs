@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod in_folder;
+
 use std::process::{Command, Output};
 
 /// Runs, with no model of the Hub at hand.
