@@ -86,7 +86,9 @@ impl Conclusion {
         input.plain_memory_bytes = self.plain_memory();
         input.memory = self.run.observations.memory.clone();
         if let Some(draft) = input.chosen().and_then(Plan::draft) {
-            let steps = waterfall::waterfall(&self.run, &self.request, draft)?;
+            let choice = self.choice.recommendation.choice.as_ref();
+            let measured = choice.and_then(|choice| choice.measured_speedup);
+            let steps = waterfall::waterfall(&self.run, &self.request, draft, measured)?;
             let shares = summary::accepted_shares(&self.run, draft, self.request.seed)?;
             input.waterfall = waterfall_steps(&steps);
             input.accepted = shares

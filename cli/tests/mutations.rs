@@ -143,7 +143,10 @@ fn concluded(run: Run) -> Result<(), String> {
         let blocks = Blocks::new(&run, 0, 1);
         let regret = sweep_regret(&run, &blocks, &Plan::Speculate(draft.clone()));
         check(finite::check(&regret.map(|regret| regret.estimate)));
-        check(finite::check(&waterfall::waterfall(&run, &request, &draft).map_err(words)?));
+        let measured = choice.recommendation.choice.as_ref().and_then(|c| c.measured_speedup);
+        check(finite::check(
+            &waterfall::waterfall(&run, &request, &draft, measured).map_err(words)?,
+        ));
         check(finite::check(&summary::accepted_shares(&run, &draft, 1).map_err(words)?));
         for drafting in Drafting::ALL {
             check(finite::check(&free_sets(&run, &request, drafting, 5).ok()));

@@ -67,7 +67,8 @@ fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
     let known = bookkeeping(&run, &request).unwrap().unwrap();
     assert!(known.summary.median < 0.02, "{:?}", known.summary);
     let choice = choose(&run, &request).unwrap();
-    let steps = waterfall(&run, &request, leader).unwrap();
+    let row = choice.grid.iter().find(|row| row.plan.draft() == Some(leader)).unwrap();
+    let steps = waterfall(&run, &request, leader, row.measured_speedup).unwrap();
     let sum: f64 = steps[0].speedup + steps.iter().map(|step| step.change).sum::<f64>();
     assert!((sum - steps.last().unwrap().speedup).abs() < 1e-12);
     // Both are of all traced texts: what is left is a matter of costs, which are known here.
@@ -75,7 +76,6 @@ fn held_out_plans_are_predicted_and_the_bookkeeping_closes() {
     assert_eq!((predicted.cause, rest.cause), ("fixed overhead", "unexplained"));
     assert!(rest.change.abs() < 0.03 * rest.speedup, "{steps:?}");
     assert!(rest.measured.is_some_and(|m| m.value == rest.speedup), "{steps:?}");
-    let row = choice.grid.iter().find(|row| row.plan.draft() == Some(leader)).unwrap();
     assert!(row.measured_speedup.is_some(), "{row:?}");
     assert!(choice.recommendation.prediction_error.is_some());
 }

@@ -95,8 +95,10 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
     let known = bookkeeping(run, request)?;
     let recommendation = &conclusion.choice.recommendation;
     let chosen = recommendation.choice.as_ref();
-    let steps = match chosen.and_then(|choice| Plan::draft(&choice.plan)) {
-        Some(draft) => waterfall::waterfall(run, request, draft)?,
+    let steps = match chosen.and_then(|choice| choice.plan.draft().zip(Some(choice))) {
+        Some((draft, choice)) => {
+            waterfall::waterfall(run, request, draft, choice.measured_speedup)?
+        }
         None => Vec::new(),
     };
     let blocks = Blocks::new(run, request.machine, request.seed);

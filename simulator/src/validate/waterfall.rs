@@ -2,11 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::observed::{TraceTable, Way, skipped_layers};
+use crate::optimize::Request;
 use crate::optimize::costs::Costs;
-use crate::optimize::predict::{Pool, Texts, WayTable};
-use crate::optimize::reported::reported;
-use crate::optimize::{Request, all_blocks};
-use s3d_data::{DraftPlan, Drafting, Estimate, Plan, Run};
+use crate::optimize::predict::WayTable;
+use s3d_data::{DraftPlan, Drafting, Estimate, Run};
 use serde::Serialize;
 
 /// The speedup that is left after one more cause.
@@ -25,11 +24,16 @@ pub struct WaterfallStep {
 
 /// From every draft accepted in the ideal case, through acceptance, the real draft pass, the
 /// widening of the verify pass, the context and the fixed overhead to the measured speedup; what remains is named
-/// "unexplained". Without a measurement it ends at the prediction.
+/// "unexplained". `measured` is what the choice reports of the plan; without it the steps end at the prediction.
 ///
 /// # Errors
 /// No trace of the plan, or costs that are not known.
-pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<WaterfallStep>> {
+pub fn waterfall(
+    run: &Run,
+    request: &Request,
+    plan: &DraftPlan,
+    measured: Option<Estimate>,
+) -> Result<Vec<WaterfallStep>> {
     let table = TraceTable::of(run)?;
     let (way, gamma): (Way, usize) = ((plan.drafting, plan.skip.clone()), plan.predictors.get());
     let row = table.ways.get(&way).ok_or_else(|| {
@@ -48,11 +52,6 @@ pub fn waterfall(run: &Run, request: &Request, plan: &DraftPlan) -> Result<Vec<W
     let kept = 1.0 - skipped_layers(&plan.skip) / run.header.model.shape.layers as f64;
     let passes = if plan.drafting == Drafting::Sequential { gamma as f64 } else { 1.0 };
     let ideal = 1.0 + passes * kept;
-    let name = Plan::Speculate(plan.clone());
-    let texts = Texts::new(&table, request.gamma_max.max(gamma), request.draws, request.seed);
-    let pool = Pool::new(request.seed, request.draws);
-    let timed = all_blocks(run, request.machine);
-    let measured = reported(&name, &texts, &timed, &pool).map(|reported| reported.speedup);
     let mut levels = vec![
         ("every draft accepted, ideal passes", (gamma as f64 + 1.0) / ideal),
         ("acceptance", tokens / ideal),
