@@ -7,7 +7,7 @@ use crate::profile::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
 use crate::{Error, Limit, Result, file};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// One finished observation.
@@ -58,9 +58,7 @@ impl Journal {
             let message = "another s3d is writing this run; wait for it, or give another --out";
             return Err(Error::malformed(path, message));
         }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(|e| Error::io("read", path, e))?;
-        let (entries, kept) = parse(&text, path)?;
+        let (entries, kept) = parse(&file::read(path, Limit::JOURNAL)?, path)?;
         file.set_len(kept as u64).map_err(|e| Error::io("truncate", path, e))?;
         file.seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", path, e))?;
         Ok((Self { path: path.to_path_buf(), file }, entries))
@@ -76,7 +74,7 @@ impl Journal {
     /// # Errors
     /// When the disk refuses.
     pub fn keep(&mut self, entries: usize) -> Result<()> {
-        let text = std::fs::read(&self.path).map_err(|e| Error::io("read", &self.path, e))?;
+        let text = file::read(&self.path, Limit::JOURNAL)?;
         let lines = text.split_inclusive(|&b| b == b'\n');
         let mut whole = 0;
         let kept: usize = lines
