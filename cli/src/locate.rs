@@ -4,7 +4,7 @@
 use crate::hub::{self, HubId};
 use crate::shipped;
 use crate::usage::usage;
-use s3d_data::device;
+use s3d_data::datasheets;
 use s3d_model::checkpoint::is_checkpoint;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ fn holds_run(folder: &Path) -> bool {
 /// What is there instead of the profile `name`, and how to make one.
 fn unknown_profile(name: &str, known: &[(String, PathBuf)]) -> String {
     let known: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
-    let card = name.split('/').next().filter(|card| device::device(card).is_ok());
+    let card = name.split('/').next().filter(|card| datasheets::device(card).is_ok());
     let measured = match card {
         Some(card) if known.iter().any(|known| known.starts_with(&format!("{card}/"))) => {
             format!("; no such model was measured on {card} yet")

@@ -15,51 +15,43 @@
 //! # Ok::<(), s3d_data::Error>(())
 //! ```
 
-pub mod acceptance;
-mod card;
-pub mod cells;
-pub mod check;
-pub mod device;
+pub mod datasheets;
 mod dtype;
 mod error;
-pub mod file;
-pub mod finite;
 pub mod import;
-pub mod journal;
 pub mod limits;
 pub mod output;
 pub mod plan;
-pub mod profile;
-pub mod prompt;
 pub mod published;
 pub mod quote;
-pub mod recommendation;
+pub mod records;
+pub mod results;
 pub mod run;
-pub mod shard;
 pub mod store;
 pub mod units;
-pub mod whole;
 
-pub use acceptance::{AcceptanceCounts, Trace};
-pub use card::CardState;
-pub use device::Device;
+pub use datasheets::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
-pub use file::Limit;
-pub use journal::{Journal, Observation};
 pub use output::{Holds, Output};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
-pub use profile::{
+pub use quote::shown;
+pub use records::latency::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
 };
-pub use prompt::{Message, Prompt, load_prompts};
-pub use quote::shown;
-pub use recommendation::{
+pub use records::prompt::{Message, Prompt, load_prompts};
+pub use records::trace::{AcceptanceCounts, Trace};
+pub use records::{check, prompt};
+pub use results::{
     AcceptancePoint, Answer, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,
 };
+pub use run::card_state::CardState;
+pub use run::journal::{Journal, Observation};
+pub use run::shard::{Merged, MergedShard, Shard, Sharding};
 pub use run::{
     Cache, Coverage, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
 };
-pub use shard::{Merged, MergedShard, Shard, Sharding};
+pub use store::file::Limit;
+pub use store::{cells, file, finite};
 pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Hertz, Seconds, Share};

@@ -3,9 +3,9 @@
 //! Letters of the paper are explained here once: `L` = layers of the model, `[s, e)` = [`SkipWindow`],
 //! `beta = (e - s) / L` = [`SkipRatio`], `gamma` = [`Predictors`].
 
-mod layer_set;
+mod sublayers;
 
-pub use layer_set::LayerSet;
+pub use sublayers::LayerSet;
 
 use crate::{Error, Result, limits, shown};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 //! What was not to be had stays empty: a user's own CSV with the columns of `systems.csv` fills it
 //! ([`load_systems`]).
 
-use crate::profile::ModelShape;
+use crate::records::latency::ModelShape;
 use crate::{Error, Result, store};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

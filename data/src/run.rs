@@ -1,16 +1,20 @@
 //! The run directory: its header, what it holds, and where.
 
+pub mod card_state;
+pub mod journal;
+pub mod replace;
+pub mod shard;
 mod tables;
 
 pub use tables::TableHashes;
 
-use crate::acceptance::Trace;
-use crate::card::CardState;
-use crate::check::{self, Bounds};
-use crate::journal::{self, Observation};
-use crate::profile::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
-use crate::recommendation::{Fit, Recommendation};
-use crate::shard::{Asked, Merged, Sharding};
+use crate::records::check::{self, Bounds};
+use crate::records::latency::{LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample};
+use crate::records::trace::Trace;
+use crate::results::{Fit, Recommendation};
+use crate::run::card_state::CardState;
+use crate::run::journal::Observation;
+use crate::run::shard::{Asked, Merged, Sharding};
 use crate::{Error, Result, output, shown, store};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -285,7 +289,7 @@ impl RunDir {
     }
 
     /// Reads all that was observed, from the tables; a table that is absent is empty. Of a run that was
-    /// interrupted before they were written, from the journal. Every row is checked ([`crate::check`]).
+    /// interrupted before they were written, from the journal. Every row is checked ([`crate::records::check`]).
     ///
     /// # Errors
     /// A malformed file, a row that cannot be: with its line; a table that is not of this run.

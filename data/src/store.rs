@@ -1,9 +1,13 @@
 //! Load and save: whole files written atomically, the path in every error.
 
-use crate::acceptance::Trace;
+pub mod cells;
+pub mod file;
+pub mod finite;
+
 use crate::output::UNFINISHED;
-use crate::profile::NearTie;
-use crate::{Error, Limit, Result, cells, file, finite};
+use crate::records::latency::NearTie;
+use crate::records::trace::Trace;
+use crate::{Error, Limit, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -342,7 +346,7 @@ pub fn save_near_ties(path: &Path, rows: &[NearTie]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Component, LatencySample};
+    use crate::records::latency::{Component, LatencySample};
 
     #[test]
     fn a_save_below_a_regular_file_names_the_path() {

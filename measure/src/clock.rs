@@ -1,7 +1,11 @@
 //! The one clock of the project: wall time after the device has finished, and process CPU time.
 
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod timer;
+
 use crate::Result;
-use crate::timer::{ClockTimer, DeviceTimer};
+use crate::clock::timer::{ClockTimer, DeviceTimer};
 use candle_core::Device;
 use rustix::time::{ClockId, clock_gettime};
 use s3d_data::Seconds;
@@ -48,8 +52,8 @@ impl SystemClock {
 fn events_of(device: &Device) -> Option<Box<dyn DeviceTimer + Send>> {
     #[cfg(feature = "cuda")]
     if let Ok(card) = device.as_cuda_device() {
-        let events = crate::timer::card::CudaEvents(card.clone());
-        return Some(Box::new(crate::timer::EventTimer::new(events)));
+        let events = crate::clock::timer::card::CudaEvents(card.clone());
+        return Some(Box::new(crate::clock::timer::EventTimer::new(events)));
     }
     let _ = device;
     None

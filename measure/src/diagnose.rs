@@ -253,7 +253,7 @@ fn scaled_deviation(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{FakeClock, Faults};
+    use crate::clock::fake::{FakeClock, Faults};
 
     fn series(faults: Faults, blocks: usize) -> Vec<f64> {
         let clock = FakeClock::new(faults, 3);

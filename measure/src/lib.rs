@@ -14,39 +14,30 @@
 //! assert_eq!(block.iter().filter(|turn| turn.cell == 0).count(), 2);
 //! ```
 
-mod acceptance;
-pub mod card;
 pub mod clock;
-pub mod coverage;
 pub mod diagnose;
-mod divide;
 mod error;
-#[cfg(test)]
-mod fake;
-pub mod import;
-pub mod judge;
-mod latency;
 pub mod machine;
-pub mod memory;
-pub mod merge;
-pub mod probe;
+mod pass_watch;
 mod record;
-mod reference;
 pub mod request;
-mod resume;
 mod run;
 pub mod schedule;
-mod throughput;
-pub mod timer;
+mod shards;
+mod stages;
+mod stopping;
 pub mod warning;
-mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
-pub use judge::{Judge, Progress, Quiet, Standing, Update, Verdict};
-pub use record::Start;
-pub use reference::{Agreement, compare};
+pub use machine::card;
+pub use record::import;
+pub use record::recorder::Start;
 pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure, measure_into};
 pub use schedule::Stop;
+pub use shards::merge;
+pub use stages::reference::{Agreement, compare};
+pub use stages::{coverage, memory, probe};
+pub use stopping::{Judge, Progress, Quiet, Standing, Update, Verdict};
 pub use warning::Warning;

@@ -1,14 +1,14 @@
 //! A whole run: stage after stage into a run directory, from wherever it was interrupted.
 
-use crate::card::{self, CardWatch};
 use crate::clock::{Clock, resolution};
-use crate::judge::{Judge, Progress, Standing, Update};
+use crate::machine::card::{self, CardWatch};
 use crate::machine::{self, Ticks};
-use crate::probe::device::{Sizes, rates};
-use crate::record::{Recorder, Start, new_header};
+use crate::record::recorder::{Recorder, Start, new_header};
+use crate::record::resume::stage_name;
 use crate::request::{Request, Stage, Subject};
-use crate::resume::stage_name;
 use crate::schedule::Stop;
+use crate::stages::probe::device::{Sizes, rates};
+use crate::stopping::{Judge, Progress, Standing, Update};
 use crate::warning::Warning;
 use crate::{Error, Plans, Result, diagnose};
 use s3d_data::{CardState, Holds, Observation, Output, Run, RunDir, Seconds};
@@ -153,18 +153,18 @@ impl<'a> Bench<'a> {
             self.begin(stage);
             match stage {
                 Stage::Probe => self.probe()?,
-                Stage::Acceptance => crate::acceptance::trace_prompts(self)?,
-                Stage::Latency => crate::latency::time_passes(self)?,
-                Stage::Refinement => crate::acceptance::refine(self)?,
-                Stage::Memory => crate::memory::record(self)?,
+                Stage::Acceptance => crate::stages::acceptance::trace_prompts(self)?,
+                Stage::Latency => crate::stages::latency::time_passes(self)?,
+                Stage::Refinement => crate::stages::acceptance::refine(self)?,
+                Stage::Memory => crate::stages::memory::record(self)?,
                 Stage::Throughput => {
-                    let why = crate::throughput::generate_blocks(self)?;
+                    let why = crate::stages::throughput::generate_blocks(self)?;
                     self.recorder.run.header.stopped = Some(why.name().to_string());
                     stop = Some(why);
                 }
-                Stage::RunOff => crate::throughput::run_off(self)?,
+                Stage::RunOff => crate::stages::throughput::run_off(self)?,
                 Stage::Confirmation => {
-                    crate::throughput::confirm(self)?;
+                    crate::stages::throughput::confirm(self)?;
                     self.probe_again()?;
                 }
             }
@@ -239,7 +239,7 @@ impl<'a> Bench<'a> {
             machine.read_bytes_per_s = Some(read.0);
             machine.flops_per_s = Some(rate.0);
         } else if let Some(machine) = self.recorder.run.header.machines.first_mut() {
-            crate::probe::measure_rates(machine, threads, self.clock, budget);
+            crate::stages::probe::measure_rates(machine, threads, self.clock, budget);
         }
         self.recorder.save_header()
     }
@@ -254,8 +254,8 @@ impl<'a> Bench<'a> {
         self.tell("memory bandwidth once more")?;
         let device = self.subject.model.device();
         let now = if device.is_cpu() {
-            let effort = crate::probe::Effort::for_machine(&known, AGAIN);
-            crate::probe::read_bandwidth(self.request.threads, self.clock, effort).0
+            let effort = crate::stages::probe::Effort::for_machine(&known, AGAIN);
+            crate::stages::probe::read_bandwidth(self.request.threads, self.clock, effort).0
         } else {
             rates(device, Sizes::CARD, self.clock, AGAIN)?.0.0
         };

@@ -3,10 +3,10 @@
 use crate::args::DeriveArgs;
 use crate::usage::or_usage;
 use crate::{locate, resolve, terminal, version};
-use s3d_data::whole::{fill, vacant};
+use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
     Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
-    Predictors, Run, RunDir, RunHeader, SCHEMA_VERSION, device, published,
+    Predictors, Run, RunDir, RunHeader, SCHEMA_VERSION, datasheets, published,
 };
 use s3d_measure::clock;
 use s3d_simulator::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
@@ -21,7 +21,7 @@ const CONTEXTS: [usize; 5] = [64, 256, 1024, 2048, 4096];
 
 /// Writes pass times and memory, marked as derived in `run.json`.
 pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
-    let card = or_usage("--card", device::device(&args.card))?;
+    let card = or_usage("--card", datasheets::device(&args.card))?;
     let shape = or_usage("--model", published::preset(&args.model))?.shape();
     let format = or_usage("--dtype", args.dtype.parse())?;
     let flops_per_s = or_usage("--dtype", card.flops_per_s(&args.dtype))?;
@@ -61,7 +61,8 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
     let mut shares = Vec::new();
     for (name, folder) in locate::profiles()? {
         let run = RunDir::new(&folder).load()?;
-        let Some(card) = name.split('/').next().and_then(|card| device::device(card).ok()) else {
+        let Some(card) = name.split('/').next().and_then(|card| datasheets::device(card).ok())
+        else {
             continue;
         };
         if run.header.is_derived() {

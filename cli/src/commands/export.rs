@@ -5,7 +5,7 @@ mod engines;
 use crate::args::ExportArgs;
 use crate::{run_of, terminal};
 use anyhow::Context;
-use s3d_data::whole::{fill, vacant};
+use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{Observations, PlanResult, Recommendation, RunDir, store};
 use s3d_reports::verdict::quoted;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! The schedule on a fake machine: what it orders, when it stops, and that it earns its keep.
 
 use super::*;
-use crate::fake::{FakeClock, Faults};
+use crate::clock::fake::{FakeClock, Faults};
 use rand::Rng;
 use std::convert::Infallible;
 

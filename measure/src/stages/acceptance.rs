@@ -5,9 +5,9 @@
 //! Many windows are looked at first on few prompts; the rest of the prompts is then spent where the
 //! judge says that the choice is undecided.
 
-use crate::coverage;
-use crate::reference::plain_text;
 use crate::run::Bench;
+use crate::stages::coverage;
+use crate::stages::reference::plain_text;
 use crate::warning::Warning;
 use crate::{Error, Prompt, Request, Result};
 use s3d_data::{Drafting, Observation, Seconds, Skip, Trace};

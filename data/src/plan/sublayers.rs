@@ -2,7 +2,8 @@
 //! names of plans.
 
 use crate::limits::LAYERS;
-use crate::{Error, Limit, Result, file, shown};
+use crate::store::file;
+use crate::{Error, Limit, Result, shown};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,14 +1,14 @@
 //! What a record may hold: checked once, when it is read. Numbers are finite and within what the engine can do
 //! ([`crate::limits`]), and they fit the run that they belong to.
 
-use crate::acceptance::Trace;
-use crate::journal::Observation;
 use crate::limits::{self, within};
 use crate::plan::{LayerSet, Plan, Skip};
-use crate::profile::{
+use crate::records::latency::{
     Component, LatencySample, MemoryRecord, ModelShape, NearTie, ThroughputSample,
 };
-use crate::recommendation::{PlanResult, Recommendation};
+use crate::records::trace::Trace;
+use crate::results::{PlanResult, Recommendation};
+use crate::run::journal::Observation;
 use crate::run::{Machine, RunHeader};
 use crate::{Error, Result};
 

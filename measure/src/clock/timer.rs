@@ -189,7 +189,7 @@ pub mod card {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{FakeClock, FakeEvents, Faults};
+    use crate::clock::fake::{FakeClock, FakeEvents, Faults};
 
     #[test]
     fn events_are_made_before_recorded_in_turn_and_read_after_one_wait() {

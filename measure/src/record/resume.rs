@@ -1,10 +1,10 @@
 //! Whether a run that is there goes on: what was asked for then and now, compared.
 
-use crate::divide::{PROMPTS, TEXTS};
-use crate::record::{Start, stage_of};
+use crate::record::recorder::{Start, stage_of};
+use crate::shards::words::{PROMPTS, TEXTS};
 use crate::{Error, Request, Result, Stage};
 use s3d_data::output::{Draft, Output};
-use s3d_data::shard::{Asked, RequestWords};
+use s3d_data::run::shard::{Asked, RequestWords};
 use s3d_data::{Observation, RunDir, RunHeader};
 use std::collections::HashSet;
 

@@ -1,9 +1,9 @@
 //! Observers that read the clock: at the end of every component of a pass, and at the end of every
 //! part of a generation.
 
+use crate::clock::timer::DeviceTimer;
 use crate::clock::{Clock, timer};
 use crate::schedule::Turn;
-use crate::timer::DeviceTimer;
 use crate::{Error, Prompt, Result};
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
 use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
@@ -228,7 +228,7 @@ impl Observer for Stopwatch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{FakeClock, Faults};
+    use crate::clock::fake::{FakeClock, Faults};
 
     #[test]
     fn components_and_rest_add_up_to_the_pass() {

@@ -4,7 +4,7 @@
 use crate::request::Provenance;
 use crate::{Error, Result, clock};
 use s3d_data::import::{self, Facts, Found, Kind, Setting};
-use s3d_data::whole::{fill, vacant};
+use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
     Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
     SCHEMA_VERSION, check, store,

@@ -2,7 +2,7 @@
 //! real machines show can be switched on.
 
 use crate::clock::Clock;
-use crate::timer::Events;
+use crate::clock::timer::Events;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

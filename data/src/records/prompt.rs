@@ -82,7 +82,7 @@ pub fn load_prompts(path: &Path, count: Option<usize>) -> Result<Vec<Prompt>> {
 /// # Errors
 /// As [`parse_prompts`], or a file that cannot be read.
 pub fn read_prompts(path: &Path) -> Result<PromptFile> {
-    parse_prompts(&crate::file::read(path, Limit::PROMPTS)?, path)
+    parse_prompts(&crate::store::file::read(path, Limit::PROMPTS)?, path)
 }
 
 /// The prompts in `bytes`, which came from `path`.
@@ -127,9 +127,10 @@ pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<PromptFile> {
 /// When it cannot be read, is no UTF-8, is empty or too long.
 pub fn load_text(path: &Path) -> Result<String> {
     let fail = |message: String| Error::malformed(path, message);
-    let mut text = String::from_utf8(crate::file::read(path, Limit::PROMPTS)?).map_err(|e| {
-        fail(format!("expected UTF-8, found another byte at {}", e.utf8_error().valid_up_to()))
-    })?;
+    let mut text =
+        String::from_utf8(crate::store::file::read(path, Limit::PROMPTS)?).map_err(|e| {
+            fail(format!("expected UTF-8, found another byte at {}", e.utf8_error().valid_up_to()))
+        })?;
     for end in ["\n", "\r"] {
         text.truncate(text.strip_suffix(end).unwrap_or(&text).len());
     }

@@ -1,9 +1,9 @@
 //! What traces cover, beside what the same would have taken by generating.
 
 use crate::Result;
-use crate::acceptance::most_predictors;
+use crate::pass_watch::generate;
 use crate::run::Bench;
-use crate::watch::generate;
+use crate::stages::acceptance::most_predictors;
 use s3d_data::{Coverage, DraftPlan, Plan, Predictors, Seconds, Trace};
 
 /// Plans that are generated, evenly spread over all that the traces cover.

@@ -1,10 +1,11 @@
 //! The journal: one JSON object a line, appended and flushed, so that a kill at any byte loses at
 //! most the line being written.
 
-use crate::acceptance::Trace;
-use crate::check::{self, Bounds};
-use crate::profile::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
-use crate::{Error, Limit, Result, file};
+use crate::records::check::{self, Bounds};
+use crate::records::latency::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
+use crate::records::trace::Trace;
+use crate::store::file;
+use crate::{Error, Limit, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
@@ -154,7 +155,7 @@ fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Origin;
+    use crate::records::latency::Origin;
     use proptest::prelude::*;
 
     fn sample(n: usize) -> Vec<Observation> {

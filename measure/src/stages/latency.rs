@@ -8,9 +8,9 @@
 
 use crate::Result;
 use crate::clock::Clock;
+use crate::pass_watch::{PassWatch, Place, as_prepared};
 use crate::run::Bench;
 use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
-use crate::watch::{PassWatch, Place, as_prepared};
 use s3d_data::{
     Component, DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip,
 };

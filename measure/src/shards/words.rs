@@ -1,9 +1,9 @@
 //! The request in words: parts of different requests are told apart, and a run goes on only with its own.
 
-use crate::resume::stage_name;
+use crate::record::resume::stage_name;
 use crate::{Plans, Prompt, Request, Stage};
 use s3d_data::Sharding;
-use s3d_data::shard::{Asked, RequestWords, digest};
+use s3d_data::run::shard::{Asked, RequestWords, digest};
 
 /// What the header of a shard says; nothing for a run that is not divided.
 pub(crate) fn sharding(request: &Request) -> Option<Sharding> {

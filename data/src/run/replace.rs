@@ -1,7 +1,7 @@
 //! A run directory that appears as a whole or not at all: for runs that are put together, not measured.
 
-use crate::journal::Observation;
 use crate::output::{Draft, Holds, Output};
+use crate::run::journal::Observation;
 use crate::run::{Run, RunDir, RunHeader};
 use crate::{Error, Journal, Result};
 use std::path::Path;
