@@ -1,6 +1,6 @@
 //! Cards as their data sheets describe them: bandwidth, rates, memory, each with its source.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

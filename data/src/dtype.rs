@@ -1,6 +1,6 @@
 //! Number types of weights: their names, the bytes of a weight, and which of them the engine runs.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 

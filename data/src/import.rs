@@ -14,183 +14,24 @@
 
 pub mod counts;
 pub mod drafts;
+mod kind;
 pub mod law;
 pub mod native;
 pub mod pass_times;
+mod rows;
 pub mod run_tables;
+mod setting;
 mod table;
 pub mod traces;
 
-use crate::plan::{Drafting, SkipWindow};
-use crate::{Error, Observation, Result, store};
-use std::collections::HashSet;
-use std::hash::Hash;
+pub use kind::Kind;
+pub use setting::{Facts, Found, Setting};
+
+use crate::error::Result;
+use crate::records::observation::Observation;
+use crate::store;
+use rows::malformed;
 use std::path::Path;
-
-/// What the files do not say of themselves.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
-    /// Layers of the model.
-    pub layers: usize,
-    /// Largest number of predictors looked at.
-    pub gamma_max: usize,
-    /// The context that choices are made for, in tokens.
-    pub context: usize,
-    /// How drafts were made, for files that do not say.
-    pub drafting: Option<Drafting>,
-    /// The layers that drafts left out, for files that do not say.
-    pub skip: Option<SkipWindow>,
-    /// The time of a draft pass over that of a full pass of the same width, where it was not timed.
-    pub draft_share: Option<f64>,
-    /// Tokens drafted per iteration, for files that do not say.
-    pub draft_length: Option<usize>,
-    /// Fields with the value that rows must have to be read.
-    pub only: Vec<(String, String)>,
-}
-
-impl Setting {
-    /// A setting that says nothing but what every import needs.
-    pub const fn new(layers: usize, gamma_max: usize, context: usize) -> Self {
-        Self {
-            layers,
-            gamma_max,
-            context,
-            drafting: None,
-            skip: None,
-            draft_share: None,
-            draft_length: None,
-            only: Vec::new(),
-        }
-    }
-
-    /// The drafting that a row states, else the one given for the whole import. Nothing is assumed: the
-    /// same counts give other answers by how drafts are made.
-    fn drafting(&self, stated: Option<Drafting>, file: &Path, line: u64) -> Result<Drafting> {
-        stated.or(self.drafting).ok_or_else(|| {
-            let message = "how drafts were made is not said here; add it as 'drafting', or give --drafting \
-                           sequential (one pass a draft: draft models, EAGLE, MTP, LayerSkip, SWIFT) or \
-                           --drafting simultaneous (all drafts in one pass: S3D, Medusa)";
-            malformed(file, line, message)
-        })
-    }
-
-    /// The layers that drafts left out: those given, else the window in the middle whose kept layers are
-    /// the given share of a full pass.
-    fn window(&self, file: &Path, line: u64) -> Result<SkipWindow> {
-        let share = self.draft_share.map(|share| {
-            let kept = (share * self.layers as f64).round() as usize;
-            SkipWindow::symmetric(self.layers, self.layers - kept.clamp(1, self.layers))
-        });
-        match (self.skip, share) {
-            (Some(window), _) => Ok(window),
-            (None, Some(window)) => window,
-            (None, None) => Err(malformed(
-                file,
-                line,
-                "what drafts left out is not said here; give --skip A..B (layers left out: LayerSkip, SWIFT, \
-                 S3D), or --draft-share S (the time of a draft pass over that of a full pass: draft models, \
-                 EAGLE, MTP)",
-            )),
-        }
-    }
-
-    /// The rows that have the wanted values.
-    fn kept(&self, rows: Vec<table::Row>, file: &Path) -> Result<Vec<table::Row>> {
-        let wanted = |row: &table::Row| {
-            let has = |(name, value): &(String, String)| row.text(name).as_ref() == Some(value);
-            self.only.iter().all(has)
-        };
-        let kept: Vec<table::Row> = rows.into_iter().filter(wanted).collect();
-        match kept.is_empty() {
-            true => Err(malformed(file, 1, "no row has the values of --only")),
-            false => Ok(kept),
-        }
-    }
-}
-
-/// What a file says of how its numbers were made.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Facts {
-    /// The model's name.
-    pub model: Option<String>,
-    /// The machine or card.
-    pub machine: Option<String>,
-    /// Precision of the weights.
-    pub dtype: Option<String>,
-    /// Threads that computed.
-    pub threads: Option<usize>,
-    /// What the numbers rest on and leave open, one sentence each.
-    pub notes: Vec<String>,
-}
-
-impl Facts {
-    /// Adds what another file says; what is known already stays.
-    pub fn add(&mut self, other: Self) {
-        self.model = self.model.take().or(other.model);
-        self.machine = self.machine.take().or(other.machine);
-        self.dtype = self.dtype.take().or(other.dtype);
-        self.threads = self.threads.or(other.threads);
-        for note in other.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-    }
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
-    /// What was observed.
-    pub observations: Vec<Observation>,
-    /// How.
-    pub facts: Facts,
-}
-
-/// The form of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `run.json`: no observation, but how a run was made.
-    Header,
-    /// An affine law of pass times.
-    Law,
-    /// Traces, one JSON object each.
-    Traces,
-    /// Traces, one position a row.
-    Positions,
-    /// Attempted and accepted drafts, as CSV.
-    Counts,
-    /// Attempted and accepted drafts, one JSON object a line.
-    CountLines,
-    /// Times of passes.
-    Passes,
-    /// `latency.csv` of a run.
-    OwnLatency,
-    /// `throughput.csv` of a run.
-    OwnThroughput,
-    /// `memory.csv` of a run.
-    OwnMemory,
-    /// `near_ties.csv` of a run.
-    OwnNearTies,
-    /// Pass times of llama.cpp's `llama-bench`.
-    LlamaBench,
-    /// Pass times of llama.cpp's `llama-batched-bench`.
-    BatchedBench,
-    /// Per-position acceptance in the log of vLLM.
-    VllmLog,
-    /// Per-position acceptance among the metrics of vLLM.
-    VllmMetrics,
-    /// Acceptance of single requests of vLLM.
-    VllmRequests,
-    /// Answers of Spec-Bench, EAGLE or SWIFT.
-    AcceptLengths,
-    /// Attempts of ik_llama.cpp's `llama-spec-bench`.
-    IkSpecBench,
-    /// SGLang's `bench_speculative`.
-    SglangBench,
-    /// LayerSkip's `sweep`.
-    LayerSkipSweep,
-}
 
 /// What `bytes`, read from `file`, are. Files of other engines are known by their content, whatever
 /// their name.
@@ -302,45 +143,6 @@ fn parse_own(bytes: &[u8], kind: Kind, file: &Path, setting: &Setting) -> Result
 
 fn collect<T>(rows: Vec<T>, kind: impl Fn(T) -> Observation) -> Vec<Observation> {
     rows.into_iter().map(kind).collect()
-}
-
-/// An error at a line of a file.
-fn malformed(file: &Path, line: u64, message: &str) -> Error {
-    Error::malformed_at(file, line, message)
-}
-
-/// Rows, of which there must be some.
-fn not_empty<T>(rows: Vec<T>, file: &Path) -> Result<Vec<T>> {
-    match rows.is_empty() {
-        true => Err(malformed(file, 1, "no rows below the header")),
-        false => Ok(rows),
-    }
-}
-
-/// A column that must have a value on every line.
-fn required<T>(value: Option<T>, column: &str, file: &Path, line: u64) -> Result<T> {
-    value
-        .ok_or_else(|| malformed(file, line, &format!("the column '{column}' is missing or empty")))
-}
-
-/// A time above 0.
-fn positive(seconds: f64, file: &Path, line: u64) -> Result<f64> {
-    match seconds.is_finite() && seconds > 0.0 {
-        true => Ok(seconds),
-        false => Err(malformed(file, line, &format!("expected a time above 0, found {seconds}"))),
-    }
-}
-
-/// Refuses the second appearance of a cell.
-fn once<K: Hash + Eq>(seen: &mut HashSet<K>, key: K, file: &Path, line: u64) -> Result<()> {
-    match seen.insert(key) {
-        true => Ok(()),
-        false => Err(malformed(
-            file,
-            line,
-            "this cell stands in the file already; number repeated measurements in a column 'block'",
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod quote;
 pub mod records;
 pub mod results;
 pub mod run;
+pub mod shape;
 pub mod store;
 pub mod units;
 
@@ -36,22 +37,24 @@ pub use error::{Error, Result};
 pub use output::{Holds, Output};
 pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
 pub use quote::shown;
-pub use records::latency::{
-    Component, LatencySample, MemoryRecord, ModelShape, NearTie, Origin, ThroughputSample,
-};
+pub use records::latency::{Component, LatencySample};
+pub use records::memory::{MemoryRecord, Origin};
+pub use records::near_tie::NearTie;
+pub use records::observation::{Observation, Observations};
+pub use records::prompt;
 pub use records::prompt::{Message, Prompt, load_prompts};
+pub use records::throughput::ThroughputSample;
 pub use records::trace::{AcceptanceCounts, Trace};
-pub use records::{check, prompt};
+pub use records::trace_file::{load_traces, load_traces_or_empty};
 pub use results::{
     AcceptancePoint, Answer, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
     PredictionError, Recommendation,
 };
 pub use run::card_state::CardState;
-pub use run::journal::{Journal, Observation};
+pub use run::journal::Journal;
 pub use run::shard::{Merged, MergedShard, Shard, Sharding};
-pub use run::{
-    Cache, Coverage, Machine, ModelIdentity, Observations, Run, RunDir, RunHeader, SCHEMA_VERSION,
-};
+pub use run::{Cache, Coverage, Machine, ModelIdentity, Run, RunDir, RunHeader, SCHEMA_VERSION};
+pub use shape::ModelShape;
 pub use store::file::Limit;
 pub use store::{cells, file, finite};
 pub use units::{Bytes, BytesPerSecond, Estimate, FlopsPerSecond, Hertz, Seconds, Share};

@@ -1,7 +1,7 @@
 //! Bounds of the numbers that are read, from flags and from files: far above anything that is measured, and low
 //! enough that nothing which is counted, listed or allocated by them can fill the memory.
 
-use crate::{Error, Predictors, Result};
+use crate::error::{Error, Result};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -10,7 +10,7 @@ pub const LAYERS: usize = 4096;
 /// Tokens: of a context, a prompt, a text, a pass.
 pub const TOKENS: usize = 1 << 22;
 /// Predictors of a plan (gamma).
-pub const PREDICTORS: usize = Predictors::MAX;
+pub const PREDICTORS: usize = 64;
 /// Widths of a model: its residual stream, its MLP, all of its heads together.
 pub const WIDTH: usize = 1 << 20;
 /// Entries of a vocabulary.

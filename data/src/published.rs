@@ -3,8 +3,9 @@
 //! What was not to be had stays empty: a user's own CSV with the columns of `systems.csv` fills it
 //! ([`load_systems`]).
 
-use crate::records::latency::ModelShape;
-use crate::{Error, Result, store};
+use crate::error::{Error, Result};
+use crate::shape::ModelShape;
+use crate::store;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

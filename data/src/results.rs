@@ -1,6 +1,9 @@
 //! What was concluded: `fit.json` and `recommendation.json`.
 
+use crate::error::{Error, Result};
+use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
+use crate::records::bounds::Bounds;
 use crate::run::is_derived;
 use crate::units::Estimate;
 use serde::{Deserialize, Serialize};
@@ -255,5 +258,34 @@ impl Recommendation {
     /// Whether times come from a data sheet and not from a clock.
     pub fn is_derived(&self) -> bool {
         is_derived(&self.device)
+    }
+}
+
+impl Recommendation {
+    /// Whether such a `recommendation.json` can be.
+    ///
+    /// # Errors
+    /// Begins with the key.
+    pub fn check(&self) -> Result<()> {
+        within("context", self.context, &(1..=limits::TOKENS))?;
+        within("seconds_measuring", self.seconds_measuring, &limits::SPENT_SECONDS)?;
+        self.choice.iter().chain(&self.ties).try_for_each(PlanResult::check)
+    }
+}
+
+impl PlanResult {
+    fn check(&self) -> Result<()> {
+        let layers = within("layers", self.layers, &(1..=limits::LAYERS))?;
+        within("predictors", self.predictors, &(1..=limits::PREDICTORS))?;
+        let start = within("skip_start", self.skip_start.unwrap_or(0), &(0..=layers))?;
+        within("skip_end", self.skip_end.unwrap_or(layers), &(start..=layers))?;
+        self.skip_set.as_ref().map_or(Ok(()), LayerSet::check)?;
+        let skipped = self.skip_set.iter().flat_map(|set| set.attention.iter().chain(&set.mlp));
+        skipped
+            .copied()
+            .try_for_each(|layer| within("skip_set", layer, &(0..=layers - 1)).map(drop))?;
+        Bounds { layers, machines: 1 }
+            .plan(&self.plan)
+            .map_err(|e| Error::invalid(format!("plan: {e}")))
     }
 }

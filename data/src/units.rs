@@ -3,7 +3,9 @@
 //! The only place of the project where a number is multiplied or divided by a power of ten or of
 //! 1024 for the sake of reading it.
 
-use crate::{Error, Result, limits, shown};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::quote::shown;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

@@ -15,9 +15,11 @@
 //! filled in as if the draft failed at the same token wherever it started; `counted_drafts` marks it, so
 //! that numbers of predictors below the one that was logged are not taken for known.
 
-use super::{Setting, malformed, not_empty, once};
+use crate::error::{Error, Result};
+use crate::import::rows::{malformed, not_empty, once};
+use crate::import::setting::Setting;
 use crate::plan::{Drafting, Predictors, SkipWindow};
-use crate::{AcceptanceCounts, Error, Result, Trace};
+use crate::records::trace::{AcceptanceCounts, Trace};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

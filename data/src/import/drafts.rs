@@ -1,9 +1,12 @@
 //! Draft passes that were not timed: a share of the full pass of the same width, or the full passes of
 //! a draft model that was timed by itself.
 
-use super::{Setting, pass_times};
+use crate::error::{Error, Result};
+use crate::import::pass_times;
+use crate::import::setting::Setting;
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
-use crate::{Component, Error, LatencySample, Observation, Result};
+use crate::records::latency::{Component, LatencySample};
+use crate::records::observation::Observation;
 use std::path::Path;
 
 /// Draft passes beyond this number would not be looked at.

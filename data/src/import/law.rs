@@ -7,9 +7,12 @@
 //! A full pass over `w` tokens at context `c` takes `fixed + per_token w + per_context_token c`; a
 //! draft pass takes the kept share of it. The law becomes times on a grid, as if they were measured.
 
-use super::{Setting, malformed, pass_times};
+use crate::error::{Error, Result};
+use crate::import::pass_times;
+use crate::import::rows::malformed;
+use crate::import::setting::Setting;
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
-use crate::{Error, LatencySample, Result};
+use crate::records::latency::LatencySample;
 use serde::Deserialize;
 use std::path::Path;
 

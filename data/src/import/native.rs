@@ -16,7 +16,7 @@ pub mod llama_bench;
 pub mod means;
 pub mod vllm;
 
-use super::Kind;
+use crate::import::kind::Kind;
 use serde_json::Value;
 
 /// The native form that `bytes` have, by their content alone.

@@ -12,9 +12,13 @@
 //! measurements of a cell are numbered by `block`. Instead of `seconds` the column may be
 //! `milliseconds` or `microseconds`: one unit a file.
 
-use super::{Setting, malformed, not_empty, once, positive, required};
+use crate::error::{Error, Result};
+use crate::import::rows::{malformed, not_empty, once, positive, required};
+use crate::import::setting::Setting;
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
-use crate::{Component, Error, LatencySample, Result, Seconds, store};
+use crate::records::latency::{Component, LatencySample};
+use crate::store;
+use crate::units::Seconds;
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -1,7 +1,12 @@
 //! The tables of a run directory, as this program wrote them, checked like any file from outside.
 
-use super::{malformed, once, positive};
-use crate::{Component, LatencySample, MemoryRecord, NearTie, Result, ThroughputSample, store};
+use crate::error::Result;
+use crate::import::rows::{malformed, once, positive};
+use crate::records::latency::{Component, LatencySample};
+use crate::records::memory::MemoryRecord;
+use crate::records::near_tie::NearTie;
+use crate::records::throughput::ThroughputSample;
+use crate::store;
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -1,8 +1,9 @@
 //! Rows of named fields, however an engine printed them: a JSON array, JSON lines, CSV, or a table
 //! drawn with pipes. Lines of a log around JSON lines or a drawn table are passed over.
 
-use super::malformed;
-use crate::{Result, store};
+use crate::error::Result;
+use crate::import::rows::{malformed, not_empty};
+use crate::store;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -94,7 +95,7 @@ pub(super) fn rows(bytes: &[u8], file: &Path) -> Result<Vec<Row>> {
         _ if text.lines().any(|line| line.trim_start().starts_with('{')) => lines(&text, file)?,
         _ => csv_rows(bytes, file)?,
     };
-    super::not_empty(rows, file)
+    not_empty(rows, file)
 }
 
 fn entries(text: &str, file: &Path) -> Result<Vec<Row>> {

@@ -1,7 +1,9 @@
 //! Files of other engines: read as documented, refused with their line.
 
 use super::*;
-use crate::{AcceptanceCounts, Component, Drafting, LatencySample, Plan, Trace};
+use crate::plan::{Drafting, Plan};
+use crate::records::latency::{Component, LatencySample};
+use crate::records::trace::{AcceptanceCounts, Trace};
 
 fn setting() -> Setting {
     Setting { drafting: Some(Drafting::Simultaneous), ..Setting::new(12, 4, 256) }

@@ -14,9 +14,12 @@
 //! for the whole import, `task` and `prompt` (tokens of the prompt) always. Where `gamma_max` is left
 //! out, a trace knows as many drafts as the most that any position of its window accepted.
 
-use super::{Setting, malformed, not_empty, once};
+use crate::error::Result;
+use crate::import::rows::{malformed, not_empty, once};
+use crate::import::setting::Setting;
 use crate::plan::{Drafting, Skip, SkipWindow};
-use crate::{Result, Trace, store};
+use crate::records::trace::Trace;
+use crate::store;
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

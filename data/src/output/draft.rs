@@ -1,20 +1,19 @@
 //! New files of a folder: made aside, then moved to their places together.
 //!
 //! The files are made in a folder inside the one they are for. When they are complete, with a list of them, that
-//! folder is renamed to [`READY`]: from this one rename on they count as written. Moving each to its place may
+//! folder is renamed to `.s3d-ready`: from this one rename on they count as written. Moving each to its place may
 //! then be interrupted anywhere, since whoever comes next goes on with it.
 
-use super::made::{self, MARKER, Made};
-use super::{FileId, Output, UNFINISHED};
-use crate::{Error, Result, store};
+use crate::error::{Error, Result};
+use crate::output::folder::{FileId, Output};
+use crate::output::forward::{READY, folder_of, roll_forward};
+use crate::output::made::{self, MARKER, Made};
+use crate::store::{self, UNFINISHED};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
-
-/// The name of a complete draft.
-const READY: &str = ".s3d-ready";
 
 /// Files on their way into an [`Output`]; those of a dropped draft are gone.
 #[derive(Debug)]
@@ -23,8 +22,18 @@ pub struct Draft<'a> {
     place: TempDir,
 }
 
+impl Output {
+    /// Begins new files.
+    ///
+    /// # Errors
+    /// When the system refuses to make a folder.
+    pub fn draft(&self) -> Result<Draft<'_>> {
+        Draft::new(self)
+    }
+}
+
 impl<'a> Draft<'a> {
-    pub(super) fn new(output: &'a Output) -> Result<Self> {
+    fn new(output: &'a Output) -> Result<Self> {
         let place = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempdir_in(&output.root)
@@ -109,63 +118,6 @@ fn list(folder: &Path, prefix: &str, names: &mut BTreeSet<String>) -> Result<()>
             true => list(&entry.path(), &format!("{name}/"), names)?,
             false => drop(names.insert(name)),
         }
-    }
-    Ok(())
-}
-
-/// The folder of the file `name` below `root`; what is there of it must be folders, not links to some.
-fn folder_of(root: &Path, name: &str) -> Result<PathBuf> {
-    let mut folder = root.to_path_buf();
-    for part in Path::new(name).parent().into_iter().flat_map(Path::components) {
-        folder.push(part);
-        if fs::symlink_metadata(&folder).is_ok_and(|found| !found.is_dir()) {
-            let message =
-                "expected a folder to write into, found a link or a file; give another folder";
-            return Err(Error::malformed(&folder, message));
-        }
-    }
-    Ok(folder)
-}
-
-/// Whether a complete draft waits in `root`.
-pub(super) fn is_ready(root: &Path) -> bool {
-    fs::symlink_metadata(root.join(READY)).is_ok_and(|found| found.is_dir())
-}
-
-/// Moves the files of a complete draft to their places, if one waits in `root`. It may have been begun before.
-pub(super) fn roll_forward(root: &Path) -> Result<()> {
-    if !is_ready(root) {
-        return Ok(());
-    }
-    let ready = root.join(READY);
-    if let Some(made) = Made::load(&ready)? {
-        for name in &made.removed {
-            remove(root, name)?;
-        }
-        for name in made.files.iter().filter(|name| ready.join(name).is_file()) {
-            let folder = folder_of(root, name)?;
-            fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, e))?;
-            put(&ready.join(name), &root.join(name))?;
-        }
-        put(&ready.join(MARKER), &root.join(MARKER))?;
-    }
-    fs::remove_dir_all(&ready).map_err(|e| Error::io("remove", &ready, e))
-}
-
-fn put(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|e| Error::io("write", to, e))
-}
-
-/// Removes a file, and its folder where that is empty then.
-fn remove(root: &Path, name: &str) -> Result<()> {
-    let folder = folder_of(root, name)?;
-    let path = root.join(name);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
-        _ => {}
-    }
-    if folder != root {
-        let _ = fs::remove_dir(&folder); // refused by the system where somebody's files are in it
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One writer a folder: a lock on the folder itself, which the system gives back with the process.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::thread;

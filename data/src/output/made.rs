@@ -1,10 +1,11 @@
 //! The list of what this program made in a folder, and whether it may write there.
 
-use super::names_in;
-use crate::{Error, Result, store};
+use crate::error::{Error, Result};
+use crate::store::{self, UNFINISHED};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::path::{Component, Path};
 
 /// The file that holds the list.
@@ -24,6 +25,9 @@ const OF_A_RUN: [&str; 10] = [
     "recommendation.json",
     "report.html",
 ];
+
+/// What a file system itself keeps at the top of a disk, which may be mounted as an output.
+const OF_THE_DISK: &str = "lost+found";
 
 /// What a folder is for. A folder of one purpose is not written into for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +118,16 @@ fn is_inside(name: &str) -> bool {
         && parts.all(|part| {
             matches!(part, Component::Normal(part) if !part.to_string_lossy().starts_with(".s3d-"))
         })
+}
+
+/// The names in a folder that count: not those of unfinished files, the list of what was made, the disk's own.
+pub(super) fn names_in(root: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(root).map_err(|e| Error::io("read folder", root, e))?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| name != MARKER && name != OF_THE_DISK && !name.starts_with(UNFINISHED));
+    names.sort();
+    Ok(names)
 }
 
 /// What was made in `folder` for this purpose; an empty folder has nothing yet.

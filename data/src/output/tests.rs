@@ -1,7 +1,10 @@
 //! Tests of the guard on output folders.
 
+use super::made::MARKER;
 use super::*;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
 fn write(folder: &Path, name: &str, text: &str) {

@@ -1,9 +1,11 @@
 //! Free sets of sub-layers, and how they are written: in files that other projects publish, and in the
 //! names of plans.
 
+use crate::error::{Error, Result};
 use crate::limits::LAYERS;
+use crate::quote::shown;
 use crate::store::file;
-use crate::{Error, Limit, Result, shown};
+use crate::store::file::Limit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,7 +11,8 @@
 
 mod line;
 
-use crate::{Error, Limit, Result};
+use crate::error::{Error, Result};
+use crate::store::file::Limit;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;

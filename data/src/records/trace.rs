@@ -1,8 +1,10 @@
 //! What was accepted: traces and counts. Never a stored rate (`alpha` is computed by `simulator`).
 
+use crate::error::{Error, Result};
 use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Predictors, Skip, SkipWindow};
-use crate::{Error, Result, shown};
+use crate::quote::shown;
+use crate::records::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -67,6 +69,15 @@ impl Trace {
             Some(set) => Some(Skip::Set { layers: Arc::new(set.clone()) }),
             None => self.window().map(Skip::Window),
         }
+    }
+
+    /// Whether such a line of `acceptance.jsonl` can be.
+    ///
+    /// # Errors
+    /// As [`Self::validate`]; a skip that the model does not have.
+    pub fn check(&self, bounds: &Bounds) -> Result<()> {
+        self.validate()?;
+        self.skip().map_or(Ok(()), |skip| bounds.skip(&skip))
     }
 
     /// Whether the fields fit together.

@@ -1,36 +1,13 @@
 //! The journal: one JSON object a line, appended and flushed, so that a kill at any byte loses at
 //! most the line being written.
 
-use crate::records::check::{self, Bounds};
-use crate::records::latency::{LatencySample, MemoryRecord, NearTie, ThroughputSample};
-use crate::records::trace::Trace;
-use crate::store::file;
-use crate::{Error, Limit, Result};
-use serde::{Deserialize, Serialize};
+use crate::error::{Error, Result};
+use crate::records::bounds::Bounds;
+use crate::records::observation::Observation;
+use crate::store::file::{self, Limit};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-/// One finished observation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Observation {
-    /// A row of `latency.csv`.
-    Latency(LatencySample),
-    /// A line of `acceptance.jsonl`.
-    Trace(Trace),
-    /// A row of `throughput.csv`.
-    Throughput(ThroughputSample),
-    /// A row of `memory.csv`.
-    Memory(MemoryRecord),
-    /// A row of `near_ties.csv`.
-    NearTie(NearTie),
-    /// A stage is complete: nothing of it is measured again.
-    Finished {
-        /// The stage's name.
-        stage: String,
-    },
-}
 
 /// The writing end of a journal.
 #[derive(Debug)]
@@ -144,9 +121,9 @@ fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
             continue;
         }
         let wrong = |message: String| Error::malformed_at(path, number as u64 + 1, message);
-        let entry =
+        let entry: Observation =
             serde_json::from_slice(line).map_err(|e| wrong(format!("not an observation: {e}")))?;
-        check::observation(&entry, &Bounds::WIDEST).map_err(|e| wrong(e.to_string()))?;
+        entry.check(&Bounds::WIDEST).map_err(|e| wrong(e.to_string()))?;
         entries.push(entry);
     }
     Ok((entries, kept))
@@ -155,7 +132,7 @@ fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::latency::Origin;
+    use crate::records::memory::{MemoryRecord, Origin};
     use proptest::prelude::*;
 
     fn sample(n: usize) -> Vec<Observation> {

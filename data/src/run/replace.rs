@@ -1,9 +1,10 @@
 //! A run directory that appears as a whole or not at all: for runs that are put together, not measured.
 
+use crate::error::{Error, Result};
 use crate::output::{Draft, Holds, Output};
-use crate::run::journal::Observation;
+use crate::records::observation::Observation;
+use crate::run::journal::Journal;
 use crate::run::{Run, RunDir, RunHeader};
-use crate::{Error, Journal, Result};
 use std::path::Path;
 
 /// Takes the folder at `out` for a run that is not there yet.

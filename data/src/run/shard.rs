@@ -1,6 +1,8 @@
 //! Shards: parts of one request, each measured by a process of its own, and what `run.json` says of them.
 
-use crate::{Error, Result, limits, shown};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::quote::shown;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

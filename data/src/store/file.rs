@@ -1,7 +1,7 @@
 //! The one place that opens a file to read it: a regular file, of a size that its kind may have.
 
+use crate::error::{Error, Result};
 use crate::units::Bytes;
-use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! Whether all numbers of a value are finite: asked before it is written or printed, because JSON writes `null` and
 //! CSV `NaN` for a number that is none, and readers then stumble.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use serde::ser::{self, Serialize};
 use std::fmt::{self, Display};
+use std::path::Path;
 
 /// Checks every number in `value`.
 ///
@@ -12,6 +13,11 @@ use std::fmt::{self, Display};
 pub fn check<T: Serialize + ?Sized>(value: &T) -> Result<()> {
     let mut walk = Walk { path: Vec::new() };
     value.serialize(&mut walk).map_err(|e| Error::invalid(e.0))
+}
+
+/// Refuses to write a number that is none: readers would stumble over it.
+pub(crate) fn writable<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
+    check(value).map_err(|e| Error::malformed(path, format!("not written: {e}")))
 }
 
 /// A step from a value to one that it holds.
@@ -282,7 +288,7 @@ impl ser::SerializeMap for Places<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Estimate;
+    use crate::units::Estimate;
     use std::collections::BTreeMap;
 
     #[test]

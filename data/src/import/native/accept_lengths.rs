@@ -6,10 +6,15 @@
 //! what they left out (SWIFT alone does), how many were drafted (the most that were ever accepted is
 //! taken, or `--draft-length`), and times of single passes. Of trees it does not say how wide they were.
 
+use crate::error::Result;
+use crate::import::rows::{malformed, once};
+use crate::import::setting::{Found, Setting};
 use crate::import::table::{Row, number_of, rows};
-use crate::import::{Found, Setting, malformed, once};
+use crate::plan::LayerSet;
 use crate::plan::{DraftPlan, Plan, Predictors, Skip};
-use crate::{LayerSet, Observation, Result, ThroughputSample, Trace};
+use crate::records::observation::Observation;
+use crate::records::throughput::ThroughputSample;
+use crate::records::trace::Trace;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::Path;

@@ -4,10 +4,14 @@
 //! verify pass feeds its tokens to one sequence and reads one cache: it costs this or less.
 //! What the file does not hold: acceptance, the time of a draft pass, repetitions, the model's name.
 
+use crate::error::Result;
+use crate::import::pass_times;
+use crate::import::rows::{malformed, positive};
+use crate::import::setting::{Facts, Found, Setting};
 use crate::import::table::{Row, rows};
-use crate::import::{Facts, Found, Setting, malformed, pass_times, positive};
 use crate::plan::Plan;
-use crate::{Observation, Predictors, Result};
+use crate::plan::Predictors;
+use crate::records::observation::Observation;
 use std::collections::BTreeMap;
 use std::path::Path;
 

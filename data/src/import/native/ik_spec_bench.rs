@@ -5,10 +5,13 @@
 //! what drafts left out (`--skip` or `--draft-share`), how they were made, times of single passes.
 
 use super::vllm::{by_position, trace};
+use crate::error::Result;
+use crate::import::rows::malformed;
+use crate::import::setting::{Found, Setting};
 use crate::import::table::{Row, number_of, rows};
-use crate::import::{Found, Setting, malformed};
 use crate::plan::{DraftPlan, Plan, Predictors};
-use crate::{Observation, Result, ThroughputSample};
+use crate::records::observation::Observation;
+use crate::records::throughput::ThroughputSample;
 use serde_json::Value;
 use std::path::Path;
 

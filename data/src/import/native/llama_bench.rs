@@ -4,10 +4,15 @@
 //! committed tokens. JSON holds every repetition, which become blocks; the other forms a mean.
 //! What the file does not hold: acceptance, and the time of a draft pass.
 
+use crate::error::Result;
+use crate::import::pass_times;
+use crate::import::rows::{malformed, positive};
+use crate::import::setting::{Facts, Found, Setting};
 use crate::import::table::{Row, number_of, rows};
-use crate::import::{Facts, Found, Setting, malformed, pass_times, positive};
 use crate::plan::Plan;
-use crate::{Observation, Predictors, Result, Seconds};
+use crate::plan::Predictors;
+use crate::records::observation::Observation;
+use crate::units::Seconds;
 use serde_json::Value;
 use std::path::Path;
 

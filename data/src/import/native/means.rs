@@ -4,10 +4,13 @@
 //! by position, times of single passes, any spread; LayerSkip's sweep neither the speed of plain decoding
 //! (`--plain-tokens-per-s`).
 
+use crate::error::Result;
+use crate::import::rows::{malformed, positive};
+use crate::import::setting::{Found, Setting};
 use crate::import::table::{Row, rows};
-use crate::import::{Found, Setting, malformed, positive};
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
-use crate::{Observation, Result, ThroughputSample};
+use crate::records::observation::Observation;
+use crate::records::throughput::ThroughputSample;
 use std::path::Path;
 
 /// Iterations that a mean is written out as.

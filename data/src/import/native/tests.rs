@@ -1,11 +1,14 @@
 //! Files as engines write them: small ones of our own, in the forms of their sources, with values worked
 //! out by hand.
 
-use crate::import::{Found, Kind, Setting, kind_of, parse};
-use crate::{
-    AcceptanceCounts, Drafting, LatencySample, Observation, Plan, SkipWindow, ThroughputSample,
-    Trace,
-};
+use crate::import::kind::Kind;
+use crate::import::setting::{Found, Setting};
+use crate::import::{kind_of, parse};
+use crate::plan::{Drafting, Plan, SkipWindow};
+use crate::records::latency::LatencySample;
+use crate::records::observation::Observation;
+use crate::records::throughput::ThroughputSample;
+use crate::records::trace::{AcceptanceCounts, Trace};
 use std::path::Path;
 
 fn setting() -> Setting {

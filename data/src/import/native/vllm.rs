@@ -4,10 +4,13 @@
 //! What none of them holds: how drafts were made and what they cost (`--drafting`, `--skip` or
 //! `--draft-share`), and times of passes.
 
-use crate::AcceptanceCounts;
+use crate::error::Result;
+use crate::import::counts;
+use crate::import::rows::malformed;
+use crate::import::setting::{Found, Setting};
 use crate::import::table::rows;
-use crate::import::{Found, Setting, counts, malformed};
-use crate::{Observation, Result};
+use crate::records::observation::Observation;
+use crate::records::trace::AcceptanceCounts;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;

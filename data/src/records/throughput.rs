@@ -1,0 +1,126 @@
+//! Whole generations: rows of `throughput.csv`.
+
+use crate::error::Result;
+use crate::limits::{self, within};
+use crate::plan::Plan;
+use crate::records::bounds::{Bounds, place};
+use serde::{Deserialize, Serialize};
+
+/// One end-to-end generation: a row of `throughput.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThroughputSample {
+    /// Index into the machines of `run.json`.
+    pub machine: usize,
+    /// The block of the schedule.
+    pub block: usize,
+    /// Place in the block.
+    pub order: usize,
+    /// 1 for the second copy of the control cell, else 0.
+    pub copy: usize,
+    /// How it was decoded.
+    pub plan: Plan,
+    /// The prompt's name.
+    pub id: String,
+    /// Output tokens.
+    pub tokens: usize,
+    /// Iterations (plain: steps) after the prompt pass.
+    pub iterations: usize,
+    /// Prompt pass, the token it commits included.
+    pub prompt_seconds: f64,
+    /// All draft passes.
+    pub draft_seconds: f64,
+    /// All verify passes (plain: all steps).
+    pub verify_seconds: f64,
+    /// The whole generation, prompt pass included.
+    pub seconds: f64,
+    /// CPU time of all threads together over the whole generation; none where it was not read.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
+}
+
+impl ThroughputSample {
+    /// Blocks from this number on set the leading plans beside each other: all of them help to choose, none
+    /// reports.
+    pub const RUN_OFF_FROM: usize = 1_000_000;
+    /// Blocks with this number or above were measured after the choice was made, to confirm it:
+    /// they hold plain decoding and the choice alone, on fresh prompts where there are enough, and
+    /// must not enter the choice.
+    pub const CONFIRMATION_FROM: usize = 2_000_000;
+
+    /// Whether this block confirms the choice instead of leading to it.
+    pub fn confirms(&self) -> bool {
+        self.block >= Self::CONFIRMATION_FROM
+    }
+}
+
+impl ThroughputSample {
+    /// Whether such a row can be.
+    ///
+    /// # Errors
+    /// Names the column.
+    pub fn check(&self, bounds: &Bounds) -> Result<()> {
+        bounds.machine(self.machine)?;
+        bounds.plan(&self.plan)?;
+        place(self.block, self.order, self.copy)?;
+        within("tokens", self.tokens, &(1..=limits::TOKENS))?;
+        // Every iteration commits a token at least; the first token may be the prompt pass's.
+        let least = usize::from(self.tokens > 1);
+        within("iterations", self.iterations, &(least..=self.tokens))?;
+        let seconds = within("seconds", self.seconds, &limits::PASS_SECONDS)?;
+        // The clock is read between the parts: they take no longer than the whole, but for rounding.
+        let whole = 0.0..=seconds * (1.0 + 1e-6);
+        within("prompt_seconds", self.prompt_seconds, &whole)?;
+        within("draft_seconds", self.draft_seconds, &whole)?;
+        within("verify_seconds", self.verify_seconds, &whole)?;
+        within("cpu_seconds", self.cpu_seconds.unwrap_or(0.0), &limits::SPENT_SECONDS)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(seconds: f64) -> ThroughputSample {
+        ThroughputSample {
+            machine: 0,
+            block: 0,
+            order: 0,
+            copy: 0,
+            plan: Plan::Plain,
+            id: "a".into(),
+            tokens: 9,
+            iterations: 8,
+            prompt_seconds: 0.1,
+            draft_seconds: 0.0,
+            verify_seconds: 0.8,
+            seconds,
+            cpu_seconds: None,
+        }
+    }
+
+    #[test]
+    fn times_that_no_machine_takes_are_refused() {
+        let refused = |row: ThroughputSample| {
+            row.check(&Bounds::WIDEST).err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refused(sample(1.0)), "");
+        for seconds in [1e-323, 0.0, -1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert!(refused(sample(seconds)).starts_with("seconds: expected"), "{seconds}");
+        }
+        assert!(refused(sample(0.5)).starts_with("verify_seconds: expected 0 to"));
+        let one = ThroughputSample { tokens: 1, ..sample(1.0) };
+        assert!(refused(one.clone()).starts_with("iterations: expected 0 to 1, found 8"));
+        assert_eq!(
+            refused(ThroughputSample { iterations: 0, ..one }),
+            "",
+            "short, but a generation"
+        );
+        let plan = "3..9:4".parse().unwrap();
+        let bounds = Bounds { layers: 6, machines: 1 };
+        let message = ThroughputSample { plan, ..sample(1.0) }.check(&bounds).unwrap_err();
+        assert!(message.to_string().contains("the model has layers 0..6"), "{message}");
+        let two = ThroughputSample { machine: 1, ..sample(1.0) };
+        assert!(two.check(&bounds).unwrap_err().to_string().starts_with("machine: "));
+    }
+}

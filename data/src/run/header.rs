@@ -1,0 +1,171 @@
+//! `run.json`: how a run was made.
+
+use crate::error::Result;
+use crate::limits::{self, within};
+use crate::records::bounds::Bounds;
+use crate::run::machine::Machine;
+use crate::run::shard::{Asked, Merged, Sharding};
+use crate::run::tables::TableHashes;
+use crate::shape::ModelShape;
+use serde::{Deserialize, Serialize};
+
+/// The version of all record formats that this program writes and reads.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// The model that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// Its name, for people.
+    pub name: String,
+    /// Its shape as it ran (after widening).
+    pub shape: ModelShape,
+    /// SHA-256 over configuration and weights as loaded from disk, in hexadecimal.
+    pub content_hash: String,
+    /// Whether the weights are random (acceptance then means nothing).
+    #[serde(default)]
+    pub random_weights: bool,
+    /// Optimizer steps the checkpoint was trained for, where it says so.
+    #[serde(default)]
+    pub training_steps: Option<u64>,
+    /// The longest text that it decodes, in tokens, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<usize>,
+}
+
+/// What traces cover, and what the same would have taken by generating.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Plans that the traces speak about: windows x draftings x predictors.
+    pub plans: usize,
+    /// Positions traced, summed over windows and draftings.
+    pub positions: usize,
+    /// Seconds that tracing took, the plain texts included.
+    pub trace_seconds: f64,
+    /// Seconds that generating as many tokens under every one of these plans would take with the
+    /// model as it runs: extrapolated from `sampled_plans` of them, evenly spread.
+    pub generation_seconds: f64,
+    /// Plans that were generated for this.
+    pub sampled_plans: usize,
+}
+
+/// `run.json`: how a run was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u64,
+    /// The command line that made it.
+    pub command: Vec<String>,
+    /// Program version.
+    pub program_version: String,
+    /// Program commit, where it is known.
+    pub program_commit: Option<String>,
+    /// The machine; several after a merge.
+    pub machines: Vec<Machine>,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// Driver version, on a GPU.
+    pub driver: Option<String>,
+    /// Threads used.
+    pub threads: usize,
+    /// Precision of the weights as they ran: `f32`, `f16`, ...
+    pub dtype: String,
+    /// Net2Net widening of the model: 1 = none.
+    pub widen: usize,
+    /// The model.
+    pub model: ModelIdentity,
+    /// Largest number of predictors looked at.
+    pub gamma_max: usize,
+    /// The context that choices are made for, in tokens.
+    pub context: usize,
+    /// The memory that choices must fit, in bytes.
+    #[serde(default)]
+    pub memory_budget_bytes: Option<u64>,
+    /// Probabilities of acceptance that were imposed instead of measured, one per predictor.
+    #[serde(default)]
+    pub imposed: Option<Vec<f64>>,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Start, RFC 3339 UTC.
+    pub started: String,
+    /// End, RFC 3339 UTC; null while the run is not finished.
+    pub ended: Option<String>,
+    /// Seconds spent measuring so far, over all resumptions.
+    pub seconds_measuring: f64,
+    /// CPU time of all threads together over that time.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
+    /// Why the end-to-end blocks stopped: `narrow` (the ratio between the leading plans is known
+    /// closely enough), `budget` (the time was spent) or `blocks` (all that were asked for).
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// What the traces cover, beside what generating would have taken.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
+    /// Which part of a request this run is, if it was measured with `--shard`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Sharding>,
+    /// The shards it was merged from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merged>,
+    /// What was asked for, stage by stage: a run goes on only with the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    /// The tables that were written with this header. None while they are not written, or where an older
+    /// program wrote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<TableHashes>,
+    /// Advice given while measuring.
+    pub warnings: Vec<String>,
+}
+
+impl RunHeader {
+    /// What [`RunHeader::device`] begins with when times come from a data sheet and not from a clock.
+    pub const DERIVED: &str = "derived";
+    /// [`RunHeader::device`] of measurements that another engine made.
+    pub const IMPORTED: &str = "imported";
+
+    /// What the observations of this run must fit.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { layers: self.model.shape.layers, machines: self.machines.len().max(1) }
+    }
+
+    /// Whether times come from a data sheet and not from a clock.
+    pub fn is_derived(&self) -> bool {
+        is_derived(&self.device)
+    }
+}
+
+impl RunHeader {
+    /// Whether such a `run.json` can be.
+    ///
+    /// # Errors
+    /// Begins with the key.
+    pub fn check(&self) -> Result<()> {
+        self.model.shape.check()?;
+        within("machines", self.machines.len(), &(0..=limits::SHARDS))?;
+        self.machines.iter().try_for_each(Machine::check)?;
+        within("threads", self.threads, &(0..=1 << 16))?;
+        within("widen", self.widen, &(1..=64))?;
+        within("gamma_max", self.gamma_max, &(1..=limits::PREDICTORS))?;
+        within("context", self.context, &(1..=limits::TOKENS))?;
+        within("memory_budget_bytes", self.memory_budget_bytes.unwrap_or(0), &(0..=limits::BYTES))?;
+        let imposed = self.imposed.iter().flatten();
+        imposed.copied().try_for_each(|rate| within("imposed", rate, &(0.0..=1.0)).map(drop))?;
+        within("seconds_measuring", self.seconds_measuring, &limits::SPENT_SECONDS)?;
+        within("cpu_seconds", self.cpu_seconds.unwrap_or(0.0), &limits::SPENT_SECONDS)?;
+        if let Some(coverage) = &self.coverage {
+            within("trace_seconds", coverage.trace_seconds, &limits::SPENT_SECONDS)?;
+            within("generation_seconds", coverage.generation_seconds, &limits::SPENT_SECONDS)?;
+        }
+        for shard in self.merged.iter().flat_map(|merged| &merged.shards) {
+            within("machine", shard.machine, &(0..=limits::SHARDS))?;
+            within("seconds_measuring", shard.seconds_measuring, &limits::SPENT_SECONDS)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a record's `device` says that times come from a data sheet.
+pub(crate) fn is_derived(device: &str) -> bool {
+    device.starts_with(RunHeader::DERIVED)
+}
