@@ -14,6 +14,7 @@
 //! assert_eq!(block.iter().filter(|turn| turn.cell == 0).count(), 2);
 //! ```
 
+mod bench;
 pub mod clock;
 pub mod diagnose;
 mod error;
@@ -32,7 +33,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
 pub use machine::card;
 pub use record::import;
-pub use record::recorder::Start;
+pub use record::resume::Start;
 pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure, measure_into};
 pub use schedule::Stop;

@@ -1,10 +1,11 @@
 //! Observers that read the clock: at the end of every component of a pass, and at the end of every
 //! part of a generation.
 
-use crate::clock::timer::DeviceTimer;
+use crate::clock::DeviceTimer;
 use crate::clock::{Clock, timer};
+use crate::error::{Error, Result};
+use crate::request::Prompt;
 use crate::schedule::Turn;
-use crate::{Error, Prompt, Result};
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
 use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
 

@@ -1,6 +1,6 @@
 //! What to measure, on which model, and for how long.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::{Drafting, Plan, Seconds, Shard, Skip, SkipWindow};
@@ -265,6 +265,26 @@ impl Request {
         // Without a first look there is nothing left to refine.
         let pointless = stage == Stage::Refinement && self.first_look.is_none();
         self.stages.contains(&stage) && !pointless
+    }
+
+    /// The name under which `stage` is noted as complete. End-to-end blocks of other plans are another
+    /// stage.
+    pub(crate) fn stage_name(&self, stage: Stage) -> String {
+        match (&self.plans, stage) {
+            (Plans::Exactly(plans), Stage::Throughput) => {
+                let plans: Vec<String> = plans.iter().map(ToString::to_string).collect();
+                format!("{stage} {}", plans.join(","))
+            }
+            _ => stage.name().to_string(),
+        }
+    }
+
+    /// The most predictors that are traced: a model with few masks is traced as far as it can draft.
+    pub(crate) fn most_predictors(&self, model: &Model, drafting: Drafting) -> usize {
+        match drafting {
+            Drafting::Simultaneous => self.gamma_max.min(model.shape().masks + 1),
+            Drafting::Sequential => self.gamma_max,
+        }
     }
 
     /// Whether nothing of the work depends on what is observed on the way.

@@ -6,8 +6,8 @@
 //! copies disagree, nothing else of the run can be believed. Many cells are dealt out to several blocks,
 //! each with the control beside them.
 
-use crate::Request;
 use crate::clock::Clock;
+use crate::request::Request;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;

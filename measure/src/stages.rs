@@ -1,4 +1,4 @@
-//! The stages of a run, each in its own file.
+//! The stages of a run, each in a file of its own, and their sequence.
 
 pub(crate) mod acceptance;
 pub mod coverage;
@@ -7,3 +7,53 @@ pub mod memory;
 pub mod probe;
 pub(crate) mod reference;
 pub(crate) mod throughput;
+
+use crate::bench::Bench;
+use crate::error::{Error, Result};
+use crate::request::Stage;
+use crate::schedule::Stop;
+use crate::warning::Warning;
+
+/// Goes through the stages that are wanted and not finished; returns why the end-to-end blocks stopped, if they
+/// were measured now.
+pub(crate) fn run_stages(bench: &mut Bench<'_>) -> Result<Option<Stop>> {
+    let mut stop = None;
+    let mut left_out = Vec::new();
+    for stage in Stage::ALL {
+        let name = bench.request.stage_name(stage);
+        if !bench.request.wants(stage) || bench.recorder.is_finished(&name) {
+            continue;
+        }
+        if bench.has_no_time_for(stage) {
+            left_out.push(stage.name());
+            continue;
+        }
+        bench.begin(stage);
+        match stage {
+            Stage::Probe => probe::limits(bench)?,
+            Stage::Acceptance => acceptance::trace_prompts(bench)?,
+            Stage::Latency => latency::time_passes(bench)?,
+            Stage::Refinement => acceptance::refine(bench)?,
+            Stage::Memory => memory::record(bench)?,
+            Stage::Throughput => {
+                let why = throughput::generate_blocks(bench)?;
+                bench.recorder.run.header.stopped = Some(why.name().to_string());
+                stop = Some(why);
+            }
+            Stage::RunOff => throughput::run_off(bench)?,
+            Stage::Confirmation => {
+                throughput::confirm(bench)?;
+                probe::limits_again(bench)?;
+            }
+        }
+        bench.recorder.finish(&name)?;
+        if matches!(stage, Stage::Latency | Stage::Refinement) {
+            let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
+            bench.standing = Some(standing);
+        }
+    }
+    if !left_out.is_empty() {
+        bench.warnings.push(Warning::LeftOut { stages: left_out });
+    }
+    Ok(stop)
+}

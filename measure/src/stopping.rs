@@ -3,7 +3,7 @@
 //! This crate only observes. When to stop, which plans to time and which is best so far are answered
 //! by a [`Judge`] (the commands implement it with `simulator`).
 
-use crate::Stage;
+use crate::request::Stage;
 use s3d_data::{Drafting, Estimate, Plan, Run, Seconds, Skip};
 use std::error::Error;
 use std::ops::ControlFlow;

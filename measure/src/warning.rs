@@ -2,7 +2,7 @@
 //!
 //! Warnings are returned and written into `run.json`, never printed here.
 
-use crate::Request;
+use crate::request::Request;
 use s3d_data::{Bytes, BytesPerSecond, Seconds};
 use std::fmt;
 

@@ -4,7 +4,7 @@ use crate::args::{PromptPass, SimulateArgs};
 use crate::terminal;
 use crate::usage::usage;
 use crate::what_if::{self, Costs};
-use s3d_data::{Drafting, SkipRatio, Trace, finite, store};
+use s3d_data::{Drafting, SkipRatio, Trace, finite};
 use s3d_simulator::improvement::IterationCost;
 use s3d_simulator::replay::common_identity;
 use s3d_simulator::{
@@ -75,7 +75,7 @@ fn iteration(
 }
 
 fn replayed(path: &Path, ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<Replay> {
-    let traces = store::load_traces(path)?;
+    let traces = s3d_data::load_traces(path)?;
     let drafting = drafting(&traces, args)?;
     let draft_length = match (args.oracle, args.predictors) {
         (true, _) => DraftLength::Oracle,

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::clock::timer::Events;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::Seconds;

@@ -3,30 +3,9 @@
 //! Reading a clock means to wait for the device, which a pass over a card must not do at every component. There,
 //! events made beforehand are recorded into the stream of work, and read after the pass.
 
-use crate::clock::Clock;
-use crate::{Error, Result};
+use crate::clock::{Clock, DeviceTimer};
+use crate::error::{Error, Result};
 use s3d_data::Seconds;
-
-/// Takes the times of marks.
-pub trait DeviceTimer {
-    /// Begins a pass of at most `marks` marks and forgets those before. Whatever marks need is made here.
-    ///
-    /// # Errors
-    /// When the device refuses.
-    fn begin(&mut self, marks: usize) -> Result<()>;
-
-    /// Takes mark `number`: 0, 1, 2 and so on.
-    ///
-    /// # Errors
-    /// A mark out of its turn or beyond those prepared, or a device that fails.
-    fn mark(&mut self, number: usize) -> Result<()>;
-
-    /// The times of all marks since the first. Waits for the device.
-    ///
-    /// # Errors
-    /// When the device fails.
-    fn read(&mut self) -> Result<Vec<Seconds>>;
-}
 
 /// Marks by reading a clock.
 pub struct ClockTimer<'c> {
@@ -150,7 +129,7 @@ impl<E: Events> DeviceTimer for EventTimer<E> {
 #[cfg(feature = "cuda")]
 pub mod card {
     use super::Events;
-    use crate::{Error, Result};
+    use crate::error::{Error, Result};
     use candle_core::CudaDevice;
     use candle_core::cuda_backend::cudarc::driver::{CudaEvent, DriverError, sys::CUevent_flags};
     use s3d_data::Seconds;

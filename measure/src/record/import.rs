@@ -1,13 +1,14 @@
 //! Measurements of other engines, into a run directory: `fit` and `optimize` then work without any
 //! model. The forms of the files are those of [`s3d_data::import`].
 
+use crate::clock;
+use crate::error::{Error, Result};
 use crate::request::Provenance;
-use crate::{Error, Result, clock};
 use s3d_data::import::{self, Facts, Found, Kind, Setting};
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
     Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
-    SCHEMA_VERSION, check, store,
+    SCHEMA_VERSION, store,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -48,7 +49,8 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
         let bytes = store::read(file)?;
         match import::kind_of(&bytes, file)? {
             Kind::Header => {
-                header = Some(store::parse_versioned(&bytes, file, SCHEMA_VERSION, check::header)?)
+                header =
+                    Some(store::parse_versioned(&bytes, file, SCHEMA_VERSION, RunHeader::check)?)
             }
             kind => add(&mut all, import::parse(&bytes, kind, file, &outside.setting)?),
         }

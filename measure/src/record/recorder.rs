@@ -1,9 +1,10 @@
 //! The run directory while it grows: header, journal, and what was finished before an interruption.
 
 use crate::clock::{self, Clock};
-use crate::record::resume::{begin, other_plans, resume};
+use crate::error::Result;
+use crate::record::resume::{Start, begin, other_plans, resume, stage_of};
+use crate::request::Request;
 use crate::shards::words::{asked, sharding};
-use crate::{Request, Result};
 use s3d_data::output::Draft;
 use s3d_data::run::replace::fill;
 use s3d_data::{
@@ -11,16 +12,6 @@ use s3d_data::{
     RunHeader, SCHEMA_VERSION,
 };
 use std::collections::HashSet;
-
-/// Whether a run that is there goes on or is begun again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// A run that is there goes on, if it is the same.
-    #[default]
-    Resume,
-    /// A run that is there is replaced.
-    Over,
-}
 
 /// Seconds of measuring that a kill may forget: the header is written at least this often.
 const HEADER_EVERY_SECONDS: f64 = 2.0;
@@ -183,14 +174,6 @@ fn torn_at_end(entries: &[Observation]) -> usize {
             entries.iter().rev().take_while(memory).count()
         }
         _ => 0,
-    }
-}
-
-/// The stage that an entry says is complete.
-pub(crate) fn stage_of(entry: &Observation) -> Option<String> {
-    match entry {
-        Observation::Finished { stage } => Some(stage.clone()),
-        _ => None,
     }
 }
 

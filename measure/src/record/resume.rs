@@ -1,12 +1,22 @@
 //! Whether a run that is there goes on: what was asked for then and now, compared.
 
-use crate::record::recorder::{Start, stage_of};
+use crate::error::{Error, Result};
+use crate::request::Stage;
 use crate::shards::words::{PROMPTS, TEXTS};
-use crate::{Error, Request, Result, Stage};
 use s3d_data::output::{Draft, Output};
 use s3d_data::run::shard::{Asked, RequestWords};
 use s3d_data::{Observation, RunDir, RunHeader};
 use std::collections::HashSet;
+
+/// Whether a run that is there goes on or is begun again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// A run that is there goes on, if it is the same.
+    #[default]
+    Resume,
+    /// A run that is there is replaced.
+    Over,
+}
 
 /// A place for a new run. Where one is there it must be replaced, not added to.
 pub(crate) fn begin<'a>(output: &'a Output, dir: &RunDir, start: Start) -> Result<Draft<'a>> {
@@ -118,7 +128,7 @@ pub(crate) fn other_plans(
     }
 }
 
-/// The plans of a stage that measures exactly these end to end; see [`stage_name`].
+/// The plans of a stage that measures exactly these end to end; see `Request::stage_name`.
 fn plans_of(stage: &str) -> Option<std::str::Split<'_, char>> {
     stage.strip_prefix(Stage::Throughput.name())?.strip_prefix(' ').map(|plans| plans.split(','))
 }
@@ -181,14 +191,10 @@ pub(crate) fn settings(header: &RunHeader) -> Identity {
     .into()
 }
 
-/// The name under which a stage is noted as complete. End-to-end blocks of other plans are another
-/// stage.
-pub(crate) fn stage_name(stage: Stage, request: &Request) -> String {
-    match (&request.plans, stage) {
-        (crate::Plans::Exactly(plans), Stage::Throughput) => {
-            let plans: Vec<String> = plans.iter().map(ToString::to_string).collect();
-            format!("{stage} {}", plans.join(","))
-        }
-        _ => stage.name().to_string(),
+/// The stage that an entry says is complete.
+pub(crate) fn stage_of(entry: &Observation) -> Option<String> {
+    match entry {
+        Observation::Finished { stage } => Some(stage.clone()),
+        _ => None,
     }
 }

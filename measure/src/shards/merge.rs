@@ -5,8 +5,8 @@
 //! that the system says about them (processor, cores, caches, memory, system, governor) share an index,
 //! since whatever is compared is compared inside a block, and a block is never divided.
 
+use crate::error::{Error, Result};
 use crate::record::resume::{Identity, first_difference, settings};
-use crate::{Error, Result};
 use s3d_data::run::replace::save_whole;
 use s3d_data::{
     Coverage, Machine, Merged, MergedShard, Observation, Observations, Run, RunDir, RunHeader,

@@ -1,7 +1,6 @@
 //! The request in words: parts of different requests are told apart, and a run goes on only with its own.
 
-use crate::record::resume::stage_name;
-use crate::{Plans, Prompt, Request, Stage};
+use crate::request::{Plans, Prompt, Request, Stage};
 use s3d_data::Sharding;
 use s3d_data::run::shard::{Asked, RequestWords, digest};
 
@@ -18,7 +17,7 @@ pub(crate) const TEXTS: &str = "texts";
 /// What is asked of each stage that measures. Nothing about time, which may be given more of.
 pub(crate) fn asked(request: &Request) -> Asked {
     let wanted = Stage::ALL.into_iter().filter(|&stage| request.wants(stage));
-    let named = wanted.map(|stage| (stage_name(stage, request), of_stage(stage, request)));
+    let named = wanted.map(|stage| (request.stage_name(stage), of_stage(stage, request)));
     named.filter(|(_, words)| !words.is_empty()).collect()
 }
 

@@ -5,11 +5,12 @@
 //! Many windows are looked at first on few prompts; the rest of the prompts is then spent where the
 //! judge says that the choice is undecided.
 
-use crate::run::Bench;
+use crate::bench::Bench;
+use crate::error::{Error, Result};
+use crate::request::{Prompt, Request};
 use crate::stages::coverage;
 use crate::stages::reference::plain_text;
 use crate::warning::Warning;
-use crate::{Error, Prompt, Request, Result};
 use s3d_data::{Drafting, Observation, Seconds, Skip, Trace};
 use s3d_model::{Imposed, Model, TextTrace, trace_text};
 use std::collections::{HashMap, HashSet};
@@ -260,14 +261,6 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Way]) -> Resu
     Ok(true)
 }
 
-/// The most predictors that are traced: a model with few masks is traced as far as it can draft.
-pub(crate) fn most_predictors(model: &Model, request: &Request, drafting: Drafting) -> usize {
-    match drafting {
-        Drafting::Simultaneous => request.gamma_max.min(model.shape().masks + 1),
-        Drafting::Sequential => request.gamma_max,
-    }
-}
-
 /// Writes down what is imposed, as traces: the same for every window and drafting. What it takes is no
 /// time of tracing.
 fn draw_prompt(
@@ -279,7 +272,7 @@ fn draw_prompt(
     let (model, request) = (bench.subject.before_widening, bench.request);
     let tokens = traced_tokens(model, prompt, request)?;
     let drawn = |(drafting, skip): &Way| {
-        let most = most_predictors(model, request, *drafting);
+        let most = request.most_predictors(model, *drafting);
         let count = |committed| imposed.accepted(&prompt.id, committed, most) as u32;
         let drawn = TextTrace { accepted: (1..=tokens).map(count).collect(), confidence: None };
         Observation::Trace(trace_of(prompt, *drafting, most, skip, drawn))
@@ -296,7 +289,7 @@ fn traces_of(
     drafting: Drafting,
     skips: &[Skip],
 ) -> Result<Vec<Trace>> {
-    let most = most_predictors(model, request, drafting);
+    let most = request.most_predictors(model, drafting);
     let counts =
         trace_text(model, &prompt.tokens, output, drafting, skips, most, request.confidence)?;
     let traces = skips.iter().zip(counts);

@@ -1,9 +1,8 @@
 //! What traces cover, beside what the same would have taken by generating.
 
-use crate::Result;
+use crate::bench::Bench;
+use crate::error::Result;
 use crate::pass_watch::generate;
-use crate::run::Bench;
-use crate::stages::acceptance::most_predictors;
 use s3d_data::{Coverage, DraftPlan, Plan, Predictors, Seconds, Trace};
 
 /// Plans that are generated, evenly spread over all that the traces cover.
@@ -73,7 +72,7 @@ fn covered(bench: &Bench<'_>) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for &drafting in &request.draftings {
         for skip in &request.skips {
-            for predictors in 1..=most_predictors(model, request, drafting) {
+            for predictors in 1..=request.most_predictors(model, drafting) {
                 let predictors = Predictors::new(predictors)?;
                 let plan = DraftPlan { drafting, skip: skip.clone(), predictors };
                 plans.push(Plan::Speculate(plan));

@@ -6,10 +6,10 @@
 //! makes the components of a pass, with the rest, add up to the pass exactly. Now and then the same
 //! iteration is timed beside it without that observer: whole passes alone, the check on the sums.
 
-use crate::Result;
+use crate::bench::Bench;
 use crate::clock::Clock;
+use crate::error::Result;
 use crate::pass_watch::{PassWatch, Place, as_prepared};
-use crate::run::Bench;
 use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
 use s3d_data::{
     Component, DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip,

@@ -1,10 +1,10 @@
 //! Memory: computed from the shape, and measured as the peak resident set of a child process that
 //! loads the model and decodes. Both are written down, and they must agree.
 
+use crate::bench::Bench;
+use crate::error::{Error, Result};
 use crate::machine::kilobytes;
-use crate::run::Bench;
 use crate::warning::Warning;
-use crate::{Error, Result};
 use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
 use s3d_model::device::{self, pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};

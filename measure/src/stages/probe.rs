@@ -13,7 +13,9 @@
 pub mod device;
 mod kernels;
 
+use crate::bench::Bench;
 use crate::clock::Clock;
+use crate::error::Result;
 use kernels::{Chains, Pattern};
 use s3d_data::{BytesPerSecond, FlopsPerSecond, Machine, Seconds};
 use s3d_model::kernels::pages::Pages;
@@ -116,6 +118,50 @@ fn together(threads: usize, clock: &dyn Clock, work: &(dyn Fn(usize) + Sync)) ->
         end.wait();
         (clock.now().0 - begin).max(f64::MIN_POSITIVE)
     })
+}
+
+/// Time for the second look at the bandwidth.
+const AGAIN: Seconds = Seconds(0.7);
+
+/// Stage: the limits of the machine.
+pub(crate) fn limits(bench: &mut Bench<'_>) -> Result<()> {
+    bench.tell("memory bandwidth and multiply-add rate")?;
+    let budget = Seconds((bench.deadline.0 - bench.clock.now().0).max(0.2));
+    let threads = bench.request.threads;
+    let on = bench.subject.model.device();
+    let on_card = match on.is_cpu() {
+        true => None,
+        false => Some(device::rates(on, device::Sizes::CARD, bench.clock, budget)?),
+    };
+    let machine = bench.recorder.run.header.machines.first_mut();
+    if let (Some(machine), Some((read, rate))) = (machine, on_card) {
+        machine.read_bytes_per_s = Some(read.0);
+        machine.flops_per_s = Some(rate.0);
+    } else if let Some(machine) = bench.recorder.run.header.machines.first_mut() {
+        measure_rates(machine, threads, bench.clock, budget);
+    }
+    bench.recorder.save_header()
+}
+
+/// Bandwidth once more at the end: a limit is the best that was ever seen, and the machine may
+/// have been busier at the beginning.
+pub(crate) fn limits_again(bench: &mut Bench<'_>) -> Result<()> {
+    let Some(known) = bench.recorder.run.header.machines.first().cloned() else {
+        return Ok(());
+    };
+    let Some(before) = known.read_bytes_per_s else { return Ok(()) };
+    bench.tell("memory bandwidth once more")?;
+    let on = bench.subject.model.device();
+    let now = if on.is_cpu() {
+        let effort = Effort::for_machine(&known, AGAIN);
+        read_bandwidth(bench.request.threads, bench.clock, effort).0
+    } else {
+        device::rates(on, device::Sizes::CARD, bench.clock, AGAIN)?.0.0
+    };
+    if let Some(machine) = bench.recorder.run.header.machines.first_mut() {
+        machine.read_bytes_per_s = Some(before.max(now));
+    }
+    bench.recorder.save_header()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Plain greedy texts, cut where they run into a loop, and where two ways to compute them differ.
 
-use crate::{Prompt, Request, Result};
+use crate::error::Result;
+use crate::request::{Prompt, Request};
 use s3d_data::{NearTie, Plan};
 use s3d_model::{Generation, Limits, Model, Silent, loop_cut};
 use std::collections::HashMap;

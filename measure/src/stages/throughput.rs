@@ -1,12 +1,13 @@
 //! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random order,
 //! plain decoding twice; many plans share a prompt over several blocks. A speculative text is kept only when it equals the plain one.
 
+use crate::bench::Bench;
+use crate::error::{Error, Result};
 use crate::pass_watch::generate;
-use crate::run::Bench;
+use crate::request::{Plans, Prompt, Request, Stage};
 use crate::schedule::{Bounds, Schedule, Stop, Turn, part_of_blocks, run_blocks};
 use crate::stages::reference::{Agreement, References, compare, first_difference, near_tie};
 use crate::warning::Warning;
-use crate::{Error, Plans, Prompt, Request, Result, Stage};
 use s3d_data::{Observation, Plan, ThroughputSample};
 use s3d_model::Peek;
 use std::collections::HashSet;

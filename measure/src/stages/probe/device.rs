@@ -1,7 +1,7 @@
 //! What a graphics card can do at best: its memory read and copied, and half-precision products.
 
 use crate::clock::Clock;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use s3d_data::{BytesPerSecond, Dtype, FlopsPerSecond, Seconds};
 use s3d_model::device::pool::{Pool, watch};
