@@ -19,6 +19,7 @@ pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
     if is_name && let Some(folder) = find("models", name, Path::is_dir)? {
         return Ok((folder, true));
     }
+    s3d_data::output::settle(path)?; // of a training that was killed as it wrote its last files
     if is_checkpoint(path) {
         return Ok((path.to_path_buf(), false));
     }

@@ -83,7 +83,9 @@ fn a_checkpoint_gets_adapters_and_drafts_with_them() {
     let other = train("7");
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(other.status.code() == Some(1) && said.contains("steps 6, but 7"), "{said}");
-    let again = fails(1, &["train", "--model", out, "--corpus", corpus, "--out", "/nonexistent/x"]);
+    let third = dir.path().join("third");
+    let words = ["train", "--model", out, "--corpus", corpus, "--out", third.to_str().unwrap()];
+    let again = fails(1, &words);
     assert!(again.contains("3 mask predictors already"), "{again}");
 }
 
@@ -197,26 +199,54 @@ fn a_folder_of_something_else_is_refused_and_stays_as_it_is() {
         let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
         let output = train(words, "2", &[]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && said.contains("no training wrote"), "{said}");
+        assert!(output.status.code() == Some(1) && said.contains("s3d did not make"), "{said}");
         assert_eq!(contents(&out), before);
     }
     assert_eq!(contents(&base), source);
 }
 
-/// Files of a training that were made links afterwards are replaced, not written through.
+/// Files of a training that were made links afterwards are replaced, not written through; those that are the
+/// files to be read, by whatever link, are refused before the first step.
 #[test]
 fn nothing_is_written_through_a_link() {
     let dir = tempfile::tempdir().unwrap();
     let (base, corpus) = checkpoint(dir.path());
-    let (source, out) = (contents(&base), dir.path().join("out"));
+    let out = dir.path().join("out");
     let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
     assert!(train(words, "2", &[]).status.success());
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
     for file in ["model.safetensors", "config.json"] {
-        std::fs::remove_file(out.join(file)).unwrap();
-        std::os::unix::fs::symlink(base.join(file), out.join(file)).unwrap();
+        std::fs::copy(base.join(file), elsewhere.join(file)).unwrap();
     }
+    let link = |from: &Path, hard: bool| {
+        for file in ["model.safetensors", "config.json"] {
+            std::fs::remove_file(out.join(file)).unwrap();
+            match hard {
+                true => std::fs::hard_link(from.join(file), out.join(file)).unwrap(),
+                false => std::os::unix::fs::symlink(from.join(file), out.join(file)).unwrap(),
+            }
+        }
+    };
+    let before = (contents(&base), contents(&elsewhere));
+    link(&elsewhere, false);
     assert!(train(words, "2", &[]).status.success());
-    assert_eq!(contents(&base), source);
+    for hard in [false, true] {
+        link(&base, hard);
+        let output = train(words, "2", &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("one of the inputs"), "{said}");
+        assert!(!said.contains("step"), "{said}");
+    }
+    // A folder below it that leads elsewhere is not written into either.
+    link(&elsewhere, false);
+    std::fs::remove_dir_all(out.join("state")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, out.join("state")).unwrap();
+    let output = train(words, "2", &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("state: expected a folder to write into"), "{said}");
+    assert_eq!(contents(&elsewhere), before.1);
+    assert_eq!(contents(&base), before.0);
 }
 
 #[test]
@@ -227,11 +257,14 @@ fn two_trainings_in_one_folder_are_refused() {
     let words = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
     assert!(train(words, "2", &[]).status.success());
     let before = contents(&out);
-    let lock = std::fs::File::open(out.join(".training.lock")).unwrap();
+    let lock = std::fs::File::open(&out).unwrap();
     lock.lock().unwrap();
     let output = train(words, "2", &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && said.contains("another training"), "{said}");
+    assert!(
+        output.status.code() == Some(1) && said.contains("another s3d is writing here"),
+        "{said}"
+    );
     assert_eq!(contents(&out), before);
     lock.unlock().unwrap();
     assert!(train(words, "2", &[]).status.success());

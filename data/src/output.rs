@@ -24,8 +24,7 @@ mod lock;
 mod made;
 
 pub use draft::Draft;
-pub use folder::Output;
-pub(crate) use folder::settle;
+pub use folder::{Output, settle};
 pub use made::Holds;
 
 #[cfg(test)]

@@ -36,10 +36,10 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     let (name, device) = load::device(&args.device)?;
     let clock = SystemClock::new(&device);
     begin::check(args)?;
-    let mut place = Place::look(&args.out)?;
+    let place = Place::take(args)?;
     let talk = Heartbeat::new(args.quiet);
     talk.show(0.0, "reading".into());
-    let mut trainer = begin::trainer(args, &mut place, &talk)?;
+    let mut trainer = begin::trainer(args, &place, &talk)?;
     if name != DeviceName::Cpu {
         trainer.move_to(&device)?;
     }
@@ -50,7 +50,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     }
     steps(args, &place, &mut trainer, &mut judge, (&clock, &talk))?;
     trainer.settle()?;
-    keep(&trainer, &args.out)?;
+    place.keep("", |folder| save(&trainer, folder))?;
     let summary: Summary = judge.conclude(&trainer, &clock, &talk)?;
     talk.clear();
     terminal::json(&summary)
@@ -73,11 +73,11 @@ fn steps(
         let is_last = report.step == steps;
         if report.step.is_multiple_of(args.checkpoint_every) || is_last {
             trainer.settle()?;
-            trainer.checkpoint(&place.state())?;
+            place.keep_state(|folder| trainer.checkpoint(folder))?;
         }
         if args.keep.contains(&report.step) {
             trainer.settle()?;
-            keep(trainer, &args.out.join(format!("step-{}", report.step)))?;
+            place.keep(&format!("step-{}", report.step), |folder| save(trainer, folder))?;
         }
         if args.validate_every > 0 && report.step.is_multiple_of(args.validate_every) && !is_last {
             trainer.settle()?;
@@ -100,9 +100,9 @@ fn progress(report: &StepReport, steps: u64) -> String {
 }
 
 /// The model as it is now, with prompts, so that it can be measured.
-fn keep(trainer: &Trainer, folder: &Path) -> anyhow::Result<()> {
+fn save(trainer: &Trainer, folder: &Path) -> s3d_model::Result<()> {
     trainer.save(folder)?;
-    Ok(trainer.save_prompts(folder, SHIPPED_PROMPTS)?)
+    trainer.save_prompts(folder, SHIPPED_PROMPTS)
 }
 
 /// Makes the first steps and gives the run the length that `--cpu-seconds` allows; returns the

@@ -5,7 +5,7 @@
 //! then be interrupted anywhere, since whoever comes next goes on with it.
 
 use crate::error::{Error, Result};
-use crate::output::folder::{FileId, Output};
+use crate::output::folder::Output;
 use crate::output::forward::{READY, folder_of, roll_forward};
 use crate::output::made::{self, MARKER, Made};
 use crate::store::{self, UNFINISHED};
@@ -73,7 +73,7 @@ impl<'a> Draft<'a> {
         }
         let others = before.files.difference(&files).cloned();
         let (mut made, removed): (BTreeSet<_>, BTreeSet<_>) = match replacing {
-            true => (BTreeSet::new(), others.chain(made::of_a_run_in(root, &before)).collect()),
+            true => (BTreeSet::new(), others.chain(made::own_in(root, &before)).collect()),
             false => (others.collect(), BTreeSet::new()),
         };
         made.extend(files.iter().cloned());
@@ -93,14 +93,12 @@ impl<'a> Draft<'a> {
         let root = &self.output.root;
         folder_of(root, name)?;
         let path = root.join(name);
+        self.output.spare(&path)?;
         let refuse =
             |why: &str| Err(Error::malformed(&path, format!("{why}; give another folder")));
         match fs::symlink_metadata(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::io("read", &path, e)),
-            Ok(_) if FileId::of(&path).is_some_and(|id| self.output.inputs.contains(&id)) => {
-                refuse("is one of the inputs, and would be replaced")
-            }
             Ok(found) if found.is_dir() => refuse("is a folder where a file must go"),
             Ok(_) if !before.has(name) => refuse("was not made by s3d, and would be replaced"),
             Ok(_) => Ok(()),

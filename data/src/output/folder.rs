@@ -13,7 +13,7 @@ pub struct Output {
     pub(super) root: PathBuf,
     pub(super) holds: Holds,
     /// Files that were read, which no output may replace.
-    pub(super) inputs: Vec<FileId>,
+    inputs: Vec<FileId>,
     /// Held while it lives; none where the system has no locks on folders.
     _lock: Option<File>,
     /// Folders made for it, the deepest first; those that stay empty go again.
@@ -41,6 +41,30 @@ impl Output {
     pub fn sparing<P: AsRef<Path>>(mut self, inputs: impl IntoIterator<Item = P>) -> Self {
         self.inputs.extend(inputs.into_iter().filter_map(|path| FileId::of(path.as_ref())));
         self
+    }
+
+    /// Whether what was made here may be made anew: to be asked before the work, which [`crate::output::Draft::add`]
+    /// would refuse after it.
+    ///
+    /// # Errors
+    /// One of the inputs among these files; a link to elsewhere in the place of a folder.
+    pub fn check(&self) -> Result<()> {
+        for name in &made::guard(&self.root, self.holds)?.files {
+            forward::folder_of(&self.root, name)?;
+            self.spare(&self.root.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses the path of an input.
+    pub(super) fn spare(&self, path: &Path) -> Result<()> {
+        match FileId::of(path).is_some_and(|id| self.inputs.contains(&id)) {
+            true => Err(Error::malformed(
+                path,
+                "is one of the inputs, and would be replaced; give another folder",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The folder, as it was named.
@@ -109,11 +133,11 @@ impl Drop for Fresh {
 
 /// Which file it is, whatever its name: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileId(u64, u64);
+struct FileId(u64, u64);
 
 impl FileId {
     /// The file that `path` names, through links; nothing where there is none or the system cannot tell.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    fn of(path: &Path) -> Option<Self> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
@@ -128,11 +152,11 @@ impl FileId {
     }
 }
 
-/// Completes what a killed process had ready in the folder of a run that is read: a reader must not see half of it.
+/// Completes what a killed process had ready in a folder that is read: a reader must not see half of it.
 ///
 /// # Errors
 /// When it cannot be completed, with what to do.
-pub(crate) fn settle(root: &Path) -> Result<()> {
+pub fn settle(root: &Path) -> Result<()> {
     if !forward::is_ready(root) {
         return Ok(());
     }

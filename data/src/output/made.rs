@@ -29,6 +29,12 @@ const OF_A_RUN: [&str; 10] = [
 /// What a file system itself keeps at the top of a disk, which may be mounted as an output.
 const OF_THE_DISK: &str = "lost+found";
 
+/// As [`OF_A_RUN`], of a training: what is appended to while it is made.
+const OF_A_MODEL: [&str; 1] = ["texts.jsonl"];
+
+/// Files that tell the folder of a training made before this list.
+const OF_AN_OLD_TRAINING: [&str; 2] = ["state/training.safetensors", "training.json"];
+
 /// What a folder is for. A folder of one purpose is not written into for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +51,17 @@ pub enum Holds {
     Sets,
     /// A trained model, with the state that training goes on from.
     Model,
+}
+
+impl Holds {
+    /// Names of files that are its own by the format, listed or not.
+    fn own(self) -> &'static [&'static str] {
+        match self {
+            Self::Run => &OF_A_RUN,
+            Self::Model => &OF_A_MODEL,
+            _ => &[],
+        }
+    }
 }
 
 impl fmt::Display for Holds {
@@ -70,8 +87,8 @@ pub(super) struct Made {
     /// Files that it made before and took away as these came.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removed: BTreeSet<String>,
-    /// Whether a program before this list made the run: its figures and tables may be written over, but
-    /// nobody knows which ones are its own, so that they are not removed.
+    /// Whether a program before this list made it: figures and tables of a run, files of a training may be
+    /// written over, but nobody knows which ones are its own, so that they are not removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlisted: bool,
 }
@@ -98,17 +115,18 @@ impl Made {
 
     /// Whether this program made the file of this name.
     pub fn has(&self, name: &str) -> bool {
-        let old_report = || name.starts_with("figures/") || name.starts_with("tables/");
-        self.files.contains(name)
-            || self.holds == Holds::Run
-                && (OF_A_RUN.contains(&name) || self.unlisted && old_report())
+        let old = || match self.holds {
+            Holds::Run => name.starts_with("figures/") || name.starts_with("tables/"),
+            holds => holds == Holds::Model,
+        };
+        self.files.contains(name) || self.holds.own().contains(&name) || self.unlisted && old()
     }
 }
 
-/// The names of the format that lie in a run directory and are not on its list.
-pub(super) fn of_a_run_in(root: &Path, made: &Made) -> Vec<String> {
-    let here = |name: &&&str| made.has(name) && root.join(name).is_file();
-    OF_A_RUN.iter().filter(here).map(|name| (*name).to_string()).collect()
+/// The names of the format that lie in a folder, listed or not.
+pub(super) fn own_in(root: &Path, made: &Made) -> Vec<String> {
+    let here = |name: &&&str| root.join(name).is_file();
+    made.holds.own().iter().filter(here).map(|name| (*name).to_string()).collect()
 }
 
 /// Whether a path leads to something below the folder it starts from, and not to this module's own files.
@@ -157,6 +175,9 @@ pub(super) fn guard(folder: &Path, holds: Holds) -> Result<Made> {
             folder,
             "holds 'journal.jsonl' without the run.json that says what was measured; put that back",
         );
+    }
+    if holds == Holds::Model && OF_AN_OLD_TRAINING.iter().any(|name| folder.join(name).is_file()) {
+        return Ok(Made { unlisted: true, ..nothing });
     }
     refuse(
         folder,

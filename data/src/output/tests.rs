@@ -121,6 +121,30 @@ fn figures_of_a_program_before_the_list_are_written_over_but_not_removed() {
 }
 
 #[test]
+fn a_training_goes_on_in_its_folder_also_where_a_program_before_the_list_made_it() {
+    let dir = tempdir().unwrap();
+    write(dir.path(), "state/training.safetensors", "old state");
+    write(dir.path(), "tokenizer_config.json", "old");
+    for step in ["6", "9"] {
+        let out = Output::open(dir.path(), Holds::Model).unwrap();
+        out.check().unwrap();
+        let draft = out.draft().unwrap();
+        write(draft.path(), "state/training.safetensors", step);
+        write(draft.path(), "tokenizer_config.json", "new");
+        draft.add().unwrap();
+    }
+    let found = files(dir.path());
+    let state = &*found["state/training.safetensors"];
+    assert_eq!((state, &*found["tokenizer_config.json"]), ("9", "new"));
+    // What is appended to before the first files are there is the training's too.
+    let dir = tempdir().unwrap();
+    Output::open(dir.path(), Holds::Model).unwrap().draft().unwrap().add().unwrap();
+    write(dir.path(), "texts.jsonl", "{}");
+    Output::open(dir.path(), Holds::Model).unwrap();
+    Output::open(dir.path(), Holds::Run).unwrap_err();
+}
+
+#[test]
 fn a_second_writer_is_kept_out() {
     let dir = paper();
     let out = Output::open(dir.path(), Holds::Paper).unwrap();
@@ -154,6 +178,7 @@ fn inputs_and_links_are_not_written_through() {
     fs::remove_file(dir.path().join("paper.html")).unwrap();
     fs::hard_link(&input, dir.path().join("paper.html")).unwrap();
     let out = Output::open(dir.path(), Holds::Paper).unwrap().sparing([&input]);
+    assert!(out.check().unwrap_err().to_string().contains("is one of the inputs"));
     let draft = out.draft().unwrap();
     write(draft.path(), "paper.html", "new page");
     assert!(draft.add().unwrap_err().to_string().contains("is one of the inputs"));
@@ -167,8 +192,9 @@ fn inputs_and_links_are_not_written_through() {
     let out = Output::open(dir.path(), Holds::Paper).unwrap();
     let draft = out.draft().unwrap();
     write(draft.path(), "figures/a.svg", "new figure");
-    let message = draft.add().unwrap_err().to_string();
-    assert!(message.contains("figures: expected a folder"), "{message}");
+    for message in [draft.add().unwrap_err().to_string(), out.check().unwrap_err().to_string()] {
+        assert!(message.contains("figures: expected a folder"), "{message}");
+    }
     let draft = out.draft().unwrap();
     write(draft.path(), "paper.html", "new page");
     draft.add().unwrap();

@@ -23,7 +23,7 @@ impl Journal {
     /// When the file cannot be opened, another process has it open, or it is malformed before its
     /// last line.
     pub fn open(path: &Path) -> Result<(Self, Vec<Observation>)> {
-        own_file(path)?;
+        file::own(path)?;
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -80,24 +80,6 @@ impl Journal {
         }
         self.file.write_all(&text).map_err(|e| Error::io("append to", &self.path, e))?;
         self.file.flush().map_err(|e| Error::io("append to", &self.path, e))
-    }
-}
-
-/// Refuses a journal that is a link, or has a second name: it is appended to in place, so that another file
-/// would change with it.
-fn own_file(path: &Path) -> Result<()> {
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    #[cfg(unix)]
-    let names = std::os::unix::fs::MetadataExt::nlink(&found);
-    #[cfg(not(unix))]
-    let names = 1;
-    match found.is_file() && names == 1 {
-        true => Ok(()),
-        false => Err(Error::malformed(
-            path,
-            "expected a file of its own, found a link, a file with several names, or no file; put a copy \
-             in its place, or give another --out",
-        )),
     }
 }
 

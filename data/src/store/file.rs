@@ -50,6 +50,27 @@ pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Refuses a file that is a link, or has a second name: it is to be appended to in place, so that another file
+/// would change with it. One that is not there yet is as good as one of its own.
+///
+/// # Errors
+/// A link, a file with several names, or something that is no file.
+pub fn own(path: &Path) -> Result<()> {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    #[cfg(unix)]
+    let names = std::os::unix::fs::MetadataExt::nlink(&found);
+    #[cfg(not(unix))]
+    let names = 1;
+    match found.is_file() && names == 1 {
+        true => Ok(()),
+        false => Err(Error::malformed(
+            path,
+            "expected a file of its own, found a link, a file with several names, or no file; put a copy \
+             in its place, or give another --out",
+        )),
+    }
+}
+
 fn regular(path: &Path, known: &std::fs::Metadata, limit: Limit) -> Result<()> {
     if !known.is_file() {
         let found = if known.is_dir() { "a folder" } else { "a pipe or a device" };

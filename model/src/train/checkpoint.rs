@@ -327,7 +327,10 @@ fn copy_files(from: &Path, to: &Path, weights: bool) -> Result<()> {
         let is_weights =
             name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
         let other_form = [".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"];
-        let skip = name == "config.json"
+        // Hidden files say whose the folder is; texts of the model's own are no part of a checkpoint.
+        let of_the_folder = name.starts_with('.') || name == "texts.jsonl";
+        let skip = of_the_folder
+            || name == "config.json"
             || is_weights && !weights
             || other_form.iter().any(|end| name.ends_with(end));
         if !skip {

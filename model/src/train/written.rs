@@ -9,11 +9,11 @@ use crate::generate::{Generation, Limits};
 use crate::observe::Silent;
 use crate::{Error, Model, Result, Sampling};
 use s3d_data::prompt::HELD_OUT;
-use s3d_data::{Plan, Prompt};
+use s3d_data::{Limit, Plan, Prompt, file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// The time that chat templates are told, so that the same prompts are written each time: the first of 2025.
@@ -152,6 +152,7 @@ fn add_line<T: Serialize>(out: &mut File, value: &T, path: &Path) -> Result<()> 
 
 /// The file at the end of its last whole line, and the texts in it; a fresh one gets its first line.
 fn open(path: &Path, writing: &Writing) -> Result<(File, Vec<Written>)> {
+    file::own(path)?;
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -159,8 +160,7 @@ fn open(path: &Path, writing: &Writing) -> Result<(File, Vec<Written>)> {
         .truncate(false)
         .open(path)
         .map_err(|e| Error::io("open", path, e))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    let bytes = file::read(path, Limit::JOURNAL)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     file.set_len(whole as u64).map_err(|e| Error::io("write", path, e))?;
     file.seek(SeekFrom::End(0)).map_err(|e| Error::io("read", path, e))?;

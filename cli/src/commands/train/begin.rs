@@ -83,7 +83,7 @@ fn windows(args: &TrainArgs) -> anyhow::Result<Option<[usize; 2]>> {
 ///
 /// # Errors
 /// Flags that do not go together, files that cannot be read, a folder of another training.
-pub fn trainer(args: &TrainArgs, place: &mut Place, talk: &Heartbeat) -> anyhow::Result<Trainer> {
+pub fn trainer(args: &TrainArgs, place: &Place, talk: &Heartbeat) -> anyhow::Result<Trainer> {
     let threads = resolve::threads(args.threads, args.oversubscribe)?;
     match (&args.model, args.preset.as_deref().unwrap_or("story")) {
         (Some(model), "story") => own(args, model, place, threads, talk),
@@ -107,14 +107,13 @@ fn steps(args: &TrainArgs, default: u64) -> u64 {
 fn preset(
     args: &TrainArgs,
     mut config: TrainConfig,
-    place: &mut Place,
+    place: &Place,
     threads: usize,
 ) -> anyhow::Result<Trainer> {
     config.steps = steps(args, config.steps);
     if args.objective == Objective::Text {
         config = config.text_only();
     }
-    place.take()?;
     if !place.has_state() {
         return Ok(Trainer::new(config, threads)?);
     }
@@ -194,12 +193,7 @@ impl Read {
 }
 
 /// The texts of `--corpus`; those of the model's own are written where they are not there yet.
-fn corpus(
-    args: &TrainArgs,
-    model: &str,
-    place: &mut Place,
-    talk: &Heartbeat,
-) -> anyhow::Result<Read> {
+fn corpus(args: &TrainArgs, model: &str, place: &Place, talk: &Heartbeat) -> anyhow::Result<Read> {
     let own = args.corpus.iter().any(|name| name.as_os_str() == "self");
     match (&args.corpus[..], &args.preset) {
         ([], None) => Err(usage(format!(
@@ -215,7 +209,6 @@ fn corpus(
         )),
         (_, _) if own => {
             let cues = cues::read(&args.prompts)?;
-            place.take()?;
             let texts = cues::texts(args, model, &cues, place, talk)?;
             let hash = texts_hash(&texts);
             Ok(Read::Written(texts, hash))
@@ -230,7 +223,7 @@ fn corpus(
 fn own(
     args: &TrainArgs,
     model: &str,
-    place: &mut Place,
+    place: &Place,
     threads: usize,
     talk: &Heartbeat,
 ) -> anyhow::Result<Trainer> {
@@ -257,7 +250,6 @@ fn own(
         seed: args.seed,
     };
     let mut trainer = own.begin(threads)?;
-    place.take()?;
     if place.has_state() {
         trainer.go_on(&place.state(), args.cpu_seconds.is_some())?;
     }

@@ -64,5 +64,5 @@ pub fn texts(
         let share = done as f64 / all as f64;
         talk.show(share, format!("the model writes its own texts: {done} of {all}"));
     };
-    Ok(write_texts(&model, prompts, &writing, &place.texts(), &mut said)?)
+    Ok(write_texts(&model, prompts, &writing, &place.texts()?, &mut said)?)
 }

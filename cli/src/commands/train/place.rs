@@ -1,85 +1,58 @@
-//! The folder of a training: nobody else's, and one training's at a time.
+//! The folder of a training, held by the guard of all outputs: the model, kept steps, the state to go on from.
 
+use crate::args::TrainArgs;
+use crate::locate;
 use anyhow::Context;
-use std::fs::{self, File, TryLockError};
+use s3d_data::output::{Holds, Output};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Says that a folder is a training's.
-const MARKER: &str = "training.json";
-const LOCK: &str = ".training.lock";
+const STATE: &str = "state";
 
-/// The folder `--out`.
-pub struct Place {
-    folder: PathBuf,
-    /// Held as long as the training lives.
-    lock: Option<File>,
-}
+/// The folder `--out`, into which nobody else writes as long as this lives.
+pub struct Place(Output);
 
 impl Place {
-    /// Looks at a folder; nothing is written yet.
+    /// Takes it; nothing is written yet.
     ///
     /// # Errors
-    /// When it holds anything but a training.
-    pub fn look(folder: &Path) -> anyhow::Result<Self> {
-        let place = Self { folder: folder.to_path_buf(), lock: None };
-        if folder.join(MARKER).is_file() || place.has_state() {
-            return Ok(place);
-        }
-        let found = match fs::read_dir(folder) {
-            Ok(entries) => entries.flatten().find(|entry| entry.file_name() != LOCK),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", folder.display()));
-            }
-        };
-        match found {
-            None => Ok(place),
-            Some(entry) => anyhow::bail!(
-                "--out {}: expected a folder that is new, empty, or a training's; found {:?} in it, which no \
-                 training wrote. Give another folder; nothing was changed",
-                folder.display(),
-                entry.file_name()
-            ),
-        }
+    /// A folder that holds anything but a training, that another s3d writes into, or whose model is one of the
+    /// files to be read.
+    pub fn take(args: &TrainArgs) -> anyhow::Result<Self> {
+        let output = Output::open(&args.out, Holds::Model).context("--out")?;
+        let output = output.sparing(inputs(args)?);
+        output.check().context("--out")?;
+        Ok(Self(output))
     }
 
-    /// Makes the folder this training's, as long as it runs.
+    /// Writes files into `folder` of this place (`""` is the place itself), whole or not at all.
     ///
     /// # Errors
-    /// When another training is at work in it, or the disk refuses.
-    pub fn take(&mut self) -> anyhow::Result<()> {
-        if self.lock.is_some() {
-            return Ok(());
-        }
-        let shown = self.folder.display();
-        fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {shown}"))?;
-        let path = self.folder.join(LOCK);
-        let mut options = File::options();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.custom_flags(NO_FOLLOW);
-        }
-        let lock =
-            options.open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => anyhow::bail!(
-                "--out {shown}: another training is at work in this folder; wait for it, or give another folder"
-            ),
-            // A file system without locks.
-            Err(TryLockError::Error(_)) => {}
-        }
-        let marker = serde_json::json!({"schema_version": 1, "holds": "a training of s3d"});
-        s3d_data::store::save_json(&self.folder.join(MARKER), &marker)?;
-        self.lock = Some(lock);
-        Ok(())
+    /// What `save` refuses; a file in the way; a disk that refuses.
+    pub fn keep(
+        &self,
+        folder: &str,
+        save: impl FnOnce(&Path) -> s3d_model::Result<()>,
+    ) -> anyhow::Result<()> {
+        let draft = self.0.draft()?;
+        save(&draft.path().join(folder))?;
+        Ok(draft.add()?)
+    }
+
+    /// The same for the state to go on from.
+    ///
+    /// # Errors
+    /// As [`Place::keep`].
+    pub fn keep_state(
+        &self,
+        save: impl FnOnce(&Path) -> s3d_model::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.keep(STATE, save)
     }
 
     /// Where the state to go on from lies.
     pub fn state(&self) -> PathBuf {
-        self.folder.join("state")
+        self.0.file(STATE)
     }
 
     /// Whether there is such a state.
@@ -87,12 +60,30 @@ impl Place {
         self.state().join("training.safetensors").is_file()
     }
 
-    /// Where texts of the model's own lie.
-    pub fn texts(&self) -> PathBuf {
-        self.folder.join("texts.jsonl")
+    /// Where texts of the model's own are appended to; from now on the folder is known as a training's.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn texts(&self) -> anyhow::Result<PathBuf> {
+        self.keep("", |_| Ok(()))?;
+        Ok(self.0.file("texts.jsonl"))
     }
 }
 
-/// `O_NOFOLLOW` of Linux; elsewhere nothing is added.
-#[cfg(unix)]
-const NO_FOLLOW: i32 = if cfg!(target_os = "linux") { 0o400_000 } else { 0 };
+/// The files that a training reads.
+fn inputs(args: &TrainArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = [&args.corpus[..], &args.prompts[..]].concat();
+    paths.extend(args.adapters.clone());
+    if let Some(model) = &args.model {
+        paths.push(locate::model(model, false)?.0);
+    }
+    Ok(paths.into_iter().flat_map(files).collect())
+}
+
+/// A file, or those in a folder.
+fn files(path: PathBuf) -> Vec<PathBuf> {
+    match fs::read_dir(&path) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => vec![path],
+    }
+}
