@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// Measure self-speculative decoding (S3D) of a model on this machine, choose which layers to skip
 /// and how many tokens to draft, and say how sure that is.
 #[derive(Debug, Parser)]
-#[command(name = "s3d", version = crate::version::VERSION, propagate_version = true, max_term_width = 100)]
+#[command(name = "s3d", version = crate::shared::version::VERSION, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]

@@ -13,7 +13,6 @@ mod memory_child;
 mod merge;
 mod optimize;
 mod paper;
-mod profile;
 mod report;
 mod run;
 mod simulate;
@@ -25,7 +24,7 @@ use crate::args::Command;
 /// Runs a command.
 ///
 /// # Errors
-/// Whatever the command refuses; [`crate::usage::Usage`] for wrong flags.
+/// Whatever the command refuses; [`crate::shared::usage::Usage`] for wrong flags.
 pub fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Simulate(args) => simulate::simulate(&args),

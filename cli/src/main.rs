@@ -1,28 +1,10 @@
 //! The `s3d` command: parse, run, exit.
 
 mod args;
-mod beyond;
 mod commands;
-mod conclude;
-mod engine;
-mod heartbeat;
-mod hub;
-mod job;
-mod judge;
-mod load;
-mod locate;
-mod of_run;
-mod progress;
-mod prompts;
-mod resolve;
-mod run_of;
-mod shipped;
-mod show;
-mod terminal;
-mod usage;
-mod version;
-mod what_if;
+mod shared;
 
+use shared::terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -6,9 +6,8 @@ use s3d_data::{DraftPlan, Drafting, Plan, Predictors, Trace, load_prompts};
 use s3d_model::{
     DraftThreshold, Generation, Limits, LoadOptions, Model, Silent, Step, TextTrace, trace_text,
 };
-use s3d_simulator::{
-    Affine, CostModel, DraftCost, DraftLength, PassLaw, Replay, ReplayOptions, replay,
-};
+use s3d_simulator::traces::replay::replay;
+use s3d_simulator::{Affine, CostModel, DraftCost, DraftLength, PassLaw, Replay, ReplayOptions};
 use std::path::Path;
 
 const TOKENS: usize = 48;

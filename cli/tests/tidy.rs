@@ -121,7 +121,7 @@ fn libraries_stay_in_their_homes() {
     let tidy = "cli/tests/tidy.rs";
     for (needle, homes) in [
         ("clap::", &["cli/src/args", tidy][..]),
-        ("plotters::", &["reports/src/chart.rs", tidy]),
+        ("plotters::", &["reports/src/draw/chart.rs", tidy]),
         ("Instant::now", &["measure/src/clock/system.rs", "model/benches", tidy]),
         ("dims()[", &[tidy]),
         ("1024.0", &["data/src/units.rs", tidy]),

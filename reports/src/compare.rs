@@ -2,15 +2,16 @@
 
 mod training;
 
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Bar, Figure, Mark, Note, Point, Quantity, Series, Symbol};
 use crate::figures::equal_lines;
 use crate::format::html;
 use crate::input::ReportInput;
-use crate::palette::Hue;
 use crate::report::{write_figures, write_tables};
 use crate::table::{Cell, Column, Table};
-use crate::verdict::Verdict;
-use crate::{Result, made, page};
+use crate::words::provenance;
+use crate::words::verdict::Verdict;
+use crate::{Result, page};
 use s3d_data::{Bytes, Drafting, Estimate, RunDir, store};
 
 /// A run with the name it goes by.
@@ -44,7 +45,7 @@ pub fn document(runs: &[NamedRun]) -> Result<String> {
     body += &page::section("Speed, memory, training", &page::draw(&figures, &names)?);
     for run in runs {
         let title = format!("How {} was made", run.name);
-        body += &page::section(&title, &made::section(&run.input.header));
+        body += &page::section(&title, &provenance::section(&run.input.header));
     }
     Ok(page::document("S3D: runs compared", &body))
 }
@@ -107,7 +108,7 @@ fn row(run: &NamedRun, first: Option<Estimate>) -> Vec<Cell> {
     let mut row = vec![
         Cell::text(&run.name),
         Cell::text(&recommendation.model),
-        Cell::text(made::machine_name(&run.input.header)),
+        Cell::text(provenance::machine_name(&run.input.header)),
         Cell::text(format!("{}{widen}{imposed}", recommendation.dtype)),
     ];
     let Some(choice) = &recommendation.choice else { return row };

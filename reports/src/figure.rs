@@ -1,11 +1,13 @@
 //! A figure is data: what is drawn, in which units, and how to read it. Drawing is the last step
 //! (`scene` lays it out, `chart` draws it), and its data is written as CSV beside every picture.
 
-use crate::palette::Hue;
+mod mark;
+
+use crate::draw::palette::Hue;
 use s3d_data::{Bytes, Seconds};
 use serde::Serialize;
 
-pub use crate::mark::{Bar, Cell, CellMark, Mark, Note, Point, Stroke, Symbol};
+pub use mark::{Bar, Cell, CellMark, Mark, Note, Point, Stroke, Symbol};
 
 /// A figure that can go into a paper as it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]

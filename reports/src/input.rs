@@ -6,8 +6,8 @@ use s3d_data::{
     Component, Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip,
     SkipWindow,
 };
-use s3d_simulator::optimize::conditions::Condition;
-use s3d_simulator::summary::PassKind;
+use s3d_simulator::cost::summary::PassKind;
+use s3d_simulator::predict::conditions::Condition;
 
 /// All that a report shows.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,31 +13,19 @@
 //! assert_eq!(text::table(&table, 80), "plan    speed (tokens/s)\n------  ----------------\n3..9:4              56.1\n");
 //! ```
 
-pub mod baseline;
-pub mod chart;
 pub mod compare;
+pub mod draw;
 mod error;
 pub mod figure;
 pub mod figures;
 pub mod format;
-mod frame;
 pub mod input;
-mod labels;
-mod legend;
-pub mod made;
-mod mark;
-mod marks;
 pub mod page;
-pub mod palette;
-mod panels;
 pub mod paper;
 pub mod report;
-mod scale;
-pub mod scene;
 pub mod table;
 pub mod tables;
-pub mod verdict;
-pub mod what_if;
+pub mod words;
 
 pub use error::{Error, Result};
 pub use figure::Figure;
@@ -47,4 +35,4 @@ pub use input::{
 };
 pub use report::write_report;
 pub use table::Table;
-pub use verdict::Verdict;
+pub use words::verdict::Verdict;

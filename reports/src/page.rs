@@ -3,13 +3,17 @@
 //! The order is that of a reader's questions: should I speculate, with which plan, how sure is that,
 //! why is it not more, is the comparison fair, what does it cost, how was it made.
 
+pub mod what_if;
+
+use crate::draw::palette::Hue;
+use crate::draw::{chart, scene};
 use crate::figure::Figure;
 use crate::format::html::{self, escape};
 use crate::input::ReportInput;
-use crate::palette::Hue;
 use crate::table::Table;
-use crate::verdict::Verdict;
-use crate::{Result, baseline, chart, figures, made, scene, tables, what_if};
+use crate::words::verdict::Verdict;
+use crate::words::{baseline, provenance};
+use crate::{Result, figures, tables};
 
 /// Forbids every request: what the page shows is in the page.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -42,7 +46,7 @@ pub fn page(input: &ReportInput) -> Result<String> {
         "<section class=\"tables\">",
         1,
     );
-    body += &section("How this was made", &made::section(&input.header));
+    body += &section("How this was made", &provenance::section(&input.header));
     let imposed = if input.header.imposed.is_some() { " (imposed acceptance)" } else { "" };
     let derived = if input.header.is_derived() { " (derived times)" } else { "" };
     let title = format!("S3D report: {}{imposed}{derived}", input.header.model.name);
@@ -59,9 +63,9 @@ pub fn document(title: &str, body: &str) -> String {
          <title>{}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n<main>\n{body}</main>\n\
          <script>\n{}</script>\n</body>\n</html>\n",
         escape(title),
-        include_str!("page.css"),
+        include_str!("page/page.css"),
         figure_styles(),
-        include_str!("page.js"),
+        include_str!("page/page.js"),
     )
 }
 
@@ -143,7 +147,7 @@ fn verdict(input: &ReportInput) -> String {
     let mut out = format!(
         "<h1>{} on {}{}</h1>\n<div class=\"{class}\" id=\"verdict\">\n<p class=\"headline\">{}</p>\n<ul>\n{details}</ul>\n</div>\n{}",
         escape(&input.header.model.name),
-        escape(&made::machine_name(&input.header)),
+        escape(&provenance::machine_name(&input.header)),
         if input.header.imposed.is_some() { ", with imposed acceptance" } else { "" },
         escape(&verdict.headline),
         command.collect::<String>()

@@ -1,10 +1,11 @@
 //! Writes a report into its run directory.
 
+use crate::draw::{chart, scene};
 use crate::figure::Figure;
 use crate::format::{csv, markdown};
 use crate::input::ReportInput;
 use crate::table::Table;
-use crate::{Result, chart, figures, page, scene, tables};
+use crate::{Result, figures, page, tables};
 use s3d_data::{RunDir, finite, store};
 use std::thread;
 

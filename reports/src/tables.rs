@@ -2,9 +2,9 @@
 
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
-use crate::verdict::caveat;
+use crate::words::verdict::caveat;
 use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
-use s3d_simulator::summary::PassKind;
+use s3d_simulator::cost::summary::PassKind;
 
 /// All tables that `input` has data for, in the order of the page.
 pub fn all(input: &ReportInput) -> Vec<Table> {

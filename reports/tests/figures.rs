@@ -2,7 +2,8 @@
 
 mod fixture;
 
-use s3d_reports::{chart, figures, scene};
+use s3d_reports::draw::{chart, scene};
+use s3d_reports::figures;
 
 #[test]
 fn every_figure_draws() {

@@ -6,8 +6,9 @@ mod fixture;
 
 use s3d_data::{Answer, Basis, Estimate, Plan, PlanResult};
 use s3d_reports::format::{csv, markdown, text};
-use s3d_reports::verdict::{summary, summary_markdown};
-use s3d_reports::{Verdict, baseline, figures, made, tables};
+use s3d_reports::words::verdict::{summary, summary_markdown};
+use s3d_reports::words::{baseline, provenance};
+use s3d_reports::{Verdict, figures, tables};
 
 #[test]
 fn terminal_fits_80_columns() {
@@ -131,7 +132,7 @@ fn result(plan: &str) -> PlanResult {
 
 #[test]
 fn plans_are_said_in_words() {
-    let words = |plan: &str| s3d_reports::verdict::plan_in_words(&result(plan));
+    let words = |plan: &str| s3d_reports::words::verdict::plan_in_words(&result(plan));
     assert_eq!(words("3..9:4"), "skip layers 3 to 8 of 12 (3..9), draft 4 tokens at once");
     assert_eq!(
         words("seq:4..5:2"),
@@ -150,7 +151,7 @@ fn the_command_keeps_the_flags_that_matter_and_quotes_them() {
         verdict.command.unwrap(),
         "s3d generate --plan 1..10:6 --model 'my model' --widen=2 --prompt 'Once upon a time'"
     );
-    assert_eq!(s3d_reports::verdict::quoted("it's"), "'it'\\''s'");
+    assert_eq!(s3d_reports::words::verdict::quoted("it's"), "'it'\\''s'");
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn tables_carry_units_and_intervals() {
 
 #[test]
 fn how_it_was_made_is_complete() {
-    insta::assert_json_snapshot!(made::rows(&fixture::header("story")));
+    insta::assert_json_snapshot!(provenance::rows(&fixture::header("story")));
 }
 
 #[test]

@@ -10,12 +10,13 @@ mod planted;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use planted::Planted;
 use s3d_data::{Drafting, Predictors, SkipRatio, SkipWindow};
-use s3d_simulator::improvement::ideal_improvement;
-use s3d_simulator::monte_carlo::Drawing;
-use s3d_simulator::optimize::{Request, choose};
-use s3d_simulator::replay::walk;
+use s3d_simulator::choose::{Request, choose};
+use s3d_simulator::cost::improvement::ideal_improvement;
+use s3d_simulator::tokens::monte_carlo::Drawing;
+use s3d_simulator::traces::replay::replay;
+use s3d_simulator::traces::walk::walk;
 use s3d_simulator::{
-    AcceptanceCurve, AcceptanceRate, CostModel, DraftLength, Family, ReplayOptions, replay,
+    AcceptanceCurve, AcceptanceRate, CostModel, DraftLength, Family, ReplayOptions,
 };
 use std::hint::black_box;
 use std::time::Duration;

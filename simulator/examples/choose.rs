@@ -2,7 +2,7 @@
 //! `cargo run --release -p s3d-simulator --example choose`
 
 use s3d_data::{Drafting, Predictors, SkipRatio};
-use s3d_simulator::what_if::{Cell, Rates, map};
+use s3d_simulator::cost::what_if::{Cell, Rates, map};
 use s3d_simulator::{AcceptanceCurve, Affine, CostModel, DraftCost, Family, PassLaw, Result};
 use std::io::Write;
 

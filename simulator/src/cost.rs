@@ -7,7 +7,14 @@
 //! operations over the multiply-add rate). Which law a machine follows is decided on left-out
 //! cells (see [`mod@crate::fit`]).
 
+pub mod derive;
+pub mod file;
+pub mod improvement;
+pub mod memory;
+pub mod pass_times;
+pub mod summary;
 mod table;
+pub mod what_if;
 
 pub use table::{CostCell, CostTable};
 

@@ -9,11 +9,11 @@ mod likelihood;
 pub mod minimize;
 pub mod points;
 
-use crate::acceptance::{AcceptanceCurve, Family};
+use crate::cost::pass_times::PassTimes;
 use crate::error::{Error, Result};
-use crate::observed::TraceTable;
-use crate::passes::PassTimes;
 use crate::statistics::Resamples;
+use crate::tokens::curves::{AcceptanceCurve, Family};
+use crate::traces::table::TraceTable;
 use rayon::prelude::*;
 use s3d_data::{CurveFit, Drafting, Estimate, Fit, Run, SCHEMA_VERSION};
 
@@ -81,7 +81,7 @@ pub(crate) fn check_machine(run: &Run, machine: usize) -> Result<()> {
 
 /// `t(w) / t(1)` of full passes with normal 95 % intervals; without, where one block was timed.
 fn width_ratio(passes: &PassTimes) -> Vec<(usize, Estimate)> {
-    let ratio = |(&width, cell): (&usize, &crate::passes::Cell)| {
+    let ratio = |(&width, cell): (&usize, &crate::cost::pass_times::Cell)| {
         let half = 1.96 * cell.error;
         let estimate = match passes.blocks {
             0 | 1 => Estimate::alone(cell.value),

@@ -16,22 +16,22 @@
 //! ```
 //!
 //! ([`expected_tokens()`]). The same number comes from an exact Markov chain, which also knows that
-//! the last iteration of a text is cut ([`markov`]), from drawing ([`monte_carlo`]), and from walking
-//! a recorded trace as decoding would ([`mod@replay`]); they agree to rounding or to the error of
+//! the last iteration of a text is cut ([`tokens::markov`]), from drawing ([`tokens::monte_carlo`]), and from walking
+//! a recorded trace as decoding would ([`traces::replay`]); they agree to rounding or to the error of
 //! drawing.
 //!
 //! # Acceptance
 //!
 //! `alpha(beta; U)` falls with the share `beta` of layers skipped; `U` says how well the model is
-//! trained to do without them ([`acceptance`], its only home). Families with one shape parameter and
+//! trained to do without them ([`tokens::curves`], its only home). Families with one shape parameter and
 //! a ceiling are fitted by binomial maximum likelihood and compared by AIC and by skip counts left
 //! out ([`mod@fit`]). Intervals resample prompts: tokens of one prompt are not independent.
 //!
 //! # Cost
 //!
 //! A pass over `w` tokens at `c` committed tokens takes `T_full(w, c)`; a draft pass the same less the
-//! skipped layers ([`cost`]; [`costs_file`] for costs that people type). Measured passes are compared
-//! with the plain pass of their own block, so that a drifting machine cancels ([`passes`]).
+//! skipped layers ([`cost`]; [`cost::file`] for costs that people type). Measured passes are compared
+//! with the plain pass of their own block, so that a drifting machine cancels ([`cost::pass_times`]).
 //!
 //! # Speedup
 //!
@@ -40,19 +40,19 @@
 //! ```
 //!
 //! and in the paper's ideal case, where width costs nothing, `E / (2 - beta)` for simultaneous and
-//! `E / (1 + gamma (1 - beta))` for sequential drafting ([`improvement`]; [`mod@what_if`] answers
+//! `E / (1 + gamma (1 - beta))` for sequential drafting ([`cost::improvement`]; [`cost::what_if`] answers
 //! without any run). With simultaneous drafting the ideal factor never falls in `gamma`: only
 //! measured widths and falling `alpha_i` give `gamma` an optimum.
 //!
 //! # The choice, and how wrong it is
 //!
-//! [`choose`] predicts every traced plan with an interval, takes the best that fits the memory
-//! ([`memory`]), lists what cannot be told apart from it, and says "do not speculate" when nothing
+//! [`choose()`] predicts every traced plan with an interval, takes the best that fits the memory
+//! ([`cost::memory`]), lists what cannot be told apart from it, and says "do not speculate" when nothing
 //! beats plain decoding with 95 % confidence. [`validate`] holds plans out, predicts them, and reports
 //! error, coverage, regret and the waterfall from ideal to measured speedup.
 //!
 //! ```
-//! use s3d_simulator::{AcceptanceRate, expected_tokens, improvement::ideal_improvement};
+//! use s3d_simulator::{AcceptanceRate, expected_tokens, cost::improvement::ideal_improvement};
 //! use s3d_data::{Drafting, SkipRatio};
 //! let rates = AcceptanceRate::all(&[0.9, 0.8, 0.7])?;
 //! assert!((expected_tokens(&rates) - 3.124).abs() < 1e-12);
@@ -62,33 +62,23 @@
 //! # Ok::<(), s3d_simulator::Error>(())
 //! ```
 
-pub mod acceptance;
+pub mod choose;
 pub mod cost;
-pub mod costs_file;
-pub mod derive;
 mod error;
-pub mod expected_tokens;
+pub mod explore;
 pub mod fit;
-pub mod improvement;
-pub mod machines;
-pub mod markov;
-pub mod memory;
-pub mod monte_carlo;
-pub mod observed;
-pub mod optimize;
-pub mod passes;
-pub mod replay;
+pub mod predict;
 pub mod statistics;
-pub mod summary;
+pub mod tokens;
+pub mod traces;
 pub mod validate;
-pub mod what_if;
 
-pub use acceptance::{AcceptanceCurve, AcceptanceRate, Family};
+pub use choose::{Choice, PlanEvaluation, Request, choose};
+pub use cost::file::CostsFile;
+pub use cost::what_if::{WhatIf, what_if};
 pub use cost::{Affine, CostCell, CostModel, CostTable, DraftCost, PassLaw, Roofline};
-pub use costs_file::CostsFile;
 pub use error::{Error, Result};
-pub use expected_tokens::{expected_tokens, expected_tokens_equal};
 pub use fit::{FitOptions, fit};
-pub use optimize::{Choice, PlanEvaluation, Request, choose};
-pub use replay::{DraftLength, Replay, ReplayOptions, replay};
-pub use what_if::{WhatIf, what_if};
+pub use tokens::curves::{AcceptanceCurve, AcceptanceRate, Family};
+pub use tokens::expected::{expected_tokens, expected_tokens_equal};
+pub use traces::replay::{DraftLength, Replay, ReplayOptions, replay};

@@ -1,27 +1,25 @@
 //! How wrong is it? Prediction error on plans that were held out, interval coverage, regret, and the
 //! waterfall from ideal to measured speedup (cost model, section 5).
 
-pub(crate) mod calibration;
+pub mod block_sums;
 pub mod control;
-pub mod neighbours;
-pub mod sums;
 mod sweep;
 pub mod waterfall;
 
 pub use sweep::{Regret, rivals, sweep_regret};
 
+use crate::choose::{Request, all_blocks};
 use crate::error::Result;
-use crate::observed::{TraceTable, Way};
-use crate::optimize::additive::Additive;
-use crate::optimize::costs::Costs;
-use crate::optimize::measured::Blocks;
-use crate::optimize::predict::{Pool, Texts, speedup_draws};
-use crate::optimize::reported::reported;
-use crate::optimize::{Request, all_blocks};
-use crate::replay::walk;
+use crate::predict::additive::Additive;
+use crate::predict::calibration::{Calibration, Sample};
+use crate::predict::costs::Costs;
+use crate::predict::measured::Blocks;
+use crate::predict::neighbours::Neighbours;
+use crate::predict::prediction::{Pool, Texts, speedup_draws};
+use crate::predict::reported::reported;
 use crate::statistics::{interval, median, quantile};
-use calibration::{Calibration, Sample};
-use neighbours::Neighbours;
+use crate::traces::table::{TraceTable, Way};
+use crate::traces::walk::walk;
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Estimate, Plan, PredictionError, Run, ThroughputSample};
 use serde::Serialize;

@@ -6,9 +6,9 @@ mod planted;
 
 use planted::{CONTEXT, Planted};
 use s3d_data::{Answer, Bytes, Drafting, Plan, Run, ThroughputSample};
+use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::expected_tokens;
-use s3d_simulator::optimize::measured::Blocks;
-use s3d_simulator::optimize::{Request, choose};
+use s3d_simulator::predict::measured::Blocks;
 use s3d_simulator::validate::{bookkeeping, held_out, rivals, sweep_regret, waterfall::waterfall};
 use s3d_simulator::{AcceptanceCurve, Family, FitOptions, fit};
 

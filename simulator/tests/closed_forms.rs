@@ -5,10 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use s3d_data::{Drafting, SkipRatio};
-use s3d_simulator::improvement::ideal_improvement;
-use s3d_simulator::{
-    AcceptanceCurve, AcceptanceRate, Family, expected_tokens, expected_tokens_equal,
-};
+use s3d_simulator::cost::improvement::ideal_improvement;
+use s3d_simulator::tokens::expected::expected_tokens;
+use s3d_simulator::{AcceptanceCurve, AcceptanceRate, Family, expected_tokens_equal};
 
 const UNEQUAL: [f64; 16] =
     [0.93, 0.81, 0.74, 0.57, 0.9, 0.33, 0.61, 1.0, 0.05, 0.88, 0.7, 0.99, 0.42, 0.66, 0.5, 0.2];

@@ -12,12 +12,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use s3d_data::{Drafting, Plan, SkipRatio, SkipWindow};
+use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::fit::curves::{CurveData, curve_data, fit_families, fit_family};
 use s3d_simulator::fit::points::{count_ways, points};
-use s3d_simulator::markov::Chain;
-use s3d_simulator::observed::TraceTable;
-use s3d_simulator::optimize::{Request, choose};
 use s3d_simulator::statistics::Resamples;
+use s3d_simulator::tokens::markov::Chain;
+use s3d_simulator::traces::table::TraceTable;
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate, Family};
 
 const PROMPTS: usize = 60;

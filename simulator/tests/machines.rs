@@ -6,8 +6,8 @@ mod planted;
 
 use planted::Planted;
 use s3d_data::Run;
-use s3d_simulator::machines::on_machine;
-use s3d_simulator::optimize::{Request, choose};
+use s3d_simulator::choose::machines::on_machine;
+use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::{AcceptanceCurve, Family};
 
 /// A machine on which width costs next to nothing, one on which it costs a lot, and both in one run.

@@ -1,16 +1,16 @@
 //! `s3d derive`: a run directory of a card that was never measured, from its data sheet.
 
 use crate::args::DeriveArgs;
-use crate::usage::or_usage;
-use crate::{locate, resolve, terminal, version};
+use crate::shared::usage::or_usage;
+use crate::shared::{locate, resolve, terminal, version};
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
     Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
     Predictors, Run, RunDir, RunHeader, SCHEMA_VERSION, datasheets, published,
 };
 use s3d_measure::clock;
-use s3d_simulator::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
-use s3d_simulator::memory::{Load, Method, memory};
+use s3d_simulator::cost::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
+use s3d_simulator::cost::memory::{Load, Method, memory};
 use s3d_simulator::statistics::median;
 
 /// The share of the bandwidth that is assumed while no profile of a card was measured.
@@ -78,7 +78,7 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
     })
 }
 
-fn records(memory: &s3d_simulator::memory::Memory, load: Load) -> Vec<MemoryRecord> {
+fn records(memory: &s3d_simulator::cost::memory::Memory, load: Load) -> Vec<MemoryRecord> {
     let items = [
         ("weights", memory.weights_bytes),
         ("kv_cache", memory.kv_cache_bytes),

@@ -1,7 +1,7 @@
 //! `s3d completions` and `s3d man`: what shells and readers of manuals need.
 
 use crate::args::{self, CompletionsArgs, ManArgs};
-use crate::terminal;
+use crate::shared::terminal;
 use anyhow::Context;
 use s3d_data::{Holds, Output, store};
 

@@ -3,7 +3,7 @@
 mod card;
 
 use crate::args::DoctorArgs;
-use crate::{load, resolve, terminal};
+use crate::shared::{load, resolve, terminal};
 use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Hertz, Machine, Seconds};
 use s3d_measure::clock::resolution;
 use s3d_measure::{SystemClock, diagnose, machine, probe};

@@ -3,11 +3,11 @@
 mod engines;
 
 use crate::args::ExportArgs;
-use crate::{run_of, terminal};
+use crate::shared::{load_run, terminal};
 use anyhow::Context;
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{Observations, PlanResult, Recommendation, RunDir, store};
-use s3d_reports::verdict::quoted;
+use s3d_reports::words::verdict::quoted;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -69,7 +69,7 @@ fn advised<'a>(
 /// Writes header and tables of a run into a folder of their own.
 fn tables(dir: &Path, out: &RunDir) -> anyhow::Result<()> {
     let output = vacant(out.root())?;
-    let run = run_of::load(&RunDir::new(dir))?;
+    let run = load_run::load(&RunDir::new(dir))?;
     let draft = output.draft()?;
     fill(&draft, &run, None)?;
     draft.add()?;

@@ -1,7 +1,7 @@
 //! `s3d fit`: curves and cost laws, from what is in a run directory.
 
 use crate::args::FitArgs;
-use crate::{run_of, show};
+use crate::shared::{load_run, show};
 use s3d_data::{Drafting, Estimate, Fit, Holds, Output, RunDir, RunHeader, store};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
@@ -24,7 +24,7 @@ pub fn fit(args: &FitArgs) -> anyhow::Result<()> {
 
 fn fitted(path: &Path, args: &FitArgs) -> anyhow::Result<(RunHeader, Fit)> {
     let dir = RunDir::new(path);
-    let run = run_of::one_machine(&dir, args.machine)?;
+    let run = load_run::one_machine(&dir, args.machine)?;
     let fit = s3d_simulator::fit(&run, &FitOptions { seed: args.seed, ..FitOptions::default() })?;
     let output = Output::open(path, Holds::Run)?;
     let draft = output.draft()?;

@@ -1,12 +1,13 @@
 //! `s3d generate`: decode with S3D, stream the text, print speed and, compared with plain decoding, speedup.
 
+mod concluded_run;
 mod decode;
 
 use crate::args::GenerateArgs;
-use crate::load::{self, Loaded};
-use crate::of_run::OfRun;
-use crate::usage::{or_usage, usage};
-use crate::{prompts, resolve, terminal};
+use crate::commands::generate::concluded_run::ConcludedRun;
+use crate::shared::load::{self, Loaded};
+use crate::shared::usage::{or_usage, usage};
+use crate::shared::{prompts, resolve, terminal};
 use anyhow::Context;
 use decode::{Decoded, Job};
 use s3d_data::prompt::load_text;
@@ -21,7 +22,7 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let sampling = resolve::sampling(&args.sampling)?;
     let threshold = or_usage("--draft-threshold", DraftThreshold::new(args.draft_threshold))?;
     let text = text(args)?;
-    let run = args.run.as_deref().map(OfRun::load).transpose()?;
+    let run = args.run.as_deref().map(ConcludedRun::load).transpose()?;
     let mut loaded = loaded(args, run.as_ref())?;
     let plan = plan(args, run.as_ref(), &loaded.model)?;
     let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };
@@ -43,7 +44,7 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// The model of the flags, or of a run directory.
-fn loaded(args: &GenerateArgs, run: Option<&OfRun>) -> anyhow::Result<Loaded> {
+fn loaded(args: &GenerateArgs, run: Option<&ConcludedRun>) -> anyhow::Result<Loaded> {
     let Some(run) = run else { return load::model(&args.model, args.tokens) };
     let loaded = load::model(&run.model(&args.model)?, args.tokens)?;
     run.check(&loaded.model)?;
@@ -88,7 +89,7 @@ fn tokens(args: &GenerateArgs, text: &str, tokenizer: &Tokenizer) -> anyhow::Res
 }
 
 /// The plan of the flags, of a run directory, or the one recorded with the model; else plain decoding.
-fn plan(args: &GenerateArgs, run: Option<&OfRun>, model: &Model) -> anyhow::Result<Plan> {
+fn plan(args: &GenerateArgs, run: Option<&ConcludedRun>, model: &Model) -> anyhow::Result<Plan> {
     let recorded = model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref());
     let plan = match (&args.plan, run, recorded) {
         (Some(text), _, _) => resolve::plan("--plan", text)?,

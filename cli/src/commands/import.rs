@@ -1,13 +1,13 @@
 //! `s3d import`: measurements of other engines into a run directory.
 
 use crate::args::ImportArgs;
-use crate::usage::{or_usage, usage};
-use crate::{resolve, show, terminal};
+use crate::shared::usage::{or_usage, usage};
+use crate::shared::{resolve, show, terminal};
 use s3d_data::import::Setting;
 use s3d_data::{ModelShape, Predictors, RunDir, RunHeader, published};
 use s3d_measure::Provenance;
 use s3d_measure::import::{Outside, import};
-use s3d_reports::verdict::quoted;
+use s3d_reports::words::verdict::quoted;
 
 /// Context of a law where none is asked for.
 const CONTEXT: usize = 256;

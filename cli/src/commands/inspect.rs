@@ -1,13 +1,13 @@
 //! `s3d inspect`: shape and memory of a model, its logits, or what a run directory holds.
 
 use crate::args::InspectArgs;
-use crate::load::{self, Source};
-use crate::usage::usage;
-use crate::{resolve, run_of, terminal};
+use crate::shared::load::{self, Source};
+use crate::shared::usage::usage;
+use crate::shared::{load_run, resolve, terminal};
 use anyhow::Context;
 use s3d_data::{Drafting, Dtype, RunDir};
 use s3d_model::{ModelConfig, Silent};
-use s3d_simulator::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
+use s3d_simulator::cost::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -182,7 +182,7 @@ fn logits(args: &InspectArgs) -> anyhow::Result<()> {
 }
 
 fn inspect_run(path: &Path, as_json: bool) -> anyhow::Result<()> {
-    let run = run_of::load(&RunDir::new(path))?;
+    let run = load_run::load(&RunDir::new(path))?;
     let seen = &run.observations;
     let traces = |drafting| seen.traces.iter().filter(move |t| t.drafting == Some(drafting));
     let positions = |drafting| traces(drafting).map(|t| t.tokens()).sum::<usize>();

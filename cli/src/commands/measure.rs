@@ -1,9 +1,9 @@
 //! `s3d measure`: some kinds of observation into a run directory.
 
 use crate::args::{Kind, MeasureArgs, Windows};
-use crate::job::{self, Job};
-use crate::usage::usage;
-use crate::{resolve, show, terminal};
+use crate::shared::job::{self, Job};
+use crate::shared::usage::usage;
+use crate::shared::{resolve, show, terminal};
 use s3d_data::{Drafting, Plan, Skip};
 use s3d_measure::{Plans, Request, Stage};
 use std::collections::BTreeSet;

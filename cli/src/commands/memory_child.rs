@@ -1,7 +1,7 @@
 //! The hidden child of the memory measurement: loads a model, decodes as wide as asked, says its peak.
 
 use crate::args::MemoryChildArgs;
-use crate::{load, terminal};
+use crate::shared::{load, terminal};
 use s3d_model::Tokenizer;
 
 /// Prints the peak resident set of this process as JSON on one line.

@@ -1,7 +1,7 @@
 //! `s3d merge`: shards of one request into one run directory.
 
 use crate::args::MergeArgs;
-use crate::{resolve, show, terminal};
+use crate::shared::{resolve, show, terminal};
 use s3d_data::RunDir;
 use s3d_measure::merge::{Merging, merge};
 

@@ -1,8 +1,8 @@
 //! `s3d paper`: the published tables beside what the model says.
 
 use crate::args::PaperArgs;
-use crate::conclude::conclude;
-use crate::{run_of, terminal};
+use crate::shared::conclude::conclude;
+use crate::shared::{load_run, terminal};
 use anyhow::Context;
 use s3d_data::{Holds, Output, RunDir, published};
 use s3d_reports::paper::{PaperInput, write_paper};
@@ -13,7 +13,7 @@ pub fn paper(args: &PaperArgs) -> anyhow::Result<()> {
     let output = Output::open(&args.out, Holds::Paper).context("--out")?.sparing(&args.figures);
     let mut input = PaperInput::default();
     for path in &args.runs {
-        let run = run_of::load(&RunDir::new(path))?;
+        let run = load_run::load(&RunDir::new(path))?;
         let request = Request::of(&run.header);
         input.runs.push(conclude(run, request)?.report_input()?);
     }

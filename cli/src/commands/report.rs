@@ -1,9 +1,9 @@
 //! `s3d report`: page, figures and tables of a run directory; several are compared as well.
 
 use crate::args::ReportArgs;
-use crate::conclude::conclude;
-use crate::usage::usage;
-use crate::{run_of, show, terminal};
+use crate::shared::conclude::conclude;
+use crate::shared::usage::usage;
+use crate::shared::{load_run, show, terminal};
 use anyhow::Context;
 use s3d_data::{Holds, Output, RunDir};
 use s3d_reports::compare::{NamedRun, write_comparison};
@@ -24,7 +24,7 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     let mut written = Vec::new();
     for path in &args.dirs {
         let dir = RunDir::new(path);
-        let run = run_of::one_machine(&dir, args.machine)?;
+        let run = load_run::one_machine(&dir, args.machine)?;
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
         let output = Output::open(path, Holds::Run)?;
         let input = conclude(run, request)?.save(&output)?;

@@ -1,9 +1,9 @@
 //! `s3d run`: the whole job. Measure, fit, choose, check the choice, report.
 
 use crate::args::RunArgs;
-use crate::conclude::conclude;
-use crate::job::{self, Job};
-use crate::show;
+use crate::shared::conclude::conclude;
+use crate::shared::job::{self, Job};
+use crate::shared::show;
 use s3d_simulator::Request;
 
 /// Measures what is not measured yet, concludes, writes the report, prints the verdict.

@@ -1,21 +1,20 @@
 //! `s3d simulate`: what if, from numbers on the command line.
 
 use crate::args::{PromptPass, SimulateArgs};
-use crate::terminal;
-use crate::usage::usage;
-use crate::what_if::{self, Costs};
+use crate::shared::terminal;
+use crate::shared::typed_numbers::{self, Costs};
+use crate::shared::usage::usage;
 use s3d_data::{Drafting, SkipRatio, Trace, finite};
-use s3d_simulator::improvement::IterationCost;
-use s3d_simulator::replay::common_identity;
-use s3d_simulator::{
-    AcceptanceRate, CostModel, DraftLength, Replay, ReplayOptions, expected_tokens, replay,
-};
+use s3d_simulator::cost::improvement::IterationCost;
+use s3d_simulator::traces::replay::common_identity;
+use s3d_simulator::{AcceptanceRate, CostModel, DraftLength, Replay, ReplayOptions};
+use s3d_simulator::{expected_tokens, replay};
 use serde::Serialize;
 use std::path::Path;
 
 /// Replays traces where there are any, else computes the closed form.
 pub fn simulate(args: &SimulateArgs) -> anyhow::Result<()> {
-    let ratio = what_if::skip_ratio(args.layers, args.skip)?;
+    let ratio = typed_numbers::skip_ratio(args.layers, args.skip)?;
     match &args.traces {
         Some(path) => show_replay(&replayed(path, ratio, args)?, args.output.json),
         None => show_closed_form(&closed_form(ratio, args)?, args.output.json),
@@ -47,15 +46,15 @@ fn closed_form(ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<
 
 fn rates(ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<Vec<AcceptanceRate>> {
     if !args.alphas.is_empty() {
-        return what_if::rates(&args.alphas, args.predictors);
+        return typed_numbers::rates(&args.alphas, args.predictors);
     }
     let (Some(ratio), Some(count), Some(_)) = (ratio, args.predictors, &args.curve.curve) else {
         return Err(usage(
             "expected --alphas, or --curve with --layers, --skip and --predictors, or --traces",
         ));
     };
-    let count = what_if::predictors(count)?.get();
-    let curves = what_if::curves(&args.curve, count)?;
+    let count = typed_numbers::predictors(count)?.get();
+    let curves = typed_numbers::curves(&args.curve, count)?;
     Ok(curves.iter().map(|curve| curve.rate(ratio)).collect())
 }
 
@@ -79,7 +78,7 @@ fn replayed(path: &Path, ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyho
     let drafting = drafting(&traces, args)?;
     let draft_length = match (args.oracle, args.predictors) {
         (true, _) => DraftLength::Oracle,
-        (false, Some(count)) => DraftLength::Fixed(what_if::predictors(count)?),
+        (false, Some(count)) => DraftLength::Fixed(typed_numbers::predictors(count)?),
         (false, None) => return Err(usage("--traces needs --predictors or --oracle")),
     };
     let costs = Costs::read(args.costs.as_deref())?.model(drafting, ratio)?;

@@ -3,14 +3,14 @@
 
 mod begin;
 mod cues;
-mod judge;
+mod held_out;
 mod place;
 
 use crate::args::TrainArgs;
-use crate::heartbeat::Heartbeat;
-use crate::usage::usage;
-use crate::{load, terminal};
-use judge::{Judge, Summary};
+use crate::shared::heartbeat::Heartbeat;
+use crate::shared::usage::usage;
+use crate::shared::{load, terminal};
+use held_out::{Judge, Summary};
 use place::Place;
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::device::DeviceName;
@@ -115,7 +115,7 @@ fn stretch(trainer: &mut Trainer, args: &TrainArgs, clock: &SystemClock) -> anyh
     let first = clock.cpu().0 - start;
     (1..TIMED_STEPS).try_for_each(|_| trainer.step().map(drop))?;
     let used = clock.cpu().0 - start;
-    let steps = judge::steps_within(wanted, used - first, TIMED_STEPS - 1);
+    let steps = held_out::steps_within(wanted, used - first, TIMED_STEPS - 1);
     trainer.stretch(steps.max(TIMED_STEPS));
     Ok(used)
 }

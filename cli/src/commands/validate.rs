@@ -1,31 +1,31 @@
 //! `s3d validate`: prediction error, coverage, regret, waterfall, and exact replay.
 
 use crate::args::ValidateArgs;
-use crate::conclude::{Conclusion, conclude};
-use crate::{run_of, show, terminal};
+use crate::shared::conclude::{Conclusion, conclude};
+use crate::shared::{load_run, show, terminal};
 use s3d_data::{Estimate, Plan, PredictionError, Run, RunDir, Share};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::Request;
-use s3d_simulator::optimize::measured::Blocks;
+use s3d_simulator::predict::measured::Blocks;
 use s3d_simulator::validate::{
-    self, Errors, bookkeeping, control, rivals, sums, sweep_regret, waterfall,
+    self, Errors, block_sums, bookkeeping, control, rivals, sweep_regret, waterfall,
     waterfall::WaterfallStep,
 };
 use serde_json::json;
 
 /// Judges a run; fails when a generation did not take the iterations that its trace replays.
 pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
-    let run = run_of::load(&RunDir::new(&args.dir))?;
+    let run = load_run::load(&RunDir::new(&args.dir))?;
     if let Some(count) = args.rivals {
-        return second_round(&run_of::one_of(run, args.machine)?, args, count);
+        return second_round(&load_run::one_of(run, args.machine)?, args, count);
     }
     let replays = validate::replayed_iterations(&run)?;
     terminal::note(&format!(
         "replay: {} of {} generations took exactly the iterations that their traces replay",
         replays.equal, replays.compared
     ));
-    let run = run_of::one_of(run, args.machine)?;
+    let run = load_run::one_of(run, args.machine)?;
     checks(&run, args.seed);
     if !run.observations.latency.is_empty() {
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
@@ -75,7 +75,7 @@ fn checks(run: &Run, seed: u64) {
             "control: two copies of plain decoding: {ratio:.4} over {blocks} blocks, {covered} 1"
         ));
     }
-    if let Some(sums) = sums::sums(run, 0) {
+    if let Some(sums) = block_sums::sums(run, 0) {
         let share = |value: Option<f64>| value.map_or("unknown".into(), |v| Share(v).to_string());
         terminal::note(&format!(
             "sums: components add up to passes within {} (median of {} cells), {} (worst); {} of a pass \
@@ -112,7 +112,7 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
         None => (recommendation.regret_bound, recommendation.regret_basis.as_deref()),
     };
     let value = json!({
-        "sums": sums::sums(run, request.machine),
+        "sums": block_sums::sums(run, request.machine),
         "control": control::control(run, request.machine, request.seed).map(|(ratio, _)| ratio),
         "held_out": conclusion.held_out,
         "bookkeeping": known,

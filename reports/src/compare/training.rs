@@ -2,8 +2,8 @@
 //! checkpoints of one model.
 
 use super::NamedRun;
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
-use crate::palette::Hue;
 use crate::table::{Cell, Column, Table};
 use s3d_data::{CurveFit, Drafting, Estimate};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! Acceptance: against the skip ratio, by task, by iteration, by training step.
 
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::ReportInput;
-use crate::palette::Hue;
 use s3d_data::{AcceptancePoint, CurveFit, Drafting, Fit, Share, SkipWindow};
 
 /// How far workloads stand apart at one draft position.

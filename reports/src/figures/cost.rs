@@ -1,10 +1,10 @@
 //! What an iteration costs: pass time by width, time by component, from ideal to measured.
 
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{ComponentTime, ReportInput, WaterfallStep};
-use crate::palette::Hue;
 use s3d_data::{Component, Drafting, Seconds};
-use s3d_simulator::summary::PassKind;
+use s3d_simulator::cost::summary::PassKind;
 use std::collections::BTreeSet;
 
 /// Time of a full pass against its width, beside the least time that the machine allows.

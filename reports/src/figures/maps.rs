@@ -1,8 +1,8 @@
 //! Maps of speedup: over skipped layers and drafted tokens, over a window's start and length.
 
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Cell, CellMark, Figure, Mark, Quantity, Series};
 use crate::input::{GridCell, ReportInput};
-use crate::palette::Hue;
 use s3d_data::{Drafting, Estimate};
 
 /// Predicted speedup over skipped layers x drafted tokens, windows in the middle of the model.

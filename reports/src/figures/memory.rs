@@ -1,9 +1,9 @@
 //! Speed against peak memory.
 
+use crate::draw::palette::Hue;
+use crate::draw::scale;
 use crate::figure::{Axis, Figure, Mark, Note, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{GridCell, ReportInput};
-use crate::palette::Hue;
-use crate::scale;
 use s3d_data::{Bytes, Drafting, Estimate};
 use std::collections::BTreeMap;
 

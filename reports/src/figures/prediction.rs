@@ -1,8 +1,8 @@
 //! Predicted against measured: how far the model of costs can be trusted.
 
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{HeldOutPlan, ReportInput};
-use crate::palette::Hue;
 use s3d_data::Drafting;
 
 /// Plans that were measured but not used, with the band of 5 % around equality.

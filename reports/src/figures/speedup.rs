@@ -1,8 +1,8 @@
 //! Skipped layers against speedup: the figure that the whole job leads to.
 
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Note, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{GridCell, ReportInput};
-use crate::palette::Hue;
 use s3d_data::Drafting;
 
 /// How far measured points of neighbouring numbers of drafts stand apart, in layers.

@@ -4,14 +4,14 @@
 use super::PaperInput;
 use super::memory::{FORMATS, PREDICTORS, methods, shape};
 use crate::Result;
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Symbol};
 use crate::figures::equal_lines;
-use crate::palette::Hue;
 use crate::table::{Cell, Column, Table};
 use s3d_data::published::{self, System};
 use s3d_data::{Bytes, Drafting, Dtype, Estimate, SkipRatio};
-use s3d_simulator::improvement::IterationCost;
-use s3d_simulator::memory::{Load, Memory, Method, memory};
+use s3d_simulator::cost::improvement::IterationCost;
+use s3d_simulator::cost::memory::{Load, Memory, Method, memory};
 
 /// The geometries that are compared.
 pub(super) const TARGETS: [&str; 2] = ["LLaMA-2-7B", "Phi-3-mini"];

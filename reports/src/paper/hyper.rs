@@ -3,11 +3,11 @@
 
 use super::{PaperInput, Part};
 use crate::Result;
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Note, Quantity, Series, Stroke};
-use crate::palette::Hue;
 use crate::table::{Cell, Column, Table};
 use s3d_data::{Drafting, SkipRatio};
-use s3d_simulator::improvement::ideal_improvement;
+use s3d_simulator::cost::improvement::ideal_improvement;
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate, Family};
 
 /// Training parameters that are compared (`U` in the paper).

@@ -3,12 +3,12 @@
 
 use super::{PaperInput, Part, formats};
 use crate::Result;
+use crate::draw::palette::Hue;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
-use crate::palette::Hue;
 use crate::table::{Cell, Column, Table};
 use s3d_data::published::{self, System};
 use s3d_data::{Bytes, Dtype, Estimate, ModelShape, Share};
-use s3d_simulator::memory::{Load, Method, memory};
+use s3d_simulator::cost::memory::{Load, Method, memory};
 
 /// Predictors of S3D in this comparison; about what the paper found best.
 pub(super) const PREDICTORS: usize = 4;

@@ -5,11 +5,11 @@
 //! Anderson, "Model Selection and Multimodel Inference", 2002, section 2.5), because tokens of one
 //! prompt are not independent; and by how well they predict a skip count that was left out.
 
-use crate::acceptance::{AcceptanceCurve, Family};
 use crate::error::Result;
 use crate::fit::likelihood::{Cell, Fitted, parameters};
 use crate::fit::points::WayCounts;
 use crate::statistics::{Resamples, interval};
+use crate::tokens::curves::{AcceptanceCurve, Family};
 use rayon::prelude::*;
 use s3d_data::{CurveFit, Drafting, Parameter, SkipRatio};
 

@@ -1,10 +1,10 @@
 //! Cost laws: which one a machine follows, decided on cells that were left out.
 
+use crate::cost::memory::{plain_bytes_on, streamed_bytes};
+use crate::cost::pass_times::PassTimes;
 use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
 use crate::fit::minimize::{EXACT, minimize};
-use crate::memory::{plain_bytes_on, streamed_bytes};
-use crate::passes::PassTimes;
 use crate::statistics::{
     Normals, broken_line, interval, median, non_negative_least_squares, robust_mean,
 };
@@ -83,7 +83,7 @@ pub fn laws(
 /// How the candidates for draft passes that were not timed did on windows left out.
 fn draft_laws(passes: &PassTimes) -> Vec<LawFit> {
     let errors = passes.law.errors.iter().filter(|error| error.median.is_finite());
-    let fit = |(place, error): (usize, &crate::passes::draft_law::LawError)| LawFit {
+    let fit = |(place, error): (usize, &crate::cost::pass_times::draft_law::LawError)| LawFit {
         what: "draft_pass".into(),
         law: error.kind.name().into(),
         parameters: Vec::new(),

@@ -1,8 +1,8 @@
 //! One family at its maximum likelihood.
 
-use crate::acceptance::{AcceptanceCurve, Family};
 use crate::error::Result;
 use crate::fit::minimize::{EXACT, ROUGH, minimize};
+use crate::tokens::curves::{AcceptanceCurve, Family};
 use s3d_data::SkipRatio;
 
 /// Totals of one skip count: ratio, accepted, attempted.

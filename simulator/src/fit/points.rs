@@ -1,9 +1,9 @@
 //! Measured acceptance: counts at the positions that decoding visits, and rates with the interval
 //! that knows prompts are clusters.
 
-use crate::observed::{TraceTable, Way, skipped_layers};
-use crate::replay::count;
 use crate::statistics::{Resamples, interval};
+use crate::traces::table::{TraceTable, Way, skipped_layers};
+use crate::traces::walk::count;
 use rayon::prelude::*;
 use s3d_data::{AcceptanceCounts, AcceptancePoint, Estimate, Trace};
 

@@ -1,7 +1,7 @@
 //! Regret against a sweep: all symmetric windows, predictors and draftings were run end to end, then
 //! the choice and the best of them once more. Rates are ratios of totals over the blocks' texts.
 
-use crate::optimize::measured::Blocks;
+use crate::predict::measured::Blocks;
 use crate::statistics::{Resamples, interval};
 use s3d_data::{Drafting, Estimate, Plan, Run, ThroughputSample};
 use serde::Serialize;

@@ -1,10 +1,10 @@
 //! From ideal to measured speedup, one cause at a time.
 
+use crate::choose::Request;
 use crate::error::{Error, Result};
-use crate::observed::{TraceTable, Way, skipped_layers};
-use crate::optimize::Request;
-use crate::optimize::costs::Costs;
-use crate::optimize::predict::WayTable;
+use crate::predict::costs::Costs;
+use crate::predict::prediction::WayTable;
+use crate::traces::table::{TraceTable, Way, skipped_layers};
 use s3d_data::{DraftPlan, Drafting, Estimate, Run};
 use serde::Serialize;
 

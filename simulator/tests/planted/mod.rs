@@ -11,9 +11,9 @@ use s3d_data::{
     Observations, Plan, Predictors, Run, RunHeader, SCHEMA_VERSION, SkipRatio, SkipWindow,
     ThroughputSample, Trace,
 };
-use s3d_simulator::monte_carlo::Drawing;
-use s3d_simulator::replay::walk;
 use s3d_simulator::statistics::Normals;
+use s3d_simulator::tokens::monte_carlo::Drawing;
+use s3d_simulator::traces::walk::walk;
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate};
 
 /// What to plant.

@@ -1,6 +1,6 @@
 //! `s3d doctor --device cuda`: the card, its rates, and whether it computes, times and counts as it should.
 
-use crate::terminal;
+use crate::shared::terminal;
 use s3d_data::{Bytes, BytesPerSecond, CardState, FlopsPerSecond, Hertz, Machine, Seconds};
 use s3d_measure::probe::device::{self as probe, Sizes};
 use s3d_measure::{SystemClock, card, machine};

@@ -3,7 +3,7 @@
 
 use crate::args::Engine;
 use s3d_data::{Drafting, LayerSet, PlanResult};
-use s3d_reports::verdict::quoted;
+use s3d_reports::words::verdict::quoted;
 use serde_json::{Value, json};
 
 /// What an engine is given, and what it leaves out.

@@ -1,7 +1,7 @@
 //! Decodes one text by a plan, with its time.
 
-use crate::load::Loaded;
-use crate::terminal;
+use crate::shared::load::Loaded;
+use crate::shared::terminal;
 use s3d_data::Plan;
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::{DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer};

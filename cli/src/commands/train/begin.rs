@@ -3,9 +3,9 @@
 use super::cues;
 use super::place::Place;
 use crate::args::{Method, Objective, Products, Targets, TrainArgs};
-use crate::heartbeat::Heartbeat;
-use crate::usage::usage;
-use crate::{locate, resolve};
+use crate::shared::heartbeat::Heartbeat;
+use crate::shared::usage::usage;
+use crate::shared::{locate, resolve};
 use s3d_model::config::AdapterConfig;
 use s3d_model::train::{
     Corpus, DraftLoss, DraftTargets, Own, Practice, TrainConfig, Trainer, Written, read_texts,

@@ -2,8 +2,8 @@
 
 use super::place::Place;
 use crate::args::TrainArgs;
-use crate::heartbeat::Heartbeat;
-use crate::{locate, resolve};
+use crate::shared::heartbeat::Heartbeat;
+use crate::shared::{locate, resolve};
 use s3d_data::Prompt;
 use s3d_data::prompt::{HELD_OUT, read_prompts};
 use s3d_model::train::{Writing, Written, write_texts};

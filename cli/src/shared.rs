@@ -1,0 +1,20 @@
+//! What several commands share: loading, locating, concluding, showing; and the only printing.
+
+pub mod conclude;
+pub mod extras;
+pub mod heartbeat;
+pub mod hub;
+pub mod job;
+pub mod load;
+pub mod load_run;
+pub mod locate;
+pub mod progress;
+pub mod prompts;
+pub mod resolve;
+pub mod shipped;
+pub mod show;
+pub mod stop_rule;
+pub mod terminal;
+pub mod typed_numbers;
+pub mod usage;
+pub mod version;

@@ -1,0 +1,179 @@
+//! From a run directory to what is concluded of it: fit, choice, judgement, report.
+
+use s3d_data::{DraftPlan, Dtype, Output, Plan, Run, RunDir};
+use s3d_reports::{
+    AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, WaterfallStep,
+    write_report,
+};
+use s3d_simulator::cost::memory::{Load, Method, memory_with, plain_bytes_on};
+use s3d_simulator::cost::summary;
+use s3d_simulator::predict::conditions::conditions;
+use s3d_simulator::validate::{self, Errors, waterfall};
+use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose, fit};
+
+/// All that is concluded of a run.
+pub struct Conclusion {
+    /// What was observed.
+    pub run: Run,
+    /// The question.
+    pub request: Request,
+    /// Curves and laws.
+    pub fit: s3d_data::Fit,
+    /// The choice and the grid behind it.
+    pub choice: Choice,
+    /// Predictions of plans that were held out, against their measurement.
+    pub held_out: Option<Errors>,
+}
+
+/// Bootstrap draws of the fit where only the curves themselves are used, not their intervals.
+const FEW_DRAWS: usize = 20;
+
+/// The choice, with what it needs: an answer while one waits. The intervals of the fit are rough, and
+/// plans that were held out are only summed up in the recommendation.
+///
+/// # Errors
+/// As [`conclude`].
+pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
+    let options = FitOptions { seed: request.seed, draws: FEW_DRAWS, ..FitOptions::default() };
+    let fit = fit(&run, &options)?;
+    let choice = choose(&run, &request)?;
+    Ok(Conclusion { run, request, fit, choice, held_out: None })
+}
+
+/// Concludes from `run` what `request` asks.
+///
+/// # Errors
+/// What the simulator needs and the run does not hold.
+pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
+    let options = FitOptions { seed: request.seed, ..FitOptions::default() };
+    let fit = fit(&run, &options)?;
+    let held_out = validate::held_out(&run, &request)?;
+    // The errors are at hand: choosing need not find them once more.
+    let mut choice = choose(&run, &Request { with_errors: false, ..request.clone() })?;
+    choice.recommendation.prediction_error = held_out.as_ref().map(|e| e.summary.clone());
+    Ok(Conclusion { run, request, fit, choice, held_out })
+}
+
+impl Conclusion {
+    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables, all or none; returns what
+    /// they show.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, output: &Output) -> anyhow::Result<ReportInput> {
+        let draft = output.draft()?;
+        let dir = RunDir::new(draft.path());
+        s3d_data::store::save_json(&dir.fit(), &self.fit)?;
+        s3d_data::store::save_json(&dir.recommendation(), &self.choice.recommendation)?;
+        let input = self.report_input()?;
+        write_report(&dir, &input)?;
+        draft.add()?;
+        Ok(input)
+    }
+
+    /// What the report shows.
+    ///
+    /// # Errors
+    /// A trace that contradicts itself.
+    pub fn report_input(&self) -> anyhow::Result<ReportInput> {
+        let header = self.run.header.clone();
+        let mut input = ReportInput::new(header, self.choice.recommendation.clone());
+        input.fit = Some(self.fit.clone());
+        input.grid = self.choice.grid.iter().filter_map(|row| self.grid_cell(row)).collect();
+        input.held_out = self.held_out_plans();
+        input.passes = self.passes();
+        input.components = components(&self.run, input.chosen().and_then(Plan::draft));
+        input.what_if = conditions(&self.run, &self.request)?;
+        input.plain_memory_bytes = self.plain_memory();
+        input.memory = self.run.observations.memory.clone();
+        if let Some(draft) = input.chosen().and_then(Plan::draft) {
+            let choice = self.choice.recommendation.choice.as_ref();
+            let measured = choice.and_then(|choice| choice.measured_speedup);
+            let steps = waterfall::waterfall(&self.run, &self.request, draft, measured)?;
+            let shares = summary::accepted_shares(&self.run, draft, self.request.seed)?;
+            input.waterfall = waterfall_steps(&steps);
+            input.accepted = shares
+                .into_iter()
+                .enumerate()
+                .map(|(accepted, share)| AcceptedShare { accepted, share })
+                .collect();
+        }
+        Ok(input)
+    }
+
+    fn plain_memory(&self) -> Option<u64> {
+        let header = &self.run.header;
+        if !header.model.shape.is_known() {
+            return None;
+        }
+        let dtype: Dtype = header.dtype.parse().ok()?;
+        let plain = plain_bytes_on(&header.device, dtype);
+        let load = Load { context: self.request.context(), width: 1, batch: 1 };
+        Some(memory_with(&header.model.shape, dtype, plain, load, &Method::Plain).peak_bytes.0)
+    }
+
+    fn grid_cell(&self, row: &PlanEvaluation) -> Option<GridCell> {
+        let ties = &self.choice.recommendation.ties;
+        let known = ties.iter().chain(&self.choice.recommendation.choice);
+        let listed = known.clone().find(|result| result.plan == row.plan);
+        Some(GridCell {
+            ideal: row.ideal_speedup,
+            predicted: Some(row.predicted_speedup),
+            measured: row.measured_speedup,
+            tokens_per_s: listed
+                .and_then(|result| result.tokens_per_s)
+                .or(row.predicted_tokens_per_s),
+            tokens_per_iteration: Some(row.tokens_per_iteration),
+            peak_memory_bytes: row.peak_memory_bytes,
+            tie: ties.iter().any(|tie| tie.plan == row.plan),
+            ..GridCell::new(row.plan.clone())?
+        })
+    }
+
+    fn held_out_plans(&self) -> Vec<HeldOutPlan> {
+        let plans = self.held_out.iter().flat_map(|errors| &errors.plans);
+        plans
+            .map(|plan| HeldOutPlan {
+                plan: plan.plan.clone(),
+                predicted: plan.predicted,
+                measured: plan.measured,
+            })
+            .collect()
+    }
+
+    /// Pass times beside the least time that the machine allows; nothing where none was timed.
+    fn passes(&self) -> Vec<PassTime> {
+        let context = self.request.context();
+        let times = summary::full_passes(&self.run, self.request.machine, context);
+        let limit = |width| summary::limit_seconds(&self.run.header, self.request.machine, width);
+        times
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(width, seconds, _)| PassTime { width, seconds, limit_seconds: limit(width) })
+            .collect()
+    }
+}
+
+fn components(run: &Run, chosen: Option<&DraftPlan>) -> Vec<ComponentTime> {
+    let times = summary::components(run, 0, chosen).into_iter();
+    times
+        .map(|time| ComponentTime {
+            component: time.component,
+            pass: time.pass,
+            width: time.width,
+            seconds: time.seconds,
+        })
+        .collect()
+}
+
+fn waterfall_steps(steps: &[waterfall::WaterfallStep]) -> Vec<WaterfallStep> {
+    let mut before = None;
+    steps
+        .iter()
+        .map(|step| {
+            let from = before.replace(step.speedup);
+            let to = s3d_data::Estimate::exact(step.speedup);
+            WaterfallStep { label: step.cause.to_string(), from, to }
+        })
+        .collect()
+}

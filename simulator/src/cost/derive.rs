@@ -1,0 +1,201 @@
+//! Pass times of a machine that was never measured, from its data sheet: the larger of the bytes that a
+//! pass reads over the bandwidth and its operations over the rate (the roofline of Williams, Waterman,
+//! Patterson, CACM 52, 2009), each at a share of the sheet that real kernels reach.
+
+use crate::cost::memory::plain_bytes;
+use crate::error::{Error, Result};
+use s3d_data::{
+    Component, DraftPlan, Drafting, Dtype, LatencySample, ModelShape, Plan, Predictors, Run,
+    SkipWindow,
+};
+
+/// What a data sheet promises.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sheet {
+    /// Bytes per second.
+    pub read_bytes_per_s: f64,
+    /// Operations per second at the precision of the arithmetic; a multiply-add counts as two.
+    pub flops_per_s: f64,
+}
+
+/// The shares of the sheet that kernels reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Efficiency {
+    /// Of the bandwidth.
+    pub bandwidth: f64,
+    /// Of the rate.
+    pub compute: f64,
+}
+
+impl Efficiency {
+    /// Shares in (0, 1].
+    ///
+    /// # Errors
+    /// A share outside.
+    pub fn new(bandwidth: f64, compute: f64) -> Result<Self> {
+        for (name, share) in [("bandwidth share", bandwidth), ("compute share", compute)] {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(Error::domain(name, "above 0 and at most 1", share));
+            }
+        }
+        Ok(Self { bandwidth, compute })
+    }
+}
+
+/// A model on a machine known by its sheet.
+#[derive(Debug, Clone)]
+pub struct Derivation<'a> {
+    /// The model.
+    pub shape: &'a ModelShape,
+    /// How its weights are stored.
+    pub format: Dtype,
+    /// The machine.
+    pub sheet: Sheet,
+    /// How much of it is reached.
+    pub efficiency: Efficiency,
+}
+
+impl Derivation<'_> {
+    /// Bytes that a pass with `kept` layers reads: their weights and the head's once, and the keys and
+    /// values of `context` tokens in each of them.
+    pub fn read_bytes(&self, kept: usize, context: usize) -> f64 {
+        let cached = self.shape.kv_elements_per_token() as f64 / self.shape.layers as f64;
+        let cache = plain_bytes(self.format) * cached * (kept * context) as f64;
+        self.format.bytes(self.weights(kept)) + cache
+    }
+
+    /// Operations of a pass of `width` tokens: two a weight, and four a cached element of the queries.
+    pub fn operations(&self, kept: usize, width: usize, context: usize) -> f64 {
+        let attention = 4 * self.shape.heads * self.shape.head_dim * kept * (context + width);
+        width as f64 * (2.0 * self.weights(kept) as f64 + attention as f64)
+    }
+
+    fn weights(&self, kept: usize) -> u64 {
+        kept as u64 * self.shape.layer_parameters() + (self.shape.vocab * self.shape.hidden) as u64
+    }
+
+    /// Seconds of one pass.
+    pub fn seconds(&self, kept: usize, width: usize, context: usize) -> f64 {
+        let reading = self.read_bytes(kept, context)
+            / (self.sheet.read_bytes_per_s * self.efficiency.bandwidth);
+        let computing = self.operations(kept, width, context)
+            / (self.sheet.flops_per_s * self.efficiency.compute);
+        reading.max(computing)
+    }
+
+    /// The rows of `latency.csv` at `contexts`: full passes up to `gamma_max + 1` tokens, and draft
+    /// passes of both draftings for every window in the middle of the model.
+    ///
+    /// # Errors
+    /// A `gamma_max` outside its domain.
+    pub fn latency(&self, gamma_max: usize, contexts: &[usize]) -> Result<Vec<LatencySample>> {
+        let layers = self.shape.layers;
+        let mut rows = Vec::new();
+        for (block, &context) in contexts.iter().enumerate() {
+            let mut push = |component, plan, kept: usize, width: usize| {
+                rows.push(LatencySample {
+                    machine: 0,
+                    component,
+                    layer: None,
+                    plan,
+                    width,
+                    context,
+                    block,
+                    order: 0,
+                    copy: 0,
+                    seconds: self.seconds(kept, width, context),
+                    cpu_seconds: None,
+                });
+            };
+            push(Component::FullPass, Some(Plan::Plain), layers, 1);
+            for window in SkipWindow::all_symmetric(layers) {
+                let kept = layers - window.len();
+                let single = draft(Drafting::Sequential, window, 1)?;
+                push(Component::DraftPass, Some(single), kept, 1);
+                for predictors in 1..=gamma_max {
+                    let plan = draft(Drafting::Simultaneous, window, predictors)?;
+                    push(Component::DraftPass, Some(plan.clone()), kept, predictors);
+                    push(Component::VerifyPass, Some(plan), layers, predictors + 1);
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn draft(drafting: Drafting, window: SkipWindow, predictors: usize) -> Result<Plan> {
+    let predictors = Predictors::new(predictors)?;
+    Ok(Plan::Speculate(DraftPlan { drafting, skip: window.into(), predictors }))
+}
+
+/// The share of the sheet's bandwidth at which the plain passes of a measured run read; `None` where
+/// none was timed.
+pub fn bandwidth_share(run: &Run, sheet: Sheet) -> Option<f64> {
+    let format: Dtype = run.header.dtype.parse().ok()?;
+    let efficiency = Efficiency { bandwidth: 1.0, compute: 1.0 };
+    let ideal = Derivation { shape: &run.header.model.shape, format, sheet, efficiency };
+    let plain = |s: &&LatencySample| {
+        s.component == Component::FullPass && s.width == 1 && s.plan != Some(Plan::Stock)
+    };
+    let layers = run.header.model.shape.layers;
+    let share = |s: &LatencySample| {
+        ideal.read_bytes(layers, s.context) / s.seconds / sheet.read_bytes_per_s
+    };
+    let shares: Vec<f64> = run.observations.latency.iter().filter(plain).map(share).collect();
+    crate::statistics::median(&shares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn llama_7b() -> ModelShape {
+        ModelShape {
+            layers: 32,
+            hidden: 4096,
+            intermediate: 11008,
+            heads: 32,
+            kv_heads: 32,
+            head_dim: 128,
+            vocab: 32000,
+            tied: false,
+            masks: 0,
+            adapter_rank: 0,
+        }
+    }
+
+    fn on_a10g(shape: &ModelShape, bandwidth: f64) -> Derivation<'_> {
+        let sheet = Sheet { read_bytes_per_s: 600e9, flops_per_s: 70e12 };
+        let efficiency = Efficiency::new(bandwidth, 0.5).unwrap();
+        Derivation { shape, format: Dtype::F16, sheet, efficiency }
+    }
+
+    #[test]
+    fn a_plain_pass_reads_the_weights_and_the_cache_once() {
+        // source: by hand: (32 x 202,383,360 + 32,000 x 4096) x 2 bytes, and 1024 tokens of 512 KiB
+        let shape = llama_7b();
+        let derived = on_a10g(&shape, 1.0);
+        let weights = 2.0 * (32.0 * 202_383_360.0 + 32_000.0 * 4096.0);
+        let bytes = weights + 536_870_912.0;
+        assert!((derived.read_bytes(32, 1024) - bytes).abs() < 1.0);
+        assert!((derived.seconds(32, 1, 1024) - bytes / 600e9).abs() < 1e-12);
+        // A pass over many tokens is bound by arithmetic: 2 operations a weight and token at least.
+        let wide = derived.seconds(32, 512, 1024);
+        assert!(wide > 512.0 * weights / 35e12 && wide < 520.0 * weights / 35e12 * 1.2);
+        assert!((derived.seconds(16, 1, 0) / derived.seconds(32, 1, 0) - 0.51).abs() < 0.01);
+    }
+
+    #[test]
+    fn the_share_of_a_derived_run_is_the_one_it_was_derived_with() {
+        let shape = llama_7b();
+        let derived = on_a10g(&shape, 0.6);
+        let rows = derived.latency(4, &[256, 1024]).unwrap();
+        // source: by hand: 2 contexts x (1 + 32 windows x (1 + 2 x 4)), the empty window included
+        let windows = SkipWindow::all_symmetric(32).len();
+        assert_eq!(rows.len(), 2 * (1 + windows * 9));
+        let plain = rows.iter().find(|row| row.component == Component::FullPass).unwrap();
+        let share = derived.read_bytes(32, 256) / plain.seconds / 600e9;
+        assert!((share - 0.6).abs() < 1e-12);
+        assert!(Efficiency::new(0.0, 0.5).is_err() && Efficiency::new(0.5, 1.5).is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! Questions beside the choice: free sets of sub-layers, early stopping, more training, other engines.
+
+pub mod early_stop;
+pub mod engine;
+pub mod sublayers;
+pub mod training;

@@ -1,0 +1,198 @@
+//! What end-to-end runs say about costs: passes timed in a stage of their own are some per cent off from
+//! passes inside decoding, the more so where the memory bandwidth moves, and plans that are alike share that.
+//!
+//! Where tokens per iteration are known exactly, by replay, predicted over measured speedup is measured
+//! over predicted cost. Its logarithm is taken as a Gaussian process over plans (Rasmussen and Williams, Gaussian
+//! Processes for Machine Learning, 2006, eq. 2.25 and 2.26): a sum of one part for all plans, one for each drafting,
+//! one for each number of predictors (kernels change there), one that is smooth in skipped layers, and one that is smooth
+//! in both. A plan takes the posterior mean given the other windows' plans.
+
+use linfa_linalg::cholesky::InverseC;
+use ndarray::{Array1, Array2};
+use s3d_data::{DraftPlan, Skip};
+use std::collections::BTreeMap;
+
+/// Standard deviations of the parts, as sweeps show them: of all plans (the plain step was timed in another
+/// state of the machine), of a drafting, of a number of predictors, of skipped layers, of both together.
+const ALL: f64 = 0.05;
+const DRAFTING: f64 = 0.05;
+const PREDICTORS: f64 = 0.04;
+const LAYERS: f64 = 0.04;
+const BOTH: f64 = 0.03;
+/// Distances, in skipped layers and in predictors, at which smooth parts are half as much alike.
+const REACH_LAYERS: f64 = 2.0;
+const REACH_PREDICTORS: f64 = 1.0;
+/// No timing is surer than this: equations stay regular.
+const LEAST_ERROR: f64 = 1e-3;
+
+/// One plan that was run end to end and whose trace is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The plan.
+    pub plan: DraftPlan,
+    /// Logarithm of predicted over measured speedup.
+    pub log_ratio: f64,
+    /// Its standard error: that of timing, since texts and their iterations are known.
+    pub error: f64,
+}
+
+/// What to multiply a predicted speedup with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Correction {
+    /// The factor; 1 where nothing is known.
+    pub factor: f64,
+    /// Its relative standard error.
+    pub error: f64,
+}
+
+/// Corrections by samples.
+#[derive(Debug, Clone, Default)]
+pub struct Calibration {
+    all: Posterior,
+    /// Without the samples of one skip set, which must say nothing of its own plans.
+    without: BTreeMap<Skip, Posterior>,
+}
+
+impl Calibration {
+    /// Learns from plans that were run.
+    pub fn new(samples: &[Sample]) -> Self {
+        let usable = |s: &&Sample| s.log_ratio.is_finite() && s.error.is_finite();
+        let samples: Vec<&Sample> = samples.iter().filter(usable).collect();
+        let without = |skip: &Skip| {
+            let others: Vec<&Sample> =
+                samples.iter().copied().filter(|s| s.plan.skip != *skip).collect();
+            (skip.clone(), Posterior::new(&others))
+        };
+        let skips: std::collections::BTreeSet<&Skip> =
+            samples.iter().map(|s| &s.plan.skip).collect();
+        Self { all: Posterior::new(&samples), without: skips.into_iter().map(without).collect() }
+    }
+
+    /// The correction of `plan` by plans of other skip sets.
+    pub fn of(&self, plan: &DraftPlan) -> Correction {
+        self.without.get(&plan.skip).unwrap_or(&self.all).of(plan)
+    }
+
+    /// The correction of `plan` by all plans, those of its own skip set too: for choosing, where what was run of
+    /// a plan counts most.
+    pub fn with_own(&self, plan: &DraftPlan) -> Correction {
+        self.all.of(plan)
+    }
+}
+
+/// The Gaussian process given some samples.
+#[derive(Debug, Clone, Default)]
+struct Posterior {
+    plans: Vec<DraftPlan>,
+    /// Inverse of the samples' covariance.
+    inverse: Array2<f64>,
+    /// That, times their values.
+    weights: Array1<f64>,
+}
+
+impl Posterior {
+    /// Nothing is learned from no samples.
+    fn new(samples: &[&Sample]) -> Self {
+        let noise = |i: usize| samples[i].error.max(LEAST_ERROR).powi(2);
+        let covariance = Array2::from_shape_fn((samples.len(), samples.len()), |(i, j)| {
+            covariance(&samples[i].plan, &samples[j].plan) + if i == j { noise(i) } else { 0.0 }
+        });
+        let values: Array1<f64> = samples.iter().map(|sample| sample.log_ratio).collect();
+        // The noise keeps it positive definite.
+        let Some(inverse) = covariance.invc().ok().filter(|_| !samples.is_empty()) else {
+            return Self::default();
+        };
+        let plans = samples.iter().map(|sample| sample.plan.clone()).collect();
+        Self { plans, weights: inverse.dot(&values), inverse }
+    }
+
+    /// What its mean and standard deviation at `plan` correct.
+    fn of(&self, plan: &DraftPlan) -> Correction {
+        let near: Array1<f64> = self.plans.iter().map(|other| covariance(plan, other)).collect();
+        let known = if near.is_empty() { 0.0 } else { near.dot(&self.inverse.dot(&near)) };
+        let mean = if near.is_empty() { 0.0 } else { near.dot(&self.weights) };
+        let error = (covariance(plan, plan) - known).max(0.0).sqrt();
+        Correction { factor: (-mean).exp(), error }
+    }
+}
+
+/// How much two plans' logarithms vary together.
+fn covariance(one: &DraftPlan, other: &DraftPlan) -> f64 {
+    if one.drafting != other.drafting {
+        return ALL.powi(2);
+    }
+    let alike = |distance: f64, reach: f64| 1.0 / (1.0 + (distance / reach).powi(2));
+    let predictors = one.predictors.get().abs_diff(other.predictors.get()) as f64;
+    let layers = alike(skipped(&one.skip) - skipped(&other.skip), REACH_LAYERS);
+    let same = if predictors == 0.0 { PREDICTORS.powi(2) } else { 0.0 };
+    let both = BOTH.powi(2) * alike(predictors, REACH_PREDICTORS);
+    ALL.powi(2) + DRAFTING.powi(2) + same + layers * (LAYERS.powi(2) + both)
+}
+
+fn skipped(skip: &Skip) -> f64 {
+    crate::traces::table::skipped_layers(skip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(plan: &str, log_ratio: f64, error: f64) -> Sample {
+        Sample { plan: draft(plan), log_ratio, error }
+    }
+
+    fn draft(plan: &str) -> DraftPlan {
+        plan.parse::<s3d_data::Plan>().unwrap().draft().unwrap().clone()
+    }
+
+    /// The correction of `plan` by one sample of covariance `shared` with it.
+    fn by_one(samples: &[Sample], plan: &str, shared: f64) {
+        let total = ALL * ALL + DRAFTING * DRAFTING + PREDICTORS * PREDICTORS + LAYERS * LAYERS;
+        let total = total + BOTH * BOTH;
+        let noisy = total + samples[0].error.powi(2);
+        let found = Calibration::new(samples).of(&draft(plan));
+        let mean = shared / noisy * samples[0].log_ratio;
+        assert!((found.factor - (-mean).exp()).abs() < 1e-12, "{plan}: {found:?}");
+        let error = (total - shared * shared / noisy).sqrt();
+        assert!((found.error - error).abs() < 1e-12, "{plan}: {found:?}, {error}");
+    }
+
+    /// source: mean and variance of a normal variable given another that is measured with an error.
+    #[test]
+    fn one_sample_says_what_a_normal_law_says() {
+        let [all, drafting, predictors, layers, both] =
+            [ALL, DRAFTING, PREDICTORS, LAYERS, BOTH].map(|deviation| deviation.powi(2));
+        let total = all + drafting + predictors + layers + both;
+        let measured = [sample("3..7:4", 0.1, 0.03)];
+        by_one(&measured, "4..8:4", total);
+        by_one(&measured, "4..8:5", all + drafting + layers + both / 2.0);
+        by_one(&measured, "4..6:4", all + drafting + predictors + (layers + both) / 2.0);
+        by_one(&measured, "seq:4..8:4", all);
+        // The own window says nothing, under either drafting.
+        by_one(&measured, "3..7:4", 0.0);
+        by_one(&measured, "seq:3..7:2", 0.0);
+        // Where it is to count too, it says what any window just like it says.
+        let found = Calibration::new(&measured);
+        assert_eq!(found.with_own(&draft("3..7:4")), found.of(&draft("4..8:4")));
+    }
+
+    /// source: by hand. Two plans with the same covariance with all: their mean counts, with half the noise.
+    #[test]
+    fn samples_are_averaged() {
+        let found = Calibration::new(&[sample("3..7:4", 0.1, 0.2), sample("2..6:4", 0.3, 0.2)]);
+        let total: f64 = [ALL, DRAFTING, PREDICTORS, LAYERS, BOTH]
+            .map(|deviation| deviation.powi(2))
+            .iter()
+            .sum();
+        let mean = 0.2 * total / (total + 0.02);
+        assert!((found.of(&draft("4..8:4")).factor - (-mean).exp()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_samples_nothing_is_corrected() {
+        for samples in [vec![], vec![sample("3..7:4", f64::NAN, 0.1)]] {
+            let found = Calibration::new(&samples).of(&draft("4..8:4"));
+            assert!(found.factor == 1.0 && (0.05..0.15).contains(&found.error), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Predicted speedups with bootstrap draws: tokens per iteration by exact replay over resampled
+//! prompts, costs moved by their standard errors. All plans share the same draws, so differences
+//! between them are paired.
+
+use crate::predict::calibration::Calibration;
+use crate::predict::costs::{Costs, PlanCost};
+use crate::statistics::{Normals, Resamples, interval};
+use crate::traces::table::{TraceTable, Way};
+use crate::traces::walk::{favourable, walk};
+use rayon::prelude::*;
+use s3d_data::{DraftPlan, Drafting, Estimate, Predictors, Trace};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Tokens and iterations of every prompt, by number of predictors.
+#[derive(Debug, Clone)]
+pub struct WayTable {
+    /// What was traced.
+    pub way: Way,
+    /// Tokens after the first, by prompt; 0 where the prompt was not traced.
+    pub tokens: Vec<u32>,
+    /// `iterations[gamma - 1][prompt]`
+    pub iterations: Vec<Vec<u32>>,
+    /// The same by the favourable reading of counts ([`favourable`]). It differs only where fewer
+    /// drafts than were counted are walked.
+    pub favourable: Vec<Vec<u32>>,
+    /// Drafts per iteration of the counts that the traces were written out from, where they were.
+    pub counted: Option<usize>,
+}
+
+impl WayTable {
+    /// Walks the traces of one way with 1 to `gamma_max` predictors.
+    pub fn new(way: &Way, row: &[Option<&Trace>], gamma_max: usize) -> Self {
+        let known = row.iter().flatten().filter_map(|trace| trace.gamma_max).min();
+        let most = known.unwrap_or(gamma_max).min(gamma_max);
+        let tokens = |trace: &Option<&Trace>| trace.map_or(0, |t| t.tokens() as u32 - 1);
+        let counted = row.iter().flatten().filter_map(|trace| trace.counted_drafts).max();
+        let iterations = walks(row, most, |trace| Cow::Borrowed(&trace.accepted));
+        let favourable = walks(row, most, |trace| match trace.counted_drafts {
+            Some(counted) => Cow::Owned(favourable(&trace.accepted, counted)),
+            None => Cow::Borrowed(&trace.accepted),
+        });
+        let tokens = row.iter().map(tokens).collect();
+        Self { way: way.clone(), tokens, iterations, favourable, counted }
+    }
+
+    /// All ways of a run.
+    pub fn all(table: &TraceTable, gamma_max: usize) -> Vec<Self> {
+        let ways: Vec<_> = table.ways.iter().collect();
+        ways.into_par_iter().map(|(way, row)| Self::new(way, row, gamma_max)).collect()
+    }
+
+    /// Tokens per iteration over all prompts, of counts by the less favourable reading; `None` where
+    /// there was no iteration.
+    pub fn tokens_per_iteration(&self, predictors: usize) -> Option<f64> {
+        self.readings(predictors).map(|(low, _)| low)
+    }
+
+    /// Tokens per iteration by both readings of counts; the same twice for traces, and for as many
+    /// drafts as were counted.
+    pub fn readings(&self, predictors: usize) -> Option<(f64, f64)> {
+        let index = predictors.checked_sub(1)?;
+        let tokens: u32 = self.tokens.iter().sum();
+        let rate = |iterations: &[Vec<u32>]| {
+            let iterations: u32 = iterations.get(index)?.iter().sum();
+            (iterations > 0).then(|| f64::from(tokens) / f64::from(iterations))
+        };
+        Some((rate(&self.iterations)?, rate(&self.favourable)?))
+    }
+}
+
+/// Iterations at 1 to `most` drafts of every prompt, its trace read by `read`; 0 where there is none.
+fn walks(
+    row: &[Option<&Trace>],
+    most: usize,
+    read: impl Fn(&Trace) -> Cow<'_, [u32]>,
+) -> Vec<Vec<u32>> {
+    let texts: Vec<Option<Cow<[u32]>>> = row.iter().map(|trace| Some(read((*trace)?))).collect();
+    let one = |text: &Option<Cow<[u32]>>, gamma| {
+        text.as_ref().map_or(0, |text| walk(text, gamma).iterations as u32)
+    };
+    (1..=most).map(|gamma| texts.iter().map(|text| one(text, gamma)).collect()).collect()
+}
+
+/// Deviates shared by all cells: each reads the pool from a place of its own on.
+#[derive(Debug)]
+pub struct Pool {
+    deviates: Vec<f64>,
+    draws: usize,
+}
+
+impl Pool {
+    const PLACES: usize = 1 << 16;
+
+    /// The pool of a seed, for `draws` draws.
+    pub fn new(seed: u64, draws: usize) -> Self {
+        let deviates = Normals::new(seed, u64::MAX).take(Self::PLACES + draws).collect();
+        Self { deviates, draws }
+    }
+
+    /// The deviates of one cell, one per draw.
+    pub fn of(&self, cell: usize) -> &[f64] {
+        // An odd step visits every place before it repeats one.
+        let start = cell.wrapping_mul(40_503) % Self::PLACES;
+        &self.deviates[start..start + self.draws]
+    }
+}
+
+/// A plan with its predicted speedup.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// The plan.
+    pub plan: DraftPlan,
+    /// What an iteration costs.
+    pub cost: PlanCost,
+    /// Tokens per iteration over all prompts.
+    pub tokens_per_iteration: Estimate,
+    /// Tokens per iteration by both readings of counts, where more drafts were counted than these.
+    pub readings: Option<(f64, f64)>,
+    /// Drafts per iteration that were counted, where the traces come from counts.
+    pub counted: Option<usize>,
+    /// Predicted speedup.
+    pub speedup: Estimate,
+    /// Predicted speedup in each draw.
+    pub draws: Vec<f64>,
+}
+
+/// What is known of costs: passes timed in situ, and how far plans that were run end to end are off.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Pass times.
+    pub costs: &'a Costs,
+    /// Plans that were run end to end.
+    pub runs: &'a Calibration,
+}
+
+/// Tokens per iteration of every traced way over all texts, and in draws of texts.
+#[derive(Debug)]
+pub struct Texts {
+    ways: Vec<WayTable>,
+    standards: Standards,
+    resamples: Resamples,
+}
+
+/// Tokens per iteration of one plan.
+pub struct TokenDraws {
+    /// Over all texts.
+    pub value: f64,
+    /// In each draw of texts.
+    pub draws: Vec<f64>,
+    /// Texts that were traced for the plan: the clusters that are drawn.
+    pub clusters: usize,
+    /// By both readings of counts, where more drafts were counted than these.
+    pub readings: Option<(f64, f64)>,
+    /// Drafts per iteration that were counted, where the traces come from counts.
+    pub counted: Option<usize>,
+}
+
+impl TokenDraws {
+    /// The value with its interval over texts.
+    pub fn estimate(&self) -> Estimate {
+        interval(self.value, self.draws.clone(), self.clusters)
+    }
+}
+
+impl Texts {
+    /// Walks all traces with 1 to `gamma_max` predictors; `draws` draws of `seed`.
+    pub fn new(table: &TraceTable, gamma_max: usize, draws: usize, seed: u64) -> Self {
+        let ways = WayTable::all(table, gamma_max);
+        let standards = Standards::new(&ways);
+        Self { ways, standards, resamples: Resamples::new(table.prompts.len(), draws, seed) }
+    }
+
+    /// Tokens per iteration of `plan`; nothing where its way was not traced.
+    pub fn of(&self, plan: &DraftPlan) -> Option<TokenDraws> {
+        let own = |way: &&WayTable| way.way.0 == plan.drafting && way.way.1 == plan.skip;
+        let way = self.ways.iter().find(own)?;
+        self.of_way(way, plan.predictors.get(), &self.tokens(way))
+    }
+
+    /// Tokens of the way's texts in each draw.
+    fn tokens(&self, way: &WayTable) -> Vec<f64> {
+        self.resamples.draws().map(|weights| dot(weights, &way.tokens)).collect()
+    }
+
+    fn of_way(&self, way: &WayTable, gamma: usize, tokens: &[f64]) -> Option<TokenDraws> {
+        let standard = self.standards.beside(way, gamma);
+        let factor = |weights: &[u32]| standard.as_ref().map_or(1.0, |s| s.factor(weights));
+        let of_all = factor(&vec![1; way.tokens.len()]);
+        // Half of the draws read counts one way, half the other: the interval spans both readings.
+        let readings = [&way.iterations[gamma - 1], &way.favourable[gamma - 1]];
+        let draw = |(turn, (w, tokens)): (usize, (&[u32], &f64))| {
+            tokens / dot(w, readings[turn % 2]) * factor(w)
+        };
+        let readings = way.readings(gamma).filter(|(low, high)| low < high);
+        Some(TokenDraws {
+            value: way.tokens_per_iteration(gamma)? * of_all,
+            draws: self.resamples.draws().zip(tokens).enumerate().map(draw).collect(),
+            clusters: way.tokens.iter().filter(|tokens| **tokens > 0).count(),
+            readings: readings.map(|(low, high)| (low * of_all, high * of_all)),
+            counted: way.counted,
+        })
+    }
+}
+
+/// Predicts every traced way and number of predictors whose cost is known.
+pub fn predict(texts: &Texts, known: &Known<'_>, pool: &Pool) -> Vec<Prediction> {
+    let indexed: Vec<_> = texts.ways.iter().enumerate().collect();
+    indexed
+        .into_par_iter()
+        .flat_map_iter(|(index, way)| {
+            let tokens = texts.tokens(way);
+            let one = move |gamma: usize| {
+                let tokens = texts.of_way(way, gamma, &tokens)?;
+                predict_one(&way.way, gamma, index, tokens, known, pool)
+            };
+            (1..=way.iterations.len()).filter_map(one).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn predict_one(
+    way: &Way,
+    gamma: usize,
+    index: usize,
+    tokens: TokenDraws,
+    known: &Known<'_>,
+    pool: &Pool,
+) -> Option<Prediction> {
+    let predictors = Predictors::new(gamma).ok()?;
+    let plan = DraftPlan { drafting: way.0, skip: way.1.clone(), predictors };
+    let correction = known.runs.of(&plan);
+    let cost = known.costs.of(way, gamma).ok()?.slower(correction.factor.recip());
+    // Sequential drafts of one window share one timed pass, hence one deviate.
+    let width = if way.0 == Drafting::Simultaneous { gamma } else { 1 };
+    let draft = Predictors::MAX * (index + 1) + width;
+    let draws = speedup_draws(&cost, &tokens.draws, [draft, gamma + 1, 0], pool);
+    let speedup = tokens.value / cost.in_plain_steps();
+    // One text, or one block of times, shows no spread.
+    let seen = if known.costs.blocks < 2 { 1 } else { tokens.clusters };
+    Some(Prediction {
+        plan,
+        cost,
+        readings: tokens.readings,
+        counted: tokens.counted,
+        tokens_per_iteration: tokens.estimate(),
+        speedup: interval(speedup, draws.clone(), seen),
+        draws,
+    })
+}
+
+/// Texts differ in how well they can be foreseen. A way that was traced on some prompts only is set
+/// beside the ways that were traced on all: its tokens per iteration there, times what theirs are on
+/// all prompts over what theirs are there (a ratio estimate: Cochran, Sampling Techniques, ch. 6).
+#[derive(Debug)]
+struct Standards {
+    /// Tokens and, by number of predictors, iterations of each prompt, summed over complete ways.
+    by_drafting: BTreeMap<Drafting, (Vec<u32>, Vec<Vec<u32>>)>,
+    /// Whether any way was traced on the prompt.
+    traced: Vec<bool>,
+}
+
+/// The sums of complete ways at one number of predictors, and the prompts of an incomplete way.
+#[derive(Debug)]
+struct Standard {
+    tokens: Vec<u32>,
+    iterations: Vec<u32>,
+    held: Vec<bool>,
+}
+
+impl Standards {
+    fn new(ways: &[WayTable]) -> Self {
+        let prompts = ways.first().map_or(0, |way| way.tokens.len());
+        let traced: Vec<bool> =
+            (0..prompts).map(|p| ways.iter().any(|way| way.tokens[p] > 0)).collect();
+        let mut by_drafting = BTreeMap::new();
+        for way in ways.iter().filter(|way| is_complete(way, &traced)) {
+            let fresh = || (vec![0; prompts], vec![vec![0; prompts]; way.iterations.len()]);
+            let (tokens, iterations) = by_drafting.entry(way.way.0).or_insert_with(fresh);
+            add(tokens, &way.tokens);
+            iterations.iter_mut().zip(&way.iterations).for_each(|(sum, own)| add(sum, own));
+        }
+        Self { by_drafting, traced }
+    }
+
+    /// What corrects `way`; none where it is complete, or no way of its drafting is.
+    fn beside(&self, way: &WayTable, gamma: usize) -> Option<Standard> {
+        if is_complete(way, &self.traced) {
+            return None;
+        }
+        let (tokens, iterations) = self.by_drafting.get(&way.way.0)?;
+        let iterations = iterations.get(gamma - 1)?.clone();
+        let held = way.tokens.iter().map(|&tokens| tokens > 0).collect();
+        Some(Standard { tokens: tokens.clone(), iterations, held })
+    }
+}
+
+impl Standard {
+    /// Tokens per iteration on all prompts over those on the prompts held, prompts weighted.
+    fn factor(&self, weights: &[u32]) -> f64 {
+        let held: Vec<u32> =
+            weights.iter().zip(&self.held).map(|(&w, &held)| if held { w } else { 0 }).collect();
+        let rate = |weights: &[u32]| dot(weights, &self.tokens) / dot(weights, &self.iterations);
+        rate(weights) / rate(&held)
+    }
+}
+
+fn is_complete(way: &WayTable, traced: &[bool]) -> bool {
+    way.tokens.iter().zip(traced).all(|(&tokens, &traced)| tokens > 0 || !traced)
+}
+
+fn add(sum: &mut [u32], own: &[u32]) {
+    sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+}
+
+/// Speedup in each draw; `cells` name the deviates of draft, verify and step.
+pub fn speedup_draws(cost: &PlanCost, tokens: &[f64], cells: [usize; 3], pool: &Pool) -> Vec<f64> {
+    let [draft, verify, step] = cells;
+    let passes = pool.of(draft).iter().zip(pool.of(verify));
+    let draw = |((tokens, (d, v)), s): ((&f64, (&f64, &f64)), &f64)| {
+        let step = (cost.step.value + s * cost.step.error).max(0.0);
+        let passes =
+            cost.draft.value + d * cost.draft.error + cost.verify.value + v * cost.verify.error;
+        tokens * (1.0 + step) / (passes + step)
+    };
+    tokens.iter().zip(passes).zip(pool.of(step)).map(draw).collect()
+}
+
+fn dot(weights: &[u32], values: &[u32]) -> f64 {
+    let products = weights.iter().zip(values).map(|(w, v)| u64::from(*w) * u64::from(*v));
+    products.sum::<u64>() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3d_data::SkipWindow;
+
+    #[test]
+    fn a_way_with_few_prompts_is_set_beside_those_with_all() {
+        let way = |end, tokens: [u32; 2], iterations: [u32; 2]| WayTable {
+            way: (Drafting::Simultaneous, SkipWindow::new(1, end).unwrap().into()),
+            tokens: tokens.to_vec(),
+            iterations: vec![iterations.to_vec()],
+            favourable: vec![iterations.to_vec()],
+            counted: None,
+        };
+        // The first text is easy: 4 tokens per iteration against 2.
+        let ways = [way(2, [40, 40], [10, 20]), way(3, [40, 0], [8, 0])];
+        let standards = Standards::new(&ways);
+        assert!(standards.beside(&ways[0], 1).is_none());
+        let standard = standards.beside(&ways[1], 1).unwrap();
+        // source: by hand: (80 / 30) / (40 / 10) = 2/3, so 5 tokens per iteration become 10/3
+        assert!((standard.factor(&[1, 1]) - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(standard.factor(&[1, 0]), 1.0);
+        assert!(!standard.factor(&[0, 1]).is_finite(), "a draw without its prompt says nothing");
+    }
+}
