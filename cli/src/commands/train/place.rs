@@ -1,7 +1,7 @@
 //! The folder of a training, held by the guard of all outputs: the model, kept steps, the state to go on from.
 
 use crate::args::TrainArgs;
-use crate::locate;
+use crate::shared::locate;
 use anyhow::Context;
 use s3d_data::output::{Holds, Output};
 use std::fs;
