@@ -6,9 +6,9 @@
 //! [`NEAR`] adapters are laid over it, since every draft is verified and a small change of the base costs
 //! acceptance alone; beyond it is taken for another model.
 
-use crate::train::own_tensors;
+use crate::config::tensors::own_tensors;
 use crate::weights::WeightSource;
-use crate::{ModelConfig, Result};
+use crate::{Error, ModelConfig, Result};
 use s3d_data::ModelShape;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -39,7 +39,7 @@ impl BaseIdentity {
     /// A tensor that is missing or damaged.
     pub fn of(name: &str, config: &ModelConfig, source: &dyn WeightSource) -> Result<Self> {
         let config = ModelConfig { s3d: None, ..config.clone() };
-        let tensors = own_tensors(&config)?;
+        let tensors = own_tensors(&config).map_err(Error::invalid)?;
         let matrices = tensors.iter().filter(|(_, shape)| shape.len() > 1).count().max(1);
         let each = VALUES.div_ceil(matrices);
         let (mut hash, mut values, mut bytes) = (Sha256::new(), Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ mod check;
 mod forms;
 mod keys;
 mod rope;
+pub mod tensors;
 
 pub use architecture::{Architecture, AttentionParts};
 pub use rope::Rope;

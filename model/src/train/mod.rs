@@ -40,7 +40,6 @@ mod written;
 pub use bpe::{END_OF_TEXT, learn_tokenizer};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
 pub use own::{Corpus, Own};
-pub(crate) use params::own_tensors;
 pub use recipe::{DraftLoss, DraftTargets, Practice, Stage, TrainConfig};
 pub use texts::{Texts, read_texts};
 pub use written::{Writing, Written, texts_hash, write_texts};

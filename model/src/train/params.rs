@@ -4,6 +4,7 @@ use super::low_rank::AdapterRanges;
 use crate::ModelConfig;
 use crate::adapter::{PREFIX, Part};
 use crate::config::AttentionParts;
+use crate::config::tensors::{self, LayerTensors, Named};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -95,16 +96,6 @@ pub(super) struct Layout {
     pub trained: Range<usize>,
 }
 
-/// Names and shapes of the tensors that a model of this configuration has in its checkpoint.
-///
-/// # Errors
-/// An architecture that is unknown.
-pub(crate) fn own_tensors(config: &ModelConfig) -> crate::Result<Vec<(String, Vec<usize>)>> {
-    let parts = config.attention_parts().map_err(crate::Error::invalid)?;
-    let own = Layout::new(config, parts).variables.into_iter().filter(Variable::is_models_own);
-    Ok(own.map(|variable| (variable.name, variable.shape)).collect())
-}
-
 /// Collects variables one after the other.
 struct Builder(Vec<Variable>);
 
@@ -113,79 +104,45 @@ impl Builder {
         self.0.last().map_or(0, |v| v.range.end)
     }
 
-    fn push(&mut self, name: impl std::fmt::Display, shape: &[usize]) -> Range<usize> {
-        self.push_named(format!("{name}.weight"), shape)
-    }
-
-    fn push_named(&mut self, name: String, shape: &[usize]) -> Range<usize> {
+    fn push(&mut self, (name, shape): Named) -> Range<usize> {
         let start = self.end();
         let range = start..start + shape.iter().product::<usize>();
-        self.0.push(Variable { name, shape: shape.to_vec(), range: range.clone() });
+        self.0.push(Variable { name, shape, range: range.clone() });
         range
     }
 
-    fn layer(&mut self, config: &ModelConfig, layer: usize, has: AttentionParts) -> LayerRanges {
-        let (hidden, mlp, head) = (config.hidden_size, config.intermediate_size, config.head_dim());
-        let (queries, keys) = (config.num_attention_heads * head, config.kv_heads() * head);
-        let at = format!("model.layers.{layer}");
-        let own = |name: &str| format!("{at}.self_attn.{name}");
-        let norm_attention = self.push(format!("{at}.input_layernorm"), &[hidden]);
-        let qkv_rows = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
-        let qkv = self.stack(&own(""), &qkv_rows, "qkv_proj", hidden, has.fused);
-        let biases = qkv_rows.map(|(name, rows)| (own(name) + ".bias", rows));
-        let norms = ["q_norm", "k_norm"].map(|name| (own(name) + ".weight", head));
+    /// Tensors one after the other.
+    fn push_all(&mut self, tensors: Vec<Named>) -> Range<usize> {
+        let start = self.end();
+        for tensor in tensors {
+            self.push(tensor);
+        }
+        start..self.end()
+    }
+
+    /// [`Self::push_all`], where there are any.
+    fn push_some(&mut self, tensors: Vec<Named>) -> Option<Range<usize>> {
+        (!tensors.is_empty()).then(|| self.push_all(tensors))
+    }
+
+    fn layer(&mut self, tensors: LayerTensors) -> LayerRanges {
         LayerRanges {
-            norm_attention,
-            qkv,
-            qkv_bias: has.qkv_bias.then(|| self.vectors(biases)),
-            head_norms: has.head_norms.then(|| self.vectors(norms)),
-            output: self.push(own("o_proj"), &[hidden, queries]),
-            out_bias: has.out_bias.then(|| self.vectors([(own("o_proj") + ".bias", hidden)])),
-            norm_mlp: self.push(format!("{at}.post_attention_layernorm"), &[hidden]),
-            gate_up: self.stack(
-                &format!("{at}.mlp."),
-                &[("gate_proj", mlp), ("up_proj", mlp)],
-                "gate_up_proj",
-                hidden,
-                has.fused,
-            ),
-            down: self.push(format!("{at}.mlp.down_proj"), &[hidden, mlp]),
+            norm_attention: self.push_all(tensors.norm_attention),
+            qkv: self.push_all(tensors.qkv),
+            qkv_bias: self.push_some(tensors.qkv_bias),
+            head_norms: self.push_some(tensors.head_norms),
+            output: self.push_all(tensors.output),
+            out_bias: self.push_some(tensors.out_bias),
+            norm_mlp: self.push_all(tensors.norm_mlp),
+            gate_up: self.push_all(tensors.gate_up),
+            down: self.push_all(tensors.down),
         }
-    }
-
-    /// Vectors one after the other.
-    fn vectors(&mut self, named: impl IntoIterator<Item = (String, usize)>) -> Range<usize> {
-        let start = self.end();
-        for (name, length) in named {
-            self.push_named(name, &[length]);
-        }
-        start..self.end()
-    }
-
-    /// Matrices over the same `inputs`, one below the other: each under its name, or all under one.
-    fn stack(
-        &mut self,
-        at: &str,
-        parts: &[(&str, usize)],
-        together: &str,
-        inputs: usize,
-        fused: bool,
-    ) -> Range<usize> {
-        if fused {
-            let rows = parts.iter().map(|(_, rows)| rows).sum();
-            return self.push(format!("{at}{together}"), &[rows, inputs]);
-        }
-        let start = self.end();
-        for (name, rows) in parts {
-            self.push(format!("{at}{name}"), &[*rows, inputs]);
-        }
-        start..self.end()
     }
 
     fn masks(&mut self, config: &ModelConfig) -> Range<usize> {
         match config.masks() {
             0 => 0..0,
-            masks => self.push_named(MASKS.into(), &[masks, config.hidden_size]),
+            masks => self.push((MASKS.into(), vec![masks, config.hidden_size])),
         }
     }
 
@@ -193,8 +150,8 @@ impl Builder {
     fn adapters(&mut self, config: &ModelConfig, layer: usize, rank: usize) -> [AdapterRanges; 4] {
         Part::ALL.map(|part| {
             let ([a, b], [inputs, outputs]) = (part.names(layer), part.sizes(config));
-            let a = self.push_named(a, &[rank, inputs]);
-            AdapterRanges { a, b: self.push_named(b, &[outputs, rank]) }
+            let a = self.push((a, vec![rank, inputs]));
+            AdapterRanges { a, b: self.push((b, vec![outputs, rank])) }
         })
     }
 }
@@ -203,17 +160,14 @@ impl Layout {
     /// The layout for a model of this shape, whose attention `has` these parts.
     pub fn new(config: &ModelConfig, has: AttentionParts) -> Self {
         let mut builder = Builder(Vec::new());
-        let (hidden, layers) = (config.hidden_size, config.num_hidden_layers);
-        let adapters = config.adapters();
-        let table = [config.vocab_size, hidden];
-        let embedding = builder.push("model.embed_tokens", &table);
+        let (layers, adapters) = (config.num_hidden_layers, config.adapters());
+        let embedding = builder.push(tensors::embedding(config));
         let early = adapters.is_none().then(|| builder.masks(config));
-        let ranges = (0..layers).map(|l| builder.layer(config, l, has)).collect();
-        let norm = builder.push("model.norm", &[hidden]);
-        let head = match config.tie_word_embeddings {
-            true => embedding.clone(),
-            false => builder.push("lm_head", &table),
-        };
+        let ranges = (0..layers).map(|l| builder.layer(LayerTensors::new(config, l, has)));
+        let ranges = ranges.collect();
+        let norm = builder.push(tensors::final_norm(config));
+        let head = tensors::head(config);
+        let head = head.map_or_else(|| embedding.clone(), |head| builder.push(head));
         let masks = early.unwrap_or_else(|| builder.masks(config));
         let start = if adapters.is_some() { masks.start } else { 0 };
         let adapters = adapters.map_or(Vec::new(), |adapters| {
