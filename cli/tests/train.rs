@@ -6,7 +6,7 @@ mod common;
 
 use common::{fails, s3d, says};
 use s3d_model::ModelConfig;
-use s3d_model::train::{TrainConfig, Trainer, learn_tokenizer};
+use s3d_train::{TrainConfig, Trainer, learn_tokenizer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;

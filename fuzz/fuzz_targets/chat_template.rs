@@ -6,13 +6,13 @@ use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 
 // The renderer's own sources, without the kernels of their crate: they build in seconds.
-#[path = "../../model/src/chat/engine.rs"]
+#[path = "../../model/src/tokenizer/chat/engine.rs"]
 mod engine;
-#[path = "../../model/src/chat/json.rs"]
+#[path = "../../model/src/tokenizer/chat/json.rs"]
 mod json;
-#[path = "../../model/src/chat/now.rs"]
+#[path = "../../model/src/tokenizer/chat/now.rs"]
 mod now;
-#[path = "../../model/src/chat/source.rs"]
+#[path = "../../model/src/tokenizer/chat/source.rs"]
 mod source;
 
 use now::Now;

@@ -3,7 +3,6 @@
 #![allow(dead_code, unused_imports, reason = "the sources serve more than this target")]
 
 use libfuzzer_sys::fuzz_target;
-use std::path::Path;
 
 // The reader's own sources, without the kernels of their crate: they build in seconds.
 #[path = "../../model/src/config/mod.rs"]
@@ -12,20 +11,29 @@ mod config;
 #[path = "../../model/src/files.rs"]
 mod files;
 
-/// Stands for the error of the crate that the sources belong to.
-#[derive(Debug)]
-pub struct Error(String);
+/// Stands for the errors of the crate that the sources belong to.
+mod error {
+    use std::path::Path;
 
-/// Its results.
-pub type Result<T> = std::result::Result<T, Error>;
+    /// What went wrong.
+    #[derive(Debug)]
+    pub struct Error(String);
 
-impl Error {
-    fn io(_: &str, path: &Path, source: std::io::Error) -> Self {
-        Self(format!("{}: {source}", path.display()))
-    }
+    /// Its results.
+    pub type Result<T> = std::result::Result<T, Error>;
 
-    fn malformed(path: &Path, message: impl Into<String>) -> Self {
-        Self(format!("{}: {}", path.display(), message.into()))
+    impl Error {
+        pub fn io(_: &str, path: &Path, source: std::io::Error) -> Self {
+            Self(format!("{}: {source}", path.display()))
+        }
+
+        pub fn malformed(path: &Path, message: impl Into<String>) -> Self {
+            Self(format!("{}: {}", path.display(), message.into()))
+        }
+
+        pub fn invalid(message: impl Into<String>) -> Self {
+            Self(message.into())
+        }
     }
 }
 

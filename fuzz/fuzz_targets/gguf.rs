@@ -1,19 +1,16 @@
 //! The header of a GGUF file, and the numbers of its tensors, from any bytes.
 #![no_main]
-#![allow(dead_code, reason = "the sources serve more than this target")]
+#![allow(dead_code, reason = "the source serves more than this target")]
 
 use libfuzzer_sys::fuzz_target;
+use s3d_kernels::codes::decode::decode;
 
-// The reader's own sources, without the kernels of their crate: they build in seconds.
-#[path = "../../model/src/weights/gguf_header.rs"]
-mod gguf_header;
-#[path = "../../model/src/weights/number_type.rs"]
-mod number_type;
-#[path = "../../model/src/weights/numbers.rs"]
-mod numbers;
+// The reader's own source, without its crate: it builds in seconds.
+#[path = "../../model/src/weights/gguf/header.rs"]
+mod header;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(header) = gguf_header::Header::read(bytes, bytes.len() as u64) else { return };
+    let Ok(header) = header::Header::read(bytes, bytes.len() as u64) else { return };
     for info in header.tensors.values() {
         let end = info.start + info.bytes;
         assert!(end <= bytes.len() as u64, "a tensor ends beyond the file");
@@ -21,6 +18,6 @@ fuzz_target!(|bytes: &[u8]| {
         let mut values = vec![0.0; info.shape.iter().product::<usize>()];
         let blocks = values.len() / info.kind.block_weights();
         assert_eq!(blocks * info.kind.block_bytes(), stored.len());
-        numbers::decode(info.kind, stored, &mut values);
+        decode(info.kind, stored, &mut values);
     }
 });

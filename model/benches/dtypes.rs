@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use s3d_data::Dtype;
-use s3d_model::kernels::pages::Pages;
+use s3d_kernels::pages::Pages;
 use s3d_model::{Error, KvCache, LoadOptions, Model, Result, Silent, presets};
 use std::hint::black_box;
 use std::time::Instant;

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use s3d_model::kernels::pages::Pages;
+use s3d_kernels::pages::Pages;
 use s3d_model::{KvCache, LoadOptions, Model, ModelConfig, Result, Silent};
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! Opening files that somebody else made: regular ones, of a size that such a file may have.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

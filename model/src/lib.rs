@@ -5,13 +5,13 @@
 //! 2405.20314): a draft pass without some middle layers guesses several tokens at once, at mask
 //! positions, and one full-depth pass verifies them all. The tokens are the same either way; not
 //! almost, but by construction, because a row's numbers never depend on the pass it sits in (see
-//! [`kernels`]). With [`Sampling`] the tokens are drawn, and their distribution is the same either way.
+//! [`s3d_kernels`]). With [`Sampling`] the tokens are drawn, and their distribution is the same either way.
 //!
-//! Models come from Hugging Face folders and GGUF files ([`checkpoint`], [`weights`]).
+//! Models come from Hugging Face folders and GGUF files ([`weights`]).
 //!
-//! Reading order: [`config`], [`transformer`] (the forward pass), [`draft`], [`sample`], [`verify`], [`generate`];
-//! below them [`ops`] (tensors) and [`kernels`] (slices); beside them [`shadow`], which answers for every
-//! position of a text how many drafts would have been accepted there.
+//! Reading order: [`config`], [`weights`], [`tokenizer`]; `backend` (the operations of a pass, and who computes
+//! them), [`device`]; `model` (a loaded model and its forward pass); `decode` ([`Generation`], and
+//! [`trace_text`], which answers for every position of a text how many drafts would have been accepted there).
 //!
 //! ```
 //! use s3d_model::{Generation, Limits, LoadOptions, Model, ModelConfig, Silent};
@@ -25,51 +25,30 @@
 //! # Ok::<(), s3d_model::Error>(())
 //! ```
 
-pub mod adapter;
-pub mod chat;
-pub mod checkpoint;
-mod composed;
+mod backend;
 pub mod config;
-pub mod corpus;
+mod decode;
 pub mod device;
-pub mod draft;
-mod embedding;
 mod error;
 mod files;
-mod fused;
-pub mod generate;
-pub mod impose;
-pub mod kernels;
-mod kv_cache;
-pub mod linear;
-mod load;
-mod loops;
 mod model;
-mod observe;
-pub mod ops;
-pub mod presets;
-pub mod raw;
-mod repeated;
-pub mod sample;
-pub mod shadow;
+#[cfg(test)]
+mod test_numbers;
 pub mod tokenizer;
-pub mod train;
-pub mod transformer;
-pub mod verify;
 pub mod weights;
-pub mod widen;
 
-pub use config::ModelConfig;
-pub use draft::DraftThreshold;
+pub use backend::kv_cache::KvCache;
+pub use config::{ModelConfig, presets};
+pub use decode::draft::DraftThreshold;
+pub use decode::forced_acceptance::{Imposed, Peek};
+pub use decode::generate::{Finish, Generation, Limits, Step};
+pub use decode::loop_detector::loop_cut;
+pub use decode::observer::{Event, Mark, Observer, Silent};
+pub use decode::sample::{self, Sampling};
+pub use decode::trace_text::{TextTrace, trace_text};
+pub use decode::verify::{self, verify_greedy};
 pub use error::{Error, Result};
-pub use generate::{Finish, Generation, Limits, Step};
-pub use impose::{Imposed, Peek};
-pub use kv_cache::KvCache;
-pub use loops::loop_cut;
+pub use model::passes::argmax_rows;
 pub use model::{LoadOptions, Model, TokenizerFrom};
-pub use observe::{Event, Mark, Observer, Silent};
-pub use sample::Sampling;
-pub use shadow::{TextTrace, trace_text};
-pub use tokenizer::{TextStream, Tokenizer};
-pub use transformer::argmax_rows;
-pub use verify::verify_greedy;
+pub use tokenizer::{TextStream, Tokenizer, chat};
+pub use weights::{checkpoint, widen};

@@ -53,7 +53,7 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     let config = match (&args.adapters, source.path()) {
         (None, _) => config,
         (Some(folder), Some(path)) => {
-            let (config, distance) = s3d_model::adapter::config_with(path, folder)?;
+            let (config, distance) = s3d_model::weights::config_with(path, folder)?;
             load::base_note(distance).iter().for_each(|note| terminal::note(note));
             config
         }

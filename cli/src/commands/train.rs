@@ -14,7 +14,7 @@ use held_out::{Judge, Summary};
 use place::Place;
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::device::DeviceName;
-use s3d_model::train::{StepReport, Trainer};
+use s3d_train::{StepReport, Trainer};
 use std::path::Path;
 
 /// Held-out prompts written beside the model.

@@ -5,7 +5,7 @@
 use candle_core::Device;
 use s3d_data::{Cache, Machine};
 use s3d_model::device;
-use s3d_model::kernels::Isa;
+use s3d_model::device::Isa;
 use std::fs;
 use std::path::Path;
 

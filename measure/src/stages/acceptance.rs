@@ -1,6 +1,6 @@
 //! Acceptance as traces: for every window and drafting, how many drafts an iteration would have had
 //! accepted at every position of plain texts. One pass answers all positions (see
-//! [`s3d_model::shadow`]); nothing is generated but the plain texts.
+//! [`s3d_model::trace_text`]); nothing is generated but the plain texts.
 //!
 //! Many windows are looked at first on few prompts; the rest of the prompts is then spent where the
 //! judge says that the choice is undecided.

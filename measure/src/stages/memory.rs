@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::machine::kilobytes;
 use crate::warning::Warning;
 use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
-use s3d_model::device::{self, pool};
+use s3d_model::device::{self, memory_pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -65,7 +65,7 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
 /// What a model takes on a card, from its pool, and in the driver's view everything that is taken there. Other
 /// models that are loaded count for the driver alone.
 fn on_device(
-    pool: &dyn pool::Pool,
+    pool: &dyn memory_pool::Pool,
     model: &Model,
     context: usize,
     width: usize,
@@ -73,7 +73,7 @@ fn on_device(
     let positions = model.positions();
     let context_run = context.min(positions.saturating_sub(width));
     let work = || run(model, context_run, width);
-    let rise = pool::watch(pool, work)?;
+    let rise = memory_pool::watch(pool, work)?;
     Ok([("peak", model.weight_bytes() + rise.added().0), ("driver", rise.driver.0)]
         .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured))
         .to_vec())
@@ -265,7 +265,7 @@ mod tests {
     /// A pool of which the work seems to take 1000 bytes.
     struct SteadyPool;
 
-    impl pool::Pool for SteadyPool {
+    impl memory_pool::Pool for SteadyPool {
         fn finish(&self) -> s3d_model::Result<()> {
             Ok(())
         }

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use kernels::{Chains, Pattern};
 use s3d_data::{BytesPerSecond, FlopsPerSecond, Machine, Seconds};
-use s3d_model::kernels::pages::Pages;
+use s3d_model::device::Pages;
 use std::hint::black_box;
 use std::sync::Barrier;
 

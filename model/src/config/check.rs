@@ -1,12 +1,13 @@
 //! Whether a configuration can be run: sizes that fit, and nothing that this engine computes otherwise.
 
+use super::ModelConfig;
+use super::architecture::Architecture;
 use super::keys::{Fits, shown};
-use super::{Architecture, ModelConfig};
 use serde_json::Value;
 
 impl ModelConfig {
     /// Says what in this configuration cannot be run.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), String> {
         let sizes = [
             ("hidden_size", self.hidden_size, 1 << 20),
             ("intermediate_size", self.intermediate_size, 1 << 22),

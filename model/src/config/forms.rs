@@ -1,8 +1,9 @@
 //! The forms of `config.json`: the older one, and the one transformers 5 writes, into one.
 
+use super::ModelConfig;
+use super::architecture::Architecture;
 use super::keys::{check, check_is_text_model, shown};
 use super::rope::{PARAMETERS, RopeKind, check_parameters};
-use super::{Architecture, ModelConfig};
 use serde_json::{Map, Value};
 
 impl ModelConfig {

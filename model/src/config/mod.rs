@@ -4,18 +4,21 @@
 //! [`ModelConfig::other`]; `forms`, `rope` and `architecture` below say what they mean, `keys` which of them there
 //! may be. What this engine adds stands under the key `"s3d"`.
 
-mod architecture;
+pub(crate) mod adapter;
+pub(crate) mod architecture;
 mod check;
 mod forms;
 mod keys;
+pub mod presets;
 mod rope;
 pub mod tensors;
 
+pub use adapter::{PREFIX, Part};
 pub use architecture::{Architecture, AttentionParts};
 pub use rope::Rope;
 
+use crate::error::{Error, Result};
 use crate::files::{TEXT_BYTES_MAX, read_text};
-use crate::{Error, Result};
 use s3d_data::ModelShape;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -82,7 +85,7 @@ pub enum EndTokens {
     Many(Vec<u32>),
 }
 
-/// Low-rank adapters that act on draft rows alone (see [`crate::adapter`]).
+/// Low-rank adapters that act on draft rows alone (see [`crate::config::Part`]).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AdapterConfig {
     /// Rank of every adapter.

@@ -1,7 +1,8 @@
 //! Rotary frequencies and their scalings: `rope_scaling` of `config.json`.
 
+use super::ModelConfig;
+use super::architecture::Architecture;
 use super::keys::{shown, shown_key};
-use super::{Architecture, ModelConfig};
 use serde_json::{Map, Value};
 use std::f64::consts::PI;
 

@@ -1,6 +1,7 @@
 //! The tensors of a checkpoint by name and shape, in the order in which a pass uses them.
 
-use super::{AttentionParts, ModelConfig};
+use super::ModelConfig;
+use super::architecture::AttentionParts;
 
 /// The name of a tensor and its shape: `[rows, columns]`, or `[length]`.
 pub type Named = (String, Vec<usize>);

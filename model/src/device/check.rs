@@ -1,10 +1,13 @@
 //! Whether a device computes what the CPU computes: products in every number type, and a small model.
 
-use crate::linear::{Home, Linear};
-use crate::ops::Ops;
-use crate::raw::{Matrix, decode_row, encode_row};
-use crate::weights::{Seeded, WeightSource};
-use crate::{LoadOptions, Model, ModelConfig, Result, Silent, kernels};
+use crate::backend::Ops;
+use crate::backend::linear::{Home, Linear};
+use crate::config::ModelConfig;
+use crate::decode::observer::Silent;
+use crate::error::Result;
+use crate::model::{LoadOptions, Model};
+use crate::weights::encoded::{Matrix, decode_row, encode_row};
+use crate::weights::source::{Seeded, WeightSource};
 use candle_core::{DType, Device, Tensor};
 use s3d_data::{Drafting, Dtype, Skip, SkipWindow};
 
@@ -81,7 +84,7 @@ fn product(device: &Device, number: DType, bound: f64) -> Result<Check> {
 fn coded_product(device: &Device, dtype: Dtype, rows: usize) -> Result<Check> {
     let (x, w) = (drawn(3, [rows, WIDE])?, Seeded::new(4).tensor("check", &[WIDE, WIDE])?);
     let mut meant = w.clone();
-    let mut raw = vec![0; kernels::row_bytes(dtype, WIDE)];
+    let mut raw = vec![0; s3d_kernels::row_bytes(dtype, WIDE)];
     for row in meant.chunks_exact_mut(WIDE) {
         encode_row(dtype, row, &mut raw);
         decode_row(dtype, &raw, row);

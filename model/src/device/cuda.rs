@@ -1,9 +1,9 @@
 //! An NVIDIA card: opened, described, and its memory pool. Type-checked; not run on a card yet.
 
-use super::pool::Pool;
-use super::recorder::{Recorder, Recording};
+use super::graph::{Recorder, Recording};
+use super::memory_pool::Pool;
 use super::{CardFacts, Room};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::CudaGraph;
 use candle_core::cuda_backend::cudarc::driver::result::{device as driver_device, mem_pool};

@@ -2,7 +2,7 @@
 //! transformers 5 (`PreTrainedTokenizerBase._from_pretrained` drops them).
 
 use super::Tokenizer;
-use crate::Result;
+use crate::error::Result;
 use crate::files::{TEXT_BYTES_MAX, read_text};
 use serde_json::Value;
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! A tokenizer from the vocabulary of a GGUF file, written as the `tokenizer.json` it was made from.
 
 use super::{Tokenizer, words};
-use crate::chat::ChatTemplate;
-use crate::weights::Vocabulary;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::tokenizer::chat::ChatTemplate;
+use crate::weights::gguf::Vocabulary;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -2,15 +2,15 @@
 //!
 //! Types that only files have are read by candle, whose values are those of ggml to the bit.
 
-use super::number_type::NumberType;
-use super::numbers;
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ8K, GgmlType,
 };
+use s3d_kernels::codes::decode;
+use s3d_kernels::codes::number_type::NumberType;
 
 /// Writes the values of whole blocks; as many as both arguments have room for.
 pub fn decode(kind: NumberType, bytes: &[u8], into: &mut [f32]) {
-    if numbers::decode(kind, bytes, into) {
+    if decode::decode(kind, bytes, into) {
         return;
     }
     match kind {

@@ -1,12 +1,12 @@
 //! Weights from safetensors files: one, or several with an index.
 
-use super::WeightSource;
-use super::number_type::NumberType;
+use super::source::WeightSource;
 use super::stored::{Stored, hash_files};
+use crate::error::{Error, Result};
 use crate::files::{open, read_text};
-use crate::raw::Matrix;
-use crate::{Error, Result};
+use crate::weights::encoded::Matrix;
 use s3d_data::Dtype;
+use s3d_kernels::codes::number_type::NumberType;
 use safetensors::tensor::{Dtype as Kind, Metadata, TensorInfo};
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,11 +1,11 @@
 //! A tensor in a file: read as `f32`, piece by piece, or as it is stored.
 
 use super::blocks::decode;
-use super::number_type::NumberType;
-use crate::kernels::row_bytes;
-use crate::raw::{Matrix, RawTensor};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::weights::encoded::{Matrix, RawTensor};
 use s3d_data::Dtype;
+use s3d_kernels::codes::number_type::NumberType;
+use s3d_kernels::packed::row_bytes;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

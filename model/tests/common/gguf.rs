@@ -1,6 +1,6 @@
 //! Writes GGUF files, right ones and wrong ones.
 
-use s3d_model::weights::number_type::NumberType;
+use s3d_kernels::codes::number_type::NumberType;
 
 /// A file in the making: encoded metadata and tensors.
 #[derive(Clone, Default)]

@@ -2,7 +2,7 @@
 
 use s3d_data::Skip;
 use s3d_model::ModelConfig;
-use s3d_model::adapter::Part;
+use s3d_model::config::Part;
 use s3d_model::weights::{Seeded, WeightSource};
 
 type Vector = Vec<f64>;

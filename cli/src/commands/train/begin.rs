@@ -7,7 +7,7 @@ use crate::shared::heartbeat::Heartbeat;
 use crate::shared::usage::usage;
 use crate::shared::{locate, resolve};
 use s3d_model::config::AdapterConfig;
-use s3d_model::train::{
+use s3d_train::{
     Corpus, DraftLoss, DraftTargets, Own, Practice, TrainConfig, Trainer, Written, read_texts,
     texts_hash,
 };
@@ -178,7 +178,7 @@ fn practice(args: &TrainArgs) -> anyhow::Result<Practice> {
 /// Texts to train on, whosever they are.
 enum Read {
     Generated,
-    Texts(s3d_model::train::Texts),
+    Texts(s3d_train::Texts),
     Written(Vec<Written>, String),
 }
 

@@ -6,8 +6,8 @@ use crate::shared::heartbeat::Heartbeat;
 use crate::shared::{locate, resolve};
 use s3d_data::Prompt;
 use s3d_data::prompt::{HELD_OUT, read_prompts};
-use s3d_model::train::{Writing, Written, write_texts};
 use s3d_model::{LoadOptions, Model};
+use s3d_train::{Writing, Written, write_texts};
 use std::path::PathBuf;
 
 /// Where no prompt says that it is held out, one of so many is.

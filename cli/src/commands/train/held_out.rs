@@ -3,7 +3,7 @@
 use crate::shared::heartbeat::Heartbeat;
 use s3d_data::SkipWindow;
 use s3d_measure::{Clock, SystemClock};
-use s3d_model::train::{GreedyText, GreedyTrace, Trainer, walk};
+use s3d_train::{GreedyText, GreedyTrace, Trainer, walk};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,8 +4,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use s3d_data::{BytesPerSecond, Dtype, FlopsPerSecond, Seconds};
-use s3d_model::device::pool::{Pool, watch};
-use s3d_model::transformer::argmax_rows;
+use s3d_model::argmax_rows;
+use s3d_model::device::memory_pool::{Pool, watch};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 
 /// How large the probes are.

@@ -1,0 +1,118 @@
+//! Keys and values of the text so far, in buffers of fixed size. Rejection is a shorter length.
+
+use crate::backend::LayerCache;
+use crate::device::graphed_passes::Passes;
+use crate::error::{Error, Result};
+use candle_core::{DType, Device, Shape, Tensor};
+use s3d_kernels::heads::HeadShape;
+use s3d_kernels::panels::LANES;
+
+/// The keys and values of every layer, for the first `len` positions.
+#[derive(Debug, Default)]
+pub struct KvCache {
+    /// Per layer; in panels `[kv_heads][capacity / LANES][head_dim][LANES]`.
+    keys: Vec<Tensor>,
+    /// Per layer; in panels `[kv_heads][head_dim / LANES][capacity][LANES]`.
+    values: Vec<Tensor>,
+    len: usize,
+    capacity: usize,
+    /// Passes of fixed shape over these buffers.
+    pub(crate) passes: Passes,
+}
+
+impl KvCache {
+    /// Room for at least `capacity` positions of `layers` layers; in panels of `f32`, or as
+    /// `[kv_heads, capacity, head_dim]` of `number`.
+    pub(crate) fn new(
+        layers: usize,
+        shape: HeadShape,
+        capacity: usize,
+        panels: bool,
+        number: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let capacity = capacity.max(1).next_multiple_of(LANES);
+        let rows = Shape::from((shape.kv_heads, capacity, shape.head_dim));
+        let (key, value) = match panels {
+            true => (shape.key_len(capacity).into(), shape.value_len(capacity).into()),
+            false => (rows.clone(), rows),
+        };
+        let buffers = |shape: Shape| -> Result<Vec<Tensor>> {
+            (0..layers).map(|_| Ok(Tensor::zeros(&shape, number, device)?)).collect()
+        };
+        let (keys, values) = (buffers(key)?, buffers(value)?);
+        Ok(Self { keys, values, len: 0, capacity, passes: Passes::default() })
+    }
+
+    /// What one layer's attention reads and writes.
+    pub(crate) fn layer(&self, number: usize) -> LayerCache<'_> {
+        let (keys, values) = (&self.keys[number], &self.values[number]);
+        LayerCache { keys, values, capacity: self.capacity }
+    }
+
+    /// Positions that hold keys and values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no position is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Positions there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Size of the buffers, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |buffer: &Tensor| buffer.elem_count() * buffer.dtype().size_in_bytes();
+        self.keys.iter().chain(&self.values).map(bytes).sum::<usize>() as u64
+    }
+
+    /// Forgets all positions from `len` on. A longer `len` than the present one changes nothing.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Checks that `rows` more positions fit.
+    pub(crate) fn reserve(&self, rows: usize) -> Result<()> {
+        if self.len + rows <= self.capacity {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the cache has room for {} positions, {} are needed; ask for a larger one",
+            self.capacity,
+            self.len + rows
+        )))
+    }
+
+    /// Counts `rows` positions that a pass has written.
+    pub(crate) fn advance(&mut self, rows: usize) {
+        self.len += rows;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_moves_and_the_buffers_stay() {
+        let shape = HeadShape { heads: 2, kv_heads: 1, head_dim: 8 };
+        let mut cache = KvCache::new(3, shape, 20, true, DType::F32, &Device::Cpu).unwrap();
+        // source: 3 layers x (1 x 32 x 8 keys + 1 x 32 x 16 values) x 4 bytes, 20 rounded up to 32
+        assert_eq!((cache.capacity(), cache.bytes()), (32, 3 * (32 * 8 + 32 * 16) * 4));
+        cache.advance(7);
+        cache.truncate(9);
+        assert_eq!(cache.len(), 7);
+        cache.truncate(3);
+        assert_eq!(cache.len(), 3);
+        assert!(cache.reserve(29).is_ok());
+        assert!(cache.reserve(30).unwrap_err().to_string().contains("room for 32"));
+        let rows = KvCache::new(3, shape, 20, false, DType::F16, &Device::Cpu).unwrap();
+        // source: 3 layers x 2 x 32 positions x 8 numbers x 2 bytes
+        assert_eq!(rows.bytes(), 3 * 2 * 32 * 8 * 2);
+    }
+}

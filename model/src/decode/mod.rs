@@ -1,0 +1,10 @@
+//! Decoding: drafts, their verification, sampling, and traces of both over a known text.
+
+pub(crate) mod draft;
+pub(crate) mod forced_acceptance;
+pub(crate) mod generate;
+pub(crate) mod loop_detector;
+pub(crate) mod observer;
+pub mod sample;
+pub(crate) mod trace_text;
+pub mod verify;

@@ -1,0 +1,285 @@
+//! For every position of a text: how many drafts would an iteration started there have had accepted?
+//!
+//! Greedy decoding is deterministic, so these counts are everything there is to know about a way of
+//! drafting, and they need no generation. Each position contributes a group of rows to one wide
+//! pass: the last committed token and the masks (simultaneous), or the reference tokens (sequential:
+//! draft `i` counts only if the drafts before were right, so it was fed the reference). A group sees
+//! the text before it as the full model left it, and itself as the reduced layers computed it. No
+//! row's bits depend on the pass it sits in, so the counts equal those of stepwise decoding exactly.
+//!
+//! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all skips
+//! share it.
+
+use crate::backend::embedding::Row;
+use crate::backend::for_each_row;
+use crate::backend::kv_cache::KvCache;
+use crate::config::adapter::adapts;
+use crate::decode::draft::confidence;
+use crate::decode::observer::Silent;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::model::passes::{Places, argmax_rows};
+use candle_core::Tensor;
+use s3d_data::{Drafting, Skip};
+use s3d_kernels::attention::Block;
+use s3d_kernels::elementwise::argmax;
+
+/// Rows that go through the layers together: enough to use each weight often, few enough to stay
+/// in the cache.
+const CHUNK_ROWS: usize = 384;
+
+/// What stepwise decoding would have accepted at every position of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextTrace {
+    /// `accepted[c - 1]`: drafts accepted by an iteration started with `c` output tokens committed;
+    /// drafts beyond the end of the text are not counted, so the last entry is 0.
+    pub accepted: Vec<u32>,
+    /// `confidence[c - 1][i - 1]`: the top probability of draft `i`'s row, which is its token's. A sequential draft that would
+    /// be fed from beyond the end of the text has none.
+    pub confidence: Option<Vec<Vec<f32>>>,
+}
+
+/// One text and one way of drafting.
+struct Shadow<'a> {
+    model: &'a Model,
+    /// Prompt and output.
+    text: Vec<u32>,
+    prompt: usize,
+    drafting: Drafting,
+    gamma_max: usize,
+    /// Keys and values of the text, from full-depth passes.
+    cache: KvCache,
+}
+
+/// Traces `output`, the greedy continuation of `prompt`, for every skip of `skips`, in their order.
+/// Drafts of up to `gamma_max` tokens; for fewer, say gamma, the count is `min(gamma, accepted)`.
+///
+/// # Errors
+/// When a text is empty or too long, a skip does not fit the model, or it has too few masks.
+pub fn trace_text(
+    model: &Model,
+    prompt: &[u32],
+    output: &[u32],
+    drafting: Drafting,
+    skips: &[Skip],
+    gamma_max: usize,
+    confidence: bool,
+) -> Result<Vec<TextTrace>> {
+    let shadow = Shadow::new(model, prompt, output, drafting, gamma_max)?;
+    skips.iter().try_for_each(|skip| model.check_skip(skip))?;
+    let empty = TextTrace { accepted: Vec::new(), confidence: confidence.then(Vec::new) };
+    let mut traces = vec![empty; skips.len()];
+    let groups_per_chunk = CHUNK_ROWS.div_ceil(gamma_max);
+    let positions: Vec<usize> = (prompt.len()..shadow.text.len()).collect();
+    for starts in positions.chunks(groups_per_chunk) {
+        shadow.trace_chunk(starts, skips, &mut traces)?;
+    }
+    Ok(traces)
+}
+
+impl<'a> Shadow<'a> {
+    fn new(
+        model: &'a Model,
+        prompt: &[u32],
+        output: &[u32],
+        drafting: Drafting,
+        gamma_max: usize,
+    ) -> Result<Self> {
+        if prompt.is_empty() || output.is_empty() || gamma_max == 0 {
+            return Err(Error::invalid("a trace needs a prompt, an output and at least one draft"));
+        }
+        let text = [prompt, output].concat();
+        model.check_length(text.len())?;
+        let mut cache = model.new_cache(text.len())?;
+        model.fill_cache(&text[..text.len() - 1], &mut cache)?;
+        Ok(Self { model, text, prompt: prompt.len(), drafting, gamma_max, cache })
+    }
+
+    /// The rows of the group whose last committed token stands at position `start`.
+    fn group(&self, start: usize) -> Vec<Row> {
+        match self.drafting {
+            Drafting::Simultaneous => std::iter::once(Row::Token(self.text[start]))
+                .chain((0..self.gamma_max - 1).map(Row::Mask))
+                .collect(),
+            Drafting::Sequential => {
+                self.text[start..].iter().take(self.gamma_max).map(|&t| Row::Token(t)).collect()
+            }
+        }
+    }
+
+    /// Traces the groups whose last committed tokens stand at `starts`.
+    fn trace_chunk(
+        &self,
+        starts: &[usize],
+        skips: &[Skip],
+        traces: &mut [TextTrace],
+    ) -> Result<()> {
+        let model = self.model;
+        let mut rows = Vec::new();
+        let mut places = Places {
+            positions: Vec::new(),
+            blocks: Vec::new(),
+            append: false,
+            adapted: adapts(self.drafting),
+        };
+        for &start in starts {
+            let group = self.group(start);
+            places.blocks.push(Block { row: rows.len(), rows: group.len(), position: start });
+            places.positions.extend(start..start + group.len());
+            rows.extend(group);
+        }
+        let mut x =
+            model.embedding.look_up(&rows, &model.head, model.ops.number(), &model.device)?;
+        let mut depth = 0;
+        let mut order: Vec<usize> = (0..skips.len()).collect();
+        order.sort_by_key(|&i| self.first_skipped(&skips[i]));
+        for i in order {
+            let first = self.first_skipped(&skips[i]);
+            x = model.run_layers(x, depth..first, None, &places, &self.cache, &mut Silent)?;
+            depth = first;
+            let layers = first..model.layers.len();
+            let (skip, cache) = (Some(&skips[i]), &self.cache);
+            let out = model.run_layers(x.clone(), layers, skip, &places, cache, &mut Silent)?;
+            let logits = model.head_pass(&out, &mut Silent)?;
+            self.judge(&logits, &places.blocks, &mut traces[i])?;
+        }
+        Ok(())
+    }
+
+    /// The first layer that `skip` touches: below it all draft passes are one.
+    fn first_skipped(&self, skip: &Skip) -> usize {
+        let layers = self.model.layers.len();
+        let touched = |&layer: &usize| skip.skips_attention(layer) || skip.skips_mlp(layer);
+        (0..layers).find(touched).unwrap_or(layers)
+    }
+
+    /// Compares the drafts of each group with the text.
+    fn judge(&self, logits: &Tensor, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
+        let mut drafts = Vec::new();
+        if trace.confidence.is_some() {
+            for_each_row(logits, |row| drafts.push((argmax(row), confidence(row))))?;
+        } else {
+            drafts.extend(argmax_rows(logits)?.into_iter().map(|draft| (draft, 0.0)));
+        }
+        for group in groups {
+            let drafts = &drafts[group.row..group.row + group.rows];
+            let reference = &self.text[group.position + 1..];
+            let right =
+                drafts.iter().zip(reference).take_while(|(draft, token)| draft.0 == **token);
+            trace.accepted.push(right.count() as u32);
+            if let Some(confidence) = &mut trace.confidence {
+                confidence.push(drafts.iter().map(|draft| draft.1).collect());
+            }
+        }
+        debug_assert!(trace.accepted.len() <= self.text.len() - self.prompt);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::config::{AdapterConfig, S3dConfig};
+    use crate::decode::draft::{DraftThreshold, Proposal, draft};
+    use crate::decode::generate::{Generation, Limits};
+    use crate::decode::verify::verify_greedy;
+    use crate::model::LoadOptions;
+    use s3d_data::{DraftPlan, LayerSet, Plan, Predictors, SkipWindow};
+
+    /// Starts one iteration of stepwise decoding with `committed` output tokens.
+    fn stepwise(
+        model: &Model,
+        text: &[u32],
+        prompt: usize,
+        committed: usize,
+        plan: &DraftPlan,
+    ) -> u32 {
+        let known = prompt + committed;
+        let mut cache = model.new_cache(known + 20).unwrap();
+        for token in &text[..known - 1] {
+            model.full_pass(&[*token], &mut cache, &mut Silent).unwrap();
+        }
+        let mut proposal = Proposal::new(None, DraftThreshold::OFF, 0);
+        draft(model, text[known - 1], plan, &mut proposal, &mut cache, &mut Silent).unwrap();
+        let drafts = proposal.tokens;
+        let fed = [&text[known - 1..known], &drafts].concat();
+        let logits = model.full_pass(&fed, &mut cache, &mut Silent).unwrap();
+        let accepted = verify_greedy(&drafts, &argmax_rows(&logits).unwrap());
+        accepted.min(text.len() - known) as u32
+    }
+
+    #[test]
+    fn a_trace_is_what_stepwise_decoding_accepts_at_every_position() {
+        let config = ModelConfig {
+            hidden_size: 32,
+            intermediate_size: 40,
+            num_hidden_layers: 5,
+            num_attention_heads: 4,
+            num_key_value_heads: Some(2),
+            head_dim: Some(8),
+            vocab_size: 6,
+            tie_word_embeddings: false,
+            ..ModelConfig::story()
+        };
+        let set = LayerSet { attention: vec![1, 2, 3], mlp: vec![0, 3] };
+        let skips = [
+            Skip::from(SkipWindow::new(2, 2).unwrap()),
+            Skip::from(SkipWindow::new(3, 5).unwrap()),
+            Skip::from(SkipWindow::new(1, 3).unwrap()),
+            Skip::Set { layers: set.into() },
+            Skip::from(SkipWindow::new(0, 4).unwrap()),
+        ];
+        let adapters = Some(AdapterConfig::of_rank(4));
+        let s3d = Some(S3dConfig { masks: 7, adapters, ..S3dConfig::default() });
+        let (mut all, mut some) = (0, 0);
+        for seed in 0..4 {
+            // The last with adapters.
+            let s3d = if seed < 3 { config.s3d.clone() } else { s3d.clone() };
+            let config = ModelConfig { s3d, ..config.clone() };
+            let options = LoadOptions { threads: 2, ..LoadOptions::default() };
+            let model = Model::random(&config, seed, &options).unwrap();
+            let prompt = [1, 2, 3, 4, 5];
+            let output =
+                Generation::new(&model, &prompt, &Plan::Plain, Limits::tokens(40), &mut Silent)
+                    .unwrap()
+                    .finish()
+                    .unwrap();
+            let text = [&prompt[..], &output].concat();
+            for drafting in Drafting::ALL {
+                let traces =
+                    trace_text(&model, &prompt, &output, drafting, &skips, 8, true).unwrap();
+                for (trace, skip) in traces.iter().zip(&skips) {
+                    let plan = DraftPlan {
+                        drafting,
+                        skip: skip.clone(),
+                        predictors: Predictors::new(8).unwrap(),
+                    };
+                    let expected: Vec<u32> =
+                        (1..=40).map(|c| stepwise(&model, &text, 5, c, &plan)).collect();
+                    assert_eq!(trace.accepted, expected, "seed {seed}, {plan}");
+                    let confidence = trace.confidence.as_ref().unwrap();
+                    assert_eq!(confidence.len(), 40);
+                    assert!(confidence.iter().flatten().all(|p| (1.0 / 6.0..=1.0).contains(p)));
+                    all += expected.len();
+                    some += expected.iter().filter(|&&a| 0 < a && a < 8).count();
+                }
+            }
+        }
+        assert!(some * 10 > all, "the comparison must not be trivial: {some} of {all}");
+    }
+
+    #[test]
+    fn what_cannot_be_traced_is_refused() {
+        let config = ModelConfig { num_hidden_layers: 2, ..ModelConfig::story() };
+        let model = Model::random(&config, 1, &LoadOptions::default()).unwrap();
+        let skip = [Skip::from(SkipWindow::new(0, 1).unwrap())];
+        let trace = |output: &[u32], drafting, gamma| {
+            trace_text(&model, &[1], output, drafting, &skip, gamma, false).map(drop)
+        };
+        assert!(trace(&[2], Drafting::Simultaneous, 8).is_ok());
+        assert!(trace(&[2], Drafting::Simultaneous, 9).unwrap_err().to_string().contains("mask 8"));
+        assert!(trace(&[], Drafting::Sequential, 8).is_err());
+        assert!(trace(&[512], Drafting::Sequential, 8).unwrap_err().to_string().contains("512"));
+    }
+}

@@ -1,0 +1,318 @@
+//! The forward pass: rows in, logits out, over any chosen set of sub-layers.
+//!
+//! Prompt, decode, draft, verify and trace passes all run this code; they differ in the rows they
+//! bring, the layers they leave out, and whether they write to the cache.
+
+use crate::backend::embedding::Row;
+use crate::backend::kv_cache::KvCache;
+use crate::backend::{Standing, for_each_row};
+use crate::config::adapter::adapts;
+use crate::decode::observer::{Mark, Observer, Silent};
+use crate::error::{Error, Result};
+use crate::model::{Layer, Model};
+use candle_core::{D, DType, Tensor};
+use s3d_data::{Drafting, Skip};
+use s3d_kernels::attention::Block;
+use std::ops::Range;
+
+/// Rows of one block of attention: they share one reading of the cached keys.
+const BLOCK_ROWS: usize = 8;
+
+/// Where the rows of a pass are.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Position of each row.
+    pub positions: Vec<usize>,
+    /// Consecutive rows that see each other and the cache before them.
+    pub blocks: Vec<Block>,
+    /// Whether the rows' keys and values are written to the cache, at their positions.
+    pub append: bool,
+    /// Whether these are draft rows on which adapters act.
+    pub adapted: bool,
+}
+
+impl Places {
+    /// `rows` rows that continue a text of `position` tokens.
+    pub fn next(position: usize, rows: usize) -> Self {
+        let block =
+            |row: usize| Block { row, rows: BLOCK_ROWS.min(rows - row), position: position + row };
+        Self {
+            positions: (position..position + rows).collect(),
+            blocks: (0..rows).step_by(BLOCK_ROWS).map(block).collect(),
+            append: true,
+            adapted: false,
+        }
+    }
+}
+
+impl Model {
+    /// One full-depth pass over `tokens`, which continue the text in `cache`. Returns the logits
+    /// `[tokens, vocab]`; the cache then holds the tokens too.
+    ///
+    /// # Errors
+    /// When a token does not exist, or the cache or the model's positions are exhausted.
+    pub fn full_pass(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        self.logits(&rows, None, cache, observer)
+    }
+
+    /// [`Self::full_pass`] that computes the logits of the last token alone, `[1, vocab]`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prompt_pass(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        self.check_length(cache.len() + tokens.len())?;
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        let x = self.pass(&rows, None, cache, observer)?;
+        self.head_pass(&x.narrow(0, tokens.len() - 1, 1)?, observer)
+    }
+
+    /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
+    /// logits `[1 + masks, vocab]`. The cache grows by the rows of this pass: cut it back before the
+    /// next full pass. Adapters act on all of its rows in simultaneous drafting, and on none in
+    /// sequential drafting (see [`crate::config::Part`]).
+    ///
+    /// # Errors
+    /// As [`Self::full_pass`], or when the model has fewer masks.
+    pub fn draft_pass(
+        &self,
+        drafting: Drafting,
+        token: u32,
+        masks: usize,
+        skip: &Skip,
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let rows: Vec<Row> =
+            std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
+        self.logits(&rows, Some((drafting, skip)), cache, observer)
+    }
+
+    /// A full-depth pass over `tokens` for the sake of the cache alone.
+    pub(crate) fn fill_cache(&self, tokens: &[u32], cache: &mut KvCache) -> Result<()> {
+        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        self.pass(&rows, None, cache, &mut Silent).map(drop)
+    }
+
+    /// A pass and its logits `[rows, vocab]`: of fixed shape where the model makes such passes.
+    fn logits(
+        &self,
+        rows: &[Row],
+        draft: Option<(Drafting, &Skip)>,
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        if let Some(logits) = self.repeated_pass(rows, draft, cache)? {
+            return Ok(logits);
+        }
+        let x = self.pass(rows, draft, cache, observer)?;
+        self.head_pass(&x, observer)
+    }
+
+    /// Embedding and layers; the residual stream `[rows, hidden]` afterwards.
+    fn pass(
+        &self,
+        rows: &[Row],
+        draft: Option<(Drafting, &Skip)>,
+        cache: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let places = self.places(rows, draft, cache)?;
+        let skip = draft.map(|(_, skip)| skip);
+        observer.mark(Mark::PassStart);
+        let number = self.ops.number();
+        let x = self.embedding.look_up(rows, &self.head, number, &self.device)?;
+        observer.mark(Mark::Embed);
+        let x = self.run_layers(x, 0..self.layers.len(), skip, &places, cache, observer)?;
+        cache.advance(rows.len());
+        Ok(x)
+    }
+
+    /// Where rows stand that continue the text in `cache`.
+    pub(crate) fn places(
+        &self,
+        rows: &[Row],
+        draft: Option<(Drafting, &Skip)>,
+        cache: &KvCache,
+    ) -> Result<Places> {
+        if rows.is_empty() {
+            return Err(Error::invalid("a pass needs at least one token"));
+        }
+        cache.reserve(rows.len())?;
+        let adapted = draft.is_some_and(|(drafting, _)| adapts(drafting));
+        Ok(Places { adapted, ..Places::next(cache.len(), rows.len()) })
+    }
+
+    /// Takes the residual stream `x[rows, hidden]` through the layers `layers`, less what `skip` leaves out.
+    pub(crate) fn run_layers(
+        &self,
+        x: Tensor,
+        layers: Range<usize>,
+        skip: Option<&Skip>,
+        places: &Places,
+        cache: &KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        self.check_positions(places)?;
+        let rows = (&*places.positions, &*places.blocks, places.append);
+        let standing = self.ops.place(self.heads(), &self.rotary, rows, &self.device)?;
+        self.through(x, layers, skip, (places, &standing), cache, observer)
+    }
+
+    /// [`Self::run_layers`] for rows whose angles and masks are at hand.
+    pub(crate) fn through(
+        &self,
+        mut x: Tensor,
+        layers: Range<usize>,
+        skip: Option<&Skip>,
+        (places, standing): (&Places, &Standing<'_>),
+        cache: &KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        for (number, layer) in self.layers.iter().enumerate().take(layers.end).skip(layers.start) {
+            if skip.is_none_or(|skip| !skip.skips_attention(number)) {
+                x = self.attention(number, layer, &x, (places, standing), cache)?;
+                observer.mark(Mark::Attention(number));
+            }
+            if skip.is_none_or(|skip| !skip.skips_mlp(number)) {
+                x = self.mlp(layer, &x, places)?;
+                observer.mark(Mark::Mlp(number));
+            }
+        }
+        Ok(x)
+    }
+
+    /// `x + attention(norm(x))` for `x[rows, hidden]`.
+    fn attention(
+        &self,
+        number: usize,
+        layer: &Layer,
+        x: &Tensor,
+        (places, standing): (&Places, &Standing<'_>),
+        cache: &KvCache,
+    ) -> Result<Tensor> {
+        let (ops, shape, cache) = (&*self.ops, self.heads(), cache.layer(number));
+        let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
+        let normed = self.normed(x, &layer.attention_norm)?;
+        let mut qkv = match adapters {
+            None => layer.qkv.forward(ops, &normed)?,
+            Some(adapters) => {
+                layer.qkv.forward_add(ops, &normed, &adapters.qkv.forward(ops, &normed)?)?
+            }
+        };
+        if let Some(bias) = &layer.qkv_bias {
+            qkv = ops.add_bias(qkv, bias)?;
+        }
+        if let Some(norms) = &layer.head_norms {
+            qkv = ops.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
+        }
+        let rotary = layer.turns.then_some(&*self.rotary);
+        let rotated = ops.rotate(shape, rotary, standing, qkv)?;
+        if let (true, Some(&position)) = (places.append, places.positions.first()) {
+            ops.append(shape, &rotated, cache, standing, position)?;
+        }
+        let attended = ops.attend(shape, &rotated, cache, standing)?;
+        let x = match adapters {
+            None => layer.attention_out.forward_add(ops, &attended, x)?,
+            Some(adapters) => {
+                let x = adapters.attention_out.forward_add(ops, &attended, x)?;
+                layer.attention_out.forward_add(ops, &attended, &x)?
+            }
+        };
+        match &layer.out_bias {
+            Some(bias) => Ok(ops.add_bias(x, bias)?),
+            None => Ok(x),
+        }
+    }
+
+    /// `x + mlp(norm(x))` for `x[rows, hidden]`.
+    fn mlp(&self, layer: &Layer, x: &Tensor, places: &Places) -> Result<Tensor> {
+        let (ops, normed) = (&*self.ops, self.normed(x, &layer.mlp_norm)?);
+        let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
+        let added = adapters.map(|adapters| adapters.gate_up.forward(ops, &normed)).transpose()?;
+        let added = match (added, &layer.gate_up_bias) {
+            (Some(added), Some(bias)) => Some(ops.add_bias(added, bias)?),
+            (None, Some(bias)) => {
+                Some(bias.broadcast_as((x.dim(0)?, bias.elem_count()))?.contiguous()?)
+            }
+            (added, None) => added,
+        };
+        let neurons = match added {
+            None => layer.gate_up.forward(ops, &normed)?,
+            Some(added) => layer.gate_up.forward_add(ops, &normed, &added)?,
+        };
+        let x = match adapters {
+            None => layer.down.forward_add(ops, &neurons, x)?,
+            Some(adapters) => {
+                let x = adapters.down.forward_add(ops, &neurons, x)?;
+                layer.down.forward_add(ops, &neurons, &x)?
+            }
+        };
+        match &layer.down_bias {
+            Some(bias) => Ok(ops.add_bias(x, bias)?),
+            None => Ok(x),
+        }
+    }
+
+    /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
+    pub(crate) fn head_pass(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let logits = self.head.forward(&self.ops, &self.normed(x, &self.norm)?)?;
+        let logits = logits.to_dtype(DType::F32)?;
+        check_finite(&logits)?;
+        observer.mark(Mark::Head);
+        Ok(logits)
+    }
+
+    fn normed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        Ok(self.ops.rms_norm(x, weight, self.config.rms_norm_eps)?)
+    }
+
+    pub(crate) fn check_positions(&self, places: &Places) -> Result<()> {
+        match places.positions.iter().max() {
+            Some(&last) if last >= self.rotary.positions() => self.check_length(last + 1),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses logits that are no numbers: whatever is chosen among them is no text. On a device they are not looked
+/// at, which would make the pass wait.
+fn check_finite(logits: &Tensor) -> Result<()> {
+    if !logits.device().is_cpu() {
+        return Ok(());
+    }
+    let mut finite = true;
+    // Without an exit within a chunk, whose numbers are then looked at side by side.
+    let whole = |chunk: &[f32]| chunk.iter().fold(true, |finite, x| finite & x.is_finite());
+    for_each_row(logits, |row| finite &= row.chunks(256).all(whole))?;
+    match finite {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            "the logits are not finite: numbers have overflowed within the model; try --dtype f32 or bf16, or fetch the checkpoint again",
+        )),
+    }
+}
+
+/// The most likely token of each row of logits; the first of equals. On a device it is found there, and
+/// reading it is the one time that a pass waits.
+///
+/// # Errors
+/// When the tensor is no `[rows, vocab]` of `f32`.
+pub fn argmax_rows(logits: &Tensor) -> Result<Vec<u32>> {
+    if !logits.device().is_cpu() {
+        return Ok(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
+    }
+    let mut tokens = Vec::new();
+    for_each_row(logits, |row| tokens.push(s3d_kernels::elementwise::argmax(row)))?;
+    Ok(tokens)
+}

@@ -1,0 +1,19 @@
+//! Weights: where they come from, and the forms that files hold them in.
+
+pub(crate) mod added;
+pub(crate) mod base_identity;
+pub mod blocks;
+pub mod checkpoint;
+pub(crate) mod encoded;
+pub(crate) mod gguf;
+pub(crate) mod safetensors;
+pub(crate) mod source;
+mod stored;
+pub mod widen;
+
+pub use added::{ADDED_CONFIG, Added, AddedConfig, config_with};
+pub use base_identity::{BaseIdentity, NEAR};
+pub use encoded::{Matrix, RawTensor, decode_row, encode_row};
+pub use gguf::{GgufFile, Vocabulary, is_gguf};
+pub use safetensors::{ADDED_FILE, Checkpoint};
+pub use source::{EMBEDDING, HEAD, Seeded, WeightSource};
