@@ -35,15 +35,17 @@ pub use datasheets::Device;
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use output::{Holds, Output};
-pub use plan::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow};
+pub use plan::{
+    Draft, DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipRatio, SkipWindow,
+};
 pub use quote::shown;
 pub use records::latency::{Component, LatencySample};
-pub use records::memory::{MemoryRecord, Origin};
+pub use records::memory::{MemoryItem, MemoryRecord, Origin};
 pub use records::near_tie::NearTie;
 pub use records::observation::{Observation, Observations};
 pub use records::prompt;
 pub use records::prompt::{Message, Prompt, load_prompts};
-pub use records::throughput::ThroughputSample;
+pub use records::throughput::{BlockPurpose, ThroughputSample};
 pub use records::trace::{AcceptanceCounts, Trace};
 pub use records::trace_file::{load_traces, load_traces_or_empty};
 pub use results::{
@@ -53,7 +55,10 @@ pub use results::{
 pub use run::card_state::CardState;
 pub use run::journal::Journal;
 pub use run::shard::{Merged, MergedShard, Shard, Sharding};
-pub use run::{Cache, Coverage, Machine, ModelIdentity, Run, RunDir, RunHeader, SCHEMA_VERSION};
+pub use run::{
+    Cache, Coverage, Machine, ModelIdentity, Run, RunDir, RunHeader, SCHEMA_VERSION, Stop,
+    TimesFrom,
+};
 pub use shape::ModelShape;
 pub use store::file::Limit;
 pub use store::{cells, file, finite};

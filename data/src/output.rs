@@ -2,7 +2,7 @@
 //!
 //! A folder is written into only while it is empty, or while it holds what this program made for the same
 //! purpose: then a list of these files lies in it (`.s3d-files.json`). New files are made in a folder of their own inside
-//! it ([`Draft`]) and moved to their places when all of them are complete: whole or not at all, also where the
+//! it ([`NewFiles`]) and moved to their places when all of them are complete: whole or not at all, also where the
 //! disk is full or the process is killed on the way. What is not on the list is somebody else's: it is neither
 //! overwritten nor removed.
 //!
@@ -17,15 +17,15 @@
 //! # Ok::<(), s3d_data::Error>(())
 //! ```
 
-mod draft;
 mod folder;
 mod forward;
 mod lock;
 mod made;
+mod new_files;
 
-pub use draft::Draft;
 pub use folder::{Output, settle};
 pub use made::Holds;
+pub use new_files::NewFiles;
 
 #[cfg(test)]
 mod tests;

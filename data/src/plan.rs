@@ -8,7 +8,8 @@ mod skip;
 mod sublayers;
 mod window;
 
-pub use draft::{DraftPlan, Drafting, Predictors};
+pub(crate) use draft::gamma_max;
+pub use draft::{Draft, DraftPlan, Drafting, Predictors};
 pub use skip::Skip;
 pub use sublayers::LayerSet;
 pub use window::{SkipRatio, SkipWindow};

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
 use crate::records::bounds::Bounds;
-use crate::run::is_derived;
+use crate::run::TimesFrom;
 use crate::units::Estimate;
 use serde::{Deserialize, Serialize};
 
@@ -255,9 +255,9 @@ pub struct Recommendation {
 }
 
 impl Recommendation {
-    /// Whether times come from a data sheet and not from a clock.
-    pub fn is_derived(&self) -> bool {
-        is_derived(&self.device)
+    /// Where its times come from.
+    pub fn times_from(&self) -> TimesFrom {
+        TimesFrom::of_device(&self.device)
     }
 }
 

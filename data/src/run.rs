@@ -8,9 +8,10 @@ mod machine;
 pub mod replace;
 pub mod shard;
 mod tables;
+mod times_from;
 
 pub use dir::{Run, RunDir};
-pub(crate) use header::is_derived;
-pub use header::{Coverage, ModelIdentity, RunHeader, SCHEMA_VERSION};
+pub use header::{Coverage, ModelIdentity, RunHeader, SCHEMA_VERSION, Stop};
 pub use machine::{Cache, Machine};
 pub use tables::TableHashes;
+pub use times_from::TimesFrom;

@@ -8,7 +8,7 @@ use s3d_data::import::{Kind, Setting, parse};
 use std::path::Path;
 
 fn setting() -> Setting {
-    Setting { drafting: Some(Drafting::Sequential), ..Setting::new(12, 8, 256) }
+    Setting { drafting: Some(Drafting::Sequential), ..Setting::new(12, s3d_data::Predictors::of::<8>(), 256) }
 }
 
 fuzz_target!(|bytes: &[u8]| {

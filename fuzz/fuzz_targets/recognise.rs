@@ -13,7 +13,7 @@ fn setting() -> Setting {
     Setting {
         drafting: Some(Drafting::Sequential),
         skip: SkipWindow::new(3, 9).ok(),
-        ..Setting::new(12, 8, 256)
+        ..Setting::new(12, s3d_data::Predictors::of::<8>(), 256)
     }
 }
 

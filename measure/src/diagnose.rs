@@ -4,8 +4,8 @@
 use crate::machine::Ticks;
 use crate::warning::Warning;
 use s3d_data::{
-    Bytes, BytesPerSecond, Component, LatencySample, Machine, MemoryRecord, NearTie, Origin, Plan,
-    Seconds, ThroughputSample,
+    Bytes, BytesPerSecond, Component, LatencySample, Machine, MemoryItem, MemoryRecord, NearTie,
+    Origin, Plan, Seconds, ThroughputSample,
 };
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
@@ -135,7 +135,7 @@ pub fn near_ties(ties: &[NearTie]) -> Option<Warning> {
 /// Whether computed and measured peak memory agree within 5 %.
 pub fn memory(records: &[MemoryRecord]) -> Option<Warning> {
     let peak = |origin| {
-        let found = records.iter().find(|r| r.item == "peak" && r.origin == origin)?;
+        let found = records.iter().find(|r| r.item == MemoryItem::Peak && r.origin == origin)?;
         Some(Bytes(found.bytes))
     };
     let (computed, measured) = (peak(Origin::Computed)?, peak(Origin::Measured)?);

@@ -36,7 +36,7 @@ pub use record::import;
 pub use record::resume::Start;
 pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure, measure_into};
-pub use schedule::Stop;
+pub use s3d_data::Stop;
 pub use shards::merge;
 pub use stages::reference::{Agreement, compare};
 pub use stages::{coverage, memory, probe};

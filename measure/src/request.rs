@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use s3d_data::{Drafting, Plan, Seconds, Shard, Skip, SkipWindow};
+use s3d_data::{Drafting, Plan, Predictors, Seconds, Shard, Skip, SkipWindow};
 use s3d_model::chat::Rendering;
 use s3d_model::{Imposed, Model, Tokenizer};
 use std::ffi::OsString;
@@ -185,7 +185,7 @@ pub struct Request {
     /// further that may hold the best plan; none: all are traced alike.
     pub first_look: Option<usize>,
     /// Largest number of predictors looked at.
-    pub gamma_max: usize,
+    pub gamma_max: Predictors,
     /// The context that choices are made for, in tokens.
     pub context: usize,
     /// Acceptance that is imposed instead of measured.
@@ -232,6 +232,8 @@ pub struct Provenance {
 impl Request {
     /// Positions of a window and drafting that say enough, where nothing else is asked for.
     pub const ENOUGH_POSITIONS: usize = 1_500;
+    /// The most predictors looked at, where nothing else is asked for.
+    pub const PREDICTORS: Predictors = Predictors::of::<8>();
     /// Number of positions that stands for every prompt, however many positions it has.
     pub const EVERY_PROMPT: usize = usize::MAX;
 
@@ -247,7 +249,7 @@ impl Request {
             tokens: 128,
             positions: Self::ENOUGH_POSITIONS,
             first_look: None,
-            gamma_max: 8,
+            gamma_max: Self::PREDICTORS,
             context: 256,
             impose: None,
             confidence: false,
@@ -280,9 +282,9 @@ impl Request {
     }
 
     /// The most predictors that are traced: a model with few masks is traced as far as it can draft.
-    pub(crate) fn most_predictors(&self, model: &Model, drafting: Drafting) -> usize {
+    pub(crate) fn most_predictors(&self, model: &Model, drafting: Drafting) -> Predictors {
         match drafting {
-            Drafting::Simultaneous => self.gamma_max.min(model.shape().masks + 1),
+            Drafting::Simultaneous => self.gamma_max.at_most(model.shape().masks + 1),
             Drafting::Sequential => self.gamma_max,
         }
     }
@@ -309,10 +311,10 @@ impl Request {
         if self.prompts.is_empty() {
             return fail("no prompts; give some with --prompts".into());
         }
-        if self.tokens < 2 || self.gamma_max == 0 || self.context < 2 {
+        if self.tokens < 2 || self.context < 2 {
             return fail(format!(
-                "expected --tokens >= 2, --gamma-max >= 1 and --context >= 2; found {}, {} and {}",
-                self.tokens, self.gamma_max, self.context
+                "expected --tokens >= 2 and --context >= 2; found {} and {}",
+                self.tokens, self.context
             ));
         }
         if let Some(window) =

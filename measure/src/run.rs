@@ -9,11 +9,10 @@ use crate::machine::{self, Ticks};
 use crate::record::recorder::{Recorder, new_header};
 use crate::record::resume::Start;
 use crate::request::{Request, Subject};
-use crate::schedule::Stop;
 use crate::stages::run_stages;
 use crate::stopping::{Judge, Progress};
 use crate::warning::Warning;
-use s3d_data::{Holds, Output, Run, RunDir, Seconds};
+use s3d_data::{Holds, Output, Run, RunDir, Seconds, Stop};
 
 /// So many times the budget is told as more than was given.
 const LATE: f64 = 1.15;

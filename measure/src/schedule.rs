@@ -11,7 +11,7 @@ use crate::request::Request;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use s3d_data::Seconds;
+use s3d_data::{Seconds, Stop};
 use std::ops::Range;
 
 /// One thing to time: what, and where in the schedule it stands.
@@ -135,28 +135,6 @@ impl Schedule {
 pub(crate) fn part_of_blocks(request: &Request, blocks: usize) -> Range<usize> {
     let pairs = request.part(blocks.div_ceil(2));
     (2 * pairs.start).min(blocks)..(2 * pairs.end).min(blocks)
-}
-
-/// Why a stage ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// The ratio between the leading plans is known narrowly enough.
-    Narrow,
-    /// The time budget is spent.
-    Budget,
-    /// The asked number of blocks is measured.
-    Blocks,
-}
-
-impl Stop {
-    /// Its word in `run.json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Narrow => "narrow",
-            Self::Budget => "budget",
-            Self::Blocks => "blocks",
-        }
-    }
 }
 
 /// When to stop measuring blocks.

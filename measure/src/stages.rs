@@ -11,8 +11,8 @@ pub(crate) mod throughput;
 use crate::bench::Bench;
 use crate::error::{Error, Result};
 use crate::request::Stage;
-use crate::schedule::Stop;
 use crate::warning::Warning;
+use s3d_data::Stop;
 
 /// Goes through the stages that are wanted and not finished; returns why the end-to-end blocks stopped, if they
 /// were measured now.
@@ -37,7 +37,7 @@ pub(crate) fn run_stages(bench: &mut Bench<'_>) -> Result<Option<Stop>> {
             Stage::Memory => memory::record(bench)?,
             Stage::Throughput => {
                 let why = throughput::generate_blocks(bench)?;
-                bench.recorder.run.header.stopped = Some(why.name().to_string());
+                bench.recorder.run.header.stopped = Some(why);
                 stop = Some(why);
             }
             Stage::RunOff => throughput::run_off(bench)?,

@@ -4,7 +4,7 @@
 //! by a [`Judge`] (the commands implement it with `simulator`).
 
 use crate::request::Stage;
-use s3d_data::{Drafting, Estimate, Plan, Run, Seconds, Skip};
+use s3d_data::{Draft, Estimate, Plan, Run, Seconds};
 use std::error::Error;
 use std::ops::ControlFlow;
 
@@ -45,7 +45,7 @@ pub trait Judge {
     ///
     /// # Errors
     /// When the observations contradict each other.
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>>;
+    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<Draft>>>;
 
     /// Where the choice stands, asked after every second block.
     ///

@@ -5,7 +5,7 @@
 
 mod tiny;
 
-use s3d_data::{Run, RunDir, Seconds, Shard};
+use s3d_data::{Predictors, Run, RunDir, Seconds, Shard};
 use s3d_measure::merge::{Merging, merge};
 use s3d_measure::{Clock, Error, Plans, Progress, Provenance, Quiet, Request, Stage};
 use std::fs;
@@ -40,7 +40,7 @@ fn everything() -> Request {
     Request {
         stages: vec![Stage::Acceptance, Stage::Latency, Stage::Memory, Stage::Throughput],
         plans: Plans::Exactly(plans.to_vec()),
-        gamma_max: 3,
+        gamma_max: Predictors::of::<3>(),
         context: 20,
         time_budget: Seconds(1000.0),
         ..request()

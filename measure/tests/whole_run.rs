@@ -4,8 +4,8 @@
 mod tiny;
 
 use s3d_data::{
-    Component, Drafting, Dtype, LatencySample, Observation, Plan, Run, RunDir, Seconds, Skip,
-    SkipWindow, ThroughputSample,
+    BlockPurpose, Component, Drafting, Dtype, LatencySample, MemoryItem, Observation, Plan, Run,
+    RunDir, Seconds, Skip, SkipWindow,
 };
 use s3d_measure::{
     Error, Plans, Progress, Provenance, Quiet, Request, Stage, Subject, SystemClock, Update,
@@ -62,20 +62,23 @@ fn a_run_holds_every_kind_of_observation() {
     assert_eq!(widths.len(), 5 * 2, "widths 1..=5 at contexts 16 and 64");
     for plan in ["plain", "stock", "1..3:3", "seq:1..3:2"] {
         let plan: Plan = plan.parse().unwrap();
-        assert!(seen.throughput.iter().any(|s| s.plan == plan && !s.confirms()), "{plan}");
+        assert!(
+            seen.throughput.iter().any(|s| s.plan == plan && s.purpose() != BlockPurpose::Confirm),
+            "{plan}"
+        );
     }
-    let of_stage = |first: usize, plan: &str| {
-        let (plan, next): (Plan, _) =
-            (plan.parse().unwrap(), first + ThroughputSample::RUN_OFF_FROM);
-        let samples = seen.throughput.iter().filter(|s| (first..next).contains(&s.block));
+    let blocks_of = |purpose: BlockPurpose, plan: &str| {
+        let plan: Plan = plan.parse().unwrap();
+        let samples = seen.throughput.iter().filter(|s| s.purpose() == purpose);
         samples.filter(|s| s.plan == plan).count()
     };
     for plan in ["plain", "1..3:3", "1..3:2"] {
-        assert!(of_stage(ThroughputSample::RUN_OFF_FROM, plan) >= 2, "{plan} in the run-off");
+        assert!(blocks_of(BlockPurpose::RunOff, plan) >= 2, "{plan} in the run-off");
     }
-    assert_eq!(of_stage(ThroughputSample::CONFIRMATION_FROM, "1..3:2"), 0);
-    assert!(seen.throughput.iter().filter(|s| s.confirms()).count() >= 6);
-    assert!(seen.memory.iter().any(|record| record.item == "peak"));
+    assert_eq!(blocks_of(BlockPurpose::Confirm, "1..3:2"), 0);
+    let confirming = seen.throughput.iter().filter(|s| s.purpose() == BlockPurpose::Confirm);
+    assert!(confirming.count() >= 6);
+    assert!(seen.memory.iter().any(|record| record.item == MemoryItem::Peak));
 }
 
 #[test]
@@ -237,7 +240,7 @@ fn a_request_that_does_not_fit_is_refused() {
     let window = SkipWindow::new(2, 6).unwrap();
     for (bad, words) in [
         (Request { prompts: Vec::new(), ..request() }, "--prompts"),
-        (Request { gamma_max: 0, ..request() }, "--gamma-max"),
+        (Request { tokens: 1, ..request() }, "--tokens"),
         (Request { time_budget: Seconds(f64::NAN), ..request() }, "--time-budget"),
         (Request { skips: vec![window.into()], ..request() }, "window 2..6"),
     ] {

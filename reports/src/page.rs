@@ -14,6 +14,7 @@ use crate::table::Table;
 use crate::words::verdict::Verdict;
 use crate::words::{baseline, provenance};
 use crate::{Result, figures, tables};
+use s3d_data::TimesFrom;
 
 /// Forbids every request: what the page shows is in the page.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -48,7 +49,8 @@ pub fn page(input: &ReportInput) -> Result<String> {
     );
     body += &section("How this was made", &provenance::section(&input.header));
     let imposed = if input.header.imposed.is_some() { " (imposed acceptance)" } else { "" };
-    let derived = if input.header.is_derived() { " (derived times)" } else { "" };
+    let derived =
+        if input.header.times_from() == TimesFrom::DataSheet { " (derived times)" } else { "" };
     let title = format!("S3D report: {}{imposed}{derived}", input.header.model.name);
     Ok(document(&title, &body))
 }

@@ -278,7 +278,7 @@ fn memory(input: &ReportInput) -> Table {
             Origin::Computed => "computed",
         };
         vec![
-            Cell::text(&record.item),
+            Cell::text(record.item.name()),
             Cell::Count(record.context as u64),
             Cell::Count(record.width as u64),
             Cell::Bytes(record.bytes),

@@ -92,7 +92,7 @@ fn imposed_acceptance_is_said_wherever_it_counts() {
 #[test]
 fn derived_times_are_said_wherever_they_count() {
     let mut input = fixture::input();
-    let device = format!("{} from the data sheet", s3d_data::RunHeader::DERIVED);
+    let device = s3d_data::TimesFrom::DERIVED.to_string();
     (input.header.device, input.recommendation.device) = (device.clone(), device);
     let words = "times derived from a data sheet";
     let verdict = Verdict::new(&input.recommendation, &input.header);

@@ -26,8 +26,8 @@ use crate::tokens::curves::AcceptanceRate;
 use crate::traces::table::{TraceTable, skipped_layers};
 use crate::validate;
 use s3d_data::{
-    Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
-    ThroughputSample,
+    BlockPurpose, Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run,
+    RunHeader, SkipRatio, ThroughputSample,
 };
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ impl Request {
         Self {
             contexts: vec![(header.context, 1.0)],
             memory_budget: header.memory_budget_bytes.map(Bytes),
-            gamma_max: header.gamma_max,
+            gamma_max: header.gamma_max.get(),
             machine: 0,
             seed: header.seed,
             draws: 1000,
@@ -247,10 +247,10 @@ pub(crate) fn all_blocks(run: &Run, machine: usize) -> Additive<'_> {
 /// What iterations cost in the blocks that set the leading plans beside each other: what a machine does to wide passes
 /// changes within minutes, and there it did the same to all. Nothing at other contexts, where others may lead.
 fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
-    let blocks = ThroughputSample::RUN_OFF_FROM..ThroughputSample::CONFIRMATION_FROM;
     let asked = request.contexts == Request::of(&run.header).contexts;
     let used = |sample: &&ThroughputSample| {
-        asked && sample.machine == request.machine && blocks.contains(&sample.block)
+        let here = asked && sample.machine == request.machine;
+        here && sample.purpose() == BlockPurpose::RunOff
     };
     Additive::fit(run.observations.throughput.iter().filter(used))
 }

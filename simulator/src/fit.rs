@@ -45,7 +45,7 @@ impl Default for FitOptions {
 pub fn fit(run: &Run, options: &FitOptions) -> Result<Fit> {
     check_machine(run, options.machine)?;
     let table = TraceTable::of(run)?;
-    let predictors = options.predictors.unwrap_or(run.header.gamma_max).max(1);
+    let predictors = options.predictors.unwrap_or(run.header.gamma_max.get()).max(1);
     let ways = points::count_ways(&table, predictors);
     let resamples = Resamples::new(table.prompts.len(), options.draws, options.seed);
     let few = Resamples::new(table.prompts.len(), options.draws.min(200), options.seed);

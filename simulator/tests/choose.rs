@@ -5,7 +5,7 @@
 mod planted;
 
 use planted::{CONTEXT, Planted};
-use s3d_data::{Answer, Bytes, Drafting, Plan, Run, ThroughputSample};
+use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, Run};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::expected_tokens;
 use s3d_simulator::predict::measured::Blocks;
@@ -125,7 +125,7 @@ fn a_run_off_chooses_and_enters_no_direct_ratio() {
     let ordinary = chosen(0).recommendation.choice.unwrap();
     assert_eq!(ordinary.plan, predicted);
     assert!(ordinary.measured_speedup.is_some());
-    let run_off = chosen(ThroughputSample::RUN_OFF_FROM).recommendation.choice.unwrap();
+    let run_off = chosen(BlockPurpose::RunOff.blocks().start).recommendation.choice.unwrap();
     assert_eq!((&run_off.plan, run_off.direct_speedup), (&rival, None));
     assert!(run_off.measured_speedup.is_some());
     let elsewhere = Request { contexts: vec![(2 * CONTEXT, 1.0)], ..request };

@@ -81,7 +81,7 @@ fn free_sets_are_at_least_as_good_as_windows() {
 fn confidence_that_knows_the_truth_ends_drafts_where_they_fail() {
     let mut run = run(1.5, 8);
     for trace in &mut run.observations.traces {
-        let gamma = trace.gamma_max.unwrap();
+        let gamma = trace.gamma_max.unwrap().get();
         let row = |&accepted: &u32| {
             (0..gamma).map(move |i| if i < accepted as usize { 0.9 } else { 0.1 })
         };

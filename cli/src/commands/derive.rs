@@ -5,8 +5,8 @@ use crate::shared::usage::or_usage;
 use crate::shared::{locate, resolve, terminal, version};
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
-    Bytes, Device, Machine, MemoryRecord, ModelIdentity, ModelShape, Observations, Origin,
-    Predictors, Run, RunDir, RunHeader, SCHEMA_VERSION, datasheets, published,
+    Bytes, Device, Machine, MemoryItem, MemoryRecord, ModelIdentity, ModelShape, Observations,
+    Origin, Predictors, Run, RunDir, RunHeader, TimesFrom, datasheets, published,
 };
 use s3d_measure::clock;
 use s3d_simulator::cost::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
@@ -25,15 +25,15 @@ pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
     let shape = or_usage("--model", published::preset(&args.model))?.shape();
     let format = or_usage("--dtype", args.dtype.parse())?;
     let flops_per_s = or_usage("--dtype", card.flops_per_s(&args.dtype))?;
-    let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max))?.get();
+    let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max))?;
     let sheet = Sheet { read_bytes_per_s: card.read_bytes_per_s, flops_per_s };
     let (share, basis) = share(args)?;
     let efficiency = Efficiency::new(share, args.compute_share);
     let efficiency = or_usage("--bandwidth-share and --compute-share", efficiency)?;
     let derivation = Derivation { shape: &shape, format, sheet, efficiency };
-    let load = Load { context: args.context, width: gamma_max + 1, batch: 1 };
+    let load = Load { context: args.context, width: gamma_max.get() + 1, batch: 1 };
     let observations = Observations {
-        latency: derivation.latency(gamma_max, &CONTEXTS)?,
+        latency: derivation.latency(gamma_max.get(), &CONTEXTS)?,
         memory: records(&memory(&shape, format, load, &Method::Plain), load),
         ..Observations::default()
     };
@@ -42,7 +42,8 @@ pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
          ({basis}) and {} of the dense rate (assumed) of the data sheet of {}",
         args.compute_share, card.name
     );
-    let run = Run { header: header(args, &card, shape.clone(), assumed.clone()), observations };
+    let header = header(args, gamma_max, &card, shape.clone(), assumed.clone());
+    let run = Run { header, observations };
     let output = vacant(&args.out)?;
     let draft = output.draft()?;
     fill(&draft, &run, None)?;
@@ -65,7 +66,7 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
         else {
             continue;
         };
-        if run.header.is_derived() {
+        if run.header.times_from() == TimesFrom::DataSheet {
             continue;
         }
         let flops_per_s = card.flops_per_s(&run.header.dtype)?;
@@ -80,13 +81,13 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
 
 fn records(memory: &s3d_simulator::cost::memory::Memory, load: Load) -> Vec<MemoryRecord> {
     let items = [
-        ("weights", memory.weights_bytes),
-        ("kv_cache", memory.kv_cache_bytes),
-        ("activations", memory.activations_bytes),
-        ("peak", memory.peak_bytes),
+        (MemoryItem::Weights, memory.weights_bytes),
+        (MemoryItem::KvCache, memory.kv_cache_bytes),
+        (MemoryItem::Activations, memory.activations_bytes),
+        (MemoryItem::Peak, memory.peak_bytes),
     ];
-    let record = |(item, bytes): (&str, Bytes)| MemoryRecord {
-        item: item.into(),
+    let record = |(item, bytes): (MemoryItem, Bytes)| MemoryRecord {
+        item,
         context: load.context,
         width: load.width,
         bytes: bytes.0,
@@ -95,7 +96,13 @@ fn records(memory: &s3d_simulator::cost::memory::Memory, load: Load) -> Vec<Memo
     items.map(record).to_vec()
 }
 
-fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) -> RunHeader {
+fn header(
+    args: &DeriveArgs,
+    gamma_max: Predictors,
+    card: &Device,
+    shape: ModelShape,
+    assumed: String,
+) -> RunHeader {
     let now = clock::utc_now();
     let machine = Machine {
         model: card.name.clone(),
@@ -119,32 +126,17 @@ fn header(args: &DeriveArgs, card: &Device, shape: ModelShape, assumed: String) 
         positions: None,
     };
     RunHeader {
-        schema_version: SCHEMA_VERSION,
         command: resolve::command_line(),
         program_version: version::number(),
         program_commit: version::commit(),
-        machines: vec![machine],
-        device: format!("{} from the data sheet", RunHeader::DERIVED),
-        driver: None,
-        threads: 0,
+        device: TimesFrom::DERIVED.into(),
         dtype: args.dtype.clone(),
-        widen: 1,
-        model,
-        gamma_max: args.gamma_max,
+        gamma_max,
         context: args.context,
         memory_budget_bytes: Some(card.memory_bytes),
-        imposed: None,
-        seed: 0,
         started: now.clone(),
         ended: Some(now),
-        seconds_measuring: 0.0,
-        cpu_seconds: None,
-        coverage: None,
-        shard: None,
-        merged: None,
-        asked: None,
-        tables: None,
-        stopped: None,
         warnings: vec![assumed],
+        ..RunHeader::new(machine, model)
     }
 }

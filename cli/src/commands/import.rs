@@ -4,7 +4,7 @@ use crate::args::ImportArgs;
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{resolve, show, terminal};
 use s3d_data::import::Setting;
-use s3d_data::{ModelShape, Predictors, RunDir, RunHeader, published};
+use s3d_data::{ModelShape, Predictors, RunDir, TimesFrom, published};
 use s3d_measure::Provenance;
 use s3d_measure::import::{Outside, import};
 use s3d_reports::words::verdict::quoted;
@@ -29,7 +29,7 @@ pub fn import_files(args: &ImportArgs) -> anyhow::Result<()> {
         provenance: Provenance {
             command: resolve::command_line(),
             program_version: env!("CARGO_PKG_VERSION").to_string(),
-            device: RunHeader::IMPORTED.into(),
+            device: TimesFrom::IMPORTED.into(),
             widen: 1,
             ..Provenance::default()
         },
@@ -53,7 +53,7 @@ fn setting(args: &ImportArgs, layers: usize) -> anyhow::Result<Setting> {
     };
     positive("--draft-share", args.draft_share, 1.0)?;
     positive("--plain-tokens-per-s", args.plain_tokens_per_s, 1e9)?;
-    let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max))?.get();
+    let gamma_max = or_usage("--gamma-max", Predictors::new(args.gamma_max))?;
     if args.context == Some(0) {
         return Err(usage("--context: expected at least 1, found 0"));
     }

@@ -7,7 +7,7 @@ use crate::shared::stop_rule::SimulatorJudge;
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{load, prompts, resolve, terminal, version};
 use anyhow::Context;
-use s3d_data::{Bytes, Drafting, Holds, Output, Run, RunDir, Skip, SkipWindow};
+use s3d_data::{Bytes, Drafting, Holds, Output, Predictors, Run, RunDir, Skip, SkipWindow};
 use s3d_measure::{Provenance, Request, Start, Subject, SystemClock};
 use s3d_model::{Imposed, Model};
 use s3d_reports::words::verdict::quoted;
@@ -96,7 +96,7 @@ impl Job {
             terminal::note(NO_MASKS);
             request.draftings = vec![Drafting::Sequential];
         }
-        request.gamma_max = budget.gamma_max;
+        request.gamma_max = or_usage("--gamma-max", Predictors::new(budget.gamma_max))?;
         request.context = context;
         request.tokens = budget.tokens;
         request.threads = loaded.options.threads;
@@ -256,7 +256,7 @@ fn memory_child(
         vec![program.into_os_string(), "memory-child".into(), "--model".into(), named];
     let dtype = loaded.options.dtype.to_string();
     let context = request.context.to_string();
-    let width = (request.gamma_max + 1).to_string();
+    let width = (request.gamma_max.get() + 1).to_string();
     let (widen, threads) = (loaded.options.widen.to_string(), loaded.options.threads.to_string());
     for (flag, value) in [
         ("--device", &model.device),

@@ -2,7 +2,7 @@
 
 use crate::args::OutputArgs;
 use crate::shared::terminal;
-use s3d_data::{Recommendation, Run, RunDir, RunHeader, Seconds, finite};
+use s3d_data::{Recommendation, Run, RunDir, RunHeader, Seconds, Stop, finite};
 use s3d_measure::coverage::times_as_long;
 use s3d_reports::Table;
 use s3d_reports::compare::{self, NamedRun};
@@ -85,14 +85,16 @@ pub fn warnings(header: &RunHeader) {
 /// Why measuring stopped, what the traces cover and what else that would have taken; nothing of what
 /// was not measured.
 pub fn effort(header: &RunHeader) {
-    match header.stopped.as_deref() {
-        Some("narrow") => terminal::note(
+    match header.stopped {
+        Some(Stop::Narrow) => terminal::note(
             "end-to-end blocks: stopped because the ratio between the leading plans is narrow enough",
         ),
-        Some("budget") => {
+        Some(Stop::Budget) => {
             terminal::note("end-to-end blocks: stopped because their share of the time was spent");
         }
-        Some(_) => terminal::note("end-to-end blocks: all that were asked for are measured"),
+        Some(Stop::Blocks) => {
+            terminal::note("end-to-end blocks: all that were asked for are measured")
+        }
         None => {}
     }
     if let Some(coverage) = header.coverage.as_ref().filter(|c| c.sampled_plans > 0) {

@@ -1,6 +1,6 @@
 //! Conclusions while measuring goes on: the simulator's answers to the questions of `measure`.
 
-use s3d_data::{Drafting, Plan, PlanResult, Run, Skip};
+use s3d_data::{Draft, DraftPlan, Plan, PlanResult, Run};
 use s3d_measure::{Judge, Standing, Verdict};
 use s3d_simulator::predict::measured::Blocks;
 use s3d_simulator::{Choice, Error, Request, choose};
@@ -39,7 +39,7 @@ impl Judge for SimulatorJudge {
         Ok(rows.into_iter().take(wanted).map(|row| row.plan).collect())
     }
 
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
+    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<Draft>>> {
         let choice = match self.choice(run) {
             Ok(choice) => choice,
             Err(Error::Missing { .. }) => return Ok(None),
@@ -48,9 +48,8 @@ impl Judge for SimulatorJudge {
         let leading = choice.recommendation.ties.iter().chain(&choice.recommendation.choice);
         let sometimes_best = choice.grid.iter().filter(|row| row.probability_best > 0.0);
         let plans = leading.map(|tie| &tie.plan).chain(sometimes_best.map(|row| &row.plan));
-        let ways: BTreeSet<_> =
-            plans.filter_map(Plan::draft).map(|plan| (plan.drafting, plan.skip.clone())).collect();
-        Ok((!ways.is_empty()).then(|| ways.into_iter().collect()))
+        let drafts: BTreeSet<Draft> = plans.filter_map(Plan::draft).map(DraftPlan::draft).collect();
+        Ok((!drafts.is_empty()).then(|| drafts.into_iter().collect()))
     }
 
     fn standing(&mut self, run: &Run) -> Verdict<Standing> {

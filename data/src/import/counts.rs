@@ -85,7 +85,7 @@ pub(super) fn trace_of(
     window: SkipWindow,
     mut counts: AcceptanceCounts,
 ) -> std::result::Result<Trace, String> {
-    Predictors::new(counts.attempted.len()).map_err(|e| e.to_string())?;
+    let predictors = Predictors::new(counts.attempted.len()).map_err(|e| e.to_string())?;
     let add = |sum: u64, count: &u64| sum.saturating_add(*count);
     let tokens = counts.accepted.iter().fold(counts.attempted[0], add);
     let scale = tokens.div_ceil(MOST_TOKENS).max(1);
@@ -95,7 +95,7 @@ pub(super) fn trace_of(
     let accepted = walk(&counts);
     match accepted.is_empty() {
         true => Err("no iterations: predictor 1 was never attempted".into()),
-        false => Ok(trace(id.into(), drafting, window, counts.attempted.len(), accepted)),
+        false => Ok(trace(id.into(), drafting, window, predictors, accepted)),
     }
 }
 
@@ -160,7 +160,7 @@ fn trace(
     id: String,
     drafting: Drafting,
     window: SkipWindow,
-    gamma_max: usize,
+    predictors: Predictors,
     accepted: Vec<u32>,
 ) -> Trace {
     Trace {
@@ -168,8 +168,8 @@ fn trace(
         skip_start: Some(window.start()),
         skip_end: Some(window.end()),
         skip_set: None,
-        gamma_max: Some(gamma_max),
-        counted_drafts: Some(gamma_max),
+        gamma_max: Some(predictors),
+        counted_drafts: Some(predictors),
         id,
         task: None,
         prompt: 1,

@@ -46,7 +46,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
     if parts.iter().any(|part| !part.is_finite() || *part < 0.0) || law.seconds(1, 1) <= 0.0 {
         return Err(malformed(file, 1, "expected finite seconds, none below 0, not all of them 0"));
     }
-    if !law.seconds(setting.gamma_max + 1, setting.context).is_finite() {
+    if !law.seconds(setting.gamma_max.get() + 1, setting.context).is_finite() {
         return Err(malformed(file, 1, "expected seconds, found a law beyond all times"));
     }
     let layers = setting.layers;
@@ -54,14 +54,14 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
     // A law is no measurement: it has no spread. Each context is a round of its own.
     for (block, context) in [(setting.context / 4).max(1), setting.context].into_iter().enumerate()
     {
-        for width in 1..=setting.gamma_max + 1 {
+        for width in 1..=setting.gamma_max.get() + 1 {
             let plan = (width == 1).then_some(Plan::Plain);
             let seconds = law.seconds(width, context);
             samples.push(pass_times::sample(plan, width, context, block, seconds));
         }
         for window in SkipWindow::all_symmetric(layers) {
             let kept = 1.0 - window.skip_ratio(layers)?.get();
-            for width in 1..=setting.gamma_max {
+            for width in 1..=setting.gamma_max.get() {
                 let predictors = Predictors::new(width)?;
                 let plan = Plan::window(Drafting::Simultaneous, window, predictors);
                 let seconds = kept * law.seconds(width, context);

@@ -66,7 +66,7 @@ pub fn memory(bytes: &[u8], file: &Path) -> Result<Vec<MemoryRecord>> {
     let rows: Vec<(u64, MemoryRecord)> = store::parse_csv(bytes, file)?;
     let mut seen = HashSet::new();
     for (line, r) in &rows {
-        once(&mut seen, (r.item.clone(), r.context, r.width, r.origin), file, *line)?;
+        once(&mut seen, (r.item, r.context, r.width, r.origin), file, *line)?;
     }
     Ok(without_lines(rows))
 }

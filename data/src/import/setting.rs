@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::import::rows::malformed;
 use crate::import::table::Row;
-use crate::plan::{Drafting, SkipWindow};
+use crate::plan::{Drafting, Predictors, SkipWindow};
 use crate::records::observation::Observation;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub struct Setting {
     /// Layers of the model.
     pub layers: usize,
     /// Largest number of predictors looked at.
-    pub gamma_max: usize,
+    pub gamma_max: Predictors,
     /// The context that choices are made for, in tokens.
     pub context: usize,
     /// How drafts were made, for files that do not say.
@@ -30,7 +30,7 @@ pub struct Setting {
 
 impl Setting {
     /// A setting that says nothing but what every import needs.
-    pub const fn new(layers: usize, gamma_max: usize, context: usize) -> Self {
+    pub const fn new(layers: usize, gamma_max: Predictors, context: usize) -> Self {
         Self {
             layers,
             gamma_max,

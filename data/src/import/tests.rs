@@ -1,12 +1,15 @@
 //! Files of other engines: read as documented, refused with their line.
 
 use super::*;
-use crate::plan::{Drafting, Plan};
+use crate::plan::{Drafting, Plan, Predictors};
 use crate::records::latency::{Component, LatencySample};
 use crate::records::trace::{AcceptanceCounts, Trace};
 
 fn setting() -> Setting {
-    Setting { drafting: Some(Drafting::Simultaneous), ..Setting::new(12, 4, 256) }
+    Setting {
+        drafting: Some(Drafting::Simultaneous),
+        ..Setting::new(12, Predictors::of::<4>(), 256)
+    }
 }
 
 /// Reads a file of this name and content.
@@ -129,7 +132,7 @@ fn counts_come_back_from_the_walk() {
     assert_eq!(sequential.drafting, Some(Drafting::Sequential));
     // One predictor is right at least as often as the first of three was.
     assert!(walk(simultaneous, 1).attempted[0] > 1000);
-    assert_eq!(simultaneous.counted_drafts, Some(3));
+    assert_eq!(simultaneous.counted_drafts.map(Predictors::get), Some(3));
     let lines =
         r#"{"skip_start":3,"skip_end":9,"id":"chat","predictor":1,"attempted":9,"accepted":4}"#;
     let of_lines = traces("counts.jsonl", lines);
@@ -158,7 +161,8 @@ fn a_trace_knows_as_many_drafts_as_any_of_its_window_accepted() {
         format!(r#"{{"skip_start":3,"skip_end":9,"id":"{id}","prompt":4,"accepted":{accepted}}}"#)
     };
     let text = format!("{}\n{}\n", line("a", "[2,1,0]"), line("b", "[0,3,0]"));
-    let most: Vec<_> = traces("t.jsonl", &text).iter().map(|trace| trace.gamma_max).collect();
+    let most: Vec<_> =
+        traces("t.jsonl", &text).iter().map(|trace| trace.gamma_max.map(Predictors::get)).collect();
     assert_eq!(most, [Some(3), Some(3)]);
 }
 

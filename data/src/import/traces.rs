@@ -17,7 +17,7 @@
 use crate::error::Result;
 use crate::import::rows::{malformed, not_empty, once};
 use crate::import::setting::Setting;
-use crate::plan::{Drafting, Skip, SkipWindow};
+use crate::plan::{Drafting, Predictors, Skip, SkipWindow};
 use crate::records::trace::Trace;
 use crate::store;
 use serde::Deserialize;
@@ -49,11 +49,11 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>>
     if rows.is_empty() {
         return Err(malformed(file, 1, "no traces; expected one JSON object a line"));
     }
-    Ok(with_most(rows.into_iter().map(|(_, trace)| trace).collect()))
+    with_most(rows.into_iter().map(|(_, trace)| trace).collect())
 }
 
 /// Traces that do not say how many drafts were tried know as many as any of their window accepted.
-fn with_most(mut traces: Vec<Trace>) -> Vec<Trace> {
+fn with_most(mut traces: Vec<Trace>) -> Result<Vec<Trace>> {
     let mut most: HashMap<(Option<Drafting>, Option<Skip>), usize> = HashMap::new();
     for trace in &traces {
         let accepted = trace.accepted.iter().copied().max().unwrap_or(0) as usize;
@@ -61,9 +61,10 @@ fn with_most(mut traces: Vec<Trace>) -> Vec<Trace> {
         *most = accepted.max(*most);
     }
     for trace in traces.iter_mut().filter(|trace| trace.gamma_max.is_none()) {
-        trace.gamma_max = most.get(&(trace.drafting, trace.skip())).copied();
+        let most = most.get(&(trace.drafting, trace.skip())).copied();
+        trace.gamma_max = most.map(Predictors::new).transpose()?;
     }
-    traces
+    Ok(traces)
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,7 +113,7 @@ pub fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<V
         }
         accepted.push(row.accepted);
     }
-    Ok(with_most(traces))
+    with_most(traces)
 }
 
 /// The trace of a text before its first position.

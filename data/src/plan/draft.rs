@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::plan::skip::Skip;
 use crate::quote::shown;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,6 +17,21 @@ pub struct Predictors(usize);
 impl Predictors {
     /// The largest number accepted anywhere; far above any useful draft.
     pub const MAX: usize = limits::PREDICTORS;
+
+    /// A number that is known when the program is compiled.
+    ///
+    /// ```
+    /// assert_eq!(s3d_data::Predictors::of::<8>().get(), 8);
+    /// ```
+    pub const fn of<const N: usize>() -> Self {
+        const { assert!(1 <= N && N <= Self::MAX, "the number of predictors lies in 1..=64") };
+        Self(N)
+    }
+
+    /// This number, or `most` where that is fewer; one at least.
+    pub fn at_most(self, most: usize) -> Self {
+        Self(self.0.min(most.max(1)))
+    }
 
     /// A number of predictors.
     ///
@@ -36,6 +52,19 @@ impl Predictors {
     pub fn get(self) -> usize {
         self.0
     }
+}
+
+/// Reads the key `gamma_max`, the most predictors that were looked at, and names it where it is wrong.
+///
+/// # Errors
+/// Another number than [`Predictors::new`] takes.
+pub(crate) fn gamma_max<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Predictors, D::Error> {
+    let number = usize::deserialize(from)?;
+    limits::within("gamma_max", number, &(1..=Predictors::MAX))
+        .map(Predictors)
+        .map_err(D::Error::custom)
 }
 
 impl TryFrom<usize> for Predictors {
@@ -100,6 +129,15 @@ impl FromStr for Drafting {
     }
 }
 
+/// A way to draft: how drafts are made, and what the passes that make them leave out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Draft {
+    /// How drafts are made.
+    pub drafting: Drafting,
+    /// What a draft pass leaves out.
+    pub skip: Skip,
+}
+
 /// A speculative plan: what to skip, how to draft, how many tokens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DraftPlan {
@@ -109,6 +147,13 @@ pub struct DraftPlan {
     pub skip: Skip,
     /// Tokens drafted per iteration.
     pub predictors: Predictors,
+}
+
+impl DraftPlan {
+    /// The plan without its number of tokens.
+    pub fn draft(&self) -> Draft {
+        Draft { drafting: self.drafting, skip: self.skip.clone() }
+    }
 }
 
 impl fmt::Display for DraftPlan {

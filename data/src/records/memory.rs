@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::limits::{self, within};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Where a memory figure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,12 +15,52 @@ pub enum Origin {
     Computed,
 }
 
+/// What takes memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryItem {
+    /// Weights, embeddings included.
+    Weights,
+    /// Keys and values of the context.
+    KvCache,
+    /// What a pass holds at once.
+    Activations,
+    /// Mask embeddings.
+    Masks,
+    /// The program itself, before it has loaded a model.
+    Program,
+    /// All that is held at most.
+    Peak,
+    /// On a card: all that is taken there, whoever took it.
+    Driver,
+}
+
+impl MemoryItem {
+    /// The word used in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::KvCache => "kv_cache",
+            Self::Activations => "activations",
+            Self::Masks => "masks",
+            Self::Program => "program",
+            Self::Peak => "peak",
+            Self::Driver => "driver",
+        }
+    }
+}
+
+impl fmt::Display for MemoryItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A row of `memory.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryRecord {
-    /// `weights`, `kv_cache`, `activations`, `masks`, `program`, `peak`; on a card `driver` too: all that is taken
-    /// there, whoever took it.
-    pub item: String,
+    /// What takes it.
+    pub item: MemoryItem,
     /// The context it holds for, in tokens.
     pub context: usize,
     /// The widest pass it holds for.

@@ -66,16 +66,40 @@ impl Observations {
     /// Sorts journal entries into their tables.
     pub fn from_journal(entries: impl IntoIterator<Item = Observation>) -> Self {
         let mut all = Self::default();
-        for entry in entries {
-            match entry {
-                Observation::Latency(sample) => all.latency.push(sample),
-                Observation::Trace(trace) => all.traces.push(trace),
-                Observation::Throughput(sample) => all.throughput.push(sample),
-                Observation::Memory(record) => all.memory.push(record),
-                Observation::NearTie(tie) => all.near_ties.push(tie),
-                Observation::Finished { .. } => {}
-            }
-        }
+        entries.into_iter().for_each(|entry| all.add(entry));
         all
+    }
+
+    /// Adds one observation to its table; the end of a stage belongs to none.
+    fn add(&mut self, entry: Observation) {
+        match entry {
+            Observation::Latency(sample) => self.latency.push(sample),
+            Observation::Trace(trace) => self.traces.push(trace),
+            Observation::Throughput(sample) => self.throughput.push(sample),
+            Observation::Memory(record) => self.memory.push(record),
+            Observation::NearTie(tie) => self.near_ties.push(tie),
+            Observation::Finished { .. } => {}
+        }
+    }
+
+    /// Puts the rows of `new` behind those that are here, table by table.
+    pub fn append(&mut self, new: Self) {
+        let Self { latency, traces, throughput, memory, near_ties } = new;
+        self.latency.extend(latency);
+        self.traces.extend(traces);
+        self.throughput.extend(throughput);
+        self.memory.extend(memory);
+        self.near_ties.extend(near_ties);
+    }
+
+    /// The tables as entries of a journal, one behind the other.
+    pub fn into_journal(self) -> Vec<Observation> {
+        let Self { latency, traces, throughput, memory, near_ties } = self;
+        let mut entries: Vec<Observation> = traces.into_iter().map(Observation::Trace).collect();
+        entries.extend(latency.into_iter().map(Observation::Latency));
+        entries.extend(memory.into_iter().map(Observation::Memory));
+        entries.extend(near_ties.into_iter().map(Observation::NearTie));
+        entries.extend(throughput.into_iter().map(Observation::Throughput));
+        entries
     }
 }

@@ -5,6 +5,7 @@ use crate::limits::{self, within};
 use crate::plan::Plan;
 use crate::records::bounds::{Bounds, place};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One end-to-end generation: a row of `throughput.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,17 +40,44 @@ pub struct ThroughputSample {
 }
 
 impl ThroughputSample {
-    /// Blocks from this number on set the leading plans beside each other: all of them help to choose, none
-    /// reports.
-    pub const RUN_OFF_FROM: usize = 1_000_000;
-    /// Blocks with this number or above were measured after the choice was made, to confirm it:
-    /// they hold plain decoding and the choice alone, on fresh prompts where there are enough, and
-    /// must not enter the choice.
-    pub const CONFIRMATION_FROM: usize = 2_000_000;
+    /// What its block was measured for.
+    pub fn purpose(&self) -> BlockPurpose {
+        BlockPurpose::of(self.block)
+    }
+}
 
-    /// Whether this block confirms the choice instead of leading to it.
-    pub fn confirms(&self) -> bool {
-        self.block >= Self::CONFIRMATION_FROM
+/// What a block of generations is measured for. In files the number of the block says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlockPurpose {
+    /// To see how the plans compare, and how well they are predicted.
+    Explore,
+    /// The leading plans beside each other: all of these blocks help to choose, none reports.
+    RunOff,
+    /// Plain decoding and the choice alone, on fresh prompts where there are enough, after the choice was made:
+    /// they report it, and must not enter it.
+    Confirm,
+}
+
+impl BlockPurpose {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Self; 3] = [Self::Explore, Self::RunOff, Self::Confirm];
+
+    /// Numbers of blocks that each purpose has.
+    const BLOCKS: usize = 1_000_000;
+
+    /// The numbers of its blocks.
+    pub fn blocks(self) -> Range<usize> {
+        match self {
+            Self::Explore => 0..Self::BLOCKS,
+            Self::RunOff => Self::BLOCKS..2 * Self::BLOCKS,
+            Self::Confirm => 2 * Self::BLOCKS..limits::BLOCKS + 1,
+        }
+    }
+
+    /// The purpose of the block with this number.
+    pub fn of(block: usize) -> Self {
+        let found = Self::ALL.into_iter().find(|purpose| purpose.blocks().contains(&block));
+        found.unwrap_or(Self::Confirm)
     }
 }
 
@@ -122,5 +150,15 @@ mod tests {
         assert!(message.to_string().contains("the model has layers 0..6"), "{message}");
         let two = ThroughputSample { machine: 1, ..sample(1.0) };
         assert!(two.check(&bounds).unwrap_err().to_string().starts_with("machine: "));
+    }
+
+    #[test]
+    fn blocks_of_files_keep_their_purposes() {
+        // source: run directories of schema 1, where the run-off begins at 1,000,000, the confirmation at 2,000,000
+        let of = [0, 999_999, 1_000_000, 1_999_999, 2_000_000, 3_000_000, limits::BLOCKS];
+        use BlockPurpose::{Confirm, Explore, RunOff};
+        let expected = [Explore, Explore, RunOff, RunOff, Confirm, Confirm, Confirm];
+        assert_eq!(of.map(BlockPurpose::of), expected);
+        assert_eq!(RunOff.blocks().start, 1_000_000);
     }
 }

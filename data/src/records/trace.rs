@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::{self, within};
-use crate::plan::{Drafting, LayerSet, Predictors, Skip, SkipWindow};
+use crate::plan::{Draft, Drafting, LayerSet, Predictors, Skip, SkipWindow};
 use crate::quote::shown;
 use crate::records::bounds::Bounds;
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,12 @@ pub struct Trace {
     pub skip_set: Option<LayerSet>,
     /// Drafts tried at every position; entries of `accepted` do not exceed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gamma_max: Option<usize>,
+    pub gamma_max: Option<Predictors>,
     /// Where the trace was written out from counts: the drafts per iteration that were counted. A walk
     /// with as many gives the counts back; with fewer it rests on an assumption, since other
     /// positions are visited then. Absent where every position was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted_drafts: Option<usize>,
+    pub counted_drafts: Option<Predictors>,
     /// The text's name; one per prompt.
     #[serde(default)]
     pub id: String,
@@ -71,6 +71,11 @@ impl Trace {
         }
     }
 
+    /// How drafts were made and what was skipped, where both are said.
+    pub fn draft(&self) -> Option<Draft> {
+        Some(Draft { drafting: self.drafting?, skip: self.skip()? })
+    }
+
     /// Whether such a line of `acceptance.jsonl` can be.
     ///
     /// # Errors
@@ -93,20 +98,16 @@ impl Trace {
             return fail("'accepted' is empty; expected one count per output token".into());
         }
         within("prompt", self.prompt, &(0..=limits::TOKENS))?;
-        within("gamma_max", self.gamma_max.unwrap_or(1), &(1..=limits::PREDICTORS))?;
         let most = self.accepted.iter().max().map_or(0, |most| *most as usize);
         within("accepted", most, &(0..=limits::TOKENS))?;
         self.skip_set.as_ref().map_or(Ok(()), LayerSet::check)?;
         if let Some(max) = self.gamma_max
-            && let Some(position) = self.accepted.iter().position(|&a| a as usize > max)
+            && let Some(position) = self.accepted.iter().position(|&a| a as usize > max.get())
         {
             return fail(format!(
                 "accepted[{position}] = {} exceeds gamma_max = {max}",
                 self.accepted[position]
             ));
-        }
-        if let Some(counted) = self.counted_drafts {
-            Predictors::new(counted)?;
         }
         if self.skip_start.is_some() != self.skip_end.is_some() {
             return fail("skip_start and skip_end must be given together".into());

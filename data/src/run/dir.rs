@@ -137,7 +137,7 @@ impl RunDir {
     }
 
     /// Reads all that was observed, from the tables; a table that is absent is empty. Of a run that was
-    /// interrupted before they were written, from the journal. Every row is checked .
+    /// interrupted before they were written, from the journal. Every row is checked.
     ///
     /// # Errors
     /// A malformed file, a row that cannot be: with its line; a table that is not of this run.

@@ -2,10 +2,12 @@
 
 use crate::error::Result;
 use crate::limits::{self, within};
+use crate::plan::{Predictors, gamma_max};
 use crate::records::bounds::Bounds;
 use crate::run::machine::Machine;
 use crate::run::shard::{Asked, Merged, Sharding};
 use crate::run::tables::TableHashes;
+use crate::run::times_from::TimesFrom;
 use crate::shape::ModelShape;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,18 @@ pub struct Coverage {
     pub sampled_plans: usize,
 }
 
+/// Why the end-to-end blocks stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// The ratio between the leading plans is known narrowly enough.
+    Narrow,
+    /// The time budget is spent.
+    Budget,
+    /// The asked number of blocks is measured.
+    Blocks,
+}
+
 /// `run.json`: how a run was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunHeader {
@@ -74,7 +88,8 @@ pub struct RunHeader {
     /// The model.
     pub model: ModelIdentity,
     /// Largest number of predictors looked at.
-    pub gamma_max: usize,
+    #[serde(deserialize_with = "gamma_max")]
+    pub gamma_max: Predictors,
     /// The context that choices are made for, in tokens.
     pub context: usize,
     /// The memory that choices must fit, in bytes.
@@ -94,10 +109,9 @@ pub struct RunHeader {
     /// CPU time of all threads together over that time.
     #[serde(default)]
     pub cpu_seconds: Option<f64>,
-    /// Why the end-to-end blocks stopped: `narrow` (the ratio between the leading plans is known
-    /// closely enough), `budget` (the time was spent) or `blocks` (all that were asked for).
+    /// Why the end-to-end blocks stopped.
     #[serde(default)]
-    pub stopped: Option<String>,
+    pub stopped: Option<Stop>,
     /// What the traces cover, beside what generating would have taken.
     #[serde(default)]
     pub coverage: Option<Coverage>,
@@ -119,19 +133,48 @@ pub struct RunHeader {
 }
 
 impl RunHeader {
-    /// What [`RunHeader::device`] begins with when times come from a data sheet and not from a clock.
-    pub const DERIVED: &str = "derived";
-    /// [`RunHeader::device`] of measurements that another engine made.
-    pub const IMPORTED: &str = "imported";
+    /// The header of a run that begins: one machine and one model; what was asked for is filled in by whoever
+    /// measures.
+    pub fn new(machine: Machine, model: ModelIdentity) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            command: Vec::new(),
+            program_version: String::new(),
+            program_commit: None,
+            machines: vec![machine],
+            device: String::new(),
+            driver: None,
+            threads: 0,
+            dtype: String::new(),
+            widen: 1,
+            model,
+            gamma_max: Predictors::of::<1>(),
+            context: 1,
+            memory_budget_bytes: None,
+            imposed: None,
+            seed: 0,
+            started: String::new(),
+            ended: None,
+            seconds_measuring: 0.0,
+            cpu_seconds: None,
+            stopped: None,
+            coverage: None,
+            shard: None,
+            merged: None,
+            asked: None,
+            tables: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Where its times come from.
+    pub fn times_from(&self) -> TimesFrom {
+        TimesFrom::of_device(&self.device)
+    }
 
     /// What the observations of this run must fit.
     pub fn bounds(&self) -> Bounds {
         Bounds { layers: self.model.shape.layers, machines: self.machines.len().max(1) }
-    }
-
-    /// Whether times come from a data sheet and not from a clock.
-    pub fn is_derived(&self) -> bool {
-        is_derived(&self.device)
     }
 }
 
@@ -146,7 +189,6 @@ impl RunHeader {
         self.machines.iter().try_for_each(Machine::check)?;
         within("threads", self.threads, &(0..=1 << 16))?;
         within("widen", self.widen, &(1..=64))?;
-        within("gamma_max", self.gamma_max, &(1..=limits::PREDICTORS))?;
         within("context", self.context, &(1..=limits::TOKENS))?;
         within("memory_budget_bytes", self.memory_budget_bytes.unwrap_or(0), &(0..=limits::BYTES))?;
         let imposed = self.imposed.iter().flatten();
@@ -163,9 +205,4 @@ impl RunHeader {
         }
         Ok(())
     }
-}
-
-/// Whether a record's `device` says that times come from a data sheet.
-pub(crate) fn is_derived(device: &str) -> bool {
-    device.starts_with(RunHeader::DERIVED)
 }

@@ -114,7 +114,7 @@ fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::memory::{MemoryRecord, Origin};
+    use crate::records::memory::{MemoryItem, MemoryRecord, Origin};
     use proptest::prelude::*;
 
     fn sample(n: usize) -> Vec<Observation> {
@@ -122,7 +122,7 @@ mod tests {
             .map(|i| match i % 2 {
                 0 => Observation::Finished { stage: format!("stage {i}") },
                 _ => Observation::Memory(MemoryRecord {
-                    item: "peak".into(),
+                    item: MemoryItem::Peak,
                     context: i,
                     width: 5,
                     bytes: 1 << 40,

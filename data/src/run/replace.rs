@@ -1,7 +1,7 @@
 //! A run directory that appears as a whole or not at all: for runs that are put together, not measured.
 
 use crate::error::{Error, Result};
-use crate::output::{Draft, Holds, Output};
+use crate::output::{Holds, NewFiles, Output};
 use crate::records::observation::Observation;
 use crate::run::journal::Journal;
 use crate::run::{Run, RunDir, RunHeader};
@@ -52,7 +52,7 @@ pub fn save_whole(
 ///
 /// # Errors
 /// A disk that refuses.
-pub fn fill(draft: &Draft, run: &Run, entries: Option<&[Observation]>) -> Result<RunHeader> {
+pub fn fill(draft: &NewFiles, run: &Run, entries: Option<&[Observation]>) -> Result<RunHeader> {
     let dir = RunDir::new(draft.path());
     if let Some(entries) = entries {
         Journal::open(&dir.journal())?.0.append(entries)?;

@@ -135,34 +135,21 @@ fn header_of(outside: &Outside, facts: &Facts, observations: &[Observation]) -> 
         positions: None,
     };
     RunHeader {
-        schema_version: SCHEMA_VERSION,
         command: how.command,
         program_version: how.program_version,
         program_commit: how.program_commit,
-        machines: vec![machine],
         device: how.device,
         driver: how.driver,
         threads: facts.threads.unwrap_or(0),
         dtype: (outside.dtype.as_ref().or(facts.dtype.as_ref()).cloned())
             .unwrap_or_else(|| UNKNOWN_DTYPE.into()),
-        widen: 1,
-        model,
         gamma_max: outside.setting.gamma_max,
         context: outside.context.unwrap_or_else(|| context_of(observations)),
         memory_budget_bytes: how.memory_budget_bytes,
-        imposed: None,
-        seed: 0,
         started: now.clone(),
         ended: Some(now),
-        seconds_measuring: 0.0,
-        cpu_seconds: None,
-        stopped: None,
-        coverage: None,
-        shard: None,
-        merged: None,
-        asked: None,
-        tables: None,
         warnings: facts.notes.clone(),
+        ..RunHeader::new(machine, model)
     }
 }
 
@@ -181,7 +168,7 @@ mod tests {
             context: None,
             draft_times: None,
             plain_tokens_per_s: None,
-            setting: Setting::new(12, 4, 256),
+            setting: Setting::new(12, s3d_data::Predictors::of::<4>(), 256),
             provenance: Provenance::default(),
         }
     }

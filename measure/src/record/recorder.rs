@@ -5,11 +5,11 @@ use crate::error::Result;
 use crate::record::resume::{Start, begin, other_plans, resume, stage_of};
 use crate::request::Request;
 use crate::shards::words::{asked, sharding};
-use s3d_data::output::Draft;
+use s3d_data::output::NewFiles;
 use s3d_data::run::replace::fill;
 use s3d_data::{
-    Journal, Machine, ModelIdentity, Observation, Observations, Origin, Output, Run, RunDir,
-    RunHeader, SCHEMA_VERSION,
+    Journal, Machine, MemoryItem, ModelIdentity, Observation, Observations, Origin, Output, Run,
+    RunDir, RunHeader,
 };
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ pub(crate) struct Recorder<'a> {
     output: &'a Output,
     start: Start,
     /// A new run until something is observed: aside, so that a start that fails changes nothing.
-    aside: Option<Draft<'a>>,
+    aside: Option<NewFiles<'a>>,
     dir: RunDir,
     journal: Journal,
     finished: HashSet<String>,
@@ -97,13 +97,7 @@ impl<'a> Recorder<'a> {
         };
         written?;
         out?;
-        let new = Observations::from_journal(entries);
-        let all = &mut self.run.observations;
-        all.latency.extend(new.latency);
-        all.traces.extend(new.traces);
-        all.throughput.extend(new.throughput);
-        all.memory.extend(new.memory);
-        all.near_ties.extend(new.near_ties);
+        self.run.observations.append(Observations::from_journal(entries));
         self.save_header_now_and_then()
     }
 
@@ -168,7 +162,7 @@ fn torn_at_end(entries: &[Observation]) -> usize {
             entries.iter().rev().take_while(of_turn).count()
         }
         Some(Observation::Memory(last))
-            if (last.item.as_str(), last.origin) != ("peak", Origin::Computed) =>
+            if (last.item, last.origin) != (MemoryItem::Peak, Origin::Computed) =>
         {
             let memory = |entry: &&Observation| matches!(entry, Observation::Memory(_));
             entries.iter().rev().take_while(memory).count()
@@ -181,32 +175,23 @@ fn torn_at_end(entries: &[Observation]) -> usize {
 pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machine) -> RunHeader {
     let how = request.provenance.clone();
     RunHeader {
-        schema_version: SCHEMA_VERSION,
         command: how.command,
         program_version: how.program_version,
         program_commit: how.program_commit,
-        machines: vec![machine],
         device: how.device,
         driver: how.driver,
         threads: request.threads,
         dtype: how.dtype,
         widen: how.widen,
-        model,
         gamma_max: request.gamma_max,
         context: request.context,
         memory_budget_bytes: how.memory_budget_bytes,
         imposed: request.impose.as_ref().map(|imposed| imposed.rates().to_vec()),
         seed: request.seed,
         started: clock::utc_now(),
-        ended: None,
-        seconds_measuring: 0.0,
         cpu_seconds: Some(0.0),
-        stopped: None,
-        coverage: None,
         shard: sharding(request),
-        merged: None,
         asked: Some(asked(request)),
-        tables: None,
-        warnings: Vec::new(),
+        ..RunHeader::new(machine, model)
     }
 }

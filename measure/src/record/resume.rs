@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::request::Stage;
 use crate::shards::words::{PROMPTS, TEXTS};
-use s3d_data::output::{Draft, Output};
+use s3d_data::output::{NewFiles, Output};
 use s3d_data::run::shard::{Asked, RequestWords};
 use s3d_data::{Observation, RunDir, RunHeader};
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ pub enum Start {
 }
 
 /// A place for a new run. Where one is there it must be replaced, not added to.
-pub(crate) fn begin<'a>(output: &'a Output, dir: &RunDir, start: Start) -> Result<Draft<'a>> {
+pub(crate) fn begin<'a>(output: &'a Output, dir: &RunDir, start: Start) -> Result<NewFiles<'a>> {
     match start {
         Start::Resume if dir.journal().exists() => Err(Error::invalid(format!(
             "{}: there is no run.json beside it, which says what was measured; put it back, or give \

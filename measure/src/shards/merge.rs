@@ -9,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::record::resume::{Identity, first_difference, settings};
 use s3d_data::run::replace::save_whole;
 use s3d_data::{
-    Coverage, Machine, Merged, MergedShard, Observation, Observations, Run, RunDir, RunHeader,
-    Sharding,
+    Coverage, Machine, Merged, MergedShard, Observations, Run, RunDir, RunHeader, Sharding,
 };
 use std::path::{Path, PathBuf};
 
@@ -45,7 +44,7 @@ pub fn merge(dirs: &[PathBuf], out: &RunDir, how: &Merging) -> Result<Run> {
     check(&parts, how.partial)?;
     keep_out_of(dirs, out)?;
     let run = combine(&parts, how)?;
-    let header = save_whole(out, &run, &entries(&run.observations), how.force)?;
+    let header = save_whole(out, &run, &run.observations.clone().into_journal(), how.force)?;
     Ok(Run { header, ..run })
 }
 
@@ -161,7 +160,7 @@ fn combine(parts: &[Part], how: &Merging) -> Result<Run> {
     let mut shards = Vec::new();
     for part in parts {
         let machine = index_of(&mut machines, part)?;
-        add(&mut observations, part.run.observations.clone(), machine);
+        observations.append(on_machine(part.run.observations.clone(), machine));
         shards.push(of_header(part, machine));
     }
     let header = header(parts, machines, shards, how)?;
@@ -207,15 +206,11 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// Puts the samples of one shard behind those before it, each with its machine.
-fn add(all: &mut Observations, mut new: Observations, machine: usize) {
-    new.latency.iter_mut().for_each(|sample| sample.machine = machine);
-    new.throughput.iter_mut().for_each(|sample| sample.machine = machine);
-    all.latency.extend(new.latency);
-    all.traces.extend(new.traces);
-    all.throughput.extend(new.throughput);
-    all.memory.extend(new.memory);
-    all.near_ties.extend(new.near_ties);
+/// The samples of one shard, each with its machine.
+fn on_machine(mut seen: Observations, machine: usize) -> Observations {
+    seen.latency.iter_mut().for_each(|sample| sample.machine = machine);
+    seen.throughput.iter_mut().for_each(|sample| sample.machine = machine);
+    seen
 }
 
 fn of_header(part: &Part, machine: usize) -> MergedShard {
@@ -254,7 +249,7 @@ fn header(
         ended: headers().filter_map(|h| h.ended.clone()).max(),
         seconds_measuring: sum(|h| h.seconds_measuring),
         cpu_seconds: Some(sum(|h| h.cpu_seconds.unwrap_or(0.0))),
-        stopped: headers().find_map(|h| h.stopped.clone()),
+        stopped: headers().find_map(|h| h.stopped),
         coverage: coverage(headers()),
         shard: None,
         merged: Some(merged),
@@ -307,15 +302,4 @@ fn coverage<'a>(headers: impl Iterator<Item = &'a RunHeader>) -> Option<Coverage
         generation_seconds: a.generation_seconds + b.generation_seconds,
         sampled_plans: a.sampled_plans + b.sampled_plans,
     })
-}
-
-/// The journal of a merged run: its tables, one behind the other.
-fn entries(all: &Observations) -> Vec<Observation> {
-    let Observations { latency, traces, throughput, memory, near_ties } = all.clone();
-    let mut entries: Vec<Observation> = traces.into_iter().map(Observation::Trace).collect();
-    entries.extend(latency.into_iter().map(Observation::Latency));
-    entries.extend(memory.into_iter().map(Observation::Memory));
-    entries.extend(near_ties.into_iter().map(Observation::NearTie));
-    entries.extend(throughput.into_iter().map(Observation::Throughput));
-    entries
 }

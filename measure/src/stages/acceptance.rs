@@ -11,7 +11,7 @@ use crate::request::{Prompt, Request};
 use crate::stages::coverage;
 use crate::stages::reference::plain_text;
 use crate::warning::Warning;
-use s3d_data::{Drafting, Observation, Seconds, Skip, Trace};
+use s3d_data::{Draft, Drafting, Observation, Predictors, Seconds, Skip, Trace};
 use s3d_model::{Imposed, Model, TextTrace, trace_text};
 use std::collections::{HashMap, HashSet};
 
@@ -22,22 +22,19 @@ const PROMPTS_PER_LOOK: usize = 4;
 /// Windows whose time on the first prompt tells how long all will take.
 const SAMPLED_WINDOWS: usize = 6;
 
-/// What is traced: a drafting and what it leaves out.
-type Way = (Drafting, Skip);
-
 /// Stage: traces prompt after prompt, until there are enough positions or the time is spent.
 pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
     let request = bench.request;
-    let ways = wanted(request);
+    let drafts = wanted(request);
     if request.shard.is_some() {
-        trace_part(bench, &ways)?;
+        trace_part(bench, &drafts)?;
         return coverage::beside_generating(bench);
     }
     if request.first_look.is_some() && request.impose.is_none() {
-        announce(bench, &ways)?;
+        announce(bench, &drafts)?;
     }
     let goal = request.first_look.unwrap_or(request.positions);
-    let found = trace_until(bench, &ways, goal, usize::MAX)?;
+    let found = trace_until(bench, &drafts, goal, usize::MAX)?;
     warn_of_few(bench, found, goal);
     coverage::beside_generating(bench)
 }
@@ -49,16 +46,16 @@ pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
     let mut announced = false;
     loop {
         let judged = bench.judge.undecided(&bench.recorder.run).map_err(Error::Judge)?;
-        let ways = judged.unwrap_or_else(|| all.clone());
-        let before = positions_of(&bench.recorder.run.observations.traces, &ways);
+        let drafts = judged.unwrap_or_else(|| all.clone());
+        let before = positions_of(&bench.recorder.run.observations.traces, &drafts);
         if before >= goal {
             return Ok(());
         }
         if !announced {
-            announce_refinement(bench, ways.len(), all.len(), goal - before);
+            announce_refinement(bench, drafts.len(), all.len(), goal - before);
             announced = true;
         }
-        let found = trace_until(bench, &ways, goal, PROMPTS_PER_LOOK)?;
+        let found = trace_until(bench, &drafts, goal, PROMPTS_PER_LOOK)?;
         if found <= before || bench.clock.now() >= bench.deadline {
             warn_of_few(bench, found, goal.min(Request::ENOUGH_POSITIONS));
             return coverage::beside_generating(bench);
@@ -66,45 +63,50 @@ pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
     }
 }
 
-/// Traces `ways` on further prompts, at most `prompts` of them, until each has `goal` positions or
+/// Traces `drafts` on further prompts, at most `prompts` of them, until each has `goal` positions or
 /// the time is spent; returns the positions that each has.
-fn trace_until(bench: &mut Bench<'_>, ways: &[Way], goal: usize, prompts: usize) -> Result<usize> {
+fn trace_until(
+    bench: &mut Bench<'_>,
+    drafts: &[Draft],
+    goal: usize,
+    prompts: usize,
+) -> Result<usize> {
     let request = bench.request;
-    let mut positions = positions_of(&bench.recorder.run.observations.traces, ways);
+    let mut positions = positions_of(&bench.recorder.run.observations.traces, drafts);
     let mut traced = 0;
     for prompt in &request.prompts {
         let late = bench.clock.now() >= bench.deadline && positions > 0;
         if positions >= goal || traced >= prompts || late {
             break;
         }
-        let missing = missing(bench, prompt, ways);
+        let missing = missing(bench, prompt, drafts);
         if missing.is_empty() {
             continue;
         }
         let what = format!(
             "acceptance of {} windows and draftings on prompt {}, {positions} positions so far",
-            ways.len(),
+            drafts.len(),
             prompt.id
         );
         bench.tell(&what)?;
         if trace_prompt(bench, prompt, &missing)? {
             traced += 1;
         }
-        positions = positions_of(&bench.recorder.run.observations.traces, ways);
+        positions = positions_of(&bench.recorder.run.observations.traces, drafts);
     }
     Ok(positions)
 }
 
-/// Traces this shard's part of all (prompt, way) pairs, prompts outermost, whatever the time. All ways of
+/// Traces this shard's part of all (prompt, draft) pairs, prompts outermost, whatever the time. All drafts of
 /// a prompt share its plain text, so that few prompts are met by two shards.
-fn trace_part(bench: &mut Bench<'_>, ways: &[Way]) -> Result<()> {
+fn trace_part(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
     let prompts = prompts_for(bench)?;
-    let part = bench.request.part(prompts.len() * ways.len());
+    let part = bench.request.part(prompts.len() * drafts.len());
     for (place, prompt) in prompts.iter().enumerate() {
-        let first = place * ways.len();
-        let own =
-            part.start.clamp(first, first + ways.len())..part.end.clamp(first, first + ways.len());
-        let missing = missing(bench, prompt, &ways[own.start - first..own.end - first]);
+        let first = place * drafts.len();
+        let own = part.start.clamp(first, first + drafts.len())
+            ..part.end.clamp(first, first + drafts.len());
+        let missing = missing(bench, prompt, &drafts[own.start - first..own.end - first]);
         if missing.is_empty() {
             continue;
         }
@@ -115,7 +117,7 @@ fn trace_part(bench: &mut Bench<'_>, ways: &[Way]) -> Result<()> {
     Ok(())
 }
 
-/// The prompts on which a run that is not divided traces every way: all that were asked for by number,
+/// The prompts on which a run that is not divided traces every draft: all that were asked for by number,
 /// else as many as give the positions wanted, which their plain texts tell.
 fn prompts_for<'r>(bench: &mut Bench<'r>) -> Result<Vec<&'r Prompt>> {
     let request = bench.request;
@@ -153,20 +155,21 @@ fn traced_tokens(model: &Model, prompt: &Prompt, request: &Request) -> Result<us
 }
 
 /// Says how long the first look will take, and what may follow, from a few windows on one prompt.
-fn announce(bench: &mut Bench<'_>, ways: &[Way]) -> Result<()> {
+fn announce(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
     let request = bench.request;
     let goal = request.first_look.unwrap_or(request.positions);
-    let have = positions_of(&bench.recorder.run.observations.traces, ways);
-    let sample: Vec<Way> =
-        ways.iter().step_by((ways.len() / SAMPLED_WINDOWS).max(1)).cloned().collect();
+    let have = positions_of(&bench.recorder.run.observations.traces, drafts);
+    let sample: Vec<Draft> =
+        drafts.iter().step_by((drafts.len() / SAMPLED_WINDOWS).max(1)).cloned().collect();
     let Some((texts, both)) = timed_sample(bench, &sample)? else { return Ok(()) };
-    let per_way = (both - texts).max(0.0) / sample.len() as f64;
-    let of = |positions: usize| Seconds(positions as f64 * (texts + per_way * ways.len() as f64));
+    let per_draft = (both - texts).max(0.0) / sample.len() as f64;
+    let of =
+        |positions: usize| Seconds(positions as f64 * (texts + per_draft * drafts.len() as f64));
     let (look, all) = (of(goal.saturating_sub(have)), of(request.positions));
     bench.progress.note(&format!(
         "{} windows and draftings: about {look} for a first look on {goal} positions, then at most {} \
          where the choice is undecided (estimated from {} of them on one prompt)",
-        ways.len(),
+        drafts.len(),
         Seconds((all.0 - look.0).max(0.0)),
         sample.len()
     ));
@@ -184,7 +187,7 @@ fn warn_of_few(bench: &mut Bench<'_>, found: usize, wanted: usize) {
 
 /// Seconds per position of a plain text, and of a plain text with the traces of `sample`, on the first
 /// prompt that has none of them and is long enough; none where there is no such prompt.
-fn timed_sample(bench: &mut Bench<'_>, sample: &[Way]) -> Result<Option<(f64, f64)>> {
+fn timed_sample(bench: &mut Bench<'_>, sample: &[Draft]) -> Result<Option<(f64, f64)>> {
     let request = bench.request;
     for prompt in &request.prompts {
         if missing(bench, prompt, sample) != sample {
@@ -202,42 +205,43 @@ fn timed_sample(bench: &mut Bench<'_>, sample: &[Way]) -> Result<Option<(f64, f6
 }
 
 /// Says how much is undecided after the first look, and how long that will take.
-fn announce_refinement(bench: &mut Bench<'_>, ways: usize, all: usize, positions: usize) {
+fn announce_refinement(bench: &mut Bench<'_>, drafts: usize, all: usize, positions: usize) {
     let coverage = bench.recorder.run.header.coverage.as_ref();
     let per_position = coverage.map_or(0.0, |c| c.trace_seconds / c.positions.max(1) as f64);
-    let time = Seconds(per_position * (ways * positions) as f64);
+    let time = Seconds(per_position * (drafts * positions) as f64);
     bench.progress.note(&format!(
-        "{ways} of {all} windows and draftings may hold the best plan: about {time} more for them"
+        "{drafts} of {all} windows and draftings may hold the best plan: about {time} more for them"
     ));
 }
 
-/// Positions that each of `ways` has: those of the sparsest.
-fn positions_of(traces: &[Trace], ways: &[Way]) -> usize {
-    let mut by_way = HashMap::new();
+/// Positions that each of `drafts` has: those of the sparsest.
+fn positions_of(traces: &[Trace], drafts: &[Draft]) -> usize {
+    let mut by_draft = HashMap::new();
     for trace in traces {
-        if let (Some(drafting), Some(skip)) = (trace.drafting, trace.skip()) {
-            *by_way.entry((drafting, skip)).or_insert(0) += trace.tokens();
+        if let Some(draft) = trace.draft() {
+            *by_draft.entry(draft).or_insert(0) += trace.tokens();
         }
     }
-    ways.iter().map(|way| by_way.get(way).copied().unwrap_or(0)).min().unwrap_or(0)
+    drafts.iter().map(|draft| by_draft.get(draft).copied().unwrap_or(0)).min().unwrap_or(0)
 }
 
 /// All that the request wants traced.
-fn wanted(request: &Request) -> Vec<Way> {
-    let of = |&drafting: &Drafting| request.skips.iter().map(move |s| (drafting, s.clone()));
+fn wanted(request: &Request) -> Vec<Draft> {
+    let of = |&drafting: &Drafting| {
+        request.skips.iter().map(move |skip| Draft { drafting, skip: skip.clone() })
+    };
     request.draftings.iter().flat_map(of).collect()
 }
 
-/// Those of `ways` that were not traced on this prompt.
-fn missing(bench: &Bench<'_>, prompt: &Prompt, ways: &[Way]) -> Vec<Way> {
+/// Those of `drafts` that were not traced on this prompt.
+fn missing(bench: &Bench<'_>, prompt: &Prompt, drafts: &[Draft]) -> Vec<Draft> {
     let traces = bench.recorder.run.observations.traces.iter().filter(|t| t.id == prompt.id);
-    let done: HashSet<Way> =
-        traces.filter_map(|trace| Some((trace.drafting?, trace.skip()?))).collect();
-    ways.iter().filter(|way| !done.contains(way)).cloned().collect()
+    let done: HashSet<Draft> = traces.filter_map(Trace::draft).collect();
+    drafts.iter().filter(|draft| !done.contains(draft)).cloned().collect()
 }
 
 /// Traces `missing` on one prompt; false where its text is too short to be worth it.
-fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Way]) -> Result<bool> {
+fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Draft]) -> Result<bool> {
     let (model, request) = (bench.subject.before_widening, bench.request);
     if let Some(imposed) = &request.impose {
         draw_prompt(bench, prompt, imposed, missing)?;
@@ -249,8 +253,8 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Way]) -> Resu
         return Ok(false);
     }
     for &drafting in &request.draftings {
-        let of_drafting = missing.iter().filter(|way| way.0 == drafting);
-        let skips: Vec<Skip> = of_drafting.map(|way| way.1.clone()).collect();
+        let of_drafting = missing.iter().filter(|draft| draft.drafting == drafting);
+        let skips: Vec<Skip> = of_drafting.map(|draft| draft.skip.clone()).collect();
         if skips.is_empty() {
             continue;
         }
@@ -267,13 +271,13 @@ fn draw_prompt(
     bench: &mut Bench<'_>,
     prompt: &Prompt,
     imposed: &Imposed,
-    missing: &[Way],
+    missing: &[Draft],
 ) -> Result<()> {
     let (model, request) = (bench.subject.before_widening, bench.request);
     let tokens = traced_tokens(model, prompt, request)?;
-    let drawn = |(drafting, skip): &Way| {
+    let drawn = |Draft { drafting, skip }: &Draft| {
         let most = request.most_predictors(model, *drafting);
-        let count = |committed| imposed.accepted(&prompt.id, committed, most) as u32;
+        let count = |committed| imposed.accepted(&prompt.id, committed, most.get()) as u32;
         let drawn = TextTrace { accepted: (1..=tokens).map(count).collect(), confidence: None };
         Observation::Trace(trace_of(prompt, *drafting, most, skip, drawn))
     };
@@ -291,7 +295,7 @@ fn traces_of(
 ) -> Result<Vec<Trace>> {
     let most = request.most_predictors(model, drafting);
     let counts =
-        trace_text(model, &prompt.tokens, output, drafting, skips, most, request.confidence)?;
+        trace_text(model, &prompt.tokens, output, drafting, skips, most.get(), request.confidence)?;
     let traces = skips.iter().zip(counts);
     Ok(traces.map(|(skip, counts)| trace_of(prompt, drafting, most, skip, counts)).collect())
 }
@@ -299,7 +303,7 @@ fn traces_of(
 fn trace_of(
     prompt: &Prompt,
     drafting: Drafting,
-    most: usize,
+    most: Predictors,
     skip: &Skip,
     counts: TextTrace,
 ) -> Trace {

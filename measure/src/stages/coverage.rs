@@ -56,7 +56,8 @@ pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
     }
     // Each position stands for one token of as many plans as its trace covers.
     let traces = &bench.recorder.run.observations.traces;
-    let tokens: usize = traces.iter().map(|t| t.tokens() * t.gamma_max.unwrap_or(1)).sum();
+    let tokens: usize =
+        traces.iter().map(|t| t.tokens() * t.gamma_max.map_or(1, Predictors::get)).sum();
     bench.recorder.run.header.coverage = Some(Coverage {
         plans: plans.len(),
         generation_seconds: per_token * tokens as f64,
@@ -72,7 +73,7 @@ fn covered(bench: &Bench<'_>) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for &drafting in &request.draftings {
         for skip in &request.skips {
-            for predictors in 1..=request.most_predictors(model, drafting) {
+            for predictors in 1..=request.most_predictors(model, drafting).get() {
                 let predictors = Predictors::new(predictors)?;
                 let plan = DraftPlan { drafting, skip: skip.clone(), predictors };
                 plans.push(Plan::Speculate(plan));

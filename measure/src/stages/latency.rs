@@ -132,7 +132,7 @@ impl Timing {
         let done = bench.recorder.run.observations.latency.iter().map(|s| (s.block, s.order));
         Ok(Self {
             caches: contexts.iter().map(cache).collect::<Result<_>>()?,
-            cells: cells(&contexts, request.gamma_max, model.shape().masks),
+            cells: cells(&contexts, request.gamma_max.get(), model.shape().masks),
             skips: spread(&request.skips, WINDOWS),
             done: done.collect(),
             token: text[longest - 1],

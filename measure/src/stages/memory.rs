@@ -5,7 +5,7 @@ use crate::bench::Bench;
 use crate::error::{Error, Result};
 use crate::machine::kilobytes;
 use crate::warning::Warning;
-use s3d_data::{MemoryRecord, ModelShape, Observation, Origin};
+use s3d_data::{MemoryItem, MemoryRecord, ModelShape, Observation, Origin};
 use s3d_model::device::{self, memory_pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
         return Ok(());
     }
     bench.tell("peak memory in a child process")?;
-    let (context, width) = (request.context, request.gamma_max + 1);
+    let (context, width) = (request.context, request.gamma_max.get() + 1);
     let mut records = computed(&model.shape(), Held::by(model), context, width);
     let needed: u64 = records.iter().map(|record| record.bytes).sum();
     let mut program = 0;
@@ -46,7 +46,10 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
         match peak_of_child(command) {
             Ok(peak) => {
                 program = peak.program_bytes;
-                let measured = [("program", peak.program_bytes), ("peak", peak.peak_bytes)];
+                let measured = [
+                    (MemoryItem::Program, peak.program_bytes),
+                    (MemoryItem::Peak, peak.peak_bytes),
+                ];
                 records.extend(
                     measured
                         .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured)),
@@ -58,7 +61,7 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
             }
         }
     }
-    records.push(row("peak", context, width, needed + program, Origin::Computed));
+    records.push(row(MemoryItem::Peak, context, width, needed + program, Origin::Computed));
     bench.recorder.append(records.into_iter().map(Observation::Memory).collect())
 }
 
@@ -74,9 +77,12 @@ fn on_device(
     let context_run = context.min(positions.saturating_sub(width));
     let work = || run(model, context_run, width);
     let rise = memory_pool::watch(pool, work)?;
-    Ok([("peak", model.weight_bytes() + rise.added().0), ("driver", rise.driver.0)]
-        .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured))
-        .to_vec())
+    Ok([
+        (MemoryItem::Peak, model.weight_bytes() + rise.added().0),
+        (MemoryItem::Driver, rise.driver.0),
+    ]
+    .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured))
+    .to_vec())
 }
 
 /// What a model holds, and how.
@@ -115,10 +121,10 @@ pub fn computed(shape: &ModelShape, held: Held, context: usize, width: usize) ->
         false => activation_bytes(shape, widest, width),
     };
     [
-        ("weights", held.weights.saturating_sub(masks)),
-        ("kv_cache", shape.kv_elements_per_token() * positions * held.number),
-        ("activations", activations),
-        ("masks", masks),
+        (MemoryItem::Weights, held.weights.saturating_sub(masks)),
+        (MemoryItem::KvCache, shape.kv_elements_per_token() * positions * held.number),
+        (MemoryItem::Activations, activations),
+        (MemoryItem::Masks, masks),
     ]
     .map(|(item, bytes)| row(item, context, width, bytes, Origin::Computed))
     .to_vec()
@@ -136,8 +142,8 @@ fn activation_bytes(shape: &ModelShape, rows: usize, width: usize) -> u64 {
     inside.max(head) as u64 * NUMBER
 }
 
-fn row(item: &str, context: usize, width: usize, bytes: u64, origin: Origin) -> MemoryRecord {
-    MemoryRecord { item: item.to_string(), context, width, bytes, origin }
+fn row(item: MemoryItem, context: usize, width: usize, bytes: u64, origin: Origin) -> MemoryRecord {
+    MemoryRecord { item, context, width, bytes, origin }
 }
 
 /// For the child process: loads a model by `load`, fills a cache up to `context` tokens, makes a pass
@@ -246,20 +252,20 @@ mod tests {
         let weights = shape.parameters() * 4;
         let on_cpu = Held { weights, number: 4, cache_step: 16, on_card: false };
         let records = computed(&shape, on_cpu, 2048, 9);
-        let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
+        let bytes = |item: MemoryItem| records.iter().find(|r| r.item == item).unwrap().bytes;
         // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
-        assert_eq!(bytes("kv_cache"), 2 * 22 * 4 * 64 * 2064 * 4);
+        assert_eq!(bytes(MemoryItem::KvCache), 2 * 22 * 4 * 64 * 2064 * 4);
         // source: 2048 prompt rows x (2 x 2048 + 5632) numbers x 4 bytes
-        assert_eq!(bytes("activations"), 2048 * (2 * 2048 + 5632) * 4);
-        assert_eq!(bytes("masks"), 7 * 2048 * 4);
-        assert_eq!(bytes("weights") + bytes("masks"), weights);
+        assert_eq!(bytes(MemoryItem::Activations), 2048 * (2 * 2048 + 5632) * 4);
+        assert_eq!(bytes(MemoryItem::Masks), 7 * 2048 * 4);
+        assert_eq!(bytes(MemoryItem::Weights) + bytes(MemoryItem::Masks), weights);
         let on_card = Held { weights: weights / 2, number: 2, cache_step: 16, on_card: true };
         let records = computed(&shape, on_card, 2048, 9);
-        let bytes = |item: &str| records.iter().find(|r| r.item == item).unwrap().bytes;
-        assert_eq!(bytes("kv_cache"), 2 * 22 * 4 * 64 * 2064 * 2);
+        let bytes = |item: MemoryItem| records.iter().find(|r| r.item == item).unwrap().bytes;
+        assert_eq!(bytes(MemoryItem::KvCache), 2 * 22 * 4 * 64 * 2064 * 2);
         // source: scores, masked scores and weights of 32 heads, 256 rows and 2048 positions, 2 bytes each
-        assert_eq!(bytes("activations"), 3 * 32 * 256 * 2048 * 2);
-        assert_eq!((bytes("weights"), bytes("masks")), (weights / 2, 0));
+        assert_eq!(bytes(MemoryItem::Activations), 3 * 32 * 256 * 2048 * 2);
+        assert_eq!((bytes(MemoryItem::Weights), bytes(MemoryItem::Masks)), (weights / 2, 0));
     }
 
     /// A pool of which the work seems to take 1000 bytes.
@@ -296,10 +302,13 @@ mod tests {
     fn pool_and_driver_are_both_recorded() {
         let model = smallest().unwrap();
         let rows = on_device(&SteadyPool, &model, 8, 2).unwrap();
-        let found: Vec<_> = rows.iter().map(|r| (r.item.as_str(), r.bytes, r.origin)).collect();
+        let found: Vec<_> = rows.iter().map(|r| (r.item, r.bytes, r.origin)).collect();
         let expected = model.weight_bytes() + 1000;
         let measured = Origin::Measured;
-        assert_eq!(found, [("peak", expected, measured), ("driver", 60_000, measured)]);
+        assert_eq!(
+            found,
+            [(MemoryItem::Peak, expected, measured), (MemoryItem::Driver, 60_000, measured)]
+        );
     }
 
     #[test]

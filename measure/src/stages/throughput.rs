@@ -5,10 +5,10 @@ use crate::bench::Bench;
 use crate::error::{Error, Result};
 use crate::pass_watch::generate;
 use crate::request::{Plans, Prompt, Request, Stage};
-use crate::schedule::{Bounds, Schedule, Stop, Turn, part_of_blocks, run_blocks};
+use crate::schedule::{Bounds, Schedule, Turn, part_of_blocks, run_blocks};
 use crate::stages::reference::{Agreement, References, compare, first_difference, near_tie};
 use crate::warning::Warning;
-use s3d_data::{Observation, Plan, ThroughputSample};
+use s3d_data::{BlockPurpose, Observation, Plan, Stop, ThroughputSample};
 use s3d_model::Peek;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -40,7 +40,7 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
     let mut blocks = Blocks::new(bench, plans, prompts, 0);
     let (part, at_least) = match bench.request.plans {
-        Plans::Judged(_) => (0..ThroughputSample::RUN_OFF_FROM, 2),
+        Plans::Judged(_) => (BlockPurpose::Explore.blocks(), 2),
         Plans::Exactly(_) => {
             let all = bench.request.prompts.len() * blocks.schedule.parts();
             let part = part_of_blocks(bench.request, all);
@@ -61,7 +61,7 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
 /// Stage: the leading plans beside each other, on the texts that their traces are of: what an iteration costs is
 /// told apart best in the same minute, and tokens per iteration are known from the traces.
 pub(crate) fn run_off(bench: &mut Bench<'_>) -> Result<()> {
-    let first = ThroughputSample::RUN_OFF_FROM;
+    let first = BlockPurpose::RunOff.blocks().start;
     let leading = bench.judge.leading(&before(bench, first), RIVALS).map_err(Error::Judge)?;
     if leading.len() < 2 {
         return Ok(());
@@ -76,7 +76,7 @@ pub(crate) fn run_off(bench: &mut Bench<'_>) -> Result<()> {
 /// Stage: plain decoding and the choice alone, in fresh blocks that were not used to choose, on
 /// prompts that no trace was taken from where there are such.
 pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
-    let first = ThroughputSample::CONFIRMATION_FROM;
+    let first = BlockPurpose::Confirm.blocks().start;
     let standing = bench.judge.standing(&before(bench, first)).map_err(Error::Judge)?;
     let Some(choice) = standing.best.clone() else { return Ok(()) };
     bench.standing = Some(standing);
@@ -316,9 +316,9 @@ fn samples_of_stage<'b>(
     bench: &'b Bench<'_>,
     first: usize,
 ) -> impl Iterator<Item = &'b ThroughputSample> {
-    let blocks = first..first + ThroughputSample::RUN_OFF_FROM;
+    let purpose = BlockPurpose::of(first);
     let samples = &bench.recorder.run.observations.throughput;
-    samples.iter().filter(move |sample| blocks.contains(&sample.block))
+    samples.iter().filter(move |sample| sample.purpose() == purpose)
 }
 
 /// Blocks below the next stage that hold other plans than these: those of an earlier command in the

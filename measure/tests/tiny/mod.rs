@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use s3d_data::{Drafting, Plan, Run, RunDir, Seconds, Skip, SkipWindow};
+use s3d_data::{
+    BlockPurpose, Draft, Drafting, Plan, Predictors, Run, RunDir, Seconds, SkipWindow,
+    ThroughputSample,
+};
 use s3d_measure::{
     Clock, Error, Judge, Plans, Progress, Prompt, Provenance, Request, Stage, Standing, Subject,
     SystemClock, Update, Verdict, measure,
@@ -21,20 +24,21 @@ impl Judge for Fixed {
     }
 
     fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
-        let before =
-            |s: &s3d_data::ThroughputSample| s.block < s3d_data::ThroughputSample::RUN_OFF_FROM;
-        assert!(run.observations.throughput.iter().all(before));
+        let explores = |s: &ThroughputSample| s.purpose() == BlockPurpose::Explore;
+        assert!(run.observations.throughput.iter().all(explores));
         let plans = ["1..3:3", "1..3:2"].map(str::parse);
         Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
     }
 
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<(Drafting, Skip)>>> {
+    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<Draft>>> {
         assert!(!run.observations.latency.is_empty(), "asked after the passes were timed");
-        Ok(Some(vec![(Drafting::Simultaneous, SkipWindow::new(1, 3)?.into())]))
+        let skip = SkipWindow::new(1, 3)?.into();
+        Ok(Some(vec![Draft { drafting: Drafting::Simultaneous, skip }]))
     }
 
     fn standing(&mut self, run: &Run) -> Verdict<Standing> {
-        assert!(run.observations.throughput.iter().all(|sample| !sample.confirms()));
+        let confirms = |s: &ThroughputSample| s.purpose() == BlockPurpose::Confirm;
+        assert!(!run.observations.throughput.iter().any(confirms));
         Ok(Standing { best: Some("1..3:3".parse()?), ..Standing::default() })
     }
 }
@@ -94,7 +98,7 @@ pub fn request() -> Request {
         plans: Plans::Judged(2),
         tokens: 20,
         positions: 60,
-        gamma_max: 4,
+        gamma_max: Predictors::of::<4>(),
         context: 64,
         threads: 1,
         seed: 11,

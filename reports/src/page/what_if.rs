@@ -19,7 +19,7 @@ pub fn section(input: &ReportInput) -> String {
     let budget =
         |bytes: u64| if bytes == u64::MAX { "no limit".into() } else { Bytes(bytes).to_string() };
     let limit = header.memory_budget_bytes.unwrap_or(u64::MAX);
-    let (context, most) = (header.context as u64, header.gamma_max as u64);
+    let (context, most) = (header.context as u64, header.gamma_max.get() as u64);
     let count = |count: u64| count.to_string();
     let sliders = [
         slider("context", "Context (tokens)", &contexts, context, count),
@@ -66,7 +66,7 @@ fn answer(condition: &Condition, input: &ReportInput) -> (Option<Plan>, Option<E
     let header = &input.header;
     let own = condition.context == header.context
         && condition.memory_budget_bytes == header.memory_budget_bytes.unwrap_or(u64::MAX)
-        && condition.gamma_max == header.gamma_max;
+        && condition.gamma_max == header.gamma_max.get();
     match &input.recommendation.choice {
         Some(choice) if own => (Some(choice.plan.clone()), choice.predicted_speedup),
         _ => (condition.plan.clone(), condition.predicted),

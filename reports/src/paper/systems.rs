@@ -5,7 +5,7 @@ use crate::Result;
 use crate::input::ReportInput;
 use crate::table::{Cell, Column, Table};
 use s3d_data::published::{self, Cited, System};
-use s3d_data::{Bytes, Estimate};
+use s3d_data::{Bytes, Estimate, TimesFrom};
 
 /// Task of the published rows that are shown; the tables on disk hold the others.
 const TASK: &str = "MT-Bench";
@@ -94,12 +94,14 @@ fn run_rows(run: &ReportInput) -> Vec<Vec<Cell>> {
     let recommendation = &run.recommendation;
     let machine = run.header.machines.first().map_or("", |machine| machine.model.as_str());
     let imposed = if recommendation.imposed.is_some() { ", imposed acceptance" } else { "" };
-    let derived = if recommendation.is_derived() { ", derived times" } else { "" };
+    let derived =
+        if recommendation.times_from() == TimesFrom::DataSheet { ", derived times" } else { "" };
     let target = format!("{} ({}{imposed}{derived})", recommendation.model, recommendation.dtype);
     let head = |kind: &str, method: String| {
         vec![Cell::text(kind), Cell::text(machine), Cell::text(&target), Cell::text(method)]
     };
-    let timed = if recommendation.is_derived() { "derived" } else { "measured" };
+    let timed =
+        if recommendation.times_from() == TimesFrom::DataSheet { "derived" } else { "measured" };
     let mut plain = head(timed, "plain decoding".into());
     let speed = recommendation.baseline.tokens_per_s;
     let gib = run.plain_memory_bytes.map(|bytes| Bytes(bytes).gib());

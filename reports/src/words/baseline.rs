@@ -2,7 +2,7 @@
 
 use crate::format::html::escape;
 use crate::input::ReportInput;
-use s3d_data::{Bytes, BytesPerSecond, Share};
+use s3d_data::{Bytes, BytesPerSecond, MemoryItem, Share};
 
 /// Weights this many times the last-level cache are streamed from memory, and the share of the
 /// bandwidth can be judged.
@@ -60,7 +60,8 @@ fn bandwidth(input: &ReportInput) -> Option<String> {
         share.interval().map(|(low, high)| format!(" [{}, {}]", Share(low), Share(high)));
     let shares = format!("{}{}", Share(share.value), interval.unwrap_or_default());
     let cache = machine.last_level_cache_bytes();
-    let weights = input.memory.iter().find(|row| row.item == "weights").map(|row| row.bytes);
+    let weights =
+        input.memory.iter().find(|row| row.item == MemoryItem::Weights).map(|row| row.bytes);
     let judgement = match weights {
         Some(weights) if weights < JUDGED_ABOVE_CACHES * cache => format!(
             "; the weights ({}) are partly in the last-level cache ({}), so the share is not judged",

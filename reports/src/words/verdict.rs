@@ -4,7 +4,7 @@ use crate::format::{markdown, text};
 use crate::tables;
 use s3d_data::{
     Answer, Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation,
-    RunHeader, Share, Skip,
+    RunHeader, Share, Skip, TimesFrom,
 };
 use serde::Serialize;
 
@@ -195,7 +195,7 @@ fn random(header: &RunHeader) -> Option<String> {
 
 /// Whether this program can decode with the run's model, and to any use.
 fn runs_here(header: &RunHeader) -> bool {
-    !header.model.random_weights && header.device != RunHeader::IMPORTED
+    !header.model.random_weights && header.times_from() != TimesFrom::OtherEngine
 }
 
 /// What measurements of another engine rest on and leave open.
@@ -205,7 +205,7 @@ fn imported(header: &RunHeader) -> Vec<String> {
         let first = letters.next().map(|first| first.to_uppercase().to_string());
         format!("{}{}.", first.unwrap_or_default(), letters.as_str())
     };
-    match header.device == RunHeader::IMPORTED {
+    match header.times_from() == TimesFrom::OtherEngine {
         true => header.warnings.iter().map(sentence).collect(),
         false => Vec::new(),
     }
@@ -214,14 +214,14 @@ fn imported(header: &RunHeader) -> Vec<String> {
 /// What a reader must know first when nothing was timed.
 fn derived(header: &RunHeader) -> Option<String> {
     let warning = "Times are derived from a data sheet, not measured.";
-    header.is_derived().then(|| warning.into())
+    (header.times_from() == TimesFrom::DataSheet).then(|| warning.into())
 }
 
 /// What the numbers of a recommendation rest on that was not measured, if anything: words that go behind
 /// "with", for every headline, figure and table.
 pub fn caveat(recommendation: &Recommendation) -> Option<String> {
-    let derived =
-        recommendation.is_derived().then(|| "times derived from a data sheet".to_string());
+    let derived = (recommendation.times_from() == TimesFrom::DataSheet)
+        .then(|| "times derived from a data sheet".to_string());
     let imposed = imposed_words(recommendation.imposed.as_deref());
     let words: Vec<String> = derived.into_iter().chain(imposed).collect();
     (!words.is_empty()).then(|| words.join(" and "))

@@ -10,7 +10,7 @@ use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
     Answer, Basis, Estimate, Plan, PlanResult, Recommendation, Run, RunHeader, SCHEMA_VERSION,
-    Skip, SkipRatio,
+    Skip, SkipRatio, TimesFrom,
 };
 
 /// Ties beyond this number are counted but not listed.
@@ -194,7 +194,7 @@ fn answer(
         None => ("predicted", prediction.speedup, best_speedup(all)),
     };
     let blocks = all.block_counts[index];
-    let imported = header.device == RunHeader::IMPORTED;
+    let imported = header.times_from() == TimesFrom::OtherEngine;
     if (1..ENOUGH_BLOCKS).contains(&blocks) && !imported {
         let reason = format!(
             "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured speedup needs \

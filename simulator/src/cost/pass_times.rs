@@ -15,7 +15,7 @@ use crate::statistics::{median, robust_mean};
 use crate::traces::table::Way;
 use context_slope::context_slope;
 use draft_law::DraftLaw;
-use s3d_data::{Component, Drafting, LatencySample, Plan, Run, ThroughputSample};
+use s3d_data::{BlockPurpose, Component, Drafting, LatencySample, Plan, Run, ThroughputSample};
 use std::collections::BTreeMap;
 
 /// A time in plain passes with its standard error.
@@ -215,8 +215,9 @@ fn plain_by_block(samples: &[(Key, usize, f64)]) -> BTreeMap<usize, f64> {
 /// Plain steps of end-to-end blocks, where no plain pass was timed by itself.
 fn plain_steps(throughput: &[ThroughputSample], machine: usize) -> Result<Seen> {
     // What confirms a choice must not change the prediction that led to it.
-    let plain =
-        |s: &&ThroughputSample| s.machine == machine && s.plan == Plan::Plain && !s.confirms();
+    let plain = |s: &&ThroughputSample| {
+        s.machine == machine && s.plan == Plan::Plain && s.purpose() != BlockPurpose::Confirm
+    };
     let steps = throughput.iter().filter(plain).filter(|s| s.iterations > 0);
     let seconds: Vec<f64> = steps.map(|s| s.verify_seconds / s.iterations as f64).collect();
     let plain = robust_mean(&seconds).filter(|plain| plain.0 > 0.0).ok_or_else(|| {

@@ -20,7 +20,7 @@ pub struct WayCounts {
 pub fn count_ways(table: &TraceTable, predictors: usize) -> Vec<WayCounts> {
     let of = |trace: &Option<&Trace>| match trace {
         Some(trace) => {
-            let drafts = predictors.min(trace.gamma_max.unwrap_or(predictors));
+            let drafts = trace.gamma_max.map_or(predictors, |most| predictors.min(most.get()));
             let mut counts = count(&trace.accepted, drafts);
             counts.attempted.resize(predictors, 0);
             counts.accepted.resize(predictors, 0);

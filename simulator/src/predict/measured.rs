@@ -4,7 +4,7 @@
 //! Decode rate = tokens after the first over the time after the prompt pass.
 
 use crate::statistics::{Resamples, interval, median, student};
-use s3d_data::{Estimate, Plan, Run, ThroughputSample};
+use s3d_data::{BlockPurpose, Estimate, Plan, Run, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Decode tokens and seconds.
@@ -103,12 +103,12 @@ impl<'a> Blocks<'a> {
     /// The blocks of `plan` beside plain decoding, by what they are for.
     pub fn purposes(&self, plan: &Plan) -> Purposes {
         let mut ordinary = self.with(plan);
-        let mut split_off = |first: usize| {
-            let place = ordinary.partition_point(|block| *block < first);
+        let mut split_off = |purpose: BlockPurpose| {
+            let place = ordinary.partition_point(|block| *block < purpose.blocks().start);
             ordinary.split_off(place)
         };
-        let confirming = split_off(ThroughputSample::CONFIRMATION_FROM);
-        let run_off = split_off(ThroughputSample::RUN_OFF_FROM);
+        let confirming = split_off(BlockPurpose::Confirm);
+        let run_off = split_off(BlockPurpose::RunOff);
         Purposes { ordinary, run_off, confirming }
     }
 

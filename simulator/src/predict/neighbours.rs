@@ -66,7 +66,8 @@ impl Neighbours {
         let walked = |skip: &Skip, row: &[Option<&Trace>]| -> Option<Row> {
             let mut counts = AcceptanceCounts::new(gamma);
             let mut one = |job: &Job| {
-                let trace = row[job.prompt].filter(|t| t.gamma_max.is_none_or(|m| m >= gamma))?;
+                let trace =
+                    row[job.prompt].filter(|t| t.gamma_max.is_none_or(|m| m.get() >= gamma))?;
                 let accepted =
                     &trace.accepted[..(job.tokens as usize + 1).min(trace.accepted.len())];
                 counts.merge(&count(accepted, gamma));

@@ -32,12 +32,18 @@ impl WayTable {
     /// Walks the traces of one way with 1 to `gamma_max` predictors.
     pub fn new(way: &Way, row: &[Option<&Trace>], gamma_max: usize) -> Self {
         let known = row.iter().flatten().filter_map(|trace| trace.gamma_max).min();
+        let known = known.map(Predictors::get);
         let most = known.unwrap_or(gamma_max).min(gamma_max);
         let tokens = |trace: &Option<&Trace>| trace.map_or(0, |t| t.tokens() as u32 - 1);
-        let counted = row.iter().flatten().filter_map(|trace| trace.counted_drafts).max();
+        let counted = row
+            .iter()
+            .flatten()
+            .filter_map(|trace| trace.counted_drafts)
+            .max()
+            .map(Predictors::get);
         let iterations = walks(row, most, |trace| Cow::Borrowed(&trace.accepted));
         let favourable = walks(row, most, |trace| match trace.counted_drafts {
-            Some(counted) => Cow::Owned(favourable(&trace.accepted, counted)),
+            Some(counted) => Cow::Owned(favourable(&trace.accepted, counted.get())),
             None => Cow::Borrowed(&trace.accepted),
         });
         let tokens = row.iter().map(tokens).collect();

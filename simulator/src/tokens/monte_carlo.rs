@@ -10,7 +10,7 @@ use crate::traces::walk::walk;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use s3d_data::Trace;
+use s3d_data::{Predictors, Trace};
 
 /// What to draw.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl Drawing {
             skip_start: None,
             skip_end: None,
             skip_set: None,
-            gamma_max: Some(self.rates.len()),
+            gamma_max: Predictors::new(self.rates.len()).ok(),
             counted_drafts: None,
             id: format!("text-{text}"),
             task: None,

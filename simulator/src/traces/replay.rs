@@ -170,7 +170,7 @@ fn check_length(trace: &Trace, length: DraftLength) -> Result<()> {
         DraftLength::Oracle => 0,
     };
     if let Some(known) = trace.gamma_max
-        && most > known
+        && most > known.get()
     {
         let expected = format!("at most the gamma_max = {known} of trace '{}'", trace.id);
         return Err(Error::domain("predictors", expected, most));
@@ -411,7 +411,7 @@ mod tests {
         let costs = worked(true);
         assert!(replay(&[], &costs, &options(fixed(2))).is_err());
         let mut short = trace(3, &[1, 0]);
-        short.gamma_max = Some(1);
+        short.gamma_max = Predictors::new(1).ok();
         let message = replay(&[short.clone()], &costs, &options(fixed(2))).unwrap_err().to_string();
         assert!(message.contains("gamma_max = 1") && message.ends_with("found 2"), "{message}");
         let (mut left, mut right) = (trace(3, &[1, 0]), trace(3, &[1, 0]));

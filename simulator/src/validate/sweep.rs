@@ -3,7 +3,7 @@
 
 use crate::predict::measured::Blocks;
 use crate::statistics::{Resamples, interval};
-use s3d_data::{Drafting, Estimate, Plan, Run, ThroughputSample};
+use s3d_data::{BlockPurpose, Drafting, Estimate, Plan, Run};
 use serde::Serialize;
 
 /// `1 - choice / best`, and how it was found.
@@ -25,9 +25,9 @@ struct Rounds {
 /// predictors with both draftings.
 fn rounds(run: &Run, blocks: &Blocks) -> Option<Rounds> {
     let swept = blocks.plans().keys().filter(|plan| plan.draft().is_some()).count();
-    let all = Drafting::ALL.len() * run.header.model.shape.layers * run.header.gamma_max;
+    let all = Drafting::ALL.len() * run.header.model.shape.layers * run.header.gamma_max.get();
     let mut sets = blocks.sets();
-    sets.retain(|(block, _)| *block < ThroughputSample::RUN_OFF_FROM);
+    sets.retain(|(block, _)| BlockPurpose::of(*block) == BlockPurpose::Explore);
     let last = sets.last()?.1.clone();
     let tail = sets.iter().rev().take_while(|(_, plans)| *plans == last).count();
     // A sweep's own blocks differ from one to the next, or hold everything.

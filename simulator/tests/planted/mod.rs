@@ -327,7 +327,7 @@ impl Planted {
                 training_steps: None,
                 positions: None,
             },
-            gamma_max: self.gamma_max,
+            gamma_max: Predictors::new(self.gamma_max).unwrap(),
             imposed: None,
             context: CONTEXT,
             memory_budget_bytes: None,

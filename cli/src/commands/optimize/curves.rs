@@ -3,7 +3,7 @@
 use crate::args::OptimizeArgs;
 use crate::shared::usage::usage;
 use crate::shared::{load_run, show, terminal, typed_numbers};
-use s3d_data::{ModelIdentity, Run, RunDir};
+use s3d_data::{ModelIdentity, Run, RunDir, TimesFrom};
 use s3d_reports::words::provenance;
 use s3d_simulator::Request;
 use s3d_simulator::choose::with_curves::with_curves;
@@ -73,7 +73,7 @@ pub fn from_curves(
     let best = cells.first();
     let value = json!({
         "profile": profile,
-        "derived": run.header.is_derived(),
+        "derived": run.header.times_from() == TimesFrom::DataSheet,
         "machine": run.header.machines.first().map(|machine| &machine.model),
         "model": run.header.model.name,
         "dtype": run.header.dtype,

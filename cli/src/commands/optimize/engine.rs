@@ -3,7 +3,7 @@
 use crate::args::OptimizeArgs;
 use crate::shared::usage::usage;
 use crate::shared::{show, terminal, typed_numbers};
-use s3d_data::{Run, RunHeader};
+use s3d_data::{Run, TimesFrom};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::Request;
@@ -32,7 +32,7 @@ pub fn rates(args: &OptimizeArgs) -> anyhow::Result<Option<Rates>> {
 /// # Errors
 /// What the rates refuse.
 pub fn of(run: &Run, request: &Request, rates: Option<&Rates>) -> anyhow::Result<Option<Engine>> {
-    let asked = run.header.device == RunHeader::IMPORTED || rates.is_some();
+    let asked = run.header.times_from() == TimesFrom::OtherEngine || rates.is_some();
     Ok(asked.then(|| engine(run, request, rates)).transpose()?)
 }
 

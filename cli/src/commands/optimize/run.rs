@@ -6,7 +6,7 @@ use crate::shared::conclude::{Conclusion, choice_only};
 use crate::shared::extras::Extras;
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{load_run, resolve, show, terminal};
-use s3d_data::{Plan, Predictors, Recommendation, Run, RunDir, RunHeader};
+use s3d_data::{Plan, Predictors, Recommendation, Run, RunDir, RunHeader, TimesFrom};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::choose::runs::{Candidate, compare_runs};
@@ -37,7 +37,7 @@ struct Answer<'a> {
 
 /// A curve says something only where no acceptance was measured.
 fn check_curve(run: &Run, args: &OptimizeArgs) -> anyhow::Result<()> {
-    let imported = run.header.device == RunHeader::IMPORTED;
+    let imported = run.header.times_from() == TimesFrom::OtherEngine;
     match args.curve.curve.is_some() && !imported && !run.observations.traces.is_empty() {
         true => {
             Err(usage("--curve: the run holds measured acceptance, which is used; leave it out"))
@@ -72,7 +72,7 @@ pub fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
     if args.output.json {
         return terminal::json(&Answer {
             recommendation: &choice.recommendation,
-            derived: conclusion.run.header.is_derived(),
+            derived: conclusion.run.header.times_from() == TimesFrom::DataSheet,
             cheapest_tie: choice.cheapest_tie.as_ref(),
             context_extrapolated: choice.extrapolated,
             engine: engine.as_ref(),

@@ -4,7 +4,7 @@
 use crate::import::kind::Kind;
 use crate::import::setting::{Found, Setting};
 use crate::import::{kind_of, parse};
-use crate::plan::{Drafting, Plan, SkipWindow};
+use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
 use crate::records::latency::LatencySample;
 use crate::records::observation::Observation;
 use crate::records::throughput::ThroughputSample;
@@ -15,7 +15,7 @@ fn setting() -> Setting {
     Setting {
         drafting: Some(Drafting::Sequential),
         skip: Some(SkipWindow::new(8, 24).unwrap()),
-        ..Setting::new(32, 8, 256)
+        ..Setting::new(32, Predictors::of::<8>(), 256)
     }
 }
 
@@ -61,7 +61,7 @@ fn generations(found: &Found) -> Vec<&ThroughputSample> {
 
 /// Walks a trace with as many drafts as it was logged with.
 fn counts(trace: &Trace) -> AcceptanceCounts {
-    let predictors = trace.counted_drafts.unwrap();
+    let predictors = trace.counted_drafts.unwrap().get();
     let mut counts = AcceptanceCounts::new(predictors);
     let mut position = 0;
     while position + 1 < trace.accepted.len() {
@@ -207,7 +207,7 @@ fn answers_of_spec_bench_and_swift_give_iterations_in_order_and_wall_times() {
     // source: by hand: iterations that accepted 2, 1 and 0 drafts
     assert_eq!(all[0].accepted, [2, 1, 0, 1, 0, 0, 0]);
     assert_eq!((all[0].id.as_str(), all[0].task.as_deref()), ("81", Some("writing")));
-    assert_eq!(all[0].gamma_max, Some(2), "the most that was accepted");
+    assert_eq!(all[0].gamma_max.map(Predictors::get), Some(2), "the most that was accepted");
     let sample = generations(&found)[0].clone();
     assert_eq!(
         (sample.tokens, sample.iterations, sample.plan.to_string()),
@@ -216,7 +216,7 @@ fn answers_of_spec_bench_and_swift_give_iterations_in_order_and_wall_times() {
     assert!((sample.seconds - 0.5).abs() < 1e-12);
     let longer = Setting { draft_length: Some(4), ..setting() };
     let found = read_with(Kind::AcceptLengths, eagle, &longer).unwrap();
-    assert_eq!(traces(&found)[0].gamma_max, Some(4));
+    assert_eq!(traces(&found)[0].gamma_max.map(Predictors::get), Some(4));
     // The baseline of the same questions: plain decoding.
     let plain = eagle
         .replace("[3,2,1]", "[1,1,1,1,1,1]")

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 /// Files on their way into an [`Output`]; those of a dropped draft are gone.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub struct NewFiles<'a> {
     output: &'a Output,
     place: TempDir,
 }
@@ -27,12 +27,12 @@ impl Output {
     ///
     /// # Errors
     /// When the system refuses to make a folder.
-    pub fn draft(&self) -> Result<Draft<'_>> {
-        Draft::new(self)
+    pub fn draft(&self) -> Result<NewFiles<'_>> {
+        NewFiles::new(self)
     }
 }
 
-impl<'a> Draft<'a> {
+impl<'a> NewFiles<'a> {
     fn new(output: &'a Output) -> Result<Self> {
         let place = tempfile::Builder::new()
             .prefix(UNFINISHED)
@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
     /// Puts the files to their places; all else that this program made here goes.
     ///
     /// # Errors
-    /// As [`Draft::add`].
+    /// As [`NewFiles::add`].
     pub fn replace(self) -> Result<()> {
         self.finish(true)
     }
