@@ -1,0 +1,397 @@
+//! Peak memory of decoding with a model: the one formula that measurements are checked against, that
+//! plans are chosen by, and that a model without room is refused by.
+//!
+//! Peak = program + weights + key-value cache + activations of the widest pass + what a method adds
+//! (cost model, section 5). Methods: S3D adds `gamma - 1` mask embeddings; EAGLE about one decoder
+//! layer, its cache and a projection (arXiv 2401.15077); Medusa one residual block and one
+//! vocabulary-sized head per predictor (arXiv 2401.10774); a separate draft model all of itself.
+//! What an engine holds while it computes is its own, so activations are counted by [`Engine`].
+
+use crate::{Bytes, Dtype, MemoryRecord, ModelShape, Observations, Origin, RunHeader};
+use serde::Serialize;
+
+/// Whose passes hold activations, and where masks and the embedding lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// This project's CPU kernels: all numbers outside matrices in f32, the whole prompt in one pass,
+    /// no table of attention scores.
+    Cpu,
+    /// This project's engine on a card: embedding and masks stay in the host's memory, attention
+    /// holds the scores of some rows at a time.
+    Card,
+    /// Any other engine, as papers count: passes of decoding alone.
+    Other,
+}
+
+impl Engine {
+    /// Positions that the cache of this project's engine grows by.
+    const CACHE_STEP: usize = 16;
+
+    /// The engine behind a run's `device`: `cpu`, `cuda:N`, or what another engine or a data sheet
+    /// named.
+    pub fn of_device(name: &str) -> Self {
+        match name {
+            "cpu" => Self::Cpu,
+            card if card.starts_with("cuda") => Self::Card,
+            _ => Self::Other,
+        }
+    }
+
+    /// Bytes of a number that is not in a matrix (cache, activations, norms).
+    pub fn number_bytes(self, dtype: Dtype) -> u64 {
+        if self == Self::Cpu || dtype == Dtype::F32 { 4 } else { 2 }
+    }
+}
+
+/// What speculation adds to the model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Method {
+    /// Nothing: plain decoding, or sequential self-speculation.
+    Plain,
+    /// Mask embeddings: one fewer than the predictors.
+    S3d {
+        /// Tokens drafted.
+        predictors: usize,
+    },
+    /// One decoder layer with its cache and a projection of two hidden states to one.
+    Eagle,
+    /// A residual block and a vocabulary-sized head for each predictor.
+    Medusa {
+        /// Heads.
+        predictors: usize,
+    },
+    /// A second model with its own cache.
+    DraftModel {
+        /// Its shape.
+        shape: Box<ModelShape>,
+        /// How it is stored.
+        format: Dtype,
+    },
+}
+
+/// For what the memory is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Tokens held in the cache.
+    pub context: usize,
+    /// The widest pass of decoding: `gamma + 1`.
+    pub width: usize,
+    /// Texts decoded at once.
+    pub batch: usize,
+}
+
+/// How a model is held, whatever is decoded with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Who computes.
+    pub engine: Engine,
+    /// How its matrices are stored.
+    pub dtype: Dtype,
+    /// Weights and adapters on the device, masks left out.
+    pub weights: Bytes,
+    /// Bytes of a number of the cache and of activations.
+    pub number_bytes: u64,
+    /// Positions that the cache grows by.
+    pub cache_step: usize,
+    /// Resident before the model was loaded; 0 where that was not measured.
+    pub program: Bytes,
+}
+
+impl Held {
+    /// What a model of `shape` holds when stored as `dtype`, computed from its shape.
+    pub fn computed(shape: &ModelShape, dtype: Dtype, engine: Engine) -> Self {
+        let number_bytes = engine.number_bytes(dtype);
+        Self {
+            engine,
+            dtype,
+            weights: weights(shape, dtype, engine, number_bytes),
+            number_bytes,
+            cache_step: if engine == Engine::Other { 1 } else { Engine::CACHE_STEP },
+            program: Bytes(0),
+        }
+    }
+
+    /// What the model of a run holds: computed, with the program's share and the exact bytes of the
+    /// weights where the run has them. None where the model's shape is not known.
+    ///
+    /// # Errors
+    /// A number type that is not known.
+    pub fn of_run(header: &RunHeader, observations: &Observations) -> crate::Result<Option<Self>> {
+        let shape = &header.model.shape;
+        if !shape.is_known() {
+            return Ok(None);
+        }
+        let engine = Engine::of_device(&header.device);
+        let mut held = Self::computed(shape, header.dtype.parse()?, engine);
+        let found = |item: &str, origin| {
+            let is = |record: &&MemoryRecord| record.item == item && record.origin == origin;
+            observations.memory.iter().find(is).map(|record| Bytes(record.bytes))
+        };
+        if engine != Engine::Other {
+            held.weights = found("weights", Origin::Computed).unwrap_or(held.weights);
+            held.program = found("program", Origin::Measured).unwrap_or(held.program);
+        }
+        Ok(Some(held))
+    }
+}
+
+/// Peak memory by cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The program itself, where it was measured.
+    pub program_bytes: Bytes,
+    /// The target model's weights.
+    pub weights_bytes: Bytes,
+    /// Its KV cache.
+    pub kv_cache_bytes: Bytes,
+    /// Activations of the widest pass.
+    pub activations_bytes: Bytes,
+    /// What the method adds.
+    pub method_bytes: Bytes,
+    /// All of them.
+    pub peak_bytes: Bytes,
+}
+
+impl Memory {
+    /// Peak memory of a model of `shape`, held as `held`, under `load`, with what `method` adds.
+    pub fn of(shape: &ModelShape, held: &Held, load: Load, method: &Method) -> Self {
+        let program_bytes = held.program;
+        let weights_bytes = held.weights;
+        let kv_cache_bytes = cache(shape, held, load);
+        let activations_bytes = Bytes(activations(shape, held, load));
+        let method_bytes = added(shape, held, load, method);
+        let parts =
+            [program_bytes, weights_bytes, kv_cache_bytes, activations_bytes, method_bytes];
+        let peak_bytes = Bytes(parts.iter().map(|part| part.0).sum());
+        Self {
+            program_bytes,
+            weights_bytes,
+            kv_cache_bytes,
+            activations_bytes,
+            method_bytes,
+            peak_bytes,
+        }
+    }
+}
+
+/// Bytes of the weights that every pass reads: all layers and the head. The embedding is looked up.
+pub fn streamed_bytes(shape: &ModelShape, dtype: Dtype) -> f64 {
+    let head = (shape.vocab * shape.hidden) as u64;
+    let layers = shape.layers as u64 * shape.layer_parameters();
+    dtype.bytes(layers) + dtype.of_tables().bytes(head)
+}
+
+/// Matrices in their format, embedding and head in that of tables, adapters in theirs (they are held
+/// whatever the method), norms as plain numbers. A card holds the head and not the embedding, even
+/// where they are one table. Mask embeddings belong to the method.
+fn weights(shape: &ModelShape, dtype: Dtype, engine: Engine, number_bytes: u64) -> Bytes {
+    let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
+    let layer_norms = (2 * shape.hidden) as u64;
+    let matrices = shape.layers as u64 * (shape.layer_parameters() - layer_norms);
+    let table = (shape.vocab * shape.hidden) as u64;
+    let one = shape.tied || engine == Engine::Card;
+    let tables = if one { table } else { 2 * table };
+    let adapters = shape.layers as u64 * shape.adapter_parameters();
+    let bytes = dtype.bytes(matrices)
+        + dtype.of_tables().bytes(tables)
+        + dtype.of_adapters().bytes(adapters);
+    Bytes(bytes.round() as u64 + norms * number_bytes)
+}
+
+fn cache(shape: &ModelShape, held: &Held, load: Load) -> Bytes {
+    let positions = (load.context + load.width).next_multiple_of(held.cache_step);
+    let tokens = (load.batch * positions) as u64;
+    Bytes(shape.kv_elements_per_token() * tokens * held.number_bytes)
+}
+
+/// The largest set of numbers alive at once, in bytes.
+fn activations(shape: &ModelShape, held: &Held, load: Load) -> u64 {
+    // The prompt pass is the widest of all.
+    let widest = load.context.max(load.batch * load.width);
+    match held.engine {
+        Engine::Cpu => cpu_numbers(shape, widest, load.batch * load.width) * held.number_bytes,
+        Engine::Card => card_numbers(shape, widest) * held.number_bytes,
+        Engine::Other => decoding_bytes(shape, held.number_bytes, load),
+    }
+}
+
+/// The residual stream, the input and the output of one matrix, of `rows` rows; or, at the end,
+/// logits of the `decoded` rows that a verify pass asks for.
+fn cpu_numbers(shape: &ModelShape, rows: usize, decoded: usize) -> u64 {
+    let projected = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+    let attended = shape.heads * shape.head_dim;
+    let attention = shape.hidden + projected + attended.max(shape.hidden);
+    let mlp = 2 * shape.hidden + shape.intermediate;
+    let head = 2 * decoded * shape.hidden + decoded * shape.vocab;
+    (rows * attention.max(mlp)).max(head) as u64
+}
+
+/// In the MLP the residual stream, its norm, gates, ups and their product; in attention the scores of
+/// some rows, masked, and as weights.
+fn card_numbers(shape: &ModelShape, rows: usize) -> u64 {
+    /// Rows of a prompt whose scores are held at once.
+    const SCORED: usize = 256;
+    let mlp = rows * (2 * shape.hidden + 3 * shape.intermediate);
+    let scores = 3 * shape.heads * SCORED.min(rows) * rows;
+    mlp.max(scores) as u64
+}
+
+/// Residual and normed input, beside query, key, value and scores, or gate, up and product, or logits
+/// (always 4 bytes).
+fn decoding_bytes(shape: &ModelShape, number_bytes: u64, load: Load) -> u64 {
+    let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
+        + shape.heads * (load.context + load.width);
+    let mlp = 3 * shape.intermediate;
+    let logits = shape.vocab as u64 * 4;
+    let inner = (number_bytes * attention.max(mlp) as u64).max(logits);
+    let residual = number_bytes * (2 * shape.hidden) as u64;
+    (load.batch * load.width) as u64 * (residual + inner)
+}
+
+fn added(shape: &ModelShape, held: &Held, load: Load, method: &Method) -> Bytes {
+    let hidden = shape.hidden as u64;
+    let bytes = match method {
+        Method::Plain => return Bytes(0),
+        Method::S3d { .. } if held.engine == Engine::Card => return Bytes(0),
+        Method::S3d { predictors } => {
+            return Bytes(predictors.saturating_sub(1) as u64 * hidden * held.number_bytes);
+        }
+        Method::Eagle => {
+            held.dtype.bytes(shape.layer_parameters() + 2 * hidden * hidden)
+                + cache(shape, held, load).0 as f64 / shape.layers as f64
+        }
+        Method::Medusa { predictors } => {
+            let head = hidden * hidden + hidden * shape.vocab as u64;
+            *predictors as f64 * held.dtype.bytes(head)
+        }
+        Method::DraftModel { shape, format } => {
+            let draft = Held::computed(shape, *format, held.engine);
+            return Memory::of(shape, &draft, load, &Method::Plain).peak_bytes;
+        }
+    };
+    Bytes(bytes.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn llama_7b() -> ModelShape {
+        ModelShape {
+            layers: 32,
+            hidden: 4096,
+            intermediate: 11008,
+            heads: 32,
+            kv_heads: 32,
+            head_dim: 128,
+            vocab: 32000,
+            tied: false,
+            masks: 0,
+            adapter_rank: 0,
+        }
+    }
+
+    /// TinyLlama 1.1B with masks for up to 8 drafts.
+    fn tiny_llama() -> ModelShape {
+        ModelShape {
+            layers: 22,
+            hidden: 2048,
+            intermediate: 5632,
+            kv_heads: 4,
+            head_dim: 64,
+            masks: 7,
+            ..llama_7b()
+        }
+    }
+
+    const LOAD: Load = Load { context: 2043, width: 5, batch: 1 };
+
+    fn elsewhere(dtype: Dtype, method: &Method) -> Memory {
+        let shape = llama_7b();
+        Memory::of(&shape, &Held::computed(&shape, dtype, Engine::Other), LOAD, method)
+    }
+
+    #[test]
+    fn llama_2_7b_at_f16() {
+        // source: 6,738,415,616 parameters x 2; 512 KiB of cache a token (arXiv 2307.09288)
+        let found = elsewhere(Dtype::F16, &Method::Plain);
+        assert_eq!(found.weights_bytes, Bytes(13_476_831_232));
+        assert_eq!(found.kv_cache_bytes, Bytes(2048 * 524_288));
+        assert_eq!((found.method_bytes, found.program_bytes), (Bytes(0), Bytes(0)));
+        // source: by hand: 5 rows of 2 (2 * 4096) + max(2 * 81,920, 2 * 33,024, 4 * 32,000) bytes
+        assert_eq!(found.activations_bytes, Bytes(5 * (2 * 8192 + 2 * 81_920)));
+    }
+
+    #[test]
+    fn what_methods_add() {
+        let added = |method| elsewhere(Dtype::F16, &method).method_bytes.0;
+        // source: by hand. 3 embeddings of 4096 halves; a layer has 202,383,360 parameters.
+        assert_eq!(added(Method::S3d { predictors: 4 }), 3 * 4096 * 2);
+        assert_eq!(added(Method::Eagle), 2 * (202_383_360 + 2 * 4096 * 4096) + 2048 * 16_384);
+        assert_eq!(added(Method::Medusa { predictors: 4 }), 4 * 2 * 4096 * (4096 + 32_000));
+        let draft = Method::DraftModel { shape: Box::new(llama_7b()), format: Dtype::F16 };
+        assert_eq!(added(draft), elsewhere(Dtype::F16, &Method::Plain).peak_bytes.0);
+    }
+
+    #[test]
+    fn quantized_weights_keep_their_tables_in_8_bits() {
+        // source: by hand: 32 x 202,375,168 weights of 18 / 32 bytes, 2 x 131,072,000 of 34 / 32, and
+        // 65 norms of 4096 halves
+        let found = elsewhere(Dtype::Q4_0, &Method::Plain);
+        let layers = 32 * 202_375_168 * 18 / 32;
+        assert_eq!(found.weights_bytes, Bytes(layers + 2 * 131_072_000 * 34 / 32 + 65 * 4096 * 2));
+        let streamed = streamed_bytes(&llama_7b(), Dtype::F32);
+        assert_eq!(streamed, 4.0 * (32.0 * 202_383_360.0 + 131_072_000.0));
+    }
+
+    #[test]
+    fn our_engine_passes_the_prompt_at_once() {
+        let shape = tiny_llama();
+        let load = Load { context: 2048, width: 9, batch: 1 };
+        let method = Method::S3d { predictors: 8 };
+        let cpu = Held::computed(&shape, Dtype::F32, Engine::Cpu);
+        let found = Memory::of(&shape, &cpu, load, &method);
+        // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
+        assert_eq!(found.kv_cache_bytes, Bytes(2 * 22 * 4 * 64 * 2064 * 4));
+        // source: 2048 prompt rows x (2 x 2048 + 5632) numbers x 4 bytes
+        assert_eq!(found.activations_bytes, Bytes(2048 * (2 * 2048 + 5632) * 4));
+        assert_eq!(found.method_bytes, Bytes(7 * 2048 * 4));
+        let card = Held::computed(&shape, Dtype::F16, Engine::Card);
+        let on_card = Memory::of(&shape, &card, load, &method);
+        assert_eq!(on_card.kv_cache_bytes, Bytes(2 * 22 * 4 * 64 * 2064 * 2));
+        // source: scores, masked scores and weights of 32 heads, 256 rows and 2048 positions, 2 bytes each
+        assert_eq!(on_card.activations_bytes, Bytes(3 * 32 * 256 * 2048 * 2));
+        assert_eq!(on_card.method_bytes, Bytes(0));
+        // source: a card holds no embedding: 32000 x 2048 numbers fewer, all of them halves
+        let tables = 32_000 * 2048;
+        let both = Bytes(on_card.weights_bytes.0 * 2 + tables * 4);
+        assert_eq!(found.weights_bytes, both);
+    }
+
+    #[test]
+    fn texts_at_once_share_the_weights_and_not_the_cache() {
+        let shape = tiny_llama();
+        let held = Held::computed(&shape, Dtype::F16, Engine::Cpu);
+        let of = |batch| {
+            Memory::of(&shape, &held, Load { context: 1024, width: 5, batch }, &Method::Plain)
+        };
+        let (one, eight) = (of(1), of(8));
+        assert_eq!(eight.weights_bytes, one.weights_bytes);
+        assert_eq!(eight.kv_cache_bytes.0, 8 * one.kv_cache_bytes.0);
+        // source: a prompt pass of 1024 rows is wider than 8 x 5 rows of decoding
+        assert_eq!(eight.activations_bytes, one.activations_bytes);
+    }
+
+    #[test]
+    fn a_device_says_which_engine_computes() {
+        for (device, engine) in [
+            ("cpu", Engine::Cpu),
+            ("cuda:0", Engine::Card),
+            ("cuda:1+graphs", Engine::Card),
+            ("derived from the data sheet", Engine::Other),
+            ("imported", Engine::Other),
+        ] {
+            assert_eq!(Engine::of_device(device), engine, "{device}");
+        }
+    }
+}
