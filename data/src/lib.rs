@@ -20,6 +20,7 @@ mod dtype;
 mod error;
 pub mod import;
 pub mod limits;
+pub mod memory;
 pub mod output;
 pub mod plan;
 pub mod published;

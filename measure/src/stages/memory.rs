@@ -5,16 +5,14 @@ use crate::bench::Bench;
 use crate::error::{Error, Result};
 use crate::machine::kilobytes;
 use crate::warning::Warning;
-use s3d_data::{MemoryItem, MemoryRecord, ModelShape, Observation, Origin};
+use s3d_data::memory::{Engine, Held, Load, Memory, Method};
+use s3d_data::{Bytes, Dtype, MemoryItem, MemoryRecord, ModelShape, Observation, Origin};
 use s3d_model::device::{self, memory_pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
-
-/// Bytes of one number of mask embeddings, which the host holds in f32 whatever the weights.
-const NUMBER: u64 = 4;
 
 /// What a process that only loads and decodes needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +35,8 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
     }
     bench.tell("peak memory in a child process")?;
     let (context, width) = (request.context, request.gamma_max.get() + 1);
-    let mut records = computed(&model.shape(), Held::by(model), context, width);
+    let held = held_by(model, request.provenance.dtype.parse()?);
+    let mut records = computed(&model.shape(), &held, context, width);
     let needed: u64 = records.iter().map(|record| record.bytes).sum();
     let mut program = 0;
     if let Some(pool) = device::pool_of(model.device()) {
@@ -85,61 +84,44 @@ fn on_device(
     .to_vec())
 }
 
-/// What a model holds, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct Held {
-    /// Of the weights, in bytes.
-    pub weights: u64,
-    /// Bytes of a number of the cache and of activations.
-    pub number: u64,
-    /// Positions that the cache grows by.
-    pub cache_step: usize,
-    /// Whether on a card: embeddings are then in the host's memory, and attention keeps its scores.
-    pub on_card: bool,
-}
-
-impl Held {
-    fn by(model: &Model) -> Self {
-        let (weights, number) = (model.weight_bytes(), model.number_bytes() as u64);
-        let (cache_step, on_card) = (model.cache_step(), !model.device().is_cpu());
-        Self { weights, number, cache_step, on_card }
+/// How the loaded model, stored as `dtype`, is held: exact bytes of its weights, masks left out.
+pub fn held_by(model: &Model, dtype: Dtype) -> Held {
+    let engine = if model.device().is_cpu() { Engine::Cpu } else { Engine::Card };
+    let shape = model.shape();
+    let computed = Held::computed(&shape, dtype, engine);
+    let load = Load { context: 0, width: 0, batch: 0 };
+    let masks = Memory::of(&shape, &computed, load, &all_masks(&shape)).method_bytes;
+    Held {
+        weights: Bytes(model.weight_bytes().saturating_sub(masks.0)),
+        number_bytes: model.number_bytes() as u64,
+        cache_step: model.cache_step(),
+        ..computed
     }
 }
 
-/// What a model of `shape` needs to decode up to `context` tokens with passes up to `width` tokens,
-/// beside the program itself.
-pub fn computed(shape: &ModelShape, held: Held, context: usize, width: usize) -> Vec<MemoryRecord> {
-    let masks = match held.on_card {
-        true => 0,
-        false => (shape.masks * shape.hidden) as u64 * NUMBER,
-    };
-    let positions = (context + width).next_multiple_of(held.cache_step) as u64;
-    // The prompt pass is the widest of all.
-    let widest = context.max(width);
-    let activations = match held.on_card {
-        true => device::activation_numbers(shape, widest) * held.number,
-        false => activation_bytes(shape, widest, width),
-    };
-    [
-        (MemoryItem::Weights, held.weights.saturating_sub(masks)),
-        (MemoryItem::KvCache, shape.kv_elements_per_token() * positions * held.number),
-        (MemoryItem::Activations, activations),
-        (MemoryItem::Masks, masks),
-    ]
-    .map(|(item, bytes)| row(item, context, width, bytes, Origin::Computed))
-    .to_vec()
+/// All masks of the checkpoint, whatever a plan uses.
+fn all_masks(shape: &ModelShape) -> Method {
+    Method::S3d { predictors: shape.masks + 1 }
 }
 
-/// The most that a pass of `rows` rows holds at once: the residual stream, the input and the output
-/// of one matrix; or, at the end, logits of the `width` rows that a verify pass asks for.
-fn activation_bytes(shape: &ModelShape, rows: usize, width: usize) -> u64 {
-    let projected = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
-    let attended = shape.heads * shape.head_dim;
-    let attention = shape.hidden + projected + attended.max(shape.hidden);
-    let mlp = 2 * shape.hidden + shape.intermediate;
-    let inside = rows * attention.max(mlp);
-    let head = 2 * width * shape.hidden + width * shape.vocab;
-    inside.max(head) as u64 * NUMBER
+/// What a model of `shape` needs to decode up to `context` tokens with passes up to `width` tokens,
+/// beside the program itself, by cause.
+pub fn computed(
+    shape: &ModelShape,
+    held: &Held,
+    context: usize,
+    width: usize,
+) -> Vec<MemoryRecord> {
+    let load = Load { context, width, batch: 1 };
+    let memory = Memory::of(shape, held, load, &all_masks(shape));
+    [
+        (MemoryItem::Weights, memory.weights_bytes),
+        (MemoryItem::KvCache, memory.kv_cache_bytes),
+        (MemoryItem::Activations, memory.activations_bytes),
+        (MemoryItem::Masks, memory.method_bytes),
+    ]
+    .map(|(item, bytes)| row(item, context, width, bytes.0, Origin::Computed))
+    .to_vec()
 }
 
 fn row(item: MemoryItem, context: usize, width: usize, bytes: u64, origin: Origin) -> MemoryRecord {
@@ -230,42 +212,19 @@ pub fn peak_of_child(command: &[OsString]) -> Result<Peak> {
 mod tests {
     use super::*;
 
-    /// TinyLlama 1.1B (Zhang et al., arXiv 2401.02385).
-    fn tiny_llama() -> ModelShape {
-        ModelShape {
-            layers: 22,
-            hidden: 2048,
-            intermediate: 5632,
-            heads: 32,
-            kv_heads: 4,
-            head_dim: 64,
-            vocab: 32_000,
-            tied: false,
-            masks: 7,
-            adapter_rank: 0,
-        }
-    }
-
     #[test]
-    fn a_known_shape_needs_what_its_arithmetic_says() {
-        let shape = tiny_llama();
-        let weights = shape.parameters() * 4;
-        let on_cpu = Held { weights, number: 4, cache_step: 16, on_card: false };
-        let records = computed(&shape, on_cpu, 2048, 9);
-        let bytes = |item: MemoryItem| records.iter().find(|r| r.item == item).unwrap().bytes;
-        // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
-        assert_eq!(bytes(MemoryItem::KvCache), 2 * 22 * 4 * 64 * 2064 * 4);
-        // source: 2048 prompt rows x (2 x 2048 + 5632) numbers x 4 bytes
-        assert_eq!(bytes(MemoryItem::Activations), 2048 * (2 * 2048 + 5632) * 4);
-        assert_eq!(bytes(MemoryItem::Masks), 7 * 2048 * 4);
-        assert_eq!(bytes(MemoryItem::Weights) + bytes(MemoryItem::Masks), weights);
-        let on_card = Held { weights: weights / 2, number: 2, cache_step: 16, on_card: true };
-        let records = computed(&shape, on_card, 2048, 9);
-        let bytes = |item: MemoryItem| records.iter().find(|r| r.item == item).unwrap().bytes;
-        assert_eq!(bytes(MemoryItem::KvCache), 2 * 22 * 4 * 64 * 2064 * 2);
-        // source: scores, masked scores and weights of 32 heads, 256 rows and 2048 positions, 2 bytes each
-        assert_eq!(bytes(MemoryItem::Activations), 3 * 32 * 256 * 2048 * 2);
-        assert_eq!((bytes(MemoryItem::Weights), bytes(MemoryItem::Masks)), (weights / 2, 0));
+    fn a_model_says_what_it_holds_and_the_formula_agrees() {
+        let config = ModelConfig { s3d: None, ..ModelConfig::story() };
+        for dtype in Dtype::ENGINE {
+            let options = LoadOptions { dtype, ..LoadOptions::default() };
+            let model = Model::random(&config, 0, &options).unwrap();
+            let held = held_by(&model, dtype);
+            // source: the shape's own arithmetic; codes may keep their scales wider (q4_k: 2.8 %)
+            let computed = Held::computed(&model.shape(), dtype, Engine::Cpu);
+            let ratio = held.weights.0 as f64 / computed.weights.0 as f64;
+            assert!((0.999..1.03).contains(&ratio), "{dtype}: {ratio}");
+            assert_eq!((held.number_bytes, held.cache_step), (4, computed.cache_step));
+        }
     }
 
     /// A pool of which the work seems to take 1000 bytes.

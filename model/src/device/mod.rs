@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 pub use candle_core::Device;
 use graph::Recorder;
 use memory_pool::Pool;
+use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Bytes, Dtype, ModelShape};
 pub use s3d_kernels::pages::Pages;
 pub use s3d_kernels::tile::Isa;
@@ -189,25 +190,12 @@ fn explain(name: DeviceName, error: &Error, driver: Option<&str>) -> String {
     format!("{name}: {why}")
 }
 
-/// Bytes that a model of `shape` needs on a device: matrices but the embedding, which the host holds, the
-/// cache up to `context` tokens, and a prompt pass.
+/// Bytes that a model of `shape` needs on a card for a prompt pass and plain decoding up to `context`
+/// tokens.
 pub fn device_bytes(shape: &ModelShape, dtype: Dtype, context: usize) -> Bytes {
-    let number = if dtype == Dtype::F32 { 4 } else { 2 };
-    let layers = shape.layers as u64 * shape.layer_parameters();
-    let head = (shape.vocab * shape.hidden) as u64;
-    let weights = dtype.bytes(layers) + dtype.of_tables().bytes(head);
-    let cache = shape.kv_elements_per_token() * context as u64 * number;
-    Bytes(weights as u64 + cache + activation_numbers(shape, context) * number)
-}
-
-/// Numbers that a prompt pass over `context` tokens holds at once on a device: in the MLP the residual stream,
-/// its norm, gates, ups and their product; in attention the scores of some rows, masked, and as weights.
-pub fn activation_numbers(shape: &ModelShape, context: usize) -> u64 {
-    /// Rows of a prompt whose scores are held at once.
-    const ROWS: usize = 256;
-    let mlp = context * (2 * shape.hidden + 3 * shape.intermediate);
-    let scores = 3 * shape.heads * ROWS.min(context) * context;
-    mlp.max(scores) as u64
+    let held = Held::computed(shape, dtype, Engine::Card);
+    let load = Load { context, width: 1, batch: 1 };
+    Memory::of(shape, &held, load, &Method::Plain).peak_bytes
 }
 
 /// Refuses a model that has no room on a device, saying which number type would have.
