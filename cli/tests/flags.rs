@@ -16,6 +16,20 @@ fn run() -> String {
 }
 
 #[test]
+fn a_memory_budget_below_the_model_is_refused_before_anything_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let arguments = ["run", "--memory-budget", "100MB", "--out", out.to_str().unwrap()];
+    let said = fails(2, &arguments);
+    // source: 38,285,824 weights of the shipped model widened x2, 4 bytes each, are 146 MiB
+    assert!(
+        said.contains("--memory-budget 95.4 MiB") && said.contains("weights 146 MiB"),
+        "{said}"
+    );
+    assert!(!out.exists());
+}
+
+#[test]
 fn flags_that_would_do_nothing_are_refused() {
     let run = run();
     let run = run.as_str();

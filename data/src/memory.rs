@@ -7,7 +7,7 @@
 //! vocabulary-sized head per predictor (arXiv 2401.10774); a separate draft model all of itself.
 //! What an engine holds while it computes is its own, so activations are counted by [`Engine`].
 
-use crate::{Bytes, Dtype, MemoryRecord, ModelShape, Observations, Origin, RunHeader};
+use crate::{Bytes, Dtype, MemoryItem, MemoryRecord, ModelShape, Observations, Origin, RunHeader};
 use serde::Serialize;
 
 /// Whose passes hold activations, and where masks and the embedding lie.
@@ -123,13 +123,13 @@ impl Held {
         }
         let engine = Engine::of_device(&header.device);
         let mut held = Self::computed(shape, header.dtype.parse()?, engine);
-        let found = |item: &str, origin| {
+        let found = |item, origin| {
             let is = |record: &&MemoryRecord| record.item == item && record.origin == origin;
             observations.memory.iter().find(is).map(|record| Bytes(record.bytes))
         };
         if engine != Engine::Other {
-            held.weights = found("weights", Origin::Computed).unwrap_or(held.weights);
-            held.program = found("program", Origin::Measured).unwrap_or(held.program);
+            held.weights = found(MemoryItem::Weights, Origin::Computed).unwrap_or(held.weights);
+            held.program = found(MemoryItem::Program, Origin::Measured).unwrap_or(held.program);
         }
         Ok(Some(held))
     }
@@ -153,6 +153,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Peak memory of a model of `shape` stored as `dtype` in another engine, computed as papers do.
+    pub fn elsewhere(shape: &ModelShape, dtype: Dtype, load: Load, method: &Method) -> Self {
+        Self::of(shape, &Held::computed(shape, dtype, Engine::Other), load, method)
+    }
+
     /// Peak memory of a model of `shape`, held as `held`, under `load`, with what `method` adds.
     pub fn of(shape: &ModelShape, held: &Held, load: Load, method: &Method) -> Self {
         let program_bytes = held.program;
@@ -160,8 +165,7 @@ impl Memory {
         let kv_cache_bytes = cache(shape, held, load);
         let activations_bytes = Bytes(activations(shape, held, load));
         let method_bytes = added(shape, held, load, method);
-        let parts =
-            [program_bytes, weights_bytes, kv_cache_bytes, activations_bytes, method_bytes];
+        let parts = [program_bytes, weights_bytes, kv_cache_bytes, activations_bytes, method_bytes];
         let peak_bytes = Bytes(parts.iter().map(|part| part.0).sum());
         Self {
             program_bytes,
@@ -307,8 +311,7 @@ mod tests {
     const LOAD: Load = Load { context: 2043, width: 5, batch: 1 };
 
     fn elsewhere(dtype: Dtype, method: &Method) -> Memory {
-        let shape = llama_7b();
-        Memory::of(&shape, &Held::computed(&shape, dtype, Engine::Other), LOAD, method)
+        Memory::elsewhere(&llama_7b(), dtype, LOAD, method)
     }
 
     #[test]
@@ -380,6 +383,33 @@ mod tests {
         assert_eq!(eight.kv_cache_bytes.0, 8 * one.kv_cache_bytes.0);
         // source: a prompt pass of 1024 rows is wider than 8 x 5 rows of decoding
         assert_eq!(eight.activations_bytes, one.activations_bytes);
+    }
+
+    /// source: the peak resident set of a child process, in each shipped run's `memory.csv`
+    #[test]
+    fn computed_memory_is_within_five_percent_below_the_measured_peak_of_every_shipped_run() {
+        let runs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runs");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(runs).unwrap() {
+            let run = crate::RunDir::new(entry.unwrap().path()).load().unwrap();
+            let is = |record: &&MemoryRecord| {
+                record.item == MemoryItem::Peak && record.origin == Origin::Measured
+            };
+            let Some(peak) = run.observations.memory.iter().find(is) else { continue };
+            let (header, shape) = (&run.header, &run.header.model.shape);
+            let held = Held::of_run(header, &run.observations).unwrap().unwrap();
+            let load = Load { context: peak.context, width: peak.width, batch: 1 };
+            let method = Method::S3d { predictors: shape.masks + 1 };
+            let computed = Memory::of(shape, &held, load, &method).peak_bytes.0;
+            let share = computed as f64 / peak.bytes as f64;
+            assert!((0.95..=1.0).contains(&share), "{}: {share}", header.model.name);
+            // The shape alone, without the weights that the run wrote down, says the same.
+            let engine = Engine::of_device(&header.device);
+            let alone = Held::computed(shape, header.dtype.parse().unwrap(), engine);
+            assert_eq!(alone.weights, held.weights);
+            seen += 1;
+        }
+        assert!(seen >= 4, "{seen} runs with a measured peak");
     }
 
     #[test]

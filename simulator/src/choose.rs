@@ -14,7 +14,7 @@ mod select;
 pub mod with_curves;
 
 use crate::cost::improvement::{IterationCost, break_even_acceptance};
-use crate::cost::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
+use crate::cost::memory::plan_memory;
 use crate::error::{Error, Result};
 use crate::fit::check_machine;
 use crate::predict::additive::Additive;
@@ -25,9 +25,10 @@ use crate::predict::reported::{Reported, reported};
 use crate::tokens::curves::AcceptanceRate;
 use crate::traces::table::{TraceTable, skipped_layers};
 use crate::validate;
+use s3d_data::memory::Memory;
 use s3d_data::{
-    BlockPurpose, Bytes, DraftPlan, Drafting, Dtype, Estimate, Plan, Recommendation, Run,
-    RunHeader, SkipRatio, ThroughputSample,
+    BlockPurpose, Bytes, Estimate, Plan, Recommendation, Run, RunHeader, SkipRatio,
+    ThroughputSample,
 };
 use serde::Serialize;
 
@@ -209,7 +210,7 @@ impl<'a> Evaluated<'a> {
         let (scores, ran_off) = predictions.iter().map(score).unzip();
         let memory: Vec<Option<Memory>> = predictions
             .iter()
-            .map(|p| plan_memory(&run.header, &p.plan, request.context()))
+            .map(|p| plan_memory(run, &p.plan, request.context()))
             .collect::<Result<_>>()?;
         let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
         let fits: Vec<bool> =
@@ -253,25 +254,6 @@ fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
         here && sample.purpose() == BlockPurpose::RunOff
     };
     Additive::fit(run.observations.throughput.iter().filter(used))
-}
-
-/// Peak memory of `plan` on the header's model at `context`; none where the model's shape is not known.
-///
-/// # Errors
-/// A dtype that is not known.
-pub fn plan_memory(header: &RunHeader, plan: &DraftPlan, context: usize) -> Result<Option<Memory>> {
-    if !header.model.shape.is_known() {
-        return Ok(None);
-    }
-    let format: Dtype = header.dtype.parse()?;
-    let predictors = plan.predictors.get();
-    let method = match plan.drafting {
-        Drafting::Simultaneous => Method::S3d { predictors },
-        Drafting::Sequential => Method::Plain,
-    };
-    let load = Load { context, width: predictors + 1, batch: 1 };
-    let plain = plain_bytes_on(&header.device, format);
-    Ok(Some(memory_with(&header.model.shape, format, plain, load, &method)))
 }
 
 /// Speedup of a prediction in the ideal case: its tokens per iteration at the paper's costs.

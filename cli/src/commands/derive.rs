@@ -3,6 +3,7 @@
 use crate::args::DeriveArgs;
 use crate::shared::usage::or_usage;
 use crate::shared::{locate, resolve, terminal, version};
+use s3d_data::memory::{Load, Memory, Method};
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
     Bytes, Device, Machine, MemoryItem, MemoryRecord, ModelIdentity, ModelShape, Observations,
@@ -10,7 +11,6 @@ use s3d_data::{
 };
 use s3d_measure::clock;
 use s3d_simulator::cost::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
-use s3d_simulator::cost::memory::{Load, Method, memory};
 use s3d_simulator::statistics::median;
 
 /// The share of the bandwidth that is assumed while no profile of a card was measured.
@@ -34,7 +34,7 @@ pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
     let load = Load { context: args.context, width: gamma_max.get() + 1, batch: 1 };
     let observations = Observations {
         latency: derivation.latency(gamma_max.get(), &CONTEXTS)?,
-        memory: records(&memory(&shape, format, load, &Method::Plain), load),
+        memory: records(&Memory::elsewhere(&shape, format, load, &Method::Plain), load),
         ..Observations::default()
     };
     let assumed = format!(
@@ -79,7 +79,7 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
     })
 }
 
-fn records(memory: &s3d_simulator::cost::memory::Memory, load: Load) -> Vec<MemoryRecord> {
+fn records(memory: &Memory, load: Load) -> Vec<MemoryRecord> {
     let items = [
         (MemoryItem::Weights, memory.weights_bytes),
         (MemoryItem::KvCache, memory.kv_cache_bytes),

@@ -5,9 +5,9 @@ use crate::shared::load::{self, Source};
 use crate::shared::usage::usage;
 use crate::shared::{load_run, resolve, terminal};
 use anyhow::Context;
+use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Drafting, Dtype, RunDir};
 use s3d_model::{ModelConfig, Silent};
-use s3d_simulator::cost::memory::{Load, Memory, Method, memory_with, plain_bytes_on};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -69,10 +69,9 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
         .into_iter()
         .map(|dtype| Row {
             dtype: dtype.name(),
-            memory: memory_with(
+            memory: Memory::of(
                 &shape,
-                dtype,
-                plain_bytes_on("cpu", dtype),
+                &Held::computed(&shape, dtype, Engine::Cpu),
                 Load { context, width, batch: 1 },
                 &Method::S3d { predictors: shape.masks + 1 },
             ),

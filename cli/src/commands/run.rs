@@ -3,12 +3,15 @@
 use crate::args::RunArgs;
 use crate::shared::conclude::conclude;
 use crate::shared::job::{self, Job};
-use crate::shared::show;
+use crate::shared::{load, show};
 use s3d_simulator::Request;
 
 /// Measures what is not measured yet, concludes, writes the report, prints the verdict.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     job::refuse_random_acceptance(&args.model, &args.budget)?;
+    if let Some(budget) = args.memory_budget {
+        load::check_budget(&args.model, args.budget.context, budget)?;
+    }
     let mut job = Job::new(&args.model, &args.budget, args.memory_budget, args.force)?;
     job.trace_before_widening()?;
     job.look_further();

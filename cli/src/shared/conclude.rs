@@ -1,11 +1,11 @@
 //! From a run directory to what is concluded of it: fit, choice, judgement, report.
 
-use s3d_data::{DraftPlan, Dtype, Output, Plan, Run, RunDir};
+use s3d_data::{DraftPlan, Output, Plan, Run, RunDir};
 use s3d_reports::{
     AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, WaterfallStep,
     write_report,
 };
-use s3d_simulator::cost::memory::{Load, Method, memory_with, plain_bytes_on};
+use s3d_simulator::cost::memory::plain_memory;
 use s3d_simulator::cost::summary;
 use s3d_simulator::predict::conditions::conditions;
 use s3d_simulator::validate::{self, Errors, waterfall};
@@ -84,7 +84,7 @@ impl Conclusion {
         input.passes = self.passes();
         input.components = components(&self.run, input.chosen().and_then(Plan::draft));
         input.what_if = conditions(&self.run, &self.request)?;
-        input.plain_memory_bytes = self.plain_memory();
+        input.plain_memory_bytes = self.plain_memory()?;
         input.memory = self.run.observations.memory.clone();
         if let Some(draft) = input.chosen().and_then(Plan::draft) {
             let choice = self.choice.recommendation.choice.as_ref();
@@ -101,15 +101,9 @@ impl Conclusion {
         Ok(input)
     }
 
-    fn plain_memory(&self) -> Option<u64> {
-        let header = &self.run.header;
-        if !header.model.shape.is_known() {
-            return None;
-        }
-        let dtype: Dtype = header.dtype.parse().ok()?;
-        let plain = plain_bytes_on(&header.device, dtype);
-        let load = Load { context: self.request.context(), width: 1, batch: 1 };
-        Some(memory_with(&header.model.shape, dtype, plain, load, &Method::Plain).peak_bytes.0)
+    fn plain_memory(&self) -> anyhow::Result<Option<u64>> {
+        let memory = plain_memory(&self.run, self.request.context())?;
+        Ok(memory.map(|memory| memory.peak_bytes.0))
     }
 
     fn grid_cell(&self, row: &PlanEvaluation) -> Option<GridCell> {

@@ -4,7 +4,8 @@ use crate::args::ModelArgs;
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{locate, resolve, terminal};
 use anyhow::Context;
-use s3d_data::Dtype;
+use s3d_data::memory::{Engine, Held, Load, Memory, Method};
+use s3d_data::{Bytes, Dtype};
 use s3d_model::checkpoint::{describe, own_dtype, read_config};
 use s3d_model::device::{self, Device, DeviceName};
 use s3d_model::widen::Widening;
@@ -293,6 +294,29 @@ fn check_room(
     let shape = Widening::new(options.widen)?.config(&source.config()?).shape();
     device::check_room(name, pool.room()?, &shape, options.dtype, context)
         .map_err(|e| anyhow::anyhow!("--device {e}"))
+}
+
+/// Refuses a memory budget that plain decoding up to `context` tokens already exceeds.
+///
+/// # Errors
+/// What the model needs, by cause.
+pub fn check_budget(args: &ModelArgs, context: usize, budget: Bytes) -> anyhow::Result<()> {
+    let source = source(args)?;
+    let dtype = dtype(args, &source)?;
+    let widen = resolve::widen(args, source.is_shipped())?;
+    let shape = Widening::new(widen)?.config(&source.config()?).shape();
+    let held = Held::computed(&shape, dtype, Engine::of_device(&args.device));
+    let load = Load { context, width: 1, batch: 1 };
+    let needed = Memory::of(&shape, &held, load, &Method::Plain);
+    if needed.peak_bytes <= budget {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "--memory-budget {budget}: plain decoding alone needs {} at {dtype} and a context of {context} \
+         (weights {}, key-value cache {}, activations {}), and the program comes on top; give more memory, \
+         a smaller --dtype or a shorter --context",
+        needed.peak_bytes, needed.weights_bytes, needed.kv_cache_bytes, needed.activations_bytes
+    )))
 }
 
 /// The number type of `--dtype`; without the flag that of a GGUF file, or the next that the engine runs.

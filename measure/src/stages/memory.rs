@@ -252,7 +252,7 @@ mod tests {
         }
 
         fn room(&self) -> s3d_model::Result<device::Room> {
-            let (free, total) = (s3d_data::Bytes(20_000), s3d_data::Bytes(80_000));
+            let (free, total) = (Bytes(20_000), Bytes(80_000));
             Ok(device::Room { free, total })
         }
     }

@@ -8,10 +8,10 @@ use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Symbol};
 use crate::figures::equal_lines;
 use crate::table::{Cell, Column, Table};
+use s3d_data::memory::{Load, Memory, Method};
 use s3d_data::published::{self, System};
 use s3d_data::{Bytes, Drafting, Dtype, Estimate, SkipRatio};
 use s3d_simulator::cost::improvement::IterationCost;
-use s3d_simulator::cost::memory::{Load, Memory, Method, memory};
 
 /// The geometries that are compared.
 pub(super) const TARGETS: [&str; 2] = ["LLaMA-2-7B", "Phi-3-mini"];
@@ -43,7 +43,7 @@ fn entries(input: &PaperInput) -> Result<Vec<Entry>> {
         for (format, name) in FORMATS {
             for (method_name, method) in methods()? {
                 let load = Load { context: input.context, width: PREDICTORS + 1, batch: 1 };
-                let memory = memory(&shape, format, load, &method);
+                let memory = Memory::elsewhere(&shape, format, load, &method);
                 let known = published_name(method_name)
                     .filter(|_| format == Dtype::F16)
                     .and_then(|name| row(&rows, target, name));
@@ -92,7 +92,7 @@ fn modelled(
     let base = row(rows, SCALED_FROM, "autoregressive").and_then(|row| row.tokens_per_s);
     let Some(base) = base else { return Ok(Speed::Missing) };
     let load = Load { context: input.context, width: 1, batch: 1 };
-    let there = memory(&shape(SCALED_FROM)?, Dtype::F16, load, &Method::Plain);
+    let there = Memory::elsewhere(&shape(SCALED_FROM)?, Dtype::F16, load, &Method::Plain);
     let read = |memory: &Memory| (memory.weights_bytes.0 + memory.kv_cache_bytes.0) as f64;
     let plain = base * read(&there) / read(here);
     if name == "plain decoding" {

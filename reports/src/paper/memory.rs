@@ -6,9 +6,9 @@ use crate::Result;
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::table::{Cell, Column, Table};
+use s3d_data::memory::{Load, Memory, Method};
 use s3d_data::published::{self, System};
 use s3d_data::{Bytes, Dtype, Estimate, ModelShape, Share};
-use s3d_simulator::cost::memory::{Load, Method, memory};
 
 /// Predictors of S3D in this comparison; about what the paper found best.
 pub(super) const PREDICTORS: usize = 4;
@@ -79,7 +79,7 @@ pub fn computed_gib(target: &str, method: &str, context: usize) -> Result<Option
         _ => return Ok(None),
     };
     let load = Load { context, width: PREDICTORS + 1, batch: 1 };
-    let computed = memory(&shape(target)?, Dtype::F16, load, &known);
+    let computed = Memory::elsewhere(&shape(target)?, Dtype::F16, load, &known);
     Ok(Some(computed.peak_bytes.gib()))
 }
 
@@ -183,7 +183,7 @@ fn memory_bars(target: &str, context: usize) -> Result<Figure> {
     for (index, (format, label)) in FORMATS.into_iter().enumerate() {
         let shift = (index as f64 - 1.0) * thickness;
         let bar = |(place, (name, method)): (usize, &(&str, Method))| {
-            let bytes = memory(&shape, format, load, method).peak_bytes;
+            let bytes = Memory::elsewhere(&shape, format, load, method).peak_bytes;
             Bar {
                 at: place as f64 - shift,
                 thickness,
@@ -247,7 +247,7 @@ fn modelled(input: &PaperInput, rows: &[System]) -> Result<Vec<Point>> {
     let Some(plain) = plain.and_then(|row| row.tokens_per_s) else { return Ok(Vec::new()) };
     let load = Load { context: input.context, width: PREDICTORS + 1, batch: 1 };
     let method = Method::S3d { predictors: PREDICTORS };
-    let bytes = memory(&shape(target)?, Dtype::F16, load, &method).peak_bytes.0 as f64;
+    let bytes = Memory::elsewhere(&shape(target)?, Dtype::F16, load, &method).peak_bytes.0 as f64;
     let point = |choice: &s3d_data::PlanResult| {
         let ideal = 2.0 - choice.skip_ratio.get();
         let speed = choice.tokens_per_iteration?.map(|tokens| plain * tokens / ideal);

@@ -1,7 +1,7 @@
 //! Plain decoding, the measure of every speedup.
 
 use crate::choose::{Evaluated, Request};
-use crate::cost::memory::streamed_bytes;
+use s3d_data::memory::streamed_bytes;
 use s3d_data::{Baseline, Dtype, Estimate, Plan, Run};
 
 /// Plain decoding: measured in blocks, else from the timed plain pass.

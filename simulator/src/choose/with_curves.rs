@@ -1,7 +1,8 @@
 //! Plans on a profile without traces: pass times as recorded, acceptance from curves that someone gives.
 
-use super::{Request, plan_memory};
+use super::Request;
 use crate::cost::improvement::{IterationCost, break_even_acceptance};
+use crate::cost::memory::plan_memory;
 use crate::cost::what_if::{Cell, Rates, WhatIf};
 use crate::error::Result;
 use crate::predict::costs::Costs;
@@ -25,7 +26,7 @@ pub fn with_curves(run: &Run, request: &Request, rates: &Rates) -> Result<Vec<Ce
             for gamma in 1..=request.gamma_max {
                 let predictors = Predictors::new(gamma)?;
                 let plan = DraftPlan { drafting, skip: window.into(), predictors };
-                let memory = plan_memory(&run.header, &plan, request.context())?;
+                let memory = plan_memory(run, &plan, request.context())?;
                 let Ok(cost) = costs.of(&(drafting, plan.skip.clone()), gamma) else { continue };
                 if memory.is_some_and(|memory| memory.peak_bytes > budget) {
                     continue;

@@ -2,8 +2,8 @@
 //! pass reads over the bandwidth and its operations over the rate (the roofline of Williams, Waterman,
 //! Patterson, CACM 52, 2009), each at a share of the sheet that real kernels reach.
 
-use crate::cost::memory::plain_bytes;
 use crate::error::{Error, Result};
+use s3d_data::memory::Engine;
 use s3d_data::{
     Component, DraftPlan, Drafting, Dtype, LatencySample, ModelShape, Plan, Predictors, Run,
     SkipWindow,
@@ -60,7 +60,8 @@ impl Derivation<'_> {
     /// values of `context` tokens in each of them.
     pub fn read_bytes(&self, kept: usize, context: usize) -> f64 {
         let cached = self.shape.kv_elements_per_token() as f64 / self.shape.layers as f64;
-        let cache = plain_bytes(self.format) * cached * (kept * context) as f64;
+        let cache =
+            Engine::Other.number_bytes(self.format) as f64 * cached * (kept * context) as f64;
         self.format.bytes(self.weights(kept)) + cache
     }
 

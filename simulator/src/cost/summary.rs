@@ -1,12 +1,12 @@
 //! What figures and tables show of a run beside the choice: pass times by width, components, and how
 //! many drafts iterations accepted.
 
-use crate::cost::memory::streamed_bytes;
 use crate::cost::pass_times::PassTimes;
 use crate::error::Result;
 use crate::statistics::{Resamples, interval, quantile_of_sorted};
 use crate::traces::table::{TraceTable, Way};
 use crate::traces::walk::count;
+use s3d_data::memory::streamed_bytes;
 use s3d_data::{
     AcceptanceCounts, Component, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run, RunHeader,
 };

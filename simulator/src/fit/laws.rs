@@ -1,6 +1,5 @@
 //! Cost laws: which one a machine follows, decided on cells that were left out.
 
-use crate::cost::memory::{plain_bytes_on, streamed_bytes};
 use crate::cost::pass_times::PassTimes;
 use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
@@ -8,6 +7,7 @@ use crate::fit::minimize::{EXACT, minimize};
 use crate::statistics::{
     Normals, broken_line, interval, median, non_negative_least_squares, robust_mean,
 };
+use s3d_data::memory::{Engine, streamed_bytes};
 use s3d_data::{Component, LatencySample, LawFit, Parameter, Run};
 use std::collections::BTreeMap;
 
@@ -234,7 +234,7 @@ fn roofline(run: &Run, machine: usize) -> Option<Roofline> {
     let weights = shape.layers as u64 * shape.layer_parameters() + head;
     Some(Roofline {
         stream: streamed_bytes(shape, format) / bandwidth,
-        stream_per_cached_token: plain_bytes_on(&run.header.device, format)
+        stream_per_cached_token: Engine::of_device(&run.header.device).number_bytes(format) as f64
             * shape.kv_elements_per_token() as f64
             / bandwidth,
         compute_per_token: 2.0 * weights as f64 / flops,

@@ -2,7 +2,8 @@
 
 use super::costs::Costs;
 use super::prediction::{Known, Pool, Texts, predict};
-use crate::choose::{Request, plan_memory};
+use crate::choose::Request;
+use crate::cost::memory::plan_memory;
 use crate::error::Result;
 use crate::traces::table::TraceTable;
 use crate::validate::known_runs;
@@ -60,7 +61,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     for context in contexts_around(request.context()) {
         let costs = Costs::new(run, request.machine, &[(context, 1.0)])?;
         let candidate = |prediction: super::prediction::Prediction| {
-            let memory = plan_memory(&run.header, &prediction.plan, context)?;
+            let memory = plan_memory(run, &prediction.plan, context)?;
             Ok(Candidate {
                 predictors: prediction.plan.predictors.get(),
                 peak_bytes: memory.map(|memory| memory.peak_bytes.0),
