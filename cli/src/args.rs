@@ -67,7 +67,7 @@ pub enum Command {
     Derive(DeriveArgs),
     /// Write page, figures and tables of a run directory
     Report(ReportArgs),
-    /// The published tables beside what the model says
+    /// Published results beside the model's predictions
     Paper(PaperArgs),
     /// The choice of a run directory in the forms other engines read
     Export(ExportArgs),

@@ -88,8 +88,11 @@ fn what_is_read_and_not_followed_is_listed() {
     for (name, line) in [
         ("found/stale-index-beside-single", "model.safetensors.index.json is not followed"),
         ("found/tied-but-head-differs", "tie_word_embeddings = true is not followed"),
-        ("found/logits-beyond-longrope", "long_factor is followed by texts that may exceed 32"),
-        ("checkpoints/mistral", "texts end at 24 of 128 tokens, its sliding window"),
+        (
+            "found/logits-beyond-longrope",
+            "long_factor is used from the start where prompt and output together may exceed 32",
+        ),
+        ("checkpoints/mistral", "generation stops at 24 of 128 tokens, its sliding window"),
     ] {
         let text = says(&["inspect", &path(name)]);
         assert!(text.contains("Read, and not followed") && text.contains(line), "{text}");

@@ -215,7 +215,7 @@ impl Warning {
             ),
             Self::CardHeldDown { share, lowest, reasons } => write!(
                 f,
-                "the card's clock was held down in {} of the looks at it, to {} of its highest \
+                "the GPU was throttled in {} of the samples, to {} of its highest clock \
                  ({reasons}): let it cool down, raise its limit (nvidia-smi -pl), or compare ratios \
                  inside blocks only",
                 percent(*share),
@@ -291,12 +291,12 @@ impl Warning {
             ),
             Self::FewPositions { found, wanted } => write!(
                 f,
-                "acceptance was traced at {found} positions, {wanted} are wanted: give a longer \
+                "acceptance was traced at {found} positions, {wanted} are needed: give a longer \
                  --time-budget or more prompts (--prompt-count, --prompts)"
             ),
             Self::FewBlocks { found, wanted } => write!(
                 f,
-                "{found} interleaved blocks were measured, {wanted} are wanted for narrow \
+                "{found} interleaved blocks were measured, {wanted} are needed for narrow \
                  intervals: give a longer --time-budget, or fewer --plans"
             ),
             Self::NearTies { count, widest_gap } => write!(

@@ -92,7 +92,7 @@ impl Request {
         match self.memory_budget {
             Some(budget) if !header.model.shape.is_known() => {
                 let what = format!(
-                    "memory of {}, to be held against the memory budget of {budget}",
+                    "peak memory of {}, needed to check the memory budget of {budget}",
                     header.model.name
                 );
                 let advice = "only its number of layers is known: import again with --model NAME of a \

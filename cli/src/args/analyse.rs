@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// `s3d fit`
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// Run directory; of several checkpoints of one training, how U rises is shown
+    /// Run directories; with several checkpoints of one training, shows U over training
     #[arg(required = true, value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub struct OptimizeArgs {
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE", value_parser = with_unit, conflicts_with = "layers")]
     pub memory_budget: Option<Bytes>,
-    /// Context that the choice is made for, in tokens: 512, a range 256..4096, or with weights
+    /// Context length to choose a plan for, in tokens: 512, a range 256..4096, or with weights
     /// 256:3,1024:1 [default: the run's]
     #[arg(long, value_name = "N|A..B|N:W,..")]
     pub context: Option<String>,
@@ -77,7 +77,7 @@ pub struct OptimizeArgs {
     pub layers: Option<usize>,
     #[command(flatten)]
     pub curve: CurveArgs,
-    /// Acceptance to ask about, of a run that was imported: one rate for all drafts, or one per draft
+    /// Assume this acceptance for an imported run: one rate, or one per draft
     #[arg(long, value_delimiter = ',', value_name = "RATES", requires = "dirs")]
     pub alphas: Vec<f64>,
     /// Costs of passes (TOML) of a model that was not measured
@@ -105,7 +105,7 @@ pub struct ValidateArgs {
         value_parser = numbers::listed()
     )]
     pub rivals: Option<usize>,
-    /// Take regret of the choice that this run recorded [default: the run directory's own]
+    /// Judge the choice of this run directory [default: the run directory's own]
     #[arg(long, value_name = "DIR")]
     pub choice_of: Option<PathBuf>,
     #[command(flatten)]
@@ -160,7 +160,7 @@ pub struct SimulateArgs {
     /// Sequences decoded together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::batch())]
     pub batch: usize,
-    /// Whether both times hold the prompt pass
+    /// Whether to include the prompt pass in both times
     #[arg(
         long,
         value_enum,
@@ -169,7 +169,7 @@ pub struct SimulateArgs {
         conflicts_with_all = ["alphas", "curve"]
     )]
     pub prompt_pass: PromptPass,
-    /// Committed tokens at which passes are charged, without traces
+    /// Context length at which passes are costed, if there are no traces
     #[arg(
         long,
         value_name = "N",
@@ -210,7 +210,7 @@ pub struct ImportArgs {
     /// EAGLE, MTP, LayerSkip, SWIFT) or simultaneous (all in one pass: S3D, Medusa)
     #[arg(long)]
     pub drafting: Option<Drafting>,
-    /// Layers that drafts left out, for files that do not say, such as 8..24
+    /// Layers that drafts skipped, if the files do not say, such as 8..24
     #[arg(long, value_name = "A..B")]
     pub skip: Option<SkipWindow>,
     /// Time of a draft pass over that of a full pass of its width, where it was not timed: 0.25
@@ -231,7 +231,7 @@ pub struct ImportArgs {
     /// Largest number of predictors looked at
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = numbers::predictors())]
     pub gamma_max: usize,
-    /// Context that the choice is made for, in tokens [default: that of the timed passes, else 256]
+    /// Context length to choose a plan for, in tokens [default: that of the timed passes, else 256]
     #[arg(long, value_name = "N", value_parser = numbers::tokens())]
     pub context: Option<usize>,
 }
@@ -287,10 +287,10 @@ pub struct ReportArgs {
 /// `s3d paper`
 #[derive(Debug, Args)]
 pub struct PaperArgs {
-    /// Run directories whose measured rows stand beside the published ones
+    /// Run directories to list beside the published results
     #[arg(long = "run", value_name = "DIR")]
     pub runs: Vec<PathBuf>,
-    /// A CSV with further published figures (columns of data/published/beagle_a10g.csv)
+    /// A CSV with further published figures (columns of data/published/systems.csv)
     #[arg(long, value_name = "FILE.csv")]
     pub figures: Option<PathBuf>,
     /// Folder for page, figures and tables

@@ -15,7 +15,7 @@ pub struct SamplingArgs {
     /// Draw from the K most likely tokens
     #[arg(long, value_name = "K", allow_negative_numbers = true)]
     pub top_k: Option<usize>,
-    /// Draw from the fewest tokens whose probabilities reach P together
+    /// Sample from the smallest set of most likely tokens whose probabilities sum to P
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f64>,
     /// Seed of the draws
@@ -29,7 +29,7 @@ pub struct GenerateArgs {
     /// The text to continue
     #[arg(long, required_unless_present = "prompt_file")]
     pub prompt: Option<String>,
-    /// A file that holds the text to continue; a line end at its end is left out
+    /// A file that holds the text to continue; one final line break is ignored
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub prompt_file: Option<PathBuf>,
     /// Take the prompt as what a user says, in the model's chat template
@@ -40,7 +40,7 @@ pub struct GenerateArgs {
     /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model, else plain]
     #[arg(long, conflicts_with = "run")]
     pub plan: Option<String>,
-    /// Decode as this run directory advises: its model, in its precision and width, by the plan that it chose
+    /// Use the model, dtype, --widen and chosen plan of this run directory
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Decode a second time, plainly, and compare text and speed [default: on a terminal]
@@ -49,7 +49,7 @@ pub struct GenerateArgs {
     /// Do not decode a second time
     #[arg(long)]
     pub no_compare: bool,
-    /// End a draft before the first token that is less sure than X (its top probability); 0 = never
+    /// Stop drafting when the draft's top probability is below X; 0 = never
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub draft_threshold: f64,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub struct GenerateArgs {
 pub enum Method {
     /// Low-rank adapters of draft rows and the masks: the model's own text stays, to the bit
     Adapters,
-    /// All weights: drafts without adapters to compute, and another text
+    /// All weights: no adapters at run time, but the model's text changes
     Joint,
 }
 
@@ -94,9 +94,9 @@ pub enum Products {
 /// What a preset learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Objective {
-    /// Its text, and to draft
+    /// The text and drafting
     Drafts,
-    /// Its text alone: a model without masks
+    /// The text only (no masks)
     Text,
 }
 
@@ -110,7 +110,7 @@ pub struct TrainArgs {
     /// What a preset learns
     #[arg(long, value_enum, default_value = "drafts", conflicts_with = "model")]
     pub objective: Objective,
-    /// A checkpoint without mask predictors, which is to get them: a folder or a GGUF file; it is not changed
+    /// The checkpoint to train mask predictors for: a folder or a GGUF file (it is not modified)
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<String>,
     /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each line, the
@@ -118,7 +118,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILES|self", num_args = 1.., requires = "model")]
     pub corpus: Vec<PathBuf>,
     /// Prompts of --corpus self, as .jsonl with "text" (and "task", "id") on each line; those with
-    /// "split": "held-out" are for judging alone, or one of ten where none says so
+    /// "split": "held-out" are used only for evaluation; if there are none, every tenth is
     #[arg(long, value_name = "FILES", num_args = 1.., requires = "corpus")]
     pub prompts: Vec<PathBuf>,
     /// Tokens that the model writes after each of --prompts, at most
@@ -127,7 +127,7 @@ pub struct TrainArgs {
     /// Texts that it writes after each; the first is greedy, further ones are drawn
     #[arg(long, value_name = "N", default_value_t = 1, requires = "prompts")]
     pub own_texts: usize,
-    /// Begin with the masks and adapters of an earlier training of the same model, in place of new ones
+    /// Start from the masks and adapters of an earlier training of the same model
     #[arg(long, value_name = "DIR", requires = "model")]
     pub adapters: Option<PathBuf>,
     /// Train for symmetric windows that leave out A to B layers alone [default: windows of all lengths]
@@ -136,17 +136,16 @@ pub struct TrainArgs {
     /// Draft groups of a sample [default: one for every 8 tokens of --context]
     #[arg(long, value_name = "N", requires = "model")]
     pub groups: Option<usize>,
-    /// Share of a draft's loss that learns all that the model says at its place, not its choice alone
+    /// Weight of the loss against the model's full distribution (instead of its most likely token), 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "model")]
     pub soft: f32,
-    /// Share of a draft's loss that is the chance of its refusal (total variation), not cross-entropy
+    /// Weight of the total-variation loss (the rejection probability) instead of cross-entropy, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "model")]
     pub variation: f32,
-    /// What each further draft counts of the one before it
+    /// Loss weight of each draft relative to the draft before it
     #[arg(long, value_name = "SHARE", default_value_t = 1.0, requires = "model")]
     pub fall: f32,
-    /// Learn to choose from the first N tokens of the vocabulary and those of the texts alone: a smaller head to
-    /// compute
+    /// Compute the loss only over the first N tokens and those of the texts (a smaller head)
     #[arg(long, value_name = "N", requires = "model")]
     pub vocabulary: Option<usize>,
     /// How frozen matrices are multiplied: f32, or bf16 on processors with AVX-512 BF16, in half the time
@@ -182,13 +181,13 @@ pub struct TrainArgs {
     /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with --model]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// As many steps as take about so many seconds of processor time, by the first steps' times
+    /// Choose --steps so that training takes about this much CPU time
     #[arg(long, value_name = "SECONDS", conflicts_with = "steps")]
     pub cpu_seconds: Option<f64>,
-    /// Judge on held-out text every N steps; 0 for never
+    /// Evaluate on held-out text every N steps; 0 = never
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub validate_every: u64,
-    /// Judge at so many places of held-out texts, at most [default: 7680; 576 from 50 M parameters on, and while
+    /// Evaluate on at most N held-out positions [default: 7680; 576 from 50 M parameters on, and while
     /// training goes on]
     #[arg(long, value_name = "N")]
     pub validate_positions: Option<usize>,
@@ -224,7 +223,7 @@ pub struct InspectArgs {
     /// Sizes of the geometry custom, as a config.json
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Keep the first N layers of a geometry
+    /// Use only the first N layers of a geometry (a model with random weights)
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     /// Print the full-depth logits after the last of these token ids

@@ -48,7 +48,7 @@ pub struct MeasureArgs {
     /// Keep the draft's confidence at every position
     #[arg(long)]
     pub confidence: bool,
-    /// Measure part I of N of the work alone, to be put together by s3d merge
+    /// Measure only part I of N; s3d merge combines the parts
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
     /// Start over where the folder holds a run

@@ -14,27 +14,26 @@ pub struct ModelArgs {
     /// llama-3-8b, llama-2-13b, custom [default: story]
     #[arg(long, value_name = "DIR|FILE.gguf|NAME")]
     pub model: Option<String>,
-    /// Fetch the model where it names one on the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
+    /// Download --model from the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
     #[arg(long)]
     pub download: bool,
     /// A tokenizer.json in place of the model's own
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// Adapters to lay over the model: a folder that s3d train wrote for it
+    /// Load these adapters with the model: a folder written by s3d train
     #[arg(long, value_name = "DIR")]
     pub adapters: Option<PathBuf>,
     /// Sizes of --model custom, as a config.json
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Keep the first N layers of a geometry
+    /// Use only the first N layers of a geometry (a model with random weights)
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
     /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding
     /// and repeats each with one launch (CUDA graphs)
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Precision of the weights as they run: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of a GGUF file or
-    /// the next that can be run, else f32]
+    /// Data type of the weights: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of the GGUF file, or the nearest supported one; else f32]
     #[arg(long)]
     pub dtype: Option<String>,
     /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped model, else 1]
@@ -43,7 +42,7 @@ pub struct ModelArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Allow more --threads than there are cores, which then wait for each other
+    /// Allow more --threads than cores (slower)
     #[arg(long, requires = "threads")]
     pub oversubscribe: bool,
 }
@@ -74,7 +73,7 @@ pub struct BudgetArgs {
     /// Time for measuring, such as 120s or 5m
     #[arg(long, value_name = "TIME", default_value = "120s")]
     pub time_budget: Seconds,
-    /// Context that the choice is made for, in tokens
+    /// Context length to choose a plan for, in tokens
     #[arg(long, value_name = "N", default_value_t = Self::CONTEXT)]
     pub context: usize,
     /// Output tokens per prompt
@@ -87,17 +86,16 @@ pub struct BudgetArgs {
     /// line [default: the model's own, else the held-out half of a shipped set of tasks]
     #[arg(long, value_name = "FILE.jsonl|.txt")]
     pub prompts: Option<PathBuf>,
-    /// Take the texts of --prompts as what a user says, in the model's chat template
+    /// Treat plain texts of --prompts as user messages in the model's chat template
     #[arg(long)]
     pub chat: bool,
     /// Use the first N prompts
     #[arg(long, value_name = "N", value_parser = numbers::listed())]
     pub prompt_count: Option<usize>,
-    /// Windows looked at: symmetric ones, or all contiguous ones (first on few prompts, then further
-    /// where the choice is undecided)
+    /// Windows to consider: symmetric, or all contiguous ones (on few prompts first, on more where the choice is undecided)
     #[arg(long, value_enum, default_value = "symmetric")]
     pub windows: Windows,
-    /// Make drafts right with these probabilities, one per predictor, instead of measuring acceptance
+    /// Force these acceptance rates, one per predictor, instead of measuring acceptance
     #[arg(long, value_delimiter = ',', value_name = "RATES", value_parser = numbers::finite)]
     pub impose: Vec<f64>,
     /// Seed of every random choice

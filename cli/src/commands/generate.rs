@@ -199,11 +199,13 @@ impl Outcome {
             };
         };
         let text = match (&self.sampling, self.same_text) {
-            (Some(sampling), _) => format!(
-                "{sampling}: another text than plain decoding draws, of the same distribution"
-            ),
+            (Some(sampling), _) => {
+                format!("{sampling}: text differs from plain decoding's sample (same distribution)")
+            }
             (None, Some(true)) => "same text as plain decoding".into(),
-            (None, _) => "another text than plain decoding, whose sums have another order".into(),
+            (None, _) => {
+                "text differs from plain decoding's (sums rounded in another order)".into()
+            }
         };
         format!(
             "{speedup:.2} times plain decoding ({plain:.1} tokens/s); {text}. One text, timed once: 's3d run' gives \

@@ -78,9 +78,9 @@ fn checks(run: &Run, seed: u64) {
     if let Some(sums) = block_sums::sums(run, 0) {
         let share = |value: Option<f64>| value.map_or("unknown".into(), |v| Share(v).to_string());
         terminal::note(&format!(
-            "sums: components add up to passes within {} (median of {} cells), {} (worst); {} of a pass \
-             is paid whatever its depth; draft passes summed from the layers of a full pass come out \
-             {} too long (what the cache saves), which is why they are timed in place",
+            "sums: components add up to passes within {} (median of {} cells), {} (worst); the \
+             fixed cost is {} of a pass; draft passes estimated from a full pass's layers are {} too \
+             slow (what the cache saves), which is why draft passes are timed in place",
             Share(sums.median),
             sums.cells.len(),
             Share(sums.worst),
@@ -147,10 +147,10 @@ fn errors(held_out: Option<&Errors>, known: Option<&Errors>) -> Table {
         ]
     };
     let rows = [
-        held_out.map(|e| row("nothing of its window, windows around it traced", &e.summary)),
+        held_out.map(|e| row("held out, neighbouring windows traced", &e.summary)),
         held_out
             .and_then(|e| e.extrapolated.as_ref())
-            .map(|e| row("nothing of its window, which lies at the edge", e)),
+            .map(|e| row("held out, no traced neighbours (edge)", e)),
         known.map(|e| row("trace and pass times (bookkeeping)", &e.summary)),
     ];
     Table::new("errors", "Predicted against measured speedup", columns)

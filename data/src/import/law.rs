@@ -47,7 +47,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
         return Err(malformed(file, 1, "expected finite seconds, none below 0, not all of them 0"));
     }
     if !law.seconds(setting.gamma_max.get() + 1, setting.context).is_finite() {
-        return Err(malformed(file, 1, "expected seconds, found a law beyond all times"));
+        return Err(malformed(file, 1, "expected finite pass times, found a law that overflows"));
     }
     let layers = setting.layers;
     let mut samples = Vec::new();

@@ -167,7 +167,7 @@ fn announce(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
         |positions: usize| Seconds(positions as f64 * (texts + per_draft * drafts.len() as f64));
     let (look, all) = (of(goal.saturating_sub(have)), of(request.positions));
     bench.progress.note(&format!(
-        "{} windows and draftings: about {look} for a first look on {goal} positions, then at most {} \
+        "{} windows and draftings: about {look} for a first pass over {goal} positions, then at most {} \
          where the choice is undecided (estimated from {} of them on one prompt)",
         drafts.len(),
         Seconds((all.0 - look.0).max(0.0)),

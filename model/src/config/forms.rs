@@ -40,7 +40,7 @@ impl ModelConfig {
         notes.extend(config.limits());
         notes.extend(config.short_positions().map(|short| {
             format!(
-                "long_factor is followed by texts that may exceed {short} tokens, prompt and output together, from their start; shorter ones have short_factor"
+                "long_factor is used from the start where prompt and output together may exceed {short} tokens; otherwise short_factor"
             )
         }));
         Ok(Self { notes, ..config })
@@ -53,11 +53,11 @@ impl ModelConfig {
         let why = match window {
             _ if longest == own => return None,
             Some(window) if window == longest => {
-                "its sliding window, within which a text sees all of itself"
+                "its sliding window, inside which attention is full"
             }
-            _ => "what it was trained on, as its rotary factors for longer texts are not there",
+            _ => "its original length, because rotary factors for longer texts are missing",
         };
-        Some(format!("positions: texts end at {longest} of {own} tokens, {why}"))
+        Some(format!("positions: generation stops at {longest} of {own} tokens, {why}"))
     }
 }
 
@@ -107,7 +107,7 @@ fn move_rope_parameters(
     for (key, value) in &rope {
         if !kind.reads(key) {
             notes.push(format!(
-                "rope_scaling.{key} = {} is not followed: rope_type {} has no use for it",
+                "rope_scaling.{key} = {} is not followed: rope_type {} does not use it",
                 shown(value),
                 kind.name()
             ));

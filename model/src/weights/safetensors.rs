@@ -97,7 +97,7 @@ impl Checkpoint {
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&Shard, &TensorInfo)> {
         let found = self.shards.iter().find_map(|s| s.metadata.info(name).map(|i| (s, i)));
         let Some((shard, info)) = found else {
-            let message = format!("no tensor '{name}', which config.json calls for");
+            let message = format!("no tensor '{name}', which config.json requires");
             return Err(Error::malformed(&self.folder, message));
         };
         if info.shape != shape {

@@ -83,7 +83,7 @@ pub fn acceptance_by_task(input: &ReportInput) -> Figure {
     let y = Axis::new("acceptance, given the drafts before it", Quantity::Number);
     let title = "Acceptance by draft position and workload";
     let mut figure = Figure::new("acceptance_by_task", title, x, y.reach(0.0).reach(1.0))
-        .caption("At the chosen window. Workloads that lie apart are worth a plan of their own.");
+        .caption("At the chosen window. Workloads with clearly different acceptance may need different plans.");
     let (Some(fit), Some(choice)) = (&input.fit, &input.recommendation.choice) else {
         return figure;
     };

@@ -218,7 +218,7 @@ fn answer(
         _ => "measure it end to end: s3d run",
     };
     let reason = format!(
-        "the best plan, {plan}, is {how} at {speedup:.2} times plain decoding, which leaves open whether it gains; {more}"
+        "the best plan, {plan}, is {how} at {speedup:.2} times plain decoding, too uncertain to say whether it is faster; {more}"
     );
     (Answer::CannotTellYet, Some(reason))
 }

@@ -45,7 +45,7 @@ fn other_draft(engine: &str, choice: &PlanResult) -> Vec<String> {
              a draft (DRAFT) that you give it",
             choice.plan
         ),
-        "another draft is accepted otherwise and costs otherwise: import its acceptance (docs/IMPORT.md) and \
+        "another draft has another acceptance and cost: import its acceptance (docs/IMPORT.md) and \
          choose again"
             .into(),
     ]

@@ -111,7 +111,7 @@ pub(super) fn tokenizer_notes(metadata: &BTreeMap<String, Value>) -> Vec<String>
     let mut notes = Vec::new();
     if byte_level && get("pre").is_none() {
         notes.push(
-            "tokenizer.ggml.pre is not there: text is cut into words as llama.cpp cuts it then, and perhaps not as in training".into(),
+            "tokenizer.ggml.pre is missing: text is split as llama.cpp does by default, which may differ from training".into(),
         );
     }
     for key in ["add_sep_token", "remove_extra_whitespaces"] {
