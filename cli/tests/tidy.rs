@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each crate with the crates of ours it may use (docs/ARCHITECTURE.md says why).
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("data", &[]),
+    ("gpu", &["s3d-data"]),
     ("kernels", &["s3d-data"]),
     ("model", &["s3d-data", "s3d-kernels"]),
     ("train", &["s3d-data", "s3d-model", "s3d-kernels"]),
@@ -20,7 +21,8 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates from outside that a crate must never name, in any kind of dependency.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
+    ("gpu", &["candle", "plotters", "clap", "anyhow"]),
     ("data", &["candle", "plotters", "clap", "anyhow"]),
     ("kernels", &["candle", "plotters", "clap", "anyhow"]),
     ("model", &["plotters", "clap", "anyhow"]),
@@ -121,12 +123,28 @@ fn cuda_is_a_feature_that_nobody_gets_unasked() {
 }
 
 #[test]
+fn wgpu_is_a_feature_that_nobody_gets_unasked() {
+    for (folder, _) in ARROWS {
+        let path = root().join(folder).join("Cargo.toml");
+        let manifest: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        let default = manifest.get("features").and_then(|features| features.get("default"));
+        assert!(!default.is_some_and(|list| list.to_string().contains("gpu")), "{folder}");
+        for name in ["wgpu", "s3d-gpu"] {
+            let dependency = manifest["dependencies"].get(name);
+            let optional = dependency.and_then(|d| d.get("optional")?.as_bool());
+            assert!(dependency.is_none() || optional == Some(true), "{folder}: {name}");
+        }
+    }
+}
+
+#[test]
 fn libraries_stay_in_their_homes() {
     let tidy = "cli/tests/tidy.rs";
     for (needle, homes) in [
         ("clap::", &["cli/src/args", tidy][..]),
         ("plotters::", &["reports/src/draw/chart.rs", tidy]),
-        ("Instant::now", &["measure/src/clock/system.rs", "model/benches", tidy]),
+        ("wgpu::", &["gpu/src", tidy]),
+        ("Instant::now", &["measure/src/clock/system.rs", "model/benches", "gpu/benches", tidy]),
         ("dims()[", &[tidy]),
         ("1024.0", &["data/src/units.rs", tidy]),
     ] {
