@@ -90,7 +90,8 @@ fn spelling(name: &str) -> String {
     plain
 }
 
-/// The card of a short name, such as `a10g`, in any common spelling: `rtx4090`, `NVIDIA GeForce RTX 4090`.
+/// The card of a short name, such as `a10g`, in any common spelling: `rtx4090`, `NVIDIA GeForce RTX
+/// 4090`.
 ///
 /// # Errors
 /// A name that is not among [`names`].

@@ -17,7 +17,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file was read but its content does not have the promised form.
-    #[error("{}{}: {message}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+    #[error("{}{}: {message}", path.display(), at(line))]
     Malformed {
         /// The file concerned.
         path: PathBuf,
@@ -44,6 +44,11 @@ pub enum Error {
     Invalid(String),
 }
 
+/// `, line 7`, where the line is known.
+fn at(line: &Option<u64>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
 /// What a user can do about a refusal of the system.
 fn advice(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind as Kind;
@@ -65,7 +70,8 @@ impl Error {
         Self::Io { action, path: path.to_path_buf(), source }
     }
 
-    /// An [`Error::Malformed`] at `path`, without a line. What `message` quotes of the file is shortened and escaped.
+    /// An [`Error::Malformed`] at `path`, without a line. What `message` quotes of the file is
+    /// shortened and escaped.
     pub fn malformed(path: &Path, message: impl Into<String>) -> Self {
         Self::Malformed {
             path: path.to_path_buf(),

@@ -6,11 +6,11 @@
 //! |---|---|
 //! | `*.csv` with `width,context,seconds` | times of passes, see [`pass_times`] |
 //! | `*.json` with `fixed_seconds` | an affine law of pass times, see [`law`] |
-//! | `*.jsonl` with `accepted` as a list | traces, in the form of `acceptance.jsonl`, see [`traces`] |
+//! | `*.jsonl` with `accepted` as a list | traces as in `acceptance.jsonl`, see [`traces`] |
 //! | `*.csv` with `position,accepted` | traces, one position a row, see [`traces`] |
-//! | `*.csv` or `*.jsonl` with `attempted,accepted` | acceptance by draft position, see [`counts`] |
+//! | `*.csv`, `*.jsonl` with `attempted,accepted` | acceptance by position, see [`counts`] |
 //! | what `llama-bench`, vLLM, SGLang and others write | see [`native`]; known by content |
-//! | `run.json`, `latency.csv`, `throughput.csv`, `memory.csv`, `near_ties.csv` | what this program wrote, see [`run_tables`] |
+//! | `run.json` and the tables of a run | what this program wrote, see [`run_tables`] |
 
 pub mod counts;
 pub mod drafts;
@@ -54,9 +54,10 @@ pub fn kind_of(bytes: &[u8], file: &Path) -> Result<Kind> {
     }
 }
 
-const UNKNOWN: &str = "no known form; expected a file of llama-bench, llama-batched-bench, vLLM (log, metrics, \
-                       requests), SGLang's bench_speculative, Spec-Bench, EAGLE, SWIFT, llama-spec-bench or \
-                       LayerSkip's sweep as they write it, or *.csv, *.json or *.jsonl (docs/IMPORT.md)";
+const UNKNOWN: &str = "no known form; expected a file of llama-bench, llama-batched-bench, vLLM \
+                       (log, metrics, requests), SGLang's bench_speculative, Spec-Bench, EAGLE, \
+                       SWIFT, llama-spec-bench or LayerSkip's sweep as they write it, or *.csv, \
+                       *.json or *.jsonl (docs/IMPORT.md)";
 
 /// Whether the first object of a JSONL file counts attempts.
 fn has_counts(bytes: &[u8]) -> bool {
@@ -79,8 +80,9 @@ fn table_kind(bytes: &[u8], file: &Path) -> Result<Kind> {
     ];
     kinds.into_iter().find(|(name, _)| has(name)).map(|(_, kind)| kind).ok_or_else(|| {
         let found = columns.join(",");
-        let expected = "width,context,seconds (pass times), skip_start,skip_end,predictor,attempted,\
-                        accepted (acceptance) or skip_start,skip_end,id,position,accepted (traces)";
+        let expected = "width,context,seconds (pass times), \
+                        skip_start,skip_end,predictor,attempted,accepted (acceptance) or \
+                        skip_start,skip_end,id,position,accepted (traces)";
         malformed(file, 1, &format!("expected the columns {expected}; found {found}"))
     })
 }
@@ -88,7 +90,8 @@ fn table_kind(bytes: &[u8], file: &Path) -> Result<Kind> {
 /// What `bytes` of this kind, read from `file`, hold.
 ///
 /// # Errors
-/// A missing column, a number that is not finite or below 0, two units, a cell twice: with the line.
+/// A missing column, a number that is not finite or below 0, two units, a cell twice: with the
+/// line.
 pub fn parse(bytes: &[u8], kind: Kind, file: &Path, setting: &Setting) -> Result<Found> {
     match kind {
         Kind::LlamaBench => native::llama_bench::parse(bytes, file, setting),
@@ -107,8 +110,8 @@ pub fn parse(bytes: &[u8], kind: Kind, file: &Path, setting: &Setting) -> Result
 
 /// What this program's own forms say of themselves.
 fn facts(kind: Kind) -> Facts {
-    let given = "times follow an affine law that was given, not measured: intervals hold the spread of \
-                 texts alone";
+    let given = "times follow an affine law that was given, not measured: intervals hold the \
+                 spread of texts alone";
     let notes = if kind == Kind::Law { vec![given.to_string()] } else { Vec::new() };
     Facts { notes, ..Facts::default() }
 }

@@ -2,8 +2,8 @@
 //!
 //! The record is the interface of this project: `measure` writes a [`RunDir`], and everything after
 //! it (`simulator`, `reports`, the commands) only reads one. This crate is the only one that reads
-//! and writes records, and it computes nothing: counts and raw samples are kept, rates and means are
-//! derived later. No clock and no model is known here; what other engines measured is read by
+//! and writes records, and it computes nothing: counts and raw samples are kept, rates and means
+//! are derived later. No clock and no model is known here; what other engines measured is read by
 //! [`import`].
 //!
 //! ```

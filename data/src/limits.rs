@@ -1,5 +1,6 @@
-//! Bounds of the numbers that are read, from flags and from files: far above anything that is measured, and low
-//! enough that nothing which is counted, listed or allocated by them can fill the memory.
+//! Bounds of the numbers that are read, from flags and from files: far above anything that is
+//! measured, and low enough that nothing which is counted, listed or allocated by them can fill the
+//! memory.
 
 use crate::error::{Error, Result};
 use std::fmt::Display;

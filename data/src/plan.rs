@@ -1,6 +1,7 @@
 //! What can be skipped and drafted: windows, predictors, drafting, and plans in text.
 //!
-//! Letters of the paper are explained here once: `L` = layers of the model, `[s, e)` = [`SkipWindow`],
+//! Letters of the paper are explained here once: `L` = layers of the model, `[s, e)` =
+//! [`SkipWindow`],
 //! `beta = (e - s) / L` = [`SkipRatio`], `gamma` = [`Predictors`].
 
 mod draft;
@@ -23,9 +24,10 @@ use std::sync::Arc;
 
 /// A way to decode, as it is written in flags, tables and records.
 ///
-/// `plain`; `stock` = plain decoding on candle's own matmul; `4..8:3`; `seq:4..8:3`; a free set of sub-layers
-/// `set=attn-1+4..7-mlp-2:3`, `seq:set=attn-1-mlp-none:3`. Reading a plan opens no file: what a command line may
-/// name in place of a set, [`Plan::with_sets`] looks up.
+/// `plain`; `stock` = plain decoding on candle's own matmul; `4..8:3`; `seq:4..8:3`; a free set of
+/// sub-layers
+/// `set=attn-1+4..7-mlp-2:3`, `seq:set=attn-1-mlp-none:3`. Reading a plan opens no file: what a
+/// command line may name in place of a set, [`Plan::with_sets`] looks up.
 ///
 /// ```
 /// let plan: s3d_data::Plan = "seq:4..8:3".parse()?;
@@ -65,7 +67,8 @@ impl Plan {
         };
         let bad = || {
             Error::invalid(format!(
-                "expected a plan such as plain, stock, 4..8:3, seq:4..8:3 or set=attn-1-mlp-2:3, found '{}'",
+                "expected a plan such as plain, stock, 4..8:3, seq:4..8:3 or set=attn-1-mlp-2:3, \
+                 found '{}'",
                 shown(text)
             ))
         };

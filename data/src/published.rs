@@ -1,4 +1,5 @@
-//! Published figures, for tables that set our results beside others'. Every row carries its citation.
+//! Published figures, for tables that set our results beside others'. Every row carries its
+//! citation.
 //!
 //! What was not to be had stays empty: a user's own CSV with the columns of `systems.csv` fills it
 //! ([`load_systems`]).
@@ -275,7 +276,8 @@ pub fn preset(name: &str) -> Result<Shape> {
     })
 }
 
-/// A user's own table with the columns of `systems.csv`; rows without citation are cited by the file.
+/// A user's own table with the columns of `systems.csv`; rows without citation are cited by the
+/// file.
 ///
 /// # Errors
 /// When the file cannot be read or a row has another form; the line is named.

@@ -1,5 +1,5 @@
-//! Foreign text (of files, checkpoints, names) as it is shown: short, and without control characters, so that
-//! no message fills a terminal or moves its cursor.
+//! Foreign text (of files, checkpoints, names) as it is shown: short, and without control
+//! characters, so that no message fills a terminal or moves its cursor.
 
 use std::fmt::Write;
 

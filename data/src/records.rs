@@ -1,4 +1,5 @@
-//! What is observed: a row or line of each table, with what it may hold. Checked once, when it is read.
+//! What is observed: a row or line of each table, with what it may hold. Checked once, when it is
+//! read.
 
 pub mod bounds;
 pub mod latency;

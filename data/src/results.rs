@@ -134,8 +134,8 @@ pub struct PlanResult {
     pub predictors: usize,
     /// Speedup over plain decoding that the cost model predicts.
     pub predicted_speedup: Option<Estimate>,
-    /// Speedup measured end to end: tokens per iteration over all traced texts, over the cost of an iteration by all
-    /// end-to-end blocks. Null below 8 blocks or 4 texts.
+    /// Speedup measured end to end: tokens per iteration over all traced texts, over the cost of an
+    /// iteration by all end-to-end blocks. Null below 8 blocks or 4 texts.
     pub measured_speedup: Option<Estimate>,
     /// The plain ratio: median over the plan's own blocks, those that were used to choose left out.
     #[serde(default)]
@@ -154,8 +154,8 @@ pub struct PlanResult {
 }
 
 impl PlanResult {
-    /// The layers that an early exit keeps; none for a window that does not reach the top, or a free
-    /// set: no early exit equals those.
+    /// The layers that an early exit keeps; none for a window that does not reach the top, or a
+    /// free set: no early exit equals those.
     pub fn early_exit_layer(&self) -> Option<usize> {
         let reaches_top = self.skip_set.is_none() && self.skip_end == Some(self.layers);
         self.skip_start.filter(|_| reaches_top)

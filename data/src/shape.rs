@@ -35,8 +35,8 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl ModelShape {
-    /// Whether more than the number of layers is known: of measurements from outside it is often not,
-    /// and then neither is the memory.
+    /// Whether more than the number of layers is known: of measurements from outside it is often
+    /// not, and then neither is the memory.
     pub fn is_known(&self) -> bool {
         self.hidden > 0
     }
@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn llama_2_7b_has_its_published_parameter_count() {
-        // source: Touvron et al., arXiv 2307.09288: 6.74e9 parameters (6,738,415,616 in the checkpoint)
+        // source: Touvron et al., arXiv 2307.09288: 6.74e9 parameters (6,738,415,616 in the
+        // checkpoint)
         let shape = ModelShape {
             layers: 32,
             hidden: 4096,

@@ -190,8 +190,8 @@ impl FromStr for Seconds {
 }
 
 /// A value with its 95 % interval. `low <= value <= high` is not demanded: a bootstrap interval
-/// may leave its point estimate outside. One text, or one block of times, has no interval: both ends
-/// are null then.
+/// may leave its point estimate outside. One text, or one block of times, has no interval: both
+/// ends are null then.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {

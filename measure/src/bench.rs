@@ -65,8 +65,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Whether the time is spent and a choice can do without `stage`. What was asked for by name, or alone, is
-    /// measured however long it takes.
+    /// Whether the time is spent and a choice can do without `stage`. What was asked for by name,
+    /// or alone, is measured however long it takes.
     pub fn has_no_time_for(&self, stage: Stage) -> bool {
         let asked = matches!(self.request.plans, Plans::Exactly(_)) || self.request.shard.is_some();
         let needed = matches!(stage, Stage::Probe | Stage::Acceptance | Stage::Latency);

@@ -12,7 +12,8 @@ pub use system::{SystemClock, resolution, timer};
 use crate::error::Result;
 use s3d_data::Seconds;
 
-/// Reads time. Everything that is timed gets its clock as an argument, so that tests bring their own.
+/// Reads time. Everything that is timed gets its clock as an argument, so that tests bring their
+/// own.
 pub trait Clock: Sync {
     /// Wall time since the clock was made, read after the device has finished what it was given.
     fn now(&self) -> Seconds;
@@ -28,7 +29,8 @@ pub trait Clock: Sync {
 
 /// Takes the times of marks.
 pub trait DeviceTimer {
-    /// Begins a pass of at most `marks` marks and forgets those before. Whatever marks need is made here.
+    /// Begins a pass of at most `marks` marks and forgets those before. Whatever marks need is made
+    /// here.
     ///
     /// # Errors
     /// When the device refuses.

@@ -116,8 +116,8 @@ fn beside_their_median(samples: &[LatencySample]) -> Vec<f64> {
 }
 
 /// Whether whole passes got the processors they could use; `threads` of them wait by spinning, so
-/// that an undisturbed pass uses all of them all the time. Over all passes together: the system books
-/// the time of other threads at its ticks, which a single short pass does not see.
+/// that an undisturbed pass uses all of them all the time. Over all passes together: the system
+/// books the time of other threads at its ticks, which a single short pass does not see.
 pub fn waiting(samples: &[LatencySample], threads: usize) -> Option<Warning> {
     let passes = samples.iter().filter(|s| s.component >= Component::FullPass);
     let times: Vec<(f64, f64)> = passes.filter_map(|s| Some((s.cpu_seconds?, s.seconds))).collect();
@@ -191,7 +191,8 @@ pub fn control(what: &str, ratios: &[f64]) -> Option<Warning> {
 }
 
 /// Which of `blocks` sorted values, counted from 1 at either end, bounds the 95 % interval of their
-/// median: the largest `r` with `P(X < r) <= 2.5 %`, X binomial with probability 1/2; 0 where none does.
+/// median: the largest `r` with `P(X < r) <= 2.5 %`, X binomial with probability 1/2; 0 where none
+/// does.
 fn sign_test_rank(blocks: usize) -> usize {
     let law = Binomial::new(0.5, blocks as u64);
     law.map_or(0, |law| {
@@ -313,7 +314,8 @@ mod tests {
 
     #[test]
     fn the_sign_test_has_its_tabulated_ranks() {
-        // source: tables of the sign test, two-sided 5 %: critical values 0 at 6, 1 at 10, 5 at 20, 9 at 30
+        // source: tables of the sign test, two-sided 5 %: critical values 0 at 6, 1 at 10, 5 at 20,
+        // 9 at 30
         let critical = [6, 10, 20, 30].map(|n| sign_test_rank(n) as i64 - 1);
         assert_eq!(critical, [0, 1, 5, 9]);
     }

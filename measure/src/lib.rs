@@ -3,14 +3,13 @@
 //! [`measure`] goes through the [`Stage`]s of a [`Request`]: the machine's limits, acceptance as
 //! traces, latency by component inside whole passes, memory, end-to-end blocks, and the choice once
 //! more against plain decoding. All timing follows one [`schedule`]; all time comes from one
-//! [`clock`]. Nothing is averaged and nothing is concluded here: raw samples go into the journal of a
-//! [`s3d_data::RunDir`], and what to look at next is answered by a [`Judge`].
+//! [`clock`]. Nothing is averaged and nothing is concluded here: raw samples go into the journal of
+//! a [`s3d_data::RunDir`], and what to look at next is answered by a [`Judge`].
 //!
 //! ```
 //! use s3d_measure::schedule::Schedule;
-//! let schedule = Schedule::new(3, Some(0), 42); // three cells, the first one duplicated as control
-//! let block = schedule.block(0);
-//! assert_eq!(block.len(), 4);
+//! let schedule = Schedule::new(3, Some(0), 42); // three cells, the first one duplicated as
+//! control let block = schedule.block(0); assert_eq!(block.len(), 4);
 //! assert_eq!(block.iter().filter(|turn| turn.cell == 0).count(), 2);
 //! ```
 

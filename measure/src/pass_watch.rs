@@ -61,7 +61,8 @@ impl<'a> PassWatch<'a> {
         self
     }
 
-    /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the whole.
+    /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the
+    /// whole.
     pub fn pass<T>(
         &mut self,
         place: Place,
@@ -159,7 +160,8 @@ impl Generated {
 }
 
 /// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
-/// holds everything up to its first token, making the cache included. With `peek`, acceptance is imposed.
+/// holds everything up to its first token, making the cache included. With `peek`, acceptance is
+/// imposed.
 pub(crate) fn generate(
     model: &Model,
     plan: &Plan,
@@ -187,7 +189,8 @@ pub(crate) fn generate(
     })
 }
 
-/// Does `timed` work, and once more where passes were prepared for it, which the next time is spared.
+/// Does `timed` work, and once more where passes were prepared for it, which the next time is
+/// spared.
 pub(crate) fn as_prepared<T>(model: &Model, mut timed: impl FnMut() -> Result<T>) -> Result<T> {
     let before = model.prepared_passes();
     let outcome = timed()?;

@@ -198,11 +198,12 @@ pub struct Request {
     pub seed: u64,
     /// Time for everything.
     pub time_budget: Seconds,
-    /// Measure only this part of the work, to be merged with the others ([`crate::shards::merge`]). Traces and
-    /// generations of the part are made whatever the time budget.
+    /// Measure only this part of the work, to be merged with the others ([`crate::shards::merge`]).
+    /// Traces and generations of the part are made whatever the time budget.
     pub shard: Option<Shard>,
-    /// Program and arguments of a child process that prints [`crate::stages::memory::peak_of_this_process`]
-    /// of the same model as JSON; none: memory is only computed.
+    /// Program and arguments of a child process that prints
+    /// [`crate::stages::memory::peak_of_this_process`] of the same model as JSON; none: memory is
+    /// only computed.
     pub memory_child: Option<Vec<OsString>>,
     /// What `run.json` says about how the run was made.
     pub provenance: Provenance,
@@ -269,8 +270,8 @@ impl Request {
         self.stages.contains(&stage) && !pointless
     }
 
-    /// The name under which `stage` is noted as complete. End-to-end blocks of other plans are another
-    /// stage.
+    /// The name under which `stage` is noted as complete. End-to-end blocks of other plans are
+    /// another stage.
     pub(crate) fn stage_name(&self, stage: Stage) -> String {
         match (&self.plans, stage) {
             (Plans::Exactly(plans), Stage::Throughput) => {
@@ -281,7 +282,8 @@ impl Request {
         }
     }
 
-    /// The most predictors that are traced: a model with few masks is traced as far as it can draft.
+    /// The most predictors that are traced: a model with few masks is traced as far as it can
+    /// draft.
     pub(crate) fn most_predictors(&self, model: &Model, drafting: Drafting) -> Predictors {
         match drafting {
             Drafting::Simultaneous => self.gamma_max.at_most(model.shape().masks + 1),

@@ -51,7 +51,8 @@ pub fn measure(
     measure_into(subject, request, (&output, Start::Resume), clock, judge, progress)
 }
 
-/// As [`measure`], into a folder that is taken already; [`Start::Over`] replaces the run that is there.
+/// As [`measure`], into a folder that is taken already; [`Start::Over`] replaces the run that is
+/// there.
 ///
 /// # Errors
 /// As [`measure`].

@@ -3,8 +3,8 @@
 //! Machines drift, so only what was measured close together is compared. A block holds every cell
 //! once in seeded random order; the block after it holds the same cells in reverse, which takes a
 //! steady drift out of the pair. One cell, the control, occurs twice in every block: when its two
-//! copies disagree, nothing else of the run can be believed. Many cells are dealt out to several blocks,
-//! each with the control beside them.
+//! copies disagree, nothing else of the run can be believed. Many cells are dealt out to several
+//! blocks, each with the control beside them.
 
 use crate::clock::Clock;
 use crate::request::Request;
@@ -47,8 +47,8 @@ impl Schedule {
     }
 
     /// Deals the cells of a round out to so many blocks that none holds more than `most` beside the
-    /// control: a block that lasts a minute says little about a machine that changes within seconds.
-    /// Who sits beside whom is drawn anew for every pair of rounds.
+    /// control: a block that lasts a minute says little about a machine that changes within
+    /// seconds. Who sits beside whom is drawn anew for every pair of rounds.
     pub fn in_blocks_of(mut self, most: usize) -> Self {
         let cells = self.periods.len() - usize::from(self.control.is_some());
         self.parts = cells.div_ceil(most.max(1)).max(1);
@@ -117,8 +117,8 @@ impl Schedule {
         random
     }
 
-    /// Cells with their copies. Rare cells take turns: each has a phase of its own, so that pairs of
-    /// blocks stay about equally long. The first pair holds every cell.
+    /// Cells with their copies. Rare cells take turns: each has a phase of its own, so that pairs
+    /// of blocks stay about equally long. The first pair holds every cell.
     fn cells_of_pair(&self, pair: usize) -> Vec<(usize, usize)> {
         let due = |&(cell, &period): &(usize, &usize)| {
             pair == 0 || (pair + self.phases[cell]).is_multiple_of(period)
@@ -130,8 +130,8 @@ impl Schedule {
     }
 }
 
-/// Which of the first `blocks` blocks `request` measures: all, or its shard's, in whole pairs. A block is
-/// never divided, so whatever is compared inside of it was measured on one machine.
+/// Which of the first `blocks` blocks `request` measures: all, or its shard's, in whole pairs. A
+/// block is never divided, so whatever is compared inside of it was measured on one machine.
 pub(crate) fn part_of_blocks(request: &Request, blocks: usize) -> Range<usize> {
     let pairs = request.part(blocks.div_ceil(2));
     (2 * pairs.start).min(blocks)..(2 * pairs.end).min(blocks)

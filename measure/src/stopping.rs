@@ -1,7 +1,7 @@
 //! Who draws the conclusions while measuring goes on, and who watches.
 //!
-//! This crate only observes. When to stop, which plans to time and which is best so far are answered
-//! by a [`Judge`] (the commands implement it with `simulator`).
+//! This crate only observes. When to stop, which plans to time and which is best so far are
+//! answered by a [`Judge`] (the commands implement it with `simulator`).
 
 use crate::request::Stage;
 use s3d_data::{Draft, Estimate, Plan, Run, Seconds};
@@ -33,15 +33,15 @@ pub trait Judge {
     /// When nothing can be said.
     fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
 
-    /// At most `wanted` plans that lead by all that was observed so far, the best first: they are measured once more, beside
-    /// each other, to choose among them.
+    /// At most `wanted` plans that lead by all that was observed so far, the best first: they are
+    /// measured once more, beside each other, to choose among them.
     ///
     /// # Errors
     /// When nothing can be said.
     fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
 
-    /// The windows and draftings that may hold the best plan, by what was observed so far; none when
-    /// nothing can be said (pass times were not measured, say).
+    /// The windows and draftings that may hold the best plan, by what was observed so far; none
+    /// when nothing can be said (pass times were not measured, say).
     ///
     /// # Errors
     /// When the observations contradict each other.

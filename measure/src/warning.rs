@@ -280,14 +280,15 @@ impl Warning {
             ),
             Self::LeftOut { stages } => write!(
                 f,
-                "no time was left for: {}; give a longer --time-budget and the same command goes on from here",
+                "no time was left for: {}; give a longer --time-budget and the same command goes \
+                 on from here",
                 stages.join(", ")
             ),
             Self::OverBudget { budget, spent } => write!(
                 f,
-                "measuring took {spent}, the --time-budget is {budget}: the smallest measurement (one text \
-                 traced, two blocks of passes) takes longer here; give at least that, or a smaller --context, \
-                 --tokens or --gamma-max"
+                "measuring took {spent}, the --time-budget is {budget}: the smallest measurement \
+                 (one text traced, two blocks of passes) takes longer here; give at least that, or \
+                 a smaller --context, --tokens or --gamma-max"
             ),
             Self::FewPositions { found, wanted } => write!(
                 f,

@@ -1,5 +1,5 @@
-//! Shards: merged they are the run that was never divided, byte for byte; killed ones go on; what does
-//! not belong together is refused, and nothing is half written.
+//! Shards: merged they are the run that was never divided, byte for byte; killed ones go on; what
+//! does not belong together is refused, and nothing is half written.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tiny::{Models, StopAfter, request, tear_last_line};
 
-/// A clock that goes on by one step whenever it is read: a time is the number of readings inside of it,
-/// exactly, wherever in the run it was taken.
+/// A clock that goes on by one step whenever it is read: a time is the number of readings inside of
+/// it, exactly, wherever in the run it was taken.
 #[derive(Default)]
 struct Counting {
     wall: AtomicU64,
@@ -283,7 +283,8 @@ fn machines_that_are_alike_share_an_index_and_others_keep_their_own() {
     let shards = &run.header.merged.as_ref().unwrap().shards;
     assert_eq!(shards.iter().map(|part| part.machine).collect::<Vec<_>>(), [0, 1, 0]);
     for sample in &run.observations.throughput {
-        // source: by hand: 8 prompts are 4 pairs of blocks; of three shards the second has the second pair
+        // source: by hand: 8 prompts are 4 pairs of blocks; of three shards the second has the
+        // second pair
         assert_eq!(sample.machine, usize::from([2, 3].contains(&sample.block)), "{sample:?}");
     }
     assert!(run.header.warnings[0].starts_with("measured on 2 different machines"));

@@ -6,14 +6,16 @@
 //! simultaneous,3,9,chat,2,890,730
 //! ```
 //!
-//! or as JSONL, one object of the same keys a line. `drafting` may be left out where it is given for the
-//! whole import, `id` (which text or workload; the file's name when absent) always. Intervals resample ids.
+//! or as JSONL, one object of the same keys a line. `drafting` may be left out where it is given
+//! for the whole import, `id` (which text or workload; the file's name when absent) always.
+//! Intervals resample ids.
 //!
 //! Draft `i` is attempted where drafts `1..i` were accepted. Counts, not rates: a rate without its
-//! count has no interval. The counts become one trace per window and id whose walk gives them back exactly:
-//! iterations of each accepted length, spread evenly. Between the starts of iterations a trace is
-//! filled in as if the draft failed at the same token wherever it started; `counted_drafts` marks it, so
-//! that numbers of predictors below the one that was logged are not taken for known.
+//! count has no interval. The counts become one trace per window and id whose walk gives them back
+//! exactly: iterations of each accepted length, spread evenly. Between the starts of iterations a
+//! trace is filled in as if the draft failed at the same token wherever it started;
+//! `counted_drafts` marks it, so that numbers of predictors below the one that was logged are not
+//! taken for known.
 
 use crate::error::{Error, Result};
 use crate::import::rows::{malformed, not_empty, once};
@@ -74,8 +76,8 @@ pub(super) fn traces(rows: Vec<(u64, Row)>, file: &Path, setting: &Setting) -> R
         .collect()
 }
 
-/// Counts of one workload written out as a trace. Counts of very many tokens are scaled down: intervals
-/// resample workloads, not tokens.
+/// Counts of one workload written out as a trace. Counts of very many tokens are scaled down:
+/// intervals resample workloads, not tokens.
 ///
 /// # Errors
 /// In words: too many predictors, no iteration.
@@ -113,8 +115,8 @@ fn check(row: &Row, before: &AcceptanceCounts) -> std::result::Result<(), String
     let tokens = before.accepted.iter().sum::<u64>() + before.attempted.first().unwrap_or(&0);
     if row.attempted > MOST_TOKENS || tokens + row.accepted > MOST_TOKENS {
         return Err(format!(
-            "counts of more than {MOST_TOKENS} tokens; divide all counts of this window by the same \
-             number"
+            "counts of more than {MOST_TOKENS} tokens; divide all counts of this window by the \
+             same number"
         ));
     }
     match before.accepted.last() {

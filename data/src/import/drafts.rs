@@ -1,5 +1,5 @@
-//! Draft passes that were not timed: a share of the full pass of the same width, or the full passes of
-//! a draft model that was timed by itself.
+//! Draft passes that were not timed: a share of the full pass of the same width, or the full passes
+//! of a draft model that was timed by itself.
 
 use crate::error::{Error, Result};
 use crate::import::pass_times;
@@ -12,8 +12,8 @@ use std::path::Path;
 /// Draft passes beyond this number would not be looked at.
 const MOST: usize = 1_000_000;
 
-/// Draft passes for an import, and what they rest on: the passes of `draft_times`, else a share of the full
-/// passes among `observations`. None where draft passes are there, or no full pass is.
+/// Draft passes for an import, and what they rest on: the passes of `draft_times`, else a share of
+/// the full passes among `observations`. None where draft passes are there, or no full pass is.
 ///
 /// # Errors
 /// No full pass over two tokens or more; a window that does not fit.
@@ -52,8 +52,9 @@ pub fn added(
     Ok((windows.iter().flat_map(of).collect(), Some(note)))
 }
 
-const NARROW: &str = "no pass over 2 tokens or more among the times: what a verify pass costs is not known; time \
-                      some, such as llama-bench -p 1,2,3,4,5,6,8,9 -n 0 -d 512 -o jsonl";
+const NARROW: &str = "no pass over 2 tokens or more among the times: what a verify pass costs is \
+                      not known; time some, such as llama-bench -p 1,2,3,4,5,6,8,9 -n 0 -d 512 -o \
+                      jsonl";
 
 fn passes(observations: &[Observation]) -> impl Iterator<Item = &LatencySample> {
     observations.iter().filter_map(|observation| match observation {
@@ -84,15 +85,15 @@ fn shares(setting: &Setting) -> Result<(Vec<(SkipWindow, f64)>, String)> {
             let windows = SkipWindow::all_symmetric(layers).into_iter();
             let all: Vec<_> =
                 windows.map(|window| Ok((window, kept(&window)?))).collect::<Result<_>>()?;
-            let note = "draft passes were not timed: taken as the kept share of layers of a full pass \
-                        (--draft-share S, or --draft-times FILE for a draft model)";
+            let note = "draft passes were not timed: taken as the kept share of layers of a full \
+                        pass (--draft-share S, or --draft-times FILE for a draft model)";
             (all, note.into())
         }
     })
 }
 
-/// A full pass as the draft pass of `window` that takes `share` of it; none that is wider than draft passes
-/// are. What is drafted one after the other has passes over one token alone.
+/// A full pass as the draft pass of `window` that takes `share` of it; none that is wider than
+/// draft passes are. What is drafted one after the other has passes over one token alone.
 fn draft(
     sample: &LatencySample,
     window: SkipWindow,

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A full pass over `w` tokens at context `c` takes `fixed + per_token w + per_context_token c`; a
-//! draft pass takes the kept share of it. The law becomes times on a grid, as if they were measured.
+//! draft pass takes the kept share of it. The law becomes times on a grid, as if they were
+//! measured.
 
 use crate::error::{Error, Result};
 use crate::import::pass_times;
@@ -34,8 +35,8 @@ impl Law {
     }
 }
 
-/// Reads a law and writes it out as times of full passes of every width, and of draft passes of every
-/// symmetric window, at two contexts.
+/// Reads a law and writes it out as times of full passes of every width, and of draft passes of
+/// every symmetric window, at two contexts.
 ///
 /// # Errors
 /// A key that is missing or unknown; a number that is not finite or below 0; a law of no cost.

@@ -44,7 +44,8 @@ pub(super) fn once<K: Hash + Eq>(
         false => Err(malformed(
             file,
             line,
-            "this cell stands in the file already; number repeated measurements in a column 'block'",
+            "this cell stands in the file already; number repeated measurements in a column \
+             'block'",
         )),
     }
 }

@@ -43,8 +43,8 @@ impl Setting {
         }
     }
 
-    /// The drafting that a row states, else the one given for the whole import. Nothing is assumed: the
-    /// same counts give other answers by how drafts are made.
+    /// The drafting that a row states, else the one given for the whole import. Nothing is assumed:
+    /// the same counts give other answers by how drafts are made.
     pub(super) fn drafting(
         &self,
         stated: Option<Drafting>,
@@ -52,15 +52,16 @@ impl Setting {
         line: u64,
     ) -> Result<Drafting> {
         stated.or(self.drafting).ok_or_else(|| {
-            let message = "how drafts were made is not said here; add it as 'drafting', or give --drafting \
-                           sequential (one pass a draft: draft models, EAGLE, MTP, LayerSkip, SWIFT) or \
-                           --drafting simultaneous (all drafts in one pass: S3D, Medusa)";
+            let message = "how drafts were made is not said here; add it as 'drafting', or give \
+                           --drafting sequential (one pass a draft: draft models, EAGLE, MTP, \
+                           LayerSkip, SWIFT) or --drafting simultaneous (all drafts in one pass: \
+                           S3D, Medusa)";
             malformed(file, line, message)
         })
     }
 
-    /// The layers that drafts left out: those given, else the window in the middle whose kept layers are
-    /// the given share of a full pass.
+    /// The layers that drafts left out: those given, else the window in the middle whose kept
+    /// layers are the given share of a full pass.
     pub(super) fn window(&self, file: &Path, line: u64) -> Result<SkipWindow> {
         let share = self.draft_share.map(|share| {
             let kept = (share * self.layers as f64).round() as usize;

@@ -92,7 +92,8 @@ fn an_affine_law_becomes_times_on_a_grid() {
         };
         samples.iter().find(of).unwrap().seconds
     };
-    // source: 0.004 + 5 x 0.0002 + 256 x 1e-6 = 0.005256; a draft of half the layers: half of width 4
+    // source: 0.004 + 5 x 0.0002 + 256 x 1e-6 = 0.005256; a draft of half the layers: half of width
+    // 4
     assert!((seconds(Component::FullPass, 5) - 0.005_256).abs() < 1e-12);
     assert!((seconds(Component::DraftPass, 4) - 0.5 * 0.005_056).abs() < 1e-12);
     for (bad, words) in [
@@ -191,7 +192,10 @@ fn wrong_counts_are_refused_with_their_line() {
 
 #[test]
 fn traces_read_alike_from_lines_and_from_a_table() {
-    let line = r#"{"drafting":"simultaneous","skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
+    let line = concat!(
+        r#"{"drafting":"simultaneous","skip_start":3,"skip_end":9,"id":"a","prompt":4,"#,
+        r#""accepted":[2,1,0]}"#
+    );
     let table =
         "skip_start,skip_end,id,prompt,position,accepted\n3,9,a,4,1,2\n3,9,a,4,2,1\n3,9,a,4,3,0\n";
     assert_eq!(traces("t.jsonl", line), traces("t.csv", table));

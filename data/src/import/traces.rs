@@ -1,7 +1,7 @@
 //! Traces: accepted drafts at every position of a text, for one window and drafting.
 //!
-//! As JSONL, in the form of `acceptance.jsonl`; or as CSV, one position a row, positions of a text in
-//! their order from 1 on:
+//! As JSONL, in the form of `acceptance.jsonl`; or as CSV, one position a row, positions of a text
+//! in their order from 1 on:
 //!
 //! ```text
 //! drafting,skip_start,skip_end,id,position,accepted
@@ -10,9 +10,9 @@
 //! ```
 //!
 //! `accepted` at position `c` = drafts that an iteration would have had accepted when started with
-//! `c` output tokens committed (the free token not counted). `drafting` may be left out where it is given
-//! for the whole import, `task` and `prompt` (tokens of the prompt) always. Where `gamma_max` is left
-//! out, a trace knows as many drafts as the most that any position of its window accepted.
+//! `c` output tokens committed (the free token not counted). `drafting` may be left out where it is
+//! given for the whole import, `task` and `prompt` (tokens of the prompt) always. Where `gamma_max`
+//! is left out, a trace knows as many drafts as the most that any position of its window accepted.
 
 use crate::error::Result;
 use crate::import::rows::{malformed, not_empty, once};

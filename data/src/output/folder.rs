@@ -21,12 +21,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// Takes the folder at `root` for files of one purpose. It is made where it is missing; what a killed
-    /// process had completed but not moved to its place is moved now.
+    /// Takes the folder at `root` for files of one purpose. It is made where it is missing; what a
+    /// killed process had completed but not moved to its place is moved now.
     ///
     /// # Errors
-    /// A folder that another s3d writes into; one that is not empty and was not made for this purpose; a refusal
-    /// of the system. Nothing is changed then.
+    /// A folder that another s3d writes into; one that is not empty and was not made for this
+    /// purpose; a refusal of the system. Nothing is changed then.
     pub fn open(root: &Path, holds: Holds) -> Result<Self> {
         let fresh = Fresh::make(root)?;
         let lock = lock::take(root)?;
@@ -36,15 +36,16 @@ impl Output {
         Ok(Self { root: root.to_path_buf(), holds, inputs: Vec::new(), _lock: lock, _fresh: fresh })
     }
 
-    /// The same, and refuses ever to replace one of `inputs`, also under another name (a hard link, say).
+    /// The same, and refuses ever to replace one of `inputs`, also under another name (a hard link,
+    /// say).
     #[must_use]
     pub fn sparing<P: AsRef<Path>>(mut self, inputs: impl IntoIterator<Item = P>) -> Self {
         self.inputs.extend(inputs.into_iter().filter_map(|path| FileId::of(path.as_ref())));
         self
     }
 
-    /// Whether what was made here may be made anew: to be asked before the work, which [`crate::output::Draft::add`]
-    /// would refuse after it.
+    /// Whether what was made here may be made anew: to be asked before the work, which
+    /// [`crate::output::Draft::add`] would refuse after it.
     ///
     /// # Errors
     /// One of the inputs among these files; a link to elsewhere in the place of a folder.
@@ -77,8 +78,8 @@ impl Output {
         self.root.join(name)
     }
 
-    /// Something at the top of the folder that this program did not make, if there is any. In the folders of a
-    /// report, whatever is not on the list stays anyway.
+    /// Something at the top of the folder that this program did not make, if there is any. In the
+    /// folders of a report, whatever is not on the list stays anyway.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -136,7 +137,8 @@ impl Drop for Fresh {
 struct FileId(u64, u64);
 
 impl FileId {
-    /// The file that `path` names, through links; nothing where there is none or the system cannot tell.
+    /// The file that `path` names, through links; nothing where there is none or the system cannot
+    /// tell.
     fn of(path: &Path) -> Option<Self> {
         #[cfg(unix)]
         {
@@ -152,7 +154,8 @@ impl FileId {
     }
 }
 
-/// Completes what a killed process had ready in a folder that is read: a reader must not see half of it.
+/// Completes what a killed process had ready in a folder that is read: a reader must not see half
+/// of it.
 ///
 /// # Errors
 /// When it cannot be completed, with what to do.

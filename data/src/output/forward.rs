@@ -1,4 +1,5 @@
-//! A complete draft on its way: its files are moved to their places, from wherever that was interrupted.
+//! A complete draft on its way: its files are moved to their places, from wherever that was
+//! interrupted.
 
 use crate::error::{Error, Result};
 use crate::output::made::{MARKER, Made};
@@ -14,7 +15,8 @@ pub(super) fn is_ready(root: &Path) -> bool {
     fs::symlink_metadata(root.join(READY)).is_ok_and(|found| found.is_dir())
 }
 
-/// Moves the files of a complete draft to their places, if one waits in `root`. It may have been begun before.
+/// Moves the files of a complete draft to their places, if one waits in `root`. It may have been
+/// begun before.
 pub(super) fn roll_forward(root: &Path) -> Result<()> {
     if !is_ready(root) {
         return Ok(());
@@ -34,7 +36,8 @@ pub(super) fn roll_forward(root: &Path) -> Result<()> {
     fs::remove_dir_all(&ready).map_err(|e| Error::io("remove", &ready, e))
 }
 
-/// The folder of the file `name` below `root`; what is there of it must be folders, not links to some.
+/// The folder of the file `name` below `root`; what is there of it must be folders, not links to
+/// some.
 pub(super) fn folder_of(root: &Path, name: &str) -> Result<PathBuf> {
     let mut folder = root.to_path_buf();
     for part in Path::new(name).parent().into_iter().flat_map(Path::components) {

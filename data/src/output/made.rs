@@ -11,8 +11,8 @@ use std::path::{Component, Path};
 /// The file that holds the list.
 pub(super) const MARKER: &str = ".s3d-files.json";
 
-/// Names at the top of a run directory that are its own by the format, listed or not: programs before
-/// this list made them too.
+/// Names at the top of a run directory that are its own by the format, listed or not: programs
+/// before this list made them too.
 const OF_A_RUN: [&str; 10] = [
     "run.json",
     "journal.jsonl",
@@ -87,8 +87,8 @@ pub(super) struct Made {
     /// Files that it made before and took away as these came.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removed: BTreeSet<String>,
-    /// Whether a program before this list made it: figures and tables of a run, files of a training may be
-    /// written over, but nobody knows which ones are its own, so that they are not removed.
+    /// Whether a program before this list made it: figures and tables of a run, files of a training
+    /// may be written over, but nobody knows which ones are its own, so that they are not removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlisted: bool,
 }
@@ -129,7 +129,8 @@ pub(super) fn own_in(root: &Path, made: &Made) -> Vec<String> {
     made.holds.own().iter().filter(here).map(|name| (*name).to_string()).collect()
 }
 
-/// Whether a path leads to something below the folder it starts from, and not to this module's own files.
+/// Whether a path leads to something below the folder it starts from, and not to this module's own
+/// files.
 fn is_inside(name: &str) -> bool {
     let mut parts = Path::new(name).components().peekable();
     parts.peek().is_some()
@@ -138,7 +139,8 @@ fn is_inside(name: &str) -> bool {
         })
 }
 
-/// The names in a folder that count: not those of unfinished files, the list of what was made, the disk's own.
+/// The names in a folder that count: not those of unfinished files, the list of what was made, the
+/// disk's own.
 pub(super) fn names_in(root: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(root).map_err(|e| Error::io("read folder", root, e))?;
     let mut names: Vec<String> =

@@ -1,8 +1,9 @@
 //! New files of a folder: made aside, then moved to their places together.
 //!
-//! The files are made in a folder inside the one they are for. When they are complete, with a list of them, that
-//! folder is renamed to `.s3d-ready`: from this one rename on they count as written. Moving each to its place may
-//! then be interrupted anywhere, since whoever comes next goes on with it.
+//! The files are made in a folder inside the one they are for. When they are complete, with a list
+//! of them, that folder is renamed to `.s3d-ready`: from this one rename on they count as written.
+//! Moving each to its place may then be interrupted anywhere, since whoever comes next goes on with
+//! it.
 
 use crate::error::{Error, Result};
 use crate::output::folder::Output;
@@ -49,8 +50,8 @@ impl<'a> NewFiles<'a> {
     /// Puts the files to their places; what this program made before under other names stays.
     ///
     /// # Errors
-    /// A file in the way that this program did not make, or that is one of the inputs; a refusal of the system.
-    /// Nothing is changed then.
+    /// A file in the way that this program did not make, or that is one of the inputs; a refusal of
+    /// the system. Nothing is changed then.
     pub fn add(self) -> Result<()> {
         self.finish(false)
     }

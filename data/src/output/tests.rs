@@ -215,7 +215,10 @@ fn what_a_killed_process_had_ready_is_completed_and_what_was_half_made_is_remove
         write(
             &ready,
             MARKER,
-            r#"{"holds":"paper","files":["paper.html","tables/t.csv"],"removed":["figures/a.svg"]}"#,
+            concat!(
+                r#"{"holds":"paper","files":["paper.html","tables/t.csv"],"#,
+                r#""removed":["figures/a.svg"]}"#
+            ),
         );
         write(dir.path(), ".s3d-tmp-abc/x", "half");
         for name in ["paper.html", "tables/t.csv"].into_iter().take(moved) {

@@ -54,7 +54,8 @@ impl Predictors {
     }
 }
 
-/// Reads the key `gamma_max`, the most predictors that were looked at, and names it where it is wrong.
+/// Reads the key `gamma_max`, the most predictors that were looked at, and names it where it is
+/// wrong.
 ///
 /// # Errors
 /// Another number than [`Predictors::new`] takes.

@@ -1,5 +1,5 @@
-//! Free sets of sub-layers, and how they are written: in files that other projects publish, and in the
-//! names of plans.
+//! Free sets of sub-layers, and how they are written: in files that other projects publish, and in
+//! the names of plans.
 
 use crate::error::{Error, Result};
 use crate::limits::LAYERS;
@@ -48,8 +48,8 @@ impl LayerSet {
         text.parse().or_else(|_| Self::load_file(text))
     }
 
-    /// Reads `{"attention": [..], "mlp": [..]}`, what `s3d export` prints, or a file of several sets with names, of
-    /// which `FILE#NAME` takes one.
+    /// Reads `{"attention": [..], "mlp": [..]}`, what `s3d export` prints, or a file of several
+    /// sets with names, of which `FILE#NAME` takes one.
     ///
     /// # Errors
     /// When the file cannot be read or has another form, or the set has no such name.
@@ -75,7 +75,11 @@ impl LayerSet {
         }
         let fail = |message: String| Error::malformed(file, message);
         let published = serde_json::from_slice(bytes).map_err(|_| {
-            fail("expected {\"attention\": [..], \"mlp\": [..]}, or an object of such sets with names".into())
+            fail(
+                "expected {\"attention\": [..], \"mlp\": [..]}, or an object of such sets with \
+             names"
+                    .into(),
+            )
         })?;
         let set = match (published, name) {
             (Published::One(set) | Published::Exported { skip_layers: set }, None) => set,
@@ -241,7 +245,8 @@ mod tests {
         #[test]
         fn sets_read_back(attention in proptest::collection::btree_set(0usize..40, 0..20),
                           mlp in proptest::collection::btree_set(0usize..40, 0..20)) {
-            let set = LayerSet { attention: attention.into_iter().collect(), mlp: mlp.into_iter().collect() };
+            let (attention, mlp) = (attention.into_iter().collect(), mlp.into_iter().collect());
+            let set = LayerSet { attention, mlp };
             prop_assert_eq!(set.to_string().parse::<LayerSet>().unwrap(), set);
         }
     }

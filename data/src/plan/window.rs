@@ -49,7 +49,8 @@ impl SkipWindow {
         (0..layers.min(limits::LAYERS)).filter_map(|k| Self::symmetric(layers, k).ok()).collect()
     }
 
-    /// All contiguous windows of a model that keep a layer: the empty one, then by length and start.
+    /// All contiguous windows of a model that keep a layer: the empty one, then by length and
+    /// start.
     pub fn all(layers: usize) -> Vec<Self> {
         let of_length =
             |k: usize| (0..=layers - k).map(move |start| Self { start, end: start + k });

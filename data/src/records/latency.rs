@@ -29,8 +29,8 @@ pub enum Component {
 }
 
 impl Component {
-    /// Whether a turn of the schedule ends with it: a plain step with its pass, an iteration with its
-    /// verify pass.
+    /// Whether a turn of the schedule ends with it: a plain step with its pass, an iteration with
+    /// its verify pass.
     pub fn ends_turn(self) -> bool {
         matches!(self, Self::FullPass | Self::VerifyPass)
     }
@@ -116,7 +116,8 @@ mod tests {
         assert_eq!(load_csv::<LatencySample>(&path).unwrap(), rows);
         let header = fs::read_to_string(&path).unwrap();
         assert!(header.starts_with(
-            "machine,component,layer,plan,width,context,block,order,copy,seconds,cpu_seconds\n0,verify_pass,,seq:3..9:4,"
+            "machine,component,layer,plan,width,context,block,order,copy,seconds,cpu_seconds\n\
+             0,verify_pass,,seq:3..9:4,"
         ));
         fs::write(&path, "machine,component\n0,verify_pass\n").unwrap();
         let message = load_csv::<LatencySample>(&path).unwrap_err().to_string();

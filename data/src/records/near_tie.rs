@@ -37,7 +37,8 @@ impl NearTie {
     }
 }
 
-/// Writes the near-tie ledger; with no row it still holds its header, which says that none was seen.
+/// Writes the near-tie ledger; with no row it still holds its header, which says that none was
+/// seen.
 ///
 /// # Errors
 /// When the disk refuses.

@@ -3,11 +3,11 @@
 //! | a line of a `.jsonl` file | is |
 //! |---|---|
 //! | `{"text": ...}`, `{"prompt": ...}` | a text to continue |
-//! | `{"messages": [{"role": ..., "content": ...}]}` | a conversation up to its last turn that is not the assistant's |
+//! | `{"messages": [{"role": ..., "content": ...}]}` | a conversation, to its last question |
 //! | `{"turns": [...]}` | questions to be asked one after another, of which the first is taken |
 //!
-//! `id` or `question_id` (text or a number), `task` or `category`, and `split` may stand beside them. A `.txt` file
-//! holds a prompt a line.
+//! `id` or `question_id` (text or a number), `task` or `category`, and `split` may stand beside
+//! them. A `.txt` file holds a prompt a line.
 
 mod line;
 
@@ -89,7 +89,8 @@ pub fn read_prompts(path: &Path) -> Result<PromptFile> {
 /// The prompts in `bytes`, which came from `path`.
 ///
 /// # Errors
-/// A line of another form, a text that is empty or too long, a repeated id, no prompt at all. File and line are named.
+/// A line of another form, a text that is empty or too long, a repeated id, no prompt at all. File
+/// and line are named.
 pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<PromptFile> {
     let is_text = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
     let mut file = PromptFile::default();
@@ -204,7 +205,10 @@ mod tests {
             r#"{"id":7,"category":"t","prompt":"Hello"}"#,
             r#"{"question_id":7,"category":"t","turns":["Hello","And then?"],"reference":["x"]}"#,
             r#"{"id":"7","task":"t","messages":[{"role":"user","content":"Hello"}]}"#,
-            r#"{"id":"7","task":"t","messages":[{"role":"user","content":[{"type":"text","text":"Hello"}]},{"role":"assistant","content":"Hi"}]}"#,
+            concat!(
+                r#"{"id":"7","task":"t","messages":[{"role":"user","content":"#,
+                r#"[{"type":"text","text":"Hello"}]},{"role":"assistant","content":"Hi"}]}"#
+            ),
         ];
         for form in forms {
             let file = parse("p.jsonl", form).unwrap();

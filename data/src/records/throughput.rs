@@ -53,8 +53,8 @@ pub enum BlockPurpose {
     Explore,
     /// The leading plans beside each other: all of these blocks help to choose, none reports.
     RunOff,
-    /// Plain decoding and the choice alone, on fresh prompts where there are enough, after the choice was made:
-    /// they report it, and must not enter it.
+    /// Plain decoding and the choice alone, on fresh prompts where there are enough, after the
+    /// choice was made: they report it, and must not enter it.
     Confirm,
 }
 
@@ -95,7 +95,8 @@ impl ThroughputSample {
         let least = usize::from(self.tokens > 1);
         within("iterations", self.iterations, &(least..=self.tokens))?;
         let seconds = within("seconds", self.seconds, &limits::PASS_SECONDS)?;
-        // The clock is read between the parts: they take no longer than the whole, but for rounding.
+        // The clock is read between the parts: they take no longer than the whole, but for
+        // rounding.
         let whole = 0.0..=seconds * (1.0 + 1e-6);
         within("prompt_seconds", self.prompt_seconds, &whole)?;
         within("draft_seconds", self.draft_seconds, &whole)?;
@@ -154,7 +155,8 @@ mod tests {
 
     #[test]
     fn blocks_of_files_keep_their_purposes() {
-        // source: run directories of schema 1, where the run-off begins at 1,000,000, the confirmation at 2,000,000
+        // source: run directories of schema 1, where the run-off begins at 1,000,000, the
+        // confirmation at 2,000,000
         let of = [0, 999_999, 1_000_000, 1_999_999, 2_000_000, 3_000_000, limits::BLOCKS];
         use BlockPurpose::{Confirm, Explore, RunOff};
         let expected = [Explore, Explore, RunOff, RunOff, Confirm, Confirm, Confirm];

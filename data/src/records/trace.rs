@@ -32,8 +32,8 @@ pub struct Trace {
     /// Drafts tried at every position; entries of `accepted` do not exceed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gamma_max: Option<Predictors>,
-    /// Where the trace was written out from counts: the drafts per iteration that were counted. A walk
-    /// with as many gives the counts back; with fewer it rests on an assumption, since other
+    /// Where the trace was written out from counts: the drafts per iteration that were counted. A
+    /// walk with as many gives the counts back; with fewer it rests on an assumption, since other
     /// positions are visited then. Absent where every position was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_drafts: Option<Predictors>,
@@ -88,8 +88,8 @@ impl Trace {
     /// Whether the fields fit together.
     ///
     /// # Errors
-    /// An empty trace, an entry above `gamma_max`, half a window, a set that does not rise, a confidence of another
-    /// shape, a number beyond [`crate::limits`].
+    /// An empty trace, an entry above `gamma_max`, half a window, a set that does not rise, a
+    /// confidence of another shape, a number beyond [`crate::limits`].
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| {
             Err(Error::invalid(format!("trace '{}': {message}", shown(&self.id))))

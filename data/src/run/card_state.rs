@@ -1,4 +1,5 @@
-//! What a graphics card says of itself while it works: clocks, power, temperature, and what holds it back.
+//! What a graphics card says of itself while it works: clocks, power, temperature, and what holds
+//! it back.
 
 use serde::{Deserialize, Serialize};
 

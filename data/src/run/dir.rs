@@ -131,13 +131,14 @@ impl RunDir {
         [self.latency(), self.acceptance(), self.throughput(), self.memory(), self.near_ties()]
     }
 
-    /// Whether the tables of `header` are written; those of a run that was interrupted are only in its journal.
+    /// Whether the tables of `header` are written; those of a run that was interrupted are only in
+    /// its journal.
     fn has_tables(&self, header: &RunHeader) -> bool {
         header.tables.is_some() || header.ended.is_some() || !self.journal().exists()
     }
 
-    /// Reads all that was observed, from the tables; a table that is absent is empty. Of a run that was
-    /// interrupted before they were written, from the journal. Every row is checked.
+    /// Reads all that was observed, from the tables; a table that is absent is empty. Of a run that
+    /// was interrupted before they were written, from the journal. Every row is checked.
     ///
     /// # Errors
     /// A malformed file, a row that cannot be: with its line; a table that is not of this run.

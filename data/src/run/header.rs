@@ -124,8 +124,8 @@ pub struct RunHeader {
     /// What was asked for, stage by stage: a run goes on only with the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
-    /// The tables that were written with this header. None while they are not written, or where an older
-    /// program wrote them.
+    /// The tables that were written with this header. None while they are not written, or where an
+    /// older program wrote them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<TableHashes>,
     /// Advice given while measuring.
@@ -133,8 +133,8 @@ pub struct RunHeader {
 }
 
 impl RunHeader {
-    /// The header of a run that begins: one machine and one model; what was asked for is filled in by whoever
-    /// measures.
+    /// The header of a run that begins: one machine and one model; what was asked for is filled in
+    /// by whoever measures.
     pub fn new(machine: Machine, model: ModelIdentity) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,

@@ -30,8 +30,8 @@ impl Journal {
             .create(true)
             .open(path)
             .map_err(|e| Error::io("open", path, e))?;
-        // Two writers would tear each other's lines. The system gives the lock back with the process;
-        // where there are no locks, nobody is kept out.
+        // Two writers would tear each other's lines. The system gives the lock back with the
+        // process; where there are no locks, nobody is kept out.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let message = "another s3d is writing this run; wait for it, or give another --out";
             return Err(Error::malformed(path, message));

@@ -1,4 +1,5 @@
-//! A run directory that appears as a whole or not at all: for runs that are put together, not measured.
+//! A run directory that appears as a whole or not at all: for runs that are put together, not
+//! measured.
 
 use crate::error::{Error, Result};
 use crate::output::{Holds, NewFiles, Output};
@@ -19,8 +20,9 @@ pub fn vacant(out: &Path) -> Result<Output> {
     }
 }
 
-/// Writes header, journal and tables of `run` to `out`, whole or not at all, and returns the header as
-/// written. `entries` is what the journal holds. A folder that holds a run is replaced only with `force`.
+/// Writes header, journal and tables of `run` to `out`, whole or not at all, and returns the header
+/// as written. `entries` is what the journal holds. A folder that holds a run is replaced only with
+/// `force`.
 ///
 /// # Errors
 /// A folder that may not be replaced; a disk that refuses. `out` is then as it was.
@@ -47,8 +49,8 @@ pub fn save_whole(
     Ok(header)
 }
 
-/// Makes the files of `run` in `draft`, with a journal of `entries` where there is to be one; returns
-/// the header as written.
+/// Makes the files of `run` in `draft`, with a journal of `entries` where there is to be one;
+/// returns the header as written.
 ///
 /// # Errors
 /// A disk that refuses.

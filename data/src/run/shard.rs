@@ -1,4 +1,5 @@
-//! Shards: parts of one request, each measured by a process of its own, and what `run.json` says of them.
+//! Shards: parts of one request, each measured by a process of its own, and what `run.json` says of
+//! them.
 
 use crate::error::{Error, Result};
 use crate::limits;
@@ -12,8 +13,9 @@ use std::str::FromStr;
 
 /// One of several equal parts of a list of work, written `2/5`.
 ///
-/// Parts are contiguous, so that results put one behind the other in the order of their shards stand as
-/// in a run that was never divided. A part depends on the list alone, never on how long anything took.
+/// Parts are contiguous, so that results put one behind the other in the order of their shards
+/// stand as in a run that was never divided. A part depends on the list alone, never on how long
+/// anything took.
 ///
 /// ```
 /// use s3d_data::Shard;
@@ -99,8 +101,8 @@ impl fmt::Display for Shard {
     }
 }
 
-/// What was asked for, beside what every header says: the flag or thing, and its value in words. Shards
-/// belong together when all of it is the same.
+/// What was asked for, beside what every header says: the flag or thing, and its value in words.
+/// Shards belong together when all of it is the same.
 pub type RequestWords = BTreeMap<String, String>;
 
 /// What was asked of each stage, by its name.
@@ -145,8 +147,8 @@ pub struct MergedShard {
     pub seconds_measuring: f64,
 }
 
-/// The first 12 hexadecimal digits of the SHA-256 of `parts`, each ended by a zero byte: tells lists
-/// apart in [`RequestWords`] that are too long to be written out.
+/// The first 12 hexadecimal digits of the SHA-256 of `parts`, each ended by a zero byte: tells
+/// lists apart in [`RequestWords`] that are too long to be written out.
 pub fn digest<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -187,7 +189,8 @@ mod tests {
     proptest! {
         #[test]
         fn parts_cover_everything_once_and_evenly(items in 0usize..5000, count in 1usize..70) {
-            let parts: Vec<_> = (1..=count).map(|i| Shard::new(i, count).unwrap().part(items)).collect();
+            let part = |i| Shard::new(i, count).unwrap().part(items);
+            let parts: Vec<_> = (1..=count).map(part).collect();
             prop_assert_eq!(parts[0].start, 0);
             prop_assert_eq!(parts[count - 1].end, items);
             prop_assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));

@@ -25,7 +25,8 @@ pub(crate) fn hashes(paths: &[PathBuf]) -> Result<TableHashes> {
     Ok(hashes)
 }
 
-/// Refuses tables at `paths` that are not those a header lists. A header of an older program lists none.
+/// Refuses tables at `paths` that are not those a header lists. A header of an older program lists
+/// none.
 ///
 /// # Errors
 /// Names the table.
@@ -38,8 +39,9 @@ pub(crate) fn check(paths: &[PathBuf], listed: &Option<TableHashes>) -> Result<(
             return Err(Error::malformed(
                 path,
                 format!(
-                    "is not the table that run.json lists: expected SHA-256 {expected:.12}, found {found:.12}; \
-                     it was changed, or is of another run: put it back, or measure again"
+                    "is not the table that run.json lists: expected SHA-256 {expected:.12}, found \
+                     {found:.12}; it was changed, or is of another run: put it back, or measure \
+                     again"
                 ),
             ));
         }

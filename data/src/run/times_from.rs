@@ -1,4 +1,5 @@
-//! Where the times of a run come from. Records say it in the words of their `device`, which are read here alone.
+//! Where the times of a run come from. Records say it in the words of their `device`, which are
+//! read here alone.
 
 /// Where times come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// What names of unfinished files and folders begin with: of a killed process they are removed by the next.
+/// What names of unfinished files and folders begin with: of a killed process they are removed by
+/// the next.
 pub(crate) const UNFINISHED: &str = ".s3d-tmp-";
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part:

@@ -1,5 +1,5 @@
-//! Text in cells of CSV files. A spreadsheet runs what begins with `=`, `+`, `-` or `@`: such text is written behind an
-//! apostrophe, and read without it. Numbers stay as they are.
+//! Text in cells of CSV files. A spreadsheet runs what begins with `=`, `+`, `-` or `@`: such text
+//! is written behind an apostrophe, and read without it. Numbers stay as they are.
 
 use std::borrow::Cow;
 

@@ -33,7 +33,8 @@ impl Limit {
 /// The bytes of the regular file at `path`.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file (a folder, a pipe, a device) or is larger than `limit`.
+/// When it cannot be read, is no regular file (a folder, a pipe, a device) or is larger than
+/// `limit`.
 pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
     let io = |e| Error::io("read", path, e);
     // Before it is opened: opening a pipe waits for its writer.
@@ -50,8 +51,8 @@ pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Refuses a file that is a link, or has a second name: it is to be appended to in place, so that another file
-/// would change with it. One that is not there yet is as good as one of its own.
+/// Refuses a file that is a link, or has a second name: it is to be appended to in place, so that
+/// another file would change with it. One that is not there yet is as good as one of its own.
 ///
 /// # Errors
 /// A link, a file with several names, or something that is no file.
@@ -65,8 +66,8 @@ pub fn own(path: &Path) -> Result<()> {
         true => Ok(()),
         false => Err(Error::malformed(
             path,
-            "expected a file of its own, found a link, a file with several names, or no file; put a copy \
-             in its place, or give another --out",
+            "expected a file of its own, found a link, a file with several names, or no file; put \
+             a copy in its place, or give another --out",
         )),
     }
 }

@@ -1,5 +1,5 @@
-//! Whether all numbers of a value are finite: asked before it is written or printed, because JSON writes `null` and
-//! CSV `NaN` for a number that is none, and readers then stumble.
+//! Whether all numbers of a value are finite: asked before it is written or printed, because JSON
+//! writes `null` and CSV `NaN` for a number that is none, and readers then stumble.
 
 use crate::error::{Error, Result};
 use serde::ser::{self, Serialize};
@@ -37,7 +37,8 @@ impl Display for Step {
     }
 }
 
-/// A serializer that writes nothing: it goes through a value and stops at a number that is not finite.
+/// A serializer that writes nothing: it goes through a value and stops at a number that is not
+/// finite.
 struct Walk {
     path: Vec<Step>,
 }
@@ -76,7 +77,8 @@ impl Walk {
         let path: Vec<String> = self.path.iter().map(ToString::to_string).collect();
         let place = if path.is_empty() { "a number".into() } else { path.join(".") };
         Err(NotFinite(format!(
-            "{place}: expected a finite number, found {value}; the measurements are too few or contradict each other"
+            "{place}: expected a finite number, found {value}; the measurements are too few or \
+             contradict each other"
         )))
     }
 }
@@ -218,7 +220,8 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Implements a trait of values that are told apart by their place, or by a key known when compiled.
+/// Implements a trait of values that are told apart by their place, or by a key known when
+/// compiled.
 macro_rules! places {
     ($($kind:ident::$method:ident),*) => {
         $(impl ser::$kind for Places<'_> {

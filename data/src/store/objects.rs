@@ -36,11 +36,12 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| json_error(path, &e))
 }
 
-/// Reads JSON whose `schema_version` must be `expected`, and checks what was read; `check` begins its message with
-/// the key that is wrong.
+/// Reads JSON whose `schema_version` must be `expected`, and checks what was read; `check` begins
+/// its message with the key that is wrong.
 ///
 /// # Errors
-/// [`Error::Schema`] for another version, else as [`load_json`]; what `check` refuses, with the line of the key.
+/// [`Error::Schema`] for another version, else as [`load_json`]; what `check` refuses, with the
+/// line of the key.
 pub fn load_versioned<T: DeserializeOwned>(
     path: &Path,
     expected: u64,

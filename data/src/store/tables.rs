@@ -111,8 +111,8 @@ pub fn load_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     Ok(parse_csv(&read(path)?, path)?.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Like [`load_csv`] of `bytes` that were read from `path`, each row with its line number, for those
-/// who check them further.
+/// Like [`load_csv`] of `bytes` that were read from `path`, each row with its line number, for
+/// those who check them further.
 ///
 /// # Errors
 /// When a row has another form; the line is named.

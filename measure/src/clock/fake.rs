@@ -16,7 +16,8 @@ pub struct Faults {
     pub noise: f64,
     /// Growth of all costs per second of run, as a fraction.
     pub drift_per_second: f64,
-    /// Bursts of foreign work: share of the time they take (each 0.3 s long, everything 1.6 times as slow).
+    /// Bursts of foreign work: share of the time they take (each 0.3 s long, everything 1.6 times
+    /// as slow).
     pub bursts: f64,
     /// Share of measurements with a Pareto-distributed extra cost (a heavy tail: no variance).
     pub tails: f64,

@@ -1,7 +1,9 @@
-//! Times between the components of a pass: read from the clock, or from events that a device records while it works.
+//! Times between the components of a pass: read from the clock, or from events that a device
+//! records while it works.
 //!
-//! Reading a clock means to wait for the device, which a pass over a card must not do at every component. There,
-//! events made beforehand are recorded into the stream of work, and read after the pass.
+//! Reading a clock means to wait for the device, which a pass over a card must not do at every
+//! component. There, events made beforehand are recorded into the stream of work, and read after
+//! the pass.
 
 use crate::clock::{Clock, DeviceTimer};
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! A graphics card beside the clock: looks at its state, and what they say about a run.
 //!
-//! The looks come from NVML, which is opened when the program runs: where it is missing, a run goes on without.
+//! The looks come from NVML, which is opened when the program runs: where it is missing, a run goes
+//! on without.
 
 use crate::warning::Warning;
 use s3d_data::CardState;
@@ -22,7 +23,8 @@ pub fn watch(name: s3d_model::device::DeviceName) -> Option<Box<dyn CardWatch>> 
     None
 }
 
-/// What looks at a card over a run say: whether something held its clock down, how often, and how far.
+/// What looks at a card over a run say: whether something held its clock down, how often, and how
+/// far.
 pub fn held_down(looks: &[CardState]) -> Option<Warning> {
     let held: Vec<&CardState> = looks.iter().filter(|look| !look.held_down_by.is_empty()).collect();
     let reasons: BTreeSet<&str> =

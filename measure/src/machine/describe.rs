@@ -1,6 +1,7 @@
 //! The machine, as the system describes it, and how busy it is.
 //!
-//! Read from Linux's `/proc` and `/sys`; what is not readable elsewhere stays unknown, never guessed.
+//! Read from Linux's `/proc` and `/sys`; what is not readable elsewhere stays unknown, never
+//! guessed.
 
 use candle_core::Device;
 use s3d_data::{Cache, Machine};
@@ -69,7 +70,8 @@ impl Ticks {
         Self::parse(fs::read_to_string("/proc/stat").ok()?.lines().next()?)
     }
 
-    /// Reads the `cpu` line of `/proc/stat` (proc(5): user nice system idle iowait irq softirq steal).
+    /// Reads the `cpu` line of `/proc/stat` (proc(5): user nice system idle iowait irq softirq
+    /// steal).
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<u64> =
             line.strip_prefix("cpu ")?.split_whitespace().take(8).flat_map(str::parse).collect();

@@ -24,7 +24,8 @@ pub struct Outside {
     pub machine: Option<String>,
     /// Precision of the weights, where it is given.
     pub dtype: Option<String>,
-    /// The context that choices are made for, in tokens; that of the timed passes where it is not given.
+    /// The context that choices are made for, in tokens; that of the timed passes where it is not
+    /// given.
     pub context: Option<usize>,
     /// Times of the passes of a draft model.
     pub draft_times: Option<PathBuf>,
@@ -175,7 +176,10 @@ mod tests {
 
     #[test]
     fn nothing_is_written_when_one_file_is_wrong() {
-        let line = r#"{"drafting":"sequential","skip_start":3,"skip_end":9,"id":"a","prompt":4,"accepted":[2,1,0]}"#;
+        let line = concat!(
+            r#"{"drafting":"sequential","skip_start":3,"skip_end":9,"id":"a","prompt":4,"#,
+            r#""accepted":[2,1,0]}"#
+        );
         let dir = tempfile::tempdir().unwrap();
         let [good, bad] = ["good.jsonl", "bad.jsonl"].map(|name| dir.path().join(name));
         fs::write(&good, line).unwrap();

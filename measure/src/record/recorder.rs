@@ -152,13 +152,16 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// How many entries at the end were torn off those that were written together with them: a turn of the
-/// schedule ends with a whole pass, memory with its computed peak. They are measured again.
+/// How many entries at the end were torn off those that were written together with them: a turn of
+/// the schedule ends with a whole pass, memory with its computed peak. They are measured again.
 fn torn_at_end(entries: &[Observation]) -> usize {
     match entries.last() {
         Some(Observation::Latency(last)) if !last.component.ends_turn() => {
             let turn = (last.block, last.order);
-            let of_turn = |entry: &&Observation| matches!(entry, Observation::Latency(s) if (s.block, s.order) == turn);
+            let of_turn = |entry: &&Observation| match entry {
+                Observation::Latency(sample) => (sample.block, sample.order) == turn,
+                _ => false,
+            };
             entries.iter().rev().take_while(of_turn).count()
         }
         Some(Observation::Memory(last))

@@ -22,8 +22,8 @@ pub enum Start {
 pub(crate) fn begin<'a>(output: &'a Output, dir: &RunDir, start: Start) -> Result<NewFiles<'a>> {
     match start {
         Start::Resume if dir.journal().exists() => Err(Error::invalid(format!(
-            "{}: there is no run.json beside it, which says what was measured; put it back, or give \
-             another --out, or --force to start over",
+            "{}: there is no run.json beside it, which says what was measured; put it back, or \
+             give another --out, or --force to start over",
             dir.journal().display()
         ))),
         _ => Ok(output.draft()?),
@@ -45,7 +45,8 @@ pub(crate) fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
     if found.ended.is_some() && !dir.journal().exists() {
         let path = dir.root().display();
         return Err(Error::invalid(format!(
-            "{path}: holds the tables of a run and no journal, nothing is measured into it; give another --out"
+            "{path}: holds the tables of a run and no journal, nothing is measured into it; give \
+             another --out"
         )));
     }
     compare_asked(dir, &mut found, asked.asked.unwrap_or_default())?;
@@ -55,8 +56,8 @@ pub(crate) fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
     Ok(found)
 }
 
-/// Compares what is asked of each stage with what was asked before, and notes what is new. An older program
-/// noted nothing.
+/// Compares what is asked of each stage with what was asked before, and notes what is new. An older
+/// program noted nothing.
 fn compare_asked(dir: &RunDir, found: &mut RunHeader, now: Asked) -> Result<()> {
     let Some(before) = &mut found.asked else { return Ok(()) };
     for (stage, words) in now {
@@ -76,7 +77,8 @@ fn list(words: &RequestWords) -> Identity {
     words.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Stages may read another number of prompts, but they are the same ones: those of one begin those of another.
+/// Stages may read another number of prompts, but they are the same ones: those of one begin those
+/// of another.
 fn texts_agree(dir: &RunDir, asked: &Asked) -> Result<()> {
     let texts = |words: &RequestWords| words.get(TEXTS).cloned().unwrap_or_default();
     let Some(longest) = asked.values().max_by_key(|words| texts(words).len()) else {
@@ -144,8 +146,8 @@ fn imposed(header: &RunHeader) -> String {
 /// Names and values of what must be the same.
 pub(crate) type Identity = Vec<(String, String)>;
 
-/// The first thing that differs, as the first and as the second has it; what only one has is "nothing"
-/// in the other.
+/// The first thing that differs, as the first and as the second has it; what only one has is
+/// "nothing" in the other.
 pub(crate) fn first_difference(
     first: &Identity,
     second: &Identity,
@@ -162,8 +164,8 @@ pub(crate) fn first_difference(
         .map(|name| (name.clone(), value(first, name), value(second, name)))
 }
 
-/// What must be the same for observations to belong to one run; its shard, where it is one, and what
-/// was divided.
+/// What must be the same for observations to belong to one run; its shard, where it is one, and
+/// what was divided.
 fn identity(header: &RunHeader) -> Identity {
     let model = format!("{} ({:.12})", header.model.name, header.model.content_hash);
     let mut identity = vec![("model".to_string(), model)];

@@ -1,9 +1,10 @@
 //! Shards of one request, put together into one run directory.
 //!
-//! Every shard holds a contiguous part of the work, so its tables put one behind the other are those of a
-//! run that was never divided. Samples keep the machine that made them: machines that are alike in all
-//! that the system says about them (processor, cores, caches, memory, system, governor) share an index,
-//! since whatever is compared is compared inside a block, and a block is never divided.
+//! Every shard holds a contiguous part of the work, so its tables put one behind the other are
+//! those of a run that was never divided. Samples keep the machine that made them: machines that
+//! are alike in all that the system says about them (processor, cores, caches, memory, system,
+//! governor) share an index, since whatever is compared is compared inside a block, and a block is
+//! never divided.
 
 use crate::error::{Error, Result};
 use crate::record::resume::{Identity, first_difference, settings};
@@ -34,9 +35,9 @@ struct Part {
 /// Merges the shards in `dirs` into `out` and returns what was written: all of it or nothing.
 ///
 /// # Errors
-/// A folder that holds no shard; shards of different requests, models or settings, with what differs;
-/// one that is missing or unfinished (unless [`Merging::partial`]) or there twice; a destination that
-/// holds something (see [`save_whole`]).
+/// A folder that holds no shard; shards of different requests, models or settings, with what
+/// differs; one that is missing or unfinished (unless [`Merging::partial`]) or there twice; a
+/// destination that holds something (see [`save_whole`]).
 pub fn merge(dirs: &[PathBuf], out: &RunDir, how: &Merging) -> Result<Run> {
     let mut parts: Vec<Part> =
         dirs.iter().map(|dir| read(dir, how.partial)).collect::<Result<_>>()?;
@@ -48,7 +49,8 @@ pub fn merge(dirs: &[PathBuf], out: &RunDir, how: &Merging) -> Result<Run> {
     Ok(Run { header, ..run })
 }
 
-/// Reads one shard; one that is not finished from its journal, since its tables are not written yet.
+/// Reads one shard; one that is not finished from its journal, since its tables are not written
+/// yet.
 fn read(dir: &Path, partial: bool) -> Result<Part> {
     let from = RunDir::new(dir);
     let header = from.load_header()?;
@@ -56,8 +58,8 @@ fn read(dir: &Path, partial: bool) -> Result<Part> {
     let Some(sharding) = header.shard.clone() else {
         let what = if header.merged.is_some() { "merged already" } else { "no shard" };
         return Err(Error::invalid(format!(
-            "{place}: {what}; expected run directories of s3d measure --shard i/n (whole runs stand \
-             side by side with s3d optimize DIR DIR, s3d report DIR DIR)"
+            "{place}: {what}; expected run directories of s3d measure --shard i/n (whole runs \
+             stand side by side with s3d optimize DIR DIR, s3d report DIR DIR)"
         )));
     };
     if header.ended.is_some() {
@@ -65,8 +67,8 @@ fn read(dir: &Path, partial: bool) -> Result<Part> {
     }
     if !partial {
         return Err(Error::invalid(format!(
-            "{place}: shard {} is not finished; give its command again to go on with it, or merge what \
-             there is with --partial",
+            "{place}: shard {} is not finished; give its command again to go on with it, or merge \
+             what there is with --partial",
             sharding.shard
         )));
     }
@@ -83,8 +85,8 @@ fn check(parts: &[Part], partial: bool) -> Result<()> {
         let (a, b) = (identity(first), identity(other));
         if let Some((what, here, there)) = first_difference(&a, &b) {
             return Err(Error::invalid(format!(
-                "{} and {} do not belong together: {what} is {here} in the first, {there} in the second; \
-                 measure both shards with the same",
+                "{} and {} do not belong together: {what} is {here} in the first, {there} in the \
+                 second; measure both shards with the same",
                 first.dir.display(),
                 other.dir.display()
             )));
@@ -118,7 +120,8 @@ fn missing(parts: &[Part]) -> Option<String> {
     (!gone.is_empty()).then(|| format!("of {count} shards, {are} {} missing", gone.join(", ")))
 }
 
-/// What must be the same in all shards. Traces are the same on any number of threads, times are not.
+/// What must be the same in all shards. Traces are the same on any number of threads, times are
+/// not.
 fn identity(part: &Part) -> Identity {
     let header = &part.run.header;
     let seen = &part.run.observations;
@@ -274,8 +277,8 @@ fn warnings(parts: &[Part], machines: &[Machine]) -> Vec<String> {
     }
     if machines.len() > 1 {
         all.push(format!(
-            "measured on {} different machines, whose times are kept apart: a speedup is that of one of \
-             them (s3d optimize --machine N, counted from 0 as in run.json)",
+            "measured on {} different machines, whose times are kept apart: a speedup is that of \
+             one of them (s3d optimize --machine N, counted from 0 as in run.json)",
             machines.len()
         ));
     }

@@ -1,4 +1,5 @@
-//! The request in words: parts of different requests are told apart, and a run goes on only with its own.
+//! The request in words: parts of different requests are told apart, and a run goes on only with
+//! its own.
 
 use crate::request::{Plans, Prompt, Request, Stage};
 use s3d_data::Sharding;
@@ -41,8 +42,8 @@ fn of_stage(stage: Stage, request: &Request) -> RequestWords {
     all
 }
 
-/// All that decides which work there is, beside what every header says. Nothing about time: a part does
-/// not depend on it.
+/// All that decides which work there is, beside what every header says. Nothing about time: a part
+/// does not depend on it.
 fn words(request: &Request) -> RequestWords {
     let positions = match request.positions {
         Request::EVERY_PROMPT => "those of every prompt".into(),

@@ -63,8 +63,8 @@ pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
     }
 }
 
-/// Traces `drafts` on further prompts, at most `prompts` of them, until each has `goal` positions or
-/// the time is spent; returns the positions that each has.
+/// Traces `drafts` on further prompts, at most `prompts` of them, until each has `goal` positions
+/// or the time is spent; returns the positions that each has.
 fn trace_until(
     bench: &mut Bench<'_>,
     drafts: &[Draft],
@@ -97,8 +97,8 @@ fn trace_until(
     Ok(positions)
 }
 
-/// Traces this shard's part of all (prompt, draft) pairs, prompts outermost, whatever the time. All drafts of
-/// a prompt share its plain text, so that few prompts are met by two shards.
+/// Traces this shard's part of all (prompt, draft) pairs, prompts outermost, whatever the time. All
+/// drafts of a prompt share its plain text, so that few prompts are met by two shards.
 fn trace_part(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
     let prompts = prompts_for(bench)?;
     let part = bench.request.part(prompts.len() * drafts.len());
@@ -117,8 +117,8 @@ fn trace_part(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
     Ok(())
 }
 
-/// The prompts on which a run that is not divided traces every draft: all that were asked for by number,
-/// else as many as give the positions wanted, which their plain texts tell.
+/// The prompts on which a run that is not divided traces every draft: all that were asked for by
+/// number, else as many as give the positions wanted, which their plain texts tell.
 fn prompts_for<'r>(bench: &mut Bench<'r>) -> Result<Vec<&'r Prompt>> {
     let request = bench.request;
     if request.positions == Request::EVERY_PROMPT {
@@ -176,8 +176,8 @@ fn announce(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
     Ok(())
 }
 
-/// Says when fewer positions were traced than wanted; where every prompt was asked for by number, only
-/// when the time did not reach for all of them.
+/// Says when fewer positions were traced than wanted; where every prompt was asked for by number,
+/// only when the time did not reach for all of them.
 fn warn_of_few(bench: &mut Bench<'_>, found: usize, wanted: usize) {
     let in_time = bench.clock.now() < bench.deadline;
     if found < wanted && !(wanted == Request::EVERY_PROMPT && in_time) {
@@ -185,8 +185,8 @@ fn warn_of_few(bench: &mut Bench<'_>, found: usize, wanted: usize) {
     }
 }
 
-/// Seconds per position of a plain text, and of a plain text with the traces of `sample`, on the first
-/// prompt that has none of them and is long enough; none where there is no such prompt.
+/// Seconds per position of a plain text, and of a plain text with the traces of `sample`, on the
+/// first prompt that has none of them and is long enough; none where there is no such prompt.
 fn timed_sample(bench: &mut Bench<'_>, sample: &[Draft]) -> Result<Option<(f64, f64)>> {
     let request = bench.request;
     for prompt in &request.prompts {
@@ -265,8 +265,8 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Draft]) -> Re
     Ok(true)
 }
 
-/// Writes down what is imposed, as traces: the same for every window and drafting. What it takes is no
-/// time of tracing.
+/// Writes down what is imposed, as traces: the same for every window and drafting. What it takes is
+/// no time of tracing.
 fn draw_prompt(
     bench: &mut Bench<'_>,
     prompt: &Prompt,

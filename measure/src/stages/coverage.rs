@@ -32,7 +32,8 @@ pub(crate) fn add_tracing(bench: &mut Bench<'_>, begin: Seconds) {
 }
 
 /// Extrapolates, from a few plans generated on the model as it runs, how long it would take to
-/// generate what the traces cover: every position of every trace once for each number of predictors.
+/// generate what the traces cover: every position of every trace once for each number of
+/// predictors.
 pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
     // Only told for comparison: left out where the time is spent.
     if bench.clock.now() >= bench.deadline {

@@ -1,10 +1,11 @@
 //! Times of components and whole passes, in situ.
 //!
 //! What one pass leaves in the processor's cache the next one finds, so nothing is timed alone: a
-//! turn of the schedule is one iteration of decoding (draft, then verify; or plain steps), at a given
-//! number of predictors and context. An observer reads the clock at the end of every component, which
-//! makes the components of a pass, with the rest, add up to the pass exactly. Now and then the same
-//! iteration is timed beside it without that observer: whole passes alone, the check on the sums.
+//! turn of the schedule is one iteration of decoding (draft, then verify; or plain steps), at a
+//! given number of predictors and context. An observer reads the clock at the end of every
+//! component, which makes the components of a pass, with the rest, add up to the pass exactly. Now
+//! and then the same iteration is timed beside it without that observer: whole passes alone, the
+//! check on the sums.
 
 use crate::bench::Bench;
 use crate::clock::Clock;

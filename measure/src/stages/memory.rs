@@ -18,8 +18,8 @@ use std::process::Command;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peak {
-    /// Resident before the model was loaded: the program, once it has run a model of no size and read
-    /// the tokenizer.
+    /// Resident before the model was loaded: the program, once it has run a model of no size and
+    /// read the tokenizer.
     pub program_bytes: u64,
     /// Resident at most while decoding.
     pub peak_bytes: u64,
@@ -64,8 +64,8 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
     bench.recorder.append(records.into_iter().map(Observation::Memory).collect())
 }
 
-/// What a model takes on a card, from its pool, and in the driver's view everything that is taken there. Other
-/// models that are loaded count for the driver alone.
+/// What a model takes on a card, from its pool, and in the driver's view everything that is taken
+/// there. Other models that are loaded count for the driver alone.
 fn on_device(
     pool: &dyn memory_pool::Pool,
     model: &Model,
@@ -128,10 +128,10 @@ fn row(item: MemoryItem, context: usize, width: usize, bytes: u64, origin: Origi
     MemoryRecord { item, context, width, bytes, origin }
 }
 
-/// For the child process: loads a model by `load`, fills a cache up to `context` tokens, makes a pass
-/// of `width` tokens, and says what was resident at most. Loading itself, which reads and converts,
-/// is not counted where the system lets the mark be reset (Linux 4.0 and later). What `prepare` makes
-/// (a tokenizer) counts as the program's, whatever the model's size.
+/// For the child process: loads a model by `load`, fills a cache up to `context` tokens, makes a
+/// pass of `width` tokens, and says what was resident at most. Loading itself, which reads and
+/// converts, is not counted where the system lets the mark be reset (Linux 4.0 and later). What
+/// `prepare` makes (a tokenizer) counts as the program's, whatever the model's size.
 ///
 /// # Errors
 /// When the model cannot be loaded or run, or the system does not tell.

@@ -4,11 +4,10 @@
 //! Bandwidth: a STREAM-like benchmark (McCalpin, "Memory bandwidth and machine balance in current
 //! high performance computers", IEEE TCCA Newsletter, 1995) that only reads, since decoding streams
 //! weights and writes next to nothing: arrays of at least four times the last-level cache, several
-//! access patterns, prefetch distances and lengths. Of each the median over many rounds counts, as it
-//! does of decoding: a lucky moment of a shared machine is no limit. The best of these is kept.
-//! Multiply-adds: independent
-//! chains in registers, as in the peak microkernels of roofline work (Williams, Waterman, Patterson,
-//! CACM 52(4), 2009).
+//! access patterns, prefetch distances and lengths. Of each the median over many rounds counts, as
+//! it does of decoding: a lucky moment of a shared machine is no limit. The best of these is kept.
+//! Multiply-adds: independent chains in registers, as in the peak microkernels of roofline work
+//! (Williams, Waterman, Patterson, CACM 52(4), 2009).
 
 pub mod device;
 mod kernels;

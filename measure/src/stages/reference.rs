@@ -49,8 +49,8 @@ pub(crate) fn first_difference(expected: &[u32], found: &[u32]) -> Option<usize>
 pub enum Agreement {
     /// Token for token the same.
     Same,
-    /// They part where two tokens are so close that passes of different widths may swap them, on a device where
-    /// a row's bits depend on the width of its pass.
+    /// They part where two tokens are so close that passes of different widths may swap them, on a
+    /// device where a row's bits depend on the width of its pass.
     NearTie {
         /// Output position, from 0.
         position: usize,
@@ -80,8 +80,8 @@ pub fn compare(model: &Model, prompt: &[u32], plain: &[u32], found: &[u32]) -> R
     Ok(Agreement::Different { position })
 }
 
-/// The gap between the logits of the two tokens at `position`, up to which the texts agree, and the size of the
-/// largest logit; none where one of the texts has ended.
+/// The gap between the logits of the two tokens at `position`, up to which the texts agree, and the
+/// size of the largest logit; none where one of the texts has ended.
 fn gap_at(
     model: &Model,
     prompt: &[u32],

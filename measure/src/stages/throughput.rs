@@ -1,5 +1,6 @@
-//! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random order,
-//! plain decoding twice; many plans share a prompt over several blocks. A speculative text is kept only when it equals the plain one.
+//! End-to-end generations in interleaved blocks: one prompt a block, every plan once in random
+//! order, plain decoding twice; many plans share a prompt over several blocks. A speculative text
+//! is kept only when it equals the plain one.
 
 use crate::bench::Bench;
 use crate::error::{Error, Result};
@@ -17,8 +18,8 @@ use std::ops::Range;
 const WANTED_BLOCKS: usize = 8;
 /// Blocks that texts are shortened for: some more, since a machine may get slower.
 const PLANNED_BLOCKS: usize = WANTED_BLOCKS + 2;
-/// Blocks that confirm the choice: one prompt each, and prompts differ a lot, so many short texts tell
-/// more than few long ones.
+/// Blocks that confirm the choice: one prompt each, and prompts differ a lot, so many short texts
+/// tell more than few long ones.
 const CONFIRMING_BLOCKS: usize = 24;
 /// Plans that are set beside each other at the end.
 const RIVALS: usize = 5;
@@ -58,8 +59,9 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     Ok(stop)
 }
 
-/// Stage: the leading plans beside each other, on the texts that their traces are of: what an iteration costs is
-/// told apart best in the same minute, and tokens per iteration are known from the traces.
+/// Stage: the leading plans beside each other, on the texts that their traces are of: what an
+/// iteration costs is told apart best in the same minute, and tokens per iteration are known from
+/// the traces.
 pub(crate) fn run_off(bench: &mut Bench<'_>) -> Result<()> {
     let first = BlockPurpose::RunOff.blocks().start;
     let leading = bench.judge.leading(&before(bench, first), RIVALS).map_err(Error::Judge)?;
@@ -142,8 +144,8 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// Of `plans` on `prompts`, numbered from `first` on; a block meets one prompt, and a prompt all plans over
-    /// the schedule's parts.
+    /// Of `plans` on `prompts`, numbered from `first` on; a block meets one prompt, and a prompt
+    /// all plans over the schedule's parts.
     fn new(bench: &Bench<'_>, plans: Vec<Plan>, prompts: Vec<usize>, first: usize) -> Self {
         let offset = first + blocks_of_other_plans(bench, &plans, first);
         let samples = samples_of_stage(bench, first).filter(|sample| sample.block >= offset);
@@ -196,7 +198,8 @@ impl Blocks {
         Ok((fitting as usize).clamp(shortest, bench.request.tokens))
     }
 
-    /// Warms up, and measures the blocks of `part` until they are enough, those below `at_least` in any case.
+    /// Warms up, and measures the blocks of `part` until they are enough, those below `at_least` in
+    /// any case.
     fn run(&mut self, bench: &mut Bench<'_>, part: Range<usize>, at_least: usize) -> Result<Stop> {
         self.tokens = self.warm_up(bench)?;
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
@@ -223,8 +226,9 @@ impl Blocks {
         Ok(settled)
     }
 
-    /// The prompt of a round of blocks: one after the other, but for those whose text ends at once, which says
-    /// nothing about speed. Asked for by name, plans meet every prompt: round and prompt have one number.
+    /// The prompt of a round of blocks: one after the other, but for those whose text ends at once,
+    /// which says nothing about speed. Asked for by name, plans meet every prompt: round and prompt
+    /// have one number.
     fn prompt<'r>(&mut self, bench: &Bench<'r>, round: usize) -> Result<&'r Prompt> {
         let request = bench.request;
         if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &request.plans) {
@@ -328,9 +332,9 @@ fn blocks_of_other_plans(bench: &Bench<'_>, plans: &[Plan], first: usize) -> usi
     other.map(|s| s.block - first + 1).max().unwrap_or(0).next_multiple_of(2)
 }
 
-/// Keeps the samples whose text equals the plain one; `waiting` is empty afterwards. Stock decoding adds in
-/// another order and may differ anywhere; speculation only on a device whose sums depend on the width of a pass,
-/// and there only at a near-tie. Both are written down.
+/// Keeps the samples whose text equals the plain one; `waiting` is empty afterwards. Stock decoding
+/// adds in another order and may differ anywhere; speculation only on a device whose sums depend on
+/// the width of a pass, and there only at a near-tie. Both are written down.
 fn keep_equal(
     bench: &mut Bench<'_>,
     prompt: &Prompt,

@@ -1,4 +1,5 @@
-//! A tiny random model, what is asked of it, and who judges and watches: shared by the tests of runs.
+//! A tiny random model, what is asked of it, and who judges and watches: shared by the tests of
+//! runs.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 

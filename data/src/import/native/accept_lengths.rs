@@ -1,10 +1,12 @@
-//! Answers of Spec-Bench, EAGLE and SWIFT: one JSON object a question, with `accept_lengths` (tokens that
-//! each iteration committed, the free one counted in), `new_tokens`, `decoding_steps` and `wall_time`.
+//! Answers of Spec-Bench, EAGLE and SWIFT: one JSON object a question, with `accept_lengths`
+//! (tokens that each iteration committed, the free one counted in), `new_tokens`, `decoding_steps`
+//! and `wall_time`.
 //!
-//! A file whose iterations all committed one token is plain decoding: the baseline of the others. SWIFT's
-//! last line names the sub-layers that were skipped. What the file does not hold: how drafts were made,
-//! what they left out (SWIFT alone does), how many were drafted (the most that were ever accepted is
-//! taken, or `--draft-length`), and times of single passes. Of trees it does not say how wide they were.
+//! A file whose iterations all committed one token is plain decoding: the baseline of the others.
+//! SWIFT's last line names the sub-layers that were skipped. What the file does not hold: how
+//! drafts were made, what they left out (SWIFT alone does), how many were drafted (the most that
+//! were ever accepted is taken, or `--draft-length`), and times of single passes. Of trees it does
+//! not say how wide they were.
 
 use crate::error::Result;
 use crate::import::rows::{malformed, once};
@@ -76,7 +78,10 @@ fn answer(row: &Row, choice: &Value, index: usize, file: &Path) -> Result<Answer
     };
     let lengths: Option<Vec<u32>> = lengths.and_then(|list| list.iter().map(length).collect());
     let lengths = lengths.filter(|list| !list.is_empty()).ok_or_else(|| {
-        wrong("'accept_lengths': expected a list of the tokens that each iteration committed, 1 to 65")
+        wrong(
+            "'accept_lengths': expected a list of the tokens that each iteration committed, 1 to \
+         65",
+        )
     })?;
     let sum = |name: &str| {
         let value = choice.get(name)?;
@@ -120,8 +125,8 @@ fn draft(
         Some(given) => given,
         None => {
             notes.push(format!(
-                "the draft length is not in the file; {accepted} is the most that was accepted (give \
-                 --draft-length where more were drafted)"
+                "the draft length is not in the file; {accepted} is the most that was accepted \
+                 (give --draft-length where more were drafted)"
             ));
             accepted
         }

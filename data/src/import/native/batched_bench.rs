@@ -1,8 +1,9 @@
 //! `llama-batched-bench` of llama.cpp: JSON lines, or the table that it draws.
 //!
-//! After a prompt of `PP` tokens, `TG` passes over `B` tokens (`-npl`), each of a sequence of its own. A
-//! verify pass feeds its tokens to one sequence and reads one cache: it costs this or less.
-//! What the file does not hold: acceptance, the time of a draft pass, repetitions, the model's name.
+//! After a prompt of `PP` tokens, `TG` passes over `B` tokens (`-npl`), each of a sequence of its
+//! own. A verify pass feeds its tokens to one sequence and reads one cache: it costs this or less.
+//! What the file does not hold: acceptance, the time of a draft pass, repetitions, the model's
+//! name.
 
 use crate::error::Result;
 use crate::import::pass_times;
@@ -58,8 +59,8 @@ fn facts(bytes: &[u8]) -> Facts {
     let text = String::from_utf8_lossy(bytes);
     let after = text.split("n_threads = ").nth(1);
     let digits = after.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-    let note = "passes of llama-batched-bench feed every token to a sequence of its own: a verify pass \
-                costs this or less";
+    let note = "passes of llama-batched-bench feed every token to a sequence of its own: a verify \
+                pass costs this or less";
     Facts {
         threads: digits.and_then(|digits| digits.parse().ok()),
         notes: vec![note.into()],

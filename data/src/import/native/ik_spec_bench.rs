@@ -1,8 +1,10 @@
-//! `llama-spec-bench` of ik_llama.cpp (`--output-format jsonl`), compact or detailed: one row an attempt, with
-//! drafted and accepted tokens by position, generated tokens and the seconds they took.
+//! `llama-spec-bench` of ik_llama.cpp (`--output-format jsonl`), compact or detailed: one row an
+//! attempt, with drafted and accepted tokens by position, generated tokens and the seconds they
+//! took.
 //!
-//! Attempts without a stage are plain decoding: the baseline of the others. What the file does not hold:
-//! what drafts left out (`--skip` or `--draft-share`), how they were made, times of single passes.
+//! Attempts without a stage are plain decoding: the baseline of the others. What the file does not
+//! hold: what drafts left out (`--skip` or `--draft-share`), how they were made, times of single
+//! passes.
 
 use super::vllm::{by_position, trace};
 use crate::error::Result;
@@ -42,7 +44,8 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
                 Plan::Speculate(draft)
             }
             _ => {
-                let message = "several stages of drafts in one attempt; expected one (--spec-type of one kind)";
+                let message = "several stages of drafts in one attempt; expected one (--spec-type \
+                 of one kind)";
                 return Err(malformed(file, row.line, message));
             }
         };

@@ -1,7 +1,7 @@
 //! `llama-bench` of llama.cpp: JSON, JSON lines, CSV, or the table that it draws.
 //!
-//! `pp N` times one pass over `N` tokens, `tg N` the mean of `N` passes over one, both at a depth of
-//! committed tokens. JSON holds every repetition, which become blocks; the other forms a mean.
+//! `pp N` times one pass over `N` tokens, `tg N` the mean of `N` passes over one, both at a depth
+//! of committed tokens. JSON holds every repetition, which become blocks; the other forms a mean.
 //! What the file does not hold: acceptance, and the time of a draft pass.
 
 use crate::error::Result;
@@ -166,8 +166,8 @@ fn one_setting(all: &[Row], file: &Path) -> Result<()> {
                 let words = |value: Option<String>| value.unwrap_or_else(|| "nothing".into());
                 let (one, other) = (words(one), words(other));
                 let message = format!(
-                    "rows of several settings: {name} is {one} on line {} and {other} here; keep one with \
-                     --only '{name}={other}'",
+                    "rows of several settings: {name} is {one} on line {} and {other} here; keep \
+                     one with --only '{name}={other}'",
                     first.line
                 );
                 return Err(malformed(file, row.line, &message));

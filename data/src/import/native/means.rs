@@ -1,8 +1,9 @@
-//! Sweeps that keep means alone: `bench_speculative` of SGLang (JSON lines) and `sweep` of LayerSkip (CSV).
+//! Sweeps that keep means alone: `bench_speculative` of SGLang (JSON lines) and `sweep` of
+//! LayerSkip (CSV).
 //!
-//! Each row becomes one generation of a thousand iterations of its mean. What they do not hold: acceptance
-//! by position, times of single passes, any spread; LayerSkip's sweep neither the speed of plain decoding
-//! (`--plain-tokens-per-s`).
+//! Each row becomes one generation of a thousand iterations of its mean. What they do not hold:
+//! acceptance by position, times of single passes, any spread; LayerSkip's sweep neither the speed
+//! of plain decoding (`--plain-tokens-per-s`).
 
 use crate::error::Result;
 use crate::import::rows::{malformed, positive};
@@ -16,8 +17,8 @@ use std::path::Path;
 /// Iterations that a mean is written out as.
 const ITERATIONS: usize = 1000;
 
-/// Reads SGLang's sweep: rows with `steps` 0 are plain decoding. Trees (`topk` above 1) are left out, and so
-/// are larger batches than the smallest one.
+/// Reads SGLang's sweep: rows with `steps` 0 are plain decoding. Trees (`topk` above 1) are left
+/// out, and so are larger batches than the smallest one.
 ///
 /// # Errors
 /// A number that is missing or not above 0; no row of a chain.

@@ -1,5 +1,5 @@
-//! Per-position acceptance of vLLM: lines of its log, the text of its `/metrics`, or the metrics of single
-//! requests (`--per-request-spec-decode-metrics`).
+//! Per-position acceptance of vLLM: lines of its log, the text of its `/metrics`, or the metrics of
+//! single requests (`--per-request-spec-decode-metrics`).
 //!
 //! What none of them holds: how drafts were made and what they cost (`--drafting`, `--skip` or
 //! `--draft-share`), and times of passes.
@@ -20,7 +20,8 @@ pub(super) const PER_POSITION: &str = "vllm:spec_decode_num_accepted_tokens_per_
 /// The counter of iterations.
 const DRAFTS: &str = "vllm:spec_decode_num_drafts";
 
-/// Reads the lines `SpecDecoding metrics: ...` of a log; each covers some seconds and is one workload.
+/// Reads the lines `SpecDecoding metrics: ...` of a log; each covers some seconds and is one
+/// workload.
 ///
 /// # Errors
 /// A line without its counts, or with rates that rise by position.
@@ -52,8 +53,8 @@ pub fn parse_log(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> 
     }
 }
 
-const RISING: &str = "a draft cannot be accepted more often than the one before it; expected rates and \
-                      counts that fall by position";
+const RISING: &str = "a draft cannot be accepted more often than the one before it; expected rates \
+                      and counts that fall by position";
 
 /// The number behind a name, such as `Drafted: 3556 tokens`.
 fn after(metrics: &str, name: &str) -> Option<f64> {
@@ -142,7 +143,8 @@ fn counter(line: &str) -> Option<Counter<'_>> {
     (value.is_finite() && (0.0..1e15).contains(&value)).then_some((name, labels, value))
 }
 
-/// The metrics of one request in a response of vLLM: `{"speculative_decoding": {...}}`, wherever it stands.
+/// The metrics of one request in a response of vLLM: `{"speculative_decoding": {...}}`, wherever it
+/// stands.
 pub(super) fn request_metrics(value: &Value) -> Option<&Value> {
     let places = [
         "/metrics/speculative_decoding",

@@ -24,9 +24,9 @@ impl Sizes {
     pub const CARD: Self = Self { read: (32_768, 8192), square: 4096, number: DType::F16 };
 }
 
-/// The best rates seen on `device` within `budget`: bytes of weights that products of one row read, or bytes
-/// that a copy reads and writes, whichever is more; and operations of square products (a multiply-add counts
-/// as two).
+/// The best rates seen on `device` within `budget`: bytes of weights that products of one row read,
+/// or bytes that a copy reads and writes, whichever is more; and operations of square products (a
+/// multiply-add counts as two).
 ///
 /// # Errors
 /// When the device refuses.
@@ -78,8 +78,9 @@ pub fn launch(device: &Device, clock: &dyn Clock) -> Result<Seconds> {
     Ok(Seconds(each))
 }
 
-/// The best time of a plain pass of a small model (the shipped one's shape, random halves) over a text of 64 tokens:
-/// launch by launch, or recorded and repeated. Between the two stand the launches.
+/// The best time of a plain pass of a small model (the shipped one's shape, random halves) over a
+/// text of 64 tokens: launch by launch, or recorded and repeated. Between the two stand the
+/// launches.
 ///
 /// # Errors
 /// When the device refuses.
@@ -107,8 +108,8 @@ pub fn plain_pass(device: &Device, repeated: bool, clock: &dyn Clock) -> Result<
     Ok(Seconds(best))
 }
 
-/// The time of some products by the device's events over that by the clock: near 1 where both are right. None
-/// where the device has no events.
+/// The time of some products by the device's events over that by the clock: near 1 where both are
+/// right. None where the device has no events.
 ///
 /// # Errors
 /// When the device refuses.
@@ -133,7 +134,8 @@ pub fn events_over_clock(device: &Device, sizes: Sizes, clock: &dyn Clock) -> Re
     Ok(ratio)
 }
 
-/// What the pool says that a tensor of 64 MiB took, over its size: 1 where the pool counts to the byte.
+/// What the pool says that a tensor of 64 MiB took, over its size: 1 where the pool counts to the
+/// byte.
 ///
 /// # Errors
 /// When the device refuses.
