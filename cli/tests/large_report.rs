@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use s3d_data::{
-    Component, DraftPlan, Drafting, LatencySample, Machine, ModelIdentity, ModelShape,
-    Observations, Plan, Predictors, RunDir, RunHeader, SCHEMA_VERSION, SkipWindow,
-    ThroughputSample, Trace,
+    Bytes, BytesPerSecond, Component, DraftPlan, Drafting, FlopsPerSecond, LatencySample, Machine,
+    ModelIdentity, ModelShape, Observations, Plan, Predictors, RunDir, RunHeader, SCHEMA_VERSION,
+    Seconds, SkipWindow, ThroughputSample, Trace,
 };
 use std::path::Path;
 use std::process::Command;
@@ -164,13 +164,13 @@ fn header() -> RunHeader {
         machines: vec![Machine {
             model: "written by formulas".into(),
             cores: 2,
-            memory_bytes: 8 << 30,
+            memory_bytes: Bytes(8 << 30),
             caches: Vec::new(),
             features: String::new(),
             system: String::new(),
             governor: None,
-            read_bytes_per_s: Some(2e10),
-            flops_per_s: Some(1e11),
+            read_bytes_per_s: Some(BytesPerSecond(2e10)),
+            flops_per_s: Some(FlopsPerSecond(1e11)),
             load: None,
             card: None,
         }],
@@ -194,7 +194,7 @@ fn header() -> RunHeader {
         seed: 1,
         started: "2026-01-01T00:00:00Z".into(),
         ended: Some("2026-01-01T00:02:00Z".into()),
-        seconds_measuring: 120.0,
+        seconds_measuring: Seconds(120.0),
         cpu_seconds: None,
         stopped: None,
         coverage: None,

@@ -1,6 +1,7 @@
 //! Cards as their data sheets describe them: bandwidth, rates, memory, each with its source.
 
 use crate::error::{Error, Result};
+use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -11,9 +12,9 @@ pub struct Device {
     /// Its full name.
     pub name: String,
     /// Memory.
-    pub memory_bytes: u64,
+    pub memory_bytes: Bytes,
     /// Memory bandwidth of the data sheet.
-    pub read_bytes_per_s: f64,
+    pub read_bytes_per_s: BytesPerSecond,
     /// What to know of the numbers; may be empty.
     #[serde(default)]
     pub note: String,
@@ -28,11 +29,11 @@ pub struct Device {
 #[serde(deny_unknown_fields)]
 pub struct DenseRates {
     /// Single precision.
-    pub f32: f64,
+    pub f32: FlopsPerSecond,
     /// Half precision with sums in single precision.
-    pub f16: f64,
+    pub f16: FlopsPerSecond,
     /// bfloat16; null where the card cannot.
-    pub bf16: Option<f64>,
+    pub bf16: Option<FlopsPerSecond>,
 }
 
 /// A page and what it says.
@@ -51,7 +52,7 @@ impl Device {
     ///
     /// # Errors
     /// A precision that the card has no rate for.
-    pub fn flops_per_s(&self, dtype: &str) -> Result<f64> {
+    pub fn flops_per_s(&self, dtype: &str) -> Result<FlopsPerSecond> {
         let rates = &self.dense_flops_per_s;
         match dtype {
             "f32" => Ok(rates.f32),
@@ -114,10 +115,10 @@ mod tests {
     fn every_card_has_its_numbers_and_their_sources() {
         for name in names() {
             let card = device(name).unwrap();
-            assert!((10e9..200e9).contains(&(card.memory_bytes as f64)), "{name}");
-            assert!((1e11..1e13).contains(&card.read_bytes_per_s), "{name}");
+            assert!((10e9..200e9).contains(&(card.memory_bytes.0 as f64)), "{name}");
+            assert!((1e11..1e13).contains(&card.read_bytes_per_s.0), "{name}");
             let rates = card.dense_flops_per_s;
-            assert!(rates.f32 > 1e12 && rates.f16 >= rates.f32, "{name}");
+            assert!(rates.f32.0 > 1e12 && rates.f16 >= rates.f32, "{name}");
             assert!(!card.sources.is_empty(), "{name}");
             assert!(card.sources.iter().all(|s| s.url.starts_with("https://")), "{name}");
         }
@@ -134,6 +135,6 @@ mod tests {
             assert_eq!(device(spelt).unwrap(), device("rtx-4090").unwrap(), "{spelt}");
         }
         assert!(device("RTX 4090 Ti").is_err());
-        assert_eq!(device("A10G").unwrap().flops_per_s("q8_0").unwrap(), 70e12);
+        assert_eq!(device("A10G").unwrap().flops_per_s("q8_0").unwrap().0, 70e12);
     }
 }

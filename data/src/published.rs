@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::shape::ModelShape;
 use crate::store;
+use crate::units::Seconds;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -139,7 +140,7 @@ pub struct EarlyExit {
     /// The layer after which drafting exits; null for plain decoding.
     pub exit_layer: Option<usize>,
     /// Time of one generation.
-    pub generation_seconds: f64,
+    pub generation_seconds: Seconds,
     /// Speedup over plain decoding.
     pub speedup: f64,
     /// The publication and the place in it.

@@ -5,7 +5,7 @@ use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
 use crate::records::bounds::Bounds;
 use crate::run::TimesFrom;
-use crate::units::Estimate;
+use crate::units::{Estimate, Seconds};
 use serde::{Deserialize, Serialize};
 
 /// Whether a number was measured or predicted by the model.
@@ -251,7 +251,7 @@ pub struct Recommendation {
     /// Number of plans compared.
     pub evaluated: usize,
     /// Seconds spent measuring.
-    pub seconds_measuring: f64,
+    pub seconds_measuring: Seconds,
 }
 
 impl Recommendation {
@@ -268,7 +268,7 @@ impl Recommendation {
     /// Begins with the key.
     pub fn check(&self) -> Result<()> {
         within("context", self.context, &(1..=limits::TOKENS))?;
-        within("seconds_measuring", self.seconds_measuring, &limits::SPENT_SECONDS)?;
+        within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
         self.choice.iter().chain(&self.ties).try_for_each(PlanResult::check)
     }
 }

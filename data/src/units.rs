@@ -8,6 +8,8 @@ use crate::limits;
 use crate::quote::shown;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
 use std::str::FromStr;
 
 /// A duration in seconds; finite.
@@ -36,6 +38,127 @@ pub struct FlopsPerSecond(pub f64);
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hertz(pub f64);
+
+/// Arithmetic of quantities: they add, subtract and scale; a quantity over another one of its kind
+/// is a ratio.
+macro_rules! arithmetic {
+    ($($unit:ident),*) => {$(
+        impl Add for $unit {
+            type Output = Self;
+            fn add(self, other: Self) -> Self {
+                Self(self.0 + other.0)
+            }
+        }
+
+        impl AddAssign for $unit {
+            fn add_assign(&mut self, other: Self) {
+                self.0 += other.0;
+            }
+        }
+
+        impl Sub for $unit {
+            type Output = Self;
+            fn sub(self, other: Self) -> Self {
+                Self(self.0 - other.0)
+            }
+        }
+
+        impl Mul<f64> for $unit {
+            type Output = Self;
+            fn mul(self, factor: f64) -> Self {
+                Self(self.0 * factor)
+            }
+        }
+
+        impl Div<f64> for $unit {
+            type Output = Self;
+            fn div(self, divisor: f64) -> Self {
+                Self(self.0 / divisor)
+            }
+        }
+
+        impl Div for $unit {
+            type Output = f64;
+            fn div(self, other: Self) -> f64 {
+                self.0 / other.0
+            }
+        }
+
+        impl Sum for $unit {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self(0.0), Add::add)
+            }
+        }
+
+        impl $unit {
+            /// The larger of two.
+            #[must_use]
+            pub fn max(self, other: Self) -> Self {
+                Self(self.0.max(other.0))
+            }
+
+            /// The smaller of two.
+            #[must_use]
+            pub fn min(self, other: Self) -> Self {
+                Self(self.0.min(other.0))
+            }
+        }
+    )*};
+}
+
+arithmetic!(Seconds, BytesPerSecond, FlopsPerSecond, Hertz);
+
+impl Add for Bytes {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl Sub for Bytes {
+    type Output = Self;
+
+    /// No number of bytes is below 0: what is more than there is leaves none.
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Mul<f64> for Bytes {
+    type Output = Self;
+
+    /// Rounded to whole bytes.
+    fn mul(self, factor: f64) -> Self {
+        Self((self.0 as f64 * factor).round() as u64)
+    }
+}
+
+impl Div for Bytes {
+    type Output = f64;
+    fn div(self, other: Self) -> f64 {
+        self.0 as f64 / other.0 as f64
+    }
+}
+
+impl Div<Seconds> for Bytes {
+    type Output = BytesPerSecond;
+    fn div(self, time: Seconds) -> BytesPerSecond {
+        BytesPerSecond(self.0 as f64 / time.0)
+    }
+}
+
+impl Div<BytesPerSecond> for Bytes {
+    type Output = Seconds;
+    fn div(self, rate: BytesPerSecond) -> Seconds {
+        Seconds(self.0 as f64 / rate.0)
+    }
+}
+
+impl Sum for Bytes {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self(0), Add::add)
+    }
+}
 
 impl fmt::Display for Hertz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,10 +251,27 @@ impl Bytes {
 }
 
 impl Seconds {
+    /// No time.
+    pub const ZERO: Self = Self(0.0);
+    /// A thousandth: `time / Seconds::MILLISECOND` is a number of milliseconds, and
+    /// `Seconds::MILLISECOND * number` the time of one.
+    pub const MILLISECOND: Self = Self(1e-3);
+    /// A millionth.
+    pub const MICROSECOND: Self = Self(1e-6);
+    /// A billionth.
+    pub const NANOSECOND: Self = Self(1e-9);
+
     /// From a number of nanoseconds.
     pub fn from_nanoseconds(nanoseconds: f64) -> Self {
-        Self(nanoseconds * 1e-9)
+        Self::NANOSECOND * nanoseconds
     }
+}
+
+impl Hertz {
+    /// A thousand a second.
+    pub const KILOHERTZ: Self = Self(1e3);
+    /// A million a second.
+    pub const MEGAHERTZ: Self = Self(1e6);
 }
 
 /// Splits `"120s"` into `(120.0, "s")`.
@@ -270,6 +410,20 @@ mod tests {
         for bad in ["", "GiB", "8 parsecs", "-3s", &many, "99999999999999999999"] {
             assert!(bad.parse::<Bytes>().is_err() && bad.parse::<Seconds>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn units_do_arithmetic() {
+        // source: by hand
+        let (long, short) = (Seconds(1.5), Seconds(0.5));
+        assert_eq!((long + short, long - short, short * 3.0), (Seconds(2.0), Seconds(1.0), long));
+        assert_eq!((long / short, long / 2.0), (3.0, Seconds(0.75)));
+        assert_eq!([long, short, short].into_iter().sum::<Seconds>(), Seconds(2.5));
+        assert_eq!(Seconds(0.25) / Seconds::MILLISECOND, 250.0);
+        assert_eq!(Bytes(3000) / Seconds(1.5), BytesPerSecond(2000.0));
+        assert_eq!(Bytes(3000) / BytesPerSecond(6000.0), Seconds(0.5));
+        assert_eq!((Bytes(5) - Bytes(7), Bytes(5) + Bytes(7)), (Bytes(0), Bytes(12)));
+        assert_eq!((Bytes(10) * 0.25, Bytes(10) / Bytes(4)), (Bytes(3), 2.5));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::record::recorder::Recorder;
 use crate::request::{Plans, Request, Stage, Subject};
 use crate::stopping::{Judge, Progress, Standing, Update};
 use crate::warning::Warning;
-use s3d_data::{CardState, Observation, Seconds};
+use s3d_data::{CardState, Hertz, Observation, Seconds};
 
 /// Everything that a stage needs.
 pub(crate) struct Bench<'a> {
@@ -24,7 +24,7 @@ pub(crate) struct Bench<'a> {
     pub stage: Stage,
     pub deadline: Seconds,
     /// Clock of the first core, at each [`Bench::tell`].
-    pub hertz: Vec<f64>,
+    pub rates: Vec<Hertz>,
     /// Looks at the card, where one computes.
     pub watch: Option<Box<dyn CardWatch>>,
     /// What they showed.
@@ -58,8 +58,8 @@ impl<'a> Bench<'a> {
             standing: None,
             warnings,
             stage: Stage::Probe,
-            deadline: Seconds(0.0),
-            hertz: Vec::new(),
+            deadline: Seconds::ZERO,
+            rates: Vec::new(),
             watch,
             looks: Vec::new(),
         }
@@ -71,32 +71,32 @@ impl<'a> Bench<'a> {
         let asked = matches!(self.request.plans, Plans::Exactly(_)) || self.request.shard.is_some();
         let needed = matches!(stage, Stage::Probe | Stage::Acceptance | Stage::Latency);
         let first = Stage::ALL.into_iter().find(|stage| self.request.wants(*stage));
-        let spent = self.recorder.spent() >= self.request.time_budget.0;
+        let spent = self.recorder.spent() >= self.request.time_budget;
         spent && !asked && !needed && first != Some(stage)
     }
 
     /// Gives `stage` its share of the time that is left.
     pub fn begin(&mut self, stage: Stage) {
-        let left = (self.request.time_budget.0 - self.recorder.spent()).max(0.0);
+        let left = (self.request.time_budget - self.recorder.spent()).max(Seconds::ZERO);
         let ahead = Stage::ALL.into_iter().filter(|&other| {
             let name = self.request.stage_name(other);
             other >= stage && self.request.wants(other) && !self.recorder.is_finished(&name)
         });
         let share = stage.weight() / ahead.map(Stage::weight).sum::<f64>();
         self.stage = stage;
-        self.deadline = Seconds(self.clock.now().0 + left * share);
+        self.deadline = self.clock.now() + left * share;
     }
 
     /// Says what is being measured now; an error when the watcher wants to stop.
     pub fn tell(&mut self, what: &str) -> Result<()> {
-        let (spent, budget) = (self.recorder.spent(), self.request.time_budget.0);
-        self.hertz.extend(machine::clock_hertz());
+        let (spent, budget) = (self.recorder.spent(), self.request.time_budget);
+        self.rates.extend(machine::clock_rate());
         self.looks.extend(self.watch.as_ref().and_then(|watch| watch.look()));
         let update = Update {
             stage: self.stage,
             what,
             fraction: (spent / budget).min(1.0),
-            left: Seconds((budget - spent).max(0.0)),
+            left: (budget - spent).max(Seconds::ZERO),
             standing: self.standing.as_ref(),
         };
         match self.progress.update(update).is_break() {

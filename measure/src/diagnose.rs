@@ -4,8 +4,8 @@
 use crate::machine::Ticks;
 use crate::warning::Warning;
 use s3d_data::{
-    Bytes, BytesPerSecond, Component, LatencySample, Machine, MemoryItem, MemoryRecord, NearTie,
-    Origin, Plan, Seconds, ThroughputSample,
+    Bytes, BytesPerSecond, Component, Hertz, LatencySample, Machine, MemoryItem, MemoryRecord,
+    NearTie, Origin, Plan, Seconds, ThroughputSample,
 };
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
@@ -43,24 +43,24 @@ pub fn others(
     if stolen > 0.02 {
         warnings.push(Warning::StolenTime { share: stolen });
     }
-    let foreign = after.busy_share(before) - own.0 / (wall.0 * cores as f64);
-    if wall.0 > 1.0 && foreign > 0.1 {
+    let foreign = after.busy_share(before) - own / (wall * cores as f64);
+    if wall > Seconds(1.0) && foreign > 0.1 {
         warnings.push(Warning::ForeignWork { share: foreign });
     }
     warnings
 }
 
-/// Whether the processor's clock changed; `hertz` holds its readings over the run.
-pub fn changing_clock(hertz: &[f64], governor: Option<&str>) -> Option<Warning> {
-    let highest = hertz.iter().copied().fold(0.0, f64::max);
-    let lowest = hertz.iter().copied().fold(f64::INFINITY, f64::min) / highest;
+/// Whether the processor's clock changed; `readings` are those over the run.
+pub fn changing_clock(readings: &[Hertz], governor: Option<&str>) -> Option<Warning> {
+    let highest = readings.iter().copied().fold(Hertz(0.0), Hertz::max);
+    let lowest = readings.iter().copied().fold(Hertz(f64::INFINITY), Hertz::min) / highest;
     let governor = governor.map(str::to_string);
     (lowest < 0.9).then_some(Warning::ChangingClock { lowest, governor })
 }
 
 /// Whether the clock's step is fine enough for the shortest thing timed with it.
 pub fn coarse_clock(resolution: Seconds, shortest: Seconds) -> Option<Warning> {
-    (resolution.0 > 0.05 * shortest.0).then_some(Warning::CoarseClock { resolution, shortest })
+    (resolution > shortest * 0.05).then_some(Warning::CoarseClock { resolution, shortest })
 }
 
 /// Whether plain decoding streams weights faster than the memory can: only judged where the weights
@@ -70,9 +70,9 @@ pub fn bandwidth_share(
     weight_bytes: u64,
     streamed: BytesPerSecond,
 ) -> Option<Warning> {
-    let best = BytesPerSecond(machine.read_bytes_per_s?);
+    let best = machine.read_bytes_per_s?;
     let judged = weight_bytes >= 4 * machine.last_level_cache_bytes();
-    let impossible = streamed.0 > 1.05 * best.0;
+    let impossible = streamed > best * 1.05;
     (judged && impossible).then_some(Warning::BandwidthShare { streamed, best })
 }
 
@@ -136,10 +136,10 @@ pub fn near_ties(ties: &[NearTie]) -> Option<Warning> {
 pub fn memory(records: &[MemoryRecord]) -> Option<Warning> {
     let peak = |origin| {
         let found = records.iter().find(|r| r.item == MemoryItem::Peak && r.origin == origin)?;
-        Some(Bytes(found.bytes))
+        Some(found.bytes)
     };
     let (computed, measured) = (peak(Origin::Computed)?, peak(Origin::Measured)?);
-    let apart = (computed.0 as f64 / measured.0 as f64 - 1.0).abs() > 0.05;
+    let apart = (computed / measured - 1.0).abs() > 0.05;
     apart.then_some(Warning::MemoryDisagrees { computed, measured })
 }
 
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(slow_first_runs("x", &quiet), None);
         assert_eq!(drift("x", &quiet), None);
         assert_eq!(outliers("x", &quiet), None);
-        assert_eq!(changing_clock(&[2.5e9, 2.6e9], None), None);
+        assert_eq!(changing_clock(&[Hertz(2.5e9), Hertz(2.6e9)], None), None);
         assert_eq!(coarse_clock(Seconds(3e-8), Seconds(1e-5)), None);
         assert_eq!(waiting(&passes(&quiet, 1.9), 2), None);
     }
@@ -286,7 +286,7 @@ mod tests {
         assert!(slow_first_runs("x", &cold).is_some());
         let biased: Vec<f64> = series(noise, 30).iter().map(|s| s / 0.01 * 1.05).collect();
         assert!(control("x", &biased).is_some_and(|warning| warning.marks_run()));
-        assert!(changing_clock(&[2.6e9, 1.3e9], Some("powersave")).is_some());
+        assert!(changing_clock(&[Hertz(2.6e9), Hertz(1.3e9)], Some("powersave")).is_some());
         assert!(coarse_clock(Seconds(1e-6), Seconds(4e-6)).is_some());
         let starved = waiting(&passes(&series(noise, 30), 1.0), 2);
         assert!(matches!(starved, Some(Warning::Waiting { share }) if (share - 0.5).abs() < 1e-9));
@@ -334,7 +334,7 @@ mod tests {
         let mut machine = crate::machine::describe();
         machine.caches =
             vec![s3d_data::Cache { level: 3, kind: "Unified".into(), bytes: 32 << 20 }];
-        machine.read_bytes_per_s = Some(30e9);
+        machine.read_bytes_per_s = Some(BytesPerSecond(30e9));
         let judge = |mib: u64, rate| bandwidth_share(&machine, mib << 20, BytesPerSecond(rate));
         assert!(judge(151, 33e9).is_some());
         assert!(judge(151, 31e9).is_none(), "103 %");

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use s3d_data::{Drafting, Plan, Predictors, Seconds, Shard, Skip, SkipWindow};
+use s3d_data::{Bytes, Drafting, Plan, Predictors, Seconds, Shard, Skip, SkipWindow};
 use s3d_model::chat::Rendering;
 use s3d_model::{Imposed, Model, Tokenizer};
 use std::ffi::OsString;
@@ -226,8 +226,8 @@ pub struct Provenance {
     pub dtype: String,
     /// Widening of the model: 1 = none.
     pub widen: usize,
-    /// The memory that choices must fit, in bytes.
-    pub memory_budget_bytes: Option<u64>,
+    /// The memory that choices must fit.
+    pub memory_budget_bytes: Option<Bytes>,
 }
 
 impl Request {
@@ -331,7 +331,7 @@ impl Request {
                     .into(),
             );
         }
-        if !(self.time_budget.0.is_finite() && self.time_budget.0 > 0.0) {
+        if !(self.time_budget.0.is_finite() && self.time_budget > Seconds::ZERO) {
             return fail(format!("expected a --time-budget above 0 s, found {}", self.time_budget));
         }
         Ok(())

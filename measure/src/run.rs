@@ -92,17 +92,17 @@ fn look_back(bench: &mut Bench<'_>, (ticks, wall, cpu): (Option<Ticks>, Seconds,
     let machine = header.machines.first();
     let mut found = Vec::new();
     if let (Some(before), Some(after), Some(machine)) = (ticks, Ticks::now(), machine) {
-        let wall = Seconds(bench.clock.now().0 - wall.0);
-        let own = Seconds(bench.clock.cpu().0 - cpu.0);
+        let wall = bench.clock.now() - wall;
+        let own = bench.clock.cpu() - cpu;
         found.extend(diagnose::others(before, after, own, wall, machine.cores));
     }
     let governor = machine.and_then(|machine| machine.governor.as_deref());
     if bench.subject.model.device().is_cpu() {
-        found.extend(diagnose::changing_clock(&bench.hertz, governor));
+        found.extend(diagnose::changing_clock(&bench.rates, governor));
     }
     found.extend(card::held_down(&bench.looks));
-    let (spent, budget) = (Seconds(bench.recorder.spent()), bench.request.time_budget);
-    if spent.0 > LATE * budget.0 && bench.request.shard.is_none() {
+    let (spent, budget) = (bench.recorder.spent(), bench.request.time_budget);
+    if spent > budget * LATE && bench.request.shard.is_none() {
         found.push(Warning::OverBudget { budget, spent });
     }
     found.extend(about_observations(bench));

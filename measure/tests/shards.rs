@@ -5,7 +5,7 @@
 
 mod tiny;
 
-use s3d_data::{Predictors, Run, RunDir, Seconds, Shard};
+use s3d_data::{BytesPerSecond, Predictors, Run, RunDir, Seconds, Shard};
 use s3d_measure::merge::{Merging, merge};
 use s3d_measure::{Clock, Error, Plans, Progress, Provenance, Quiet, Request, Stage};
 use std::fs;
@@ -271,14 +271,21 @@ fn machines_that_are_alike_share_an_index_and_others_keep_their_own() {
     let plans = Plans::Exactly(vec!["plain".parse().unwrap(), "1..3:3".parse().unwrap()]);
     let asked = Request { stages: vec![Stage::Throughput], plans, ..everything() };
     let dirs = shards(&models, &asked, 3, root.path());
-    on_another_machine(&dirs[0], |m| (m.read_bytes_per_s, m.load) = (Some(1e9), Some(0.5)));
+    on_another_machine(&dirs[0], |m| {
+        (m.read_bytes_per_s, m.load) = (Some(BytesPerSecond(1e9)), Some(0.5))
+    });
     on_another_machine(&dirs[1], |m| m.model = "Another Processor".into());
-    on_another_machine(&dirs[2], |m| (m.read_bytes_per_s, m.load) = (Some(2e9), None));
+    on_another_machine(&dirs[2], |m| {
+        (m.read_bytes_per_s, m.load) = (Some(BytesPerSecond(2e9)), None)
+    });
     let out = RunDir::new(root.path().join("out"));
     let run = merge(&dirs, &out, &Merging::default()).unwrap();
     let machines = &run.header.machines;
     assert_eq!(machines.len(), 2);
-    assert_eq!((machines[0].read_bytes_per_s, machines[0].load), (Some(2e9), Some(0.5)));
+    assert_eq!(
+        (machines[0].read_bytes_per_s, machines[0].load),
+        (Some(BytesPerSecond(2e9)), Some(0.5))
+    );
     assert_eq!(machines[1].model, "Another Processor");
     let shards = &run.header.merged.as_ref().unwrap().shards;
     assert_eq!(shards.iter().map(|part| part.machine).collect::<Vec<_>>(), [0, 1, 0]);

@@ -41,7 +41,7 @@ fn a_run_holds_every_kind_of_observation() {
     let run = Models::new().measure(&request, &out, &mut Quiet).unwrap();
     assert_no_observation_twice(&run);
     assert_eq!(out.load().unwrap(), run, "the tables hold what was returned");
-    assert!(run.header.ended.is_some() && run.header.seconds_measuring > 0.0);
+    assert!(run.header.ended.is_some() && run.header.seconds_measuring > Seconds::ZERO);
 
     let seen = &run.observations;
     for drafting in Drafting::ALL {
@@ -296,5 +296,6 @@ fn all_windows_are_looked_at_first_and_undecided_ones_further() {
     assert!(notes.0[1].starts_with("1 of 20 windows and draftings may hold"), "{}", notes.0[1]);
     let coverage = run.header.coverage.unwrap();
     assert_eq!((coverage.plans, coverage.sampled_plans), (10 * (4 + 4), 8));
-    assert!(coverage.generation_seconds > 0.0 && coverage.trace_seconds > 0.0);
+    assert!(coverage.generation_seconds > Seconds::ZERO);
+    assert!(coverage.trace_seconds > Seconds::ZERO);
 }

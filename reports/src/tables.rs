@@ -281,7 +281,7 @@ fn memory(input: &ReportInput) -> Table {
             Cell::text(record.item.name()),
             Cell::Count(record.context as u64),
             Cell::Count(record.width as u64),
-            Cell::Bytes(record.bytes),
+            Cell::Bytes(record.bytes.0),
             Cell::text(origin),
         ]
     });

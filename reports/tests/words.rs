@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use s3d_data::{Answer, Basis, Estimate, Plan, PlanResult};
+use s3d_data::{Answer, Basis, Bytes, Estimate, Plan, PlanResult};
 use s3d_reports::format::{csv, markdown, text};
 use s3d_reports::words::verdict::{summary, summary_markdown};
 use s3d_reports::words::{baseline, provenance};
@@ -163,7 +163,7 @@ fn the_baseline_is_judged() {
     assert!(first(&input).contains("above 105 %"), "{}", first(&input));
     input.recommendation.baseline.bandwidth_share = Some(Estimate::exact(0.4));
     assert!(first(&input).contains("below 70 %"), "{}", first(&input));
-    input.memory[0].bytes = 4 * (36 << 20) - 1;
+    input.memory[0].bytes = Bytes(4 * (36 << 20) - 1);
     assert!(first(&input).contains("partly in the last-level cache"), "{}", first(&input));
 }
 

@@ -57,7 +57,7 @@ impl Request {
     pub fn of(header: &RunHeader) -> Self {
         Self {
             contexts: vec![(header.context, 1.0)],
-            memory_budget: header.memory_budget_bytes.map(Bytes),
+            memory_budget: header.memory_budget_bytes,
             gamma_max: header.gamma_max.get(),
             machine: 0,
             seed: header.seed,

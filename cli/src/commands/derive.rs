@@ -90,7 +90,7 @@ fn records(memory: &Memory, load: Load) -> Vec<MemoryRecord> {
         item,
         context: load.context,
         width: load.width,
-        bytes: bytes.0,
+        bytes,
         origin: Origin::Computed,
     };
     items.map(record).to_vec()

@@ -4,7 +4,7 @@ mod card;
 
 use crate::args::DoctorArgs;
 use crate::shared::{load, resolve, terminal};
-use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Hertz, Machine, Seconds};
+use s3d_data::{Machine, Seconds};
 use s3d_measure::clock::resolution;
 use s3d_measure::{SystemClock, diagnose, machine, probe};
 use s3d_model::device::Device;
@@ -28,8 +28,8 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
         return terminal::json(&json!({
             "machine": machine,
             "threads": threads,
-            "clock_hertz": machine::clock_hertz(),
-            "free_memory_bytes": machine::available_bytes(),
+            "clock_hertz": machine::clock_rate(),
+            "free_memory_bytes": machine::available_memory(),
             "clock_resolution_seconds": resolution(&clock).0,
             "advice": advice,
         }));
@@ -41,12 +41,10 @@ fn text(machine: &Machine, threads: usize, step: Seconds, advice: &[String]) -> 
     let caches: Vec<String> = machine
         .caches
         .iter()
-        .map(|cache| {
-            format!("L{} {} {}", cache.level, cache.kind.to_lowercase(), Bytes(cache.bytes))
-        })
+        .map(|cache| format!("L{} {} {}", cache.level, cache.kind.to_lowercase(), cache.bytes))
         .collect();
-    let bandwidth = machine.read_bytes_per_s.map(|rate| BytesPerSecond(rate).to_string());
-    let rate = machine.flops_per_s.map(|rate| FlopsPerSecond(rate).to_string());
+    let bandwidth = machine.read_bytes_per_s.map(|rate| rate.to_string());
+    let rate = machine.flops_per_s.map(|rate| rate.to_string());
     let unknown = || "unknown".to_string();
     let rows = [
         ("processor", machine.model.clone()),
@@ -56,7 +54,7 @@ fn text(machine: &Machine, threads: usize, step: Seconds, advice: &[String]) -> 
         ("caches", caches.join(", ")),
         ("system", machine.system.clone()),
         ("governor", machine.governor.clone().unwrap_or_else(unknown)),
-        ("processor clock", machine::clock_hertz().map_or_else(unknown, |f| Hertz(f).to_string())),
+        ("processor clock", machine::clock_rate().map_or_else(unknown, |rate| rate.to_string())),
         ("timer resolution", step.to_string()),
         ("load", machine.load.map_or_else(unknown, |load| format!("{load:.2}"))),
         ("read bandwidth", bandwidth.unwrap_or_else(unknown)),
@@ -74,9 +72,9 @@ fn text(machine: &Machine, threads: usize, step: Seconds, advice: &[String]) -> 
 
 /// All memory, and what is free of it.
 fn memory(machine: &Machine) -> String {
-    let all = Bytes(machine.memory_bytes);
-    match machine::available_bytes() {
-        Some(free) => format!("{all} ({} free)", Bytes(free)),
+    let all = machine.memory_bytes;
+    match machine::available_memory() {
+        Some(free) => format!("{all} ({free} free)"),
         None => all.to_string(),
     }
 }

@@ -225,7 +225,7 @@ fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) 
         driver: driver_of(loaded),
         dtype: loaded.options.dtype.to_string(),
         widen: loaded.options.widen,
-        memory_budget_bytes: memory_budget.map(|bytes| bytes.0),
+        memory_budget_bytes: memory_budget,
     }
 }
 

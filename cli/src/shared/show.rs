@@ -2,7 +2,7 @@
 
 use crate::args::OutputArgs;
 use crate::shared::terminal;
-use s3d_data::{Recommendation, Run, RunDir, RunHeader, Seconds, Stop, finite};
+use s3d_data::{Recommendation, Run, RunDir, RunHeader, Stop, finite};
 use s3d_measure::coverage::times_as_long;
 use s3d_reports::Table;
 use s3d_reports::compare::{self, NamedRun};
@@ -103,14 +103,14 @@ pub fn effort(header: &RunHeader) {
              every plan would take {}, {:.0} times as long (extrapolated from {} plans)",
             coverage.plans,
             coverage.positions,
-            Seconds(coverage.trace_seconds),
-            Seconds(coverage.generation_seconds),
+            coverage.trace_seconds,
+            coverage.generation_seconds,
             times_as_long(coverage),
             coverage.sampled_plans
         ));
     }
     if let Some(cpu) = header.cpu_seconds {
-        let (cpu, wall) = (Seconds(cpu), Seconds(header.seconds_measuring));
+        let wall = header.seconds_measuring;
         terminal::note(&format!("measured for {wall}, using {cpu} of processor time"));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::limits::{self, within};
+use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -66,7 +67,7 @@ pub struct MemoryRecord {
     /// The widest pass it holds for.
     pub width: usize,
     /// Bytes.
-    pub bytes: u64,
+    pub bytes: Bytes,
     /// Measured or computed.
     pub origin: Origin,
 }
@@ -79,7 +80,7 @@ impl MemoryRecord {
     pub fn check(&self) -> Result<()> {
         within("context", self.context, &(0..=limits::TOKENS))?;
         within("width", self.width, &(0..=limits::TOKENS))?;
-        within("bytes", self.bytes, &(0..=limits::BYTES))?;
+        within("bytes", self.bytes.0, &(0..=limits::BYTES))?;
         Ok(())
     }
 }

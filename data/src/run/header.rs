@@ -9,6 +9,7 @@ use crate::run::shard::{Asked, Merged, Sharding};
 use crate::run::tables::TableHashes;
 use crate::run::times_from::TimesFrom;
 use crate::shape::ModelShape;
+use crate::units::{Bytes, Seconds};
 use serde::{Deserialize, Serialize};
 
 /// The version of all record formats that this program writes and reads.
@@ -42,10 +43,10 @@ pub struct Coverage {
     /// Positions traced, summed over windows and draftings.
     pub positions: usize,
     /// Seconds that tracing took, the plain texts included.
-    pub trace_seconds: f64,
+    pub trace_seconds: Seconds,
     /// Seconds that generating as many tokens under every one of these plans would take with the
     /// model as it runs: extrapolated from `sampled_plans` of them, evenly spread.
-    pub generation_seconds: f64,
+    pub generation_seconds: Seconds,
     /// Plans that were generated for this.
     pub sampled_plans: usize,
 }
@@ -94,7 +95,7 @@ pub struct RunHeader {
     pub context: usize,
     /// The memory that choices must fit, in bytes.
     #[serde(default)]
-    pub memory_budget_bytes: Option<u64>,
+    pub memory_budget_bytes: Option<Bytes>,
     /// Probabilities of acceptance that were imposed instead of measured, one per predictor.
     #[serde(default)]
     pub imposed: Option<Vec<f64>>,
@@ -105,10 +106,10 @@ pub struct RunHeader {
     /// End, RFC 3339 UTC; null while the run is not finished.
     pub ended: Option<String>,
     /// Seconds spent measuring so far, over all resumptions.
-    pub seconds_measuring: f64,
+    pub seconds_measuring: Seconds,
     /// CPU time of all threads together over that time.
     #[serde(default)]
-    pub cpu_seconds: Option<f64>,
+    pub cpu_seconds: Option<Seconds>,
     /// Why the end-to-end blocks stopped.
     #[serde(default)]
     pub stopped: Option<Stop>,
@@ -155,7 +156,7 @@ impl RunHeader {
             seed: 0,
             started: String::new(),
             ended: None,
-            seconds_measuring: 0.0,
+            seconds_measuring: Seconds::ZERO,
             cpu_seconds: None,
             stopped: None,
             coverage: None,
@@ -190,18 +191,22 @@ impl RunHeader {
         within("threads", self.threads, &(0..=1 << 16))?;
         within("widen", self.widen, &(1..=64))?;
         within("context", self.context, &(1..=limits::TOKENS))?;
-        within("memory_budget_bytes", self.memory_budget_bytes.unwrap_or(0), &(0..=limits::BYTES))?;
+        within(
+            "memory_budget_bytes",
+            self.memory_budget_bytes.unwrap_or_default().0,
+            &(0..=limits::BYTES),
+        )?;
         let imposed = self.imposed.iter().flatten();
         imposed.copied().try_for_each(|rate| within("imposed", rate, &(0.0..=1.0)).map(drop))?;
-        within("seconds_measuring", self.seconds_measuring, &limits::SPENT_SECONDS)?;
-        within("cpu_seconds", self.cpu_seconds.unwrap_or(0.0), &limits::SPENT_SECONDS)?;
+        within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
+        within("cpu_seconds", self.cpu_seconds.unwrap_or_default().0, &limits::SPENT_SECONDS)?;
         if let Some(coverage) = &self.coverage {
-            within("trace_seconds", coverage.trace_seconds, &limits::SPENT_SECONDS)?;
-            within("generation_seconds", coverage.generation_seconds, &limits::SPENT_SECONDS)?;
+            within("trace_seconds", coverage.trace_seconds.0, &limits::SPENT_SECONDS)?;
+            within("generation_seconds", coverage.generation_seconds.0, &limits::SPENT_SECONDS)?;
         }
         for shard in self.merged.iter().flat_map(|merged| &merged.shards) {
             within("machine", shard.machine, &(0..=limits::SHARDS))?;
-            within("seconds_measuring", shard.seconds_measuring, &limits::SPENT_SECONDS)?;
+            within("seconds_measuring", shard.seconds_measuring.0, &limits::SPENT_SECONDS)?;
         }
         Ok(())
     }

@@ -115,6 +115,7 @@ fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
 mod tests {
     use super::*;
     use crate::records::memory::{MemoryItem, MemoryRecord, Origin};
+    use crate::units::Bytes;
     use proptest::prelude::*;
 
     fn sample(n: usize) -> Vec<Observation> {
@@ -125,7 +126,7 @@ mod tests {
                     item: MemoryItem::Peak,
                     context: i,
                     width: 5,
-                    bytes: 1 << 40,
+                    bytes: Bytes(1 << 40),
                     origin: Origin::Measured,
                 }),
             })

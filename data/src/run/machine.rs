@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::limits::{self, within};
 use crate::run::card_state::CardState;
+use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 use serde::{Deserialize, Serialize};
 
 /// One cache of a machine.
@@ -13,7 +14,7 @@ pub struct Cache {
     /// `Data`, `Instruction` or `Unified`.
     pub kind: String,
     /// Size of one instance.
-    pub bytes: u64,
+    pub bytes: Bytes,
 }
 
 /// The machine that measured.
@@ -24,7 +25,7 @@ pub struct Machine {
     /// Logical cores of the machine.
     pub cores: usize,
     /// Physical memory.
-    pub memory_bytes: u64,
+    pub memory_bytes: Bytes,
     /// Its caches, as seen by the first core.
     pub caches: Vec<Cache>,
     /// Instruction set that the kernels use, such as `avx2+fma`.
@@ -34,9 +35,9 @@ pub struct Machine {
     /// Frequency governor, where it is readable.
     pub governor: Option<String>,
     /// Best streaming read bandwidth measured with the run's threads.
-    pub read_bytes_per_s: Option<f64>,
+    pub read_bytes_per_s: Option<BytesPerSecond>,
     /// Multiply-add rate measured with the run's threads (a multiply-add counts as two).
-    pub flops_per_s: Option<f64>,
+    pub flops_per_s: Option<FlopsPerSecond>,
     /// One-minute load when the run began.
     pub load: Option<f64>,
     /// The state of the card when the run began, where one computes.
@@ -46,20 +47,20 @@ pub struct Machine {
 
 impl Machine {
     /// Size of the largest cache, 0 where none is known.
-    pub fn last_level_cache_bytes(&self) -> u64 {
-        self.caches.iter().map(|cache| cache.bytes).max().unwrap_or(0)
+    pub fn last_level_cache(&self) -> Bytes {
+        self.caches.iter().map(|cache| cache.bytes).max().unwrap_or_default()
     }
 }
 
 impl Machine {
     pub(crate) fn check(&self) -> Result<()> {
         within("cores", self.cores, &(0..=1 << 20))?;
-        within("memory_bytes", self.memory_bytes, &(0..=limits::BYTES))?;
+        within("memory_bytes", self.memory_bytes.0, &(0..=limits::BYTES))?;
         for cache in &self.caches {
-            within("bytes", cache.bytes, &(0..=limits::BYTES))?;
+            within("bytes", cache.bytes.0, &(0..=limits::BYTES))?;
         }
-        within("read_bytes_per_s", self.read_bytes_per_s.unwrap_or(0.0), &limits::RATE)?;
-        within("flops_per_s", self.flops_per_s.unwrap_or(0.0), &limits::RATE)?;
+        within("read_bytes_per_s", self.read_bytes_per_s.unwrap_or_default().0, &limits::RATE)?;
+        within("flops_per_s", self.flops_per_s.unwrap_or_default().0, &limits::RATE)?;
         within("load", self.load.unwrap_or(0.0), &limits::RATE)?;
         Ok(())
     }

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::quote::shown;
+use crate::units::Seconds;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -144,7 +145,7 @@ pub struct MergedShard {
     /// End, RFC 3339 UTC; null for one that was not finished.
     pub ended: Option<String>,
     /// Seconds spent measuring, over all resumptions.
-    pub seconds_measuring: f64,
+    pub seconds_measuring: Seconds,
 }
 
 /// The first 12 hexadecimal digits of the SHA-256 of `parts`, each ended by a zero byte: tells

@@ -74,7 +74,7 @@ impl Clock for SystemClock {
 
     fn cpu(&self) -> Seconds {
         let time = clock_gettime(ClockId::ProcessCPUTime);
-        Seconds(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+        Seconds(time.tv_sec as f64) + Seconds::NANOSECOND * time.tv_nsec as f64
     }
 
     fn events(&self) -> Option<Box<dyn DeviceTimer + '_>> {
@@ -87,10 +87,10 @@ impl Clock for SystemClock {
 /// The smallest step that `clock` shows between two readings in a row, over a few tries.
 pub fn resolution(clock: &dyn Clock) -> Seconds {
     let step = |_| {
-        let start = clock.now().0;
-        (0..1_000_000).map(|_| clock.now().0 - start).find(|&step| step > 0.0)
+        let start = clock.now();
+        (0..1_000_000).map(|_| clock.now() - start).find(|step| *step > Seconds::ZERO)
     };
-    Seconds((0..20).filter_map(step).fold(f64::INFINITY, f64::min))
+    (0..20).filter_map(step).fold(Seconds(f64::INFINITY), Seconds::min)
 }
 
 #[cfg(test)]

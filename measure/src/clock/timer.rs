@@ -12,7 +12,7 @@ use s3d_data::Seconds;
 /// Marks by reading a clock.
 pub struct ClockTimer<'c> {
     clock: &'c dyn Clock,
-    times: Vec<f64>,
+    times: Vec<Seconds>,
 }
 
 impl<'c> ClockTimer<'c> {
@@ -31,13 +31,13 @@ impl DeviceTimer for ClockTimer<'_> {
 
     fn mark(&mut self, number: usize) -> Result<()> {
         in_turn(number, self.times.len())?;
-        self.times.push(self.clock.now().0);
+        self.times.push(self.clock.now());
         Ok(())
     }
 
     fn read(&mut self) -> Result<Vec<Seconds>> {
-        let first = self.times.first().copied().unwrap_or(0.0);
-        Ok(self.times.iter().map(|time| Seconds(time - first)).collect())
+        let first = self.times.first().copied().unwrap_or_default();
+        Ok(self.times.iter().map(|time| *time - first).collect())
     }
 }
 
@@ -120,8 +120,8 @@ impl<E: Events> DeviceTimer for EventTimer<E> {
         self.device.synchronize()?;
         let mut times = vec![Seconds(0.0)];
         for pair in self.events[..self.recorded].windows(2) {
-            let Seconds(gap) = self.device.elapsed(&pair[0], &pair[1])?;
-            times.push(Seconds(times.last().map_or(0.0, |time| time.0) + gap));
+            let gap = self.device.elapsed(&pair[0], &pair[1])?;
+            times.push(times.last().copied().unwrap_or_default() + gap);
         }
         Ok(times)
     }
@@ -162,7 +162,7 @@ pub mod card {
 
         fn elapsed(&self, from: &CudaEvent, to: &CudaEvent) -> Result<Seconds> {
             let milliseconds = told(from.elapsed_ms(to))?;
-            Ok(Seconds(f64::from(milliseconds) * 1e-3))
+            Ok(Seconds::MILLISECOND * f64::from(milliseconds))
         }
     }
 }

@@ -43,7 +43,7 @@ mod nvml {
     use nvml_wrapper::Nvml;
     use nvml_wrapper::bitmasks::device::ThrottleReasons;
     use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
-    use s3d_data::CardState;
+    use s3d_data::{Bytes, CardState, Hertz};
 
     pub struct Card {
         nvml: Nvml,
@@ -67,7 +67,7 @@ mod nvml {
     impl CardWatch for Card {
         fn look(&self) -> Option<CardState> {
             let card = self.nvml.device_by_index(self.number).ok()?;
-            let megahertz = |value: u32| f64::from(value) * 1e6;
+            let megahertz = |value: u32| Hertz::MEGAHERTZ * f64::from(value);
             let milliwatts = |value: u32| f64::from(value) * 1e-3;
             let reasons = card.current_throttle_reasons().map(words).unwrap_or_default();
             Some(CardState {
@@ -77,7 +77,7 @@ mod nvml {
                 watts: card.power_usage().ok().map(milliwatts),
                 most_watts: card.power_management_limit().ok().map(milliwatts),
                 celsius: card.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
-                used_bytes: card.memory_info().ok().map(|memory| memory.used),
+                used_bytes: card.memory_info().ok().map(|memory| Bytes(memory.used)),
                 held_down_by: reasons,
             })
         }
@@ -104,11 +104,12 @@ mod nvml {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3d_data::Hertz;
 
     fn look(share: f64, reasons: &[&str]) -> CardState {
         CardState {
-            hertz: Some(share * 1980e6),
-            most_hertz: Some(1980e6),
+            hertz: Some(Hertz(share * 1980e6)),
+            most_hertz: Some(Hertz(1980e6)),
             held_down_by: reasons.iter().map(ToString::to_string).collect(),
             ..CardState::default()
         }

@@ -4,7 +4,7 @@
 //! guessed.
 
 use candle_core::Device;
-use s3d_data::{Cache, Machine};
+use s3d_data::{Bytes, Cache, Hertz, Machine};
 use s3d_model::device;
 use s3d_model::device::Isa;
 use std::fs;
@@ -15,7 +15,7 @@ pub fn describe() -> Machine {
     Machine {
         model: processor().unwrap_or_else(|| std::env::consts::ARCH.to_string()),
         cores: cores(),
-        memory_bytes: memory_bytes().unwrap_or(0),
+        memory_bytes: memory_bytes().unwrap_or_default(),
         caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
         features: Isa::detect().name().to_string(),
         system: system(),
@@ -36,8 +36,8 @@ pub fn describe_device(device: &Device) -> Machine {
             "{} ({} multiprocessors) beside {}",
             card.name, card.multiprocessors, machine.model
         ),
-        memory_bytes: card.memory.0,
-        caches: vec![Cache { level: 2, kind: "Unified".into(), bytes: card.cache.0 }],
+        memory_bytes: card.memory,
+        caches: vec![Cache { level: 2, kind: "Unified".into(), bytes: card.cache }],
         features: card.architecture,
         ..machine
     }
@@ -97,29 +97,29 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Current clock of the first core in Hz, where the system tells.
-pub fn clock_hertz() -> Option<f64> {
+/// Current clock of the first core, where the system tells.
+pub fn clock_rate() -> Option<Hertz> {
     let scaled = word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq");
     if let Some(kilohertz) = scaled.and_then(|text| text.parse::<f64>().ok()) {
-        return Some(kilohertz * 1e3);
+        return Some(Hertz::KILOHERTZ * kilohertz);
     }
     let megahertz = field(&fs::read_to_string("/proc/cpuinfo").ok()?, "cpu MHz")?;
-    megahertz.parse::<f64>().ok().map(|value| value * 1e6)
+    megahertz.parse::<f64>().ok().map(|value| Hertz::MEGAHERTZ * value)
 }
 
-/// Size of the memory that is free for use, in bytes.
-pub fn available_bytes() -> Option<u64> {
+/// Size of the memory that is free for use.
+pub fn available_memory() -> Option<Bytes> {
     kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
 }
 
-fn memory_bytes() -> Option<u64> {
+fn memory_bytes() -> Option<Bytes> {
     kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal")
 }
 
-/// A field of a `/proc` file that is given in kB, in bytes.
-pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
+/// A field of a `/proc` file that is given in kB.
+pub(crate) fn kilobytes(text: &str, name: &str) -> Option<Bytes> {
     let value = field(text, name)?;
-    value.strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+    value.strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| Bytes(kilobytes << 10))
 }
 
 /// The value of the first `name : value` line.
@@ -153,7 +153,7 @@ fn cache(folder: &Path) -> Option<Cache> {
         level: word(folder.join("level"))?.parse().ok()?,
         kind: word(folder.join("type"))?,
         // The kernel writes sizes as "32768K".
-        bytes: size.strip_suffix('K')?.parse::<u64>().ok()? << 10,
+        bytes: Bytes(size.strip_suffix('K')?.parse::<u64>().ok()? << 10),
     })
 }
 
@@ -177,7 +177,7 @@ mod tests {
             fs::write(folder.join(name), text).unwrap();
         }
         let found = caches(dir.path());
-        assert_eq!(found, [Cache { level: 3, kind: "Unified".into(), bytes: 32 << 20 }]);
+        assert_eq!(found, [Cache { level: 3, kind: "Unified".into(), bytes: Bytes(32 << 20) }]);
     }
 
     #[test]
@@ -193,6 +193,9 @@ mod tests {
 
     #[test]
     fn kilobytes_are_1024_bytes() {
-        assert_eq!(kilobytes("VmPeak:\t 9 kB\nVmHWM:\t     12 kB\n", "VmHWM"), Some(12 << 10));
+        assert_eq!(
+            kilobytes("VmPeak:\t 9 kB\nVmHWM:\t     12 kB\n", "VmHWM"),
+            Some(Bytes(12 << 10))
+        );
     }
 }

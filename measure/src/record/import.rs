@@ -7,7 +7,7 @@ use crate::request::Provenance;
 use s3d_data::import::{self, Facts, Found, Kind, Setting};
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
-    Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
+    Bytes, Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
     SCHEMA_VERSION, store,
 };
 use std::collections::BTreeSet;
@@ -116,7 +116,7 @@ fn header_of(outside: &Outside, facts: &Facts, observations: &[Observation]) -> 
         model: (outside.machine.as_ref().or(facts.machine.as_ref()).cloned())
             .unwrap_or_else(|| "unknown machine".into()),
         cores: 0,
-        memory_bytes: 0,
+        memory_bytes: Bytes(0),
         caches: Vec::new(),
         features: String::new(),
         system: "imported".into(),

@@ -9,12 +9,12 @@ use s3d_data::output::NewFiles;
 use s3d_data::run::replace::fill;
 use s3d_data::{
     Journal, Machine, MemoryItem, ModelIdentity, Observation, Observations, Origin, Output, Run,
-    RunDir, RunHeader,
+    RunDir, RunHeader, Seconds,
 };
 use std::collections::HashSet;
 
-/// Seconds of measuring that a kill may forget: the header is written at least this often.
-const HEADER_EVERY_SECONDS: f64 = 2.0;
+/// Time of measuring that a kill may forget: the header is written at least this often.
+const HEADER_EVERY: Seconds = Seconds(2.0);
 
 /// The growing record of a run.
 pub(crate) struct Recorder<'a> {
@@ -28,10 +28,10 @@ pub(crate) struct Recorder<'a> {
     journal: Journal,
     finished: HashSet<String>,
     clock: &'a dyn Clock,
-    begun: f64,
-    spent_before: f64,
-    cpu_before: f64,
-    saved_at: f64,
+    begun: Seconds,
+    spent_before: Seconds,
+    cpu_before: Seconds,
+    saved_at: Seconds,
 }
 
 impl<'a> Recorder<'a> {
@@ -60,9 +60,9 @@ impl<'a> Recorder<'a> {
         dir.save_header(&header)?;
         let observations = Observations::from_journal(entries);
         let spent_before = header.seconds_measuring;
-        let cpu_before = header.cpu_seconds.unwrap_or(0.0) - clock.cpu().0;
+        let cpu_before = header.cpu_seconds.unwrap_or_default() - clock.cpu();
         let run = Run { header, observations };
-        let begun = clock.now().0;
+        let begun = clock.now();
         let saved_at = begun;
         let (spent, cpu) = (spent_before, cpu_before);
         Ok(Self {
@@ -81,9 +81,9 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// Seconds spent measuring, over all resumptions.
-    pub fn spent(&self) -> f64 {
-        self.spent_before + self.clock.now().0 - self.begun
+    /// Time spent measuring, over all resumptions.
+    pub fn spent(&self) -> Seconds {
+        self.spent_before + self.clock.now() - self.begun
     }
 
     /// Keeps finished observations: in the journal first, then in memory.
@@ -114,8 +114,8 @@ impl<'a> Recorder<'a> {
     }
 
     fn save_header_now_and_then(&mut self) -> Result<()> {
-        let now = self.clock.now().0;
-        if now - self.saved_at < HEADER_EVERY_SECONDS {
+        let now = self.clock.now();
+        if now - self.saved_at < HEADER_EVERY {
             return Ok(());
         }
         self.saved_at = now;
@@ -125,7 +125,7 @@ impl<'a> Recorder<'a> {
     /// Writes the header with the time spent so far.
     pub fn save_header(&mut self) -> Result<()> {
         self.run.header.seconds_measuring = self.spent();
-        self.run.header.cpu_seconds = Some(self.cpu_before + self.clock.cpu().0);
+        self.run.header.cpu_seconds = Some(self.cpu_before + self.clock.cpu());
         Ok(self.dir.save_header(&self.run.header)?)
     }
 
@@ -192,7 +192,7 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         imposed: request.impose.as_ref().map(|imposed| imposed.rates().to_vec()),
         seed: request.seed,
         started: clock::utc_now(),
-        cpu_seconds: Some(0.0),
+        cpu_seconds: Some(Seconds::ZERO),
         shard: sharding(request),
         asked: Some(asked(request)),
         ..RunHeader::new(machine, model)

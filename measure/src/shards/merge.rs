@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::record::resume::{Identity, first_difference, settings};
 use s3d_data::run::replace::save_whole;
 use s3d_data::{
-    Coverage, Machine, Merged, MergedShard, Observations, Run, RunDir, RunHeader, Sharding,
+    Coverage, Machine, Merged, MergedShard, Observations, Run, RunDir, RunHeader, Seconds, Sharding,
 };
 use std::path::{Path, PathBuf};
 
@@ -202,9 +202,9 @@ fn alike(a: &Machine, b: &Machine) -> bool {
     described(a) == described(b)
 }
 
-fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+fn larger<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
-        (Some(a), Some(b)) => Some(a.max(b)),
+        (Some(a), Some(b)) => Some(if b > a { b } else { a }),
         (a, b) => a.or(b),
     }
 }
@@ -238,7 +238,7 @@ fn header(
 ) -> Result<RunHeader> {
     let Some(first) = parts.first() else { return Err(Error::invalid("no shards to merge")) };
     let headers = || parts.iter().map(|part| &part.run.header);
-    let sum = |of: fn(&RunHeader) -> f64| headers().map(of).sum::<f64>();
+    let sum = |of: fn(&RunHeader) -> Seconds| headers().map(of).sum::<Seconds>();
     let merged = Merged {
         count: first.sharding.shard.count(),
         request: first.sharding.request.clone(),
@@ -251,7 +251,7 @@ fn header(
         started: headers().map(|h| h.started.clone()).min().unwrap_or_default(),
         ended: headers().filter_map(|h| h.ended.clone()).max(),
         seconds_measuring: sum(|h| h.seconds_measuring),
-        cpu_seconds: Some(sum(|h| h.cpu_seconds.unwrap_or(0.0))),
+        cpu_seconds: Some(sum(|h| h.cpu_seconds.unwrap_or_default())),
         stopped: headers().find_map(|h| h.stopped),
         coverage: coverage(headers()),
         shard: None,

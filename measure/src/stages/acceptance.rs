@@ -170,7 +170,7 @@ fn announce(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
         "{} windows and draftings: about {look} for a first pass over {goal} positions, then at most {} \
          where the choice is undecided (estimated from {} of them on one prompt)",
         drafts.len(),
-        Seconds((all.0 - look.0).max(0.0)),
+        (all - look).max(Seconds::ZERO),
         sample.len()
     ));
     Ok(())
@@ -207,8 +207,9 @@ fn timed_sample(bench: &mut Bench<'_>, sample: &[Draft]) -> Result<Option<(f64, 
 /// Says how much is undecided after the first look, and how long that will take.
 fn announce_refinement(bench: &mut Bench<'_>, drafts: usize, all: usize, positions: usize) {
     let coverage = bench.recorder.run.header.coverage.as_ref();
-    let per_position = coverage.map_or(0.0, |c| c.trace_seconds / c.positions.max(1) as f64);
-    let time = Seconds(per_position * (drafts * positions) as f64);
+    let per_position =
+        coverage.map_or(Seconds::ZERO, |c| c.trace_seconds / c.positions.max(1) as f64);
+    let time = per_position * (drafts * positions) as f64;
     bench.progress.note(&format!(
         "{drafts} of {all} windows and draftings may hold the best plan: about {time} more for them"
     ));

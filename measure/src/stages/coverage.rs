@@ -17,12 +17,12 @@ pub fn times_as_long(coverage: &Coverage) -> f64 {
 
 /// Adds the time since `begin` to that of tracing.
 pub(crate) fn add_tracing(bench: &mut Bench<'_>, begin: Seconds) {
-    let seconds = bench.clock.now().0 - begin.0;
+    let seconds = bench.clock.now() - begin;
     let nothing = Coverage {
         plans: 0,
         positions: 0,
-        trace_seconds: 0.0,
-        generation_seconds: 0.0,
+        trace_seconds: Seconds::ZERO,
+        generation_seconds: Seconds::ZERO,
         sampled_plans: 0,
     };
     let run = &mut bench.recorder.run;
@@ -61,7 +61,7 @@ pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
         traces.iter().map(|t| t.tokens() * t.gamma_max.map_or(1, Predictors::get)).sum();
     bench.recorder.run.header.coverage = Some(Coverage {
         plans: plans.len(),
-        generation_seconds: per_token * tokens as f64,
+        generation_seconds: Seconds(per_token * tokens as f64),
         sampled_plans: sampled,
         ..coverage
     });

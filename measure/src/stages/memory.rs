@@ -20,9 +20,9 @@ use std::process::Command;
 pub struct Peak {
     /// Resident before the model was loaded: the program, once it has run a model of no size and
     /// read the tokenizer.
-    pub program_bytes: u64,
+    pub program_bytes: Bytes,
     /// Resident at most while decoding.
-    pub peak_bytes: u64,
+    pub peak_bytes: Bytes,
 }
 
 /// Stage: computed records, then measured ones if there is a child to ask.
@@ -37,8 +37,8 @@ pub(crate) fn record(bench: &mut Bench<'_>) -> Result<()> {
     let (context, width) = (request.context, request.gamma_max.get() + 1);
     let held = held_by(model, request.provenance.dtype.parse()?);
     let mut records = computed(&model.shape(), &held, context, width);
-    let needed: u64 = records.iter().map(|record| record.bytes).sum();
-    let mut program = 0;
+    let needed: Bytes = records.iter().map(|record| record.bytes).sum();
+    let mut program = Bytes(0);
     if let Some(pool) = device::pool_of(model.device()) {
         records.extend(on_device(&*pool, model, context, width)?);
     } else if let Some(command) = &request.memory_child {
@@ -77,8 +77,8 @@ fn on_device(
     let work = || run(model, context_run, width);
     let rise = memory_pool::watch(pool, work)?;
     Ok([
-        (MemoryItem::Peak, model.weight_bytes() + rise.added().0),
-        (MemoryItem::Driver, rise.driver.0),
+        (MemoryItem::Peak, Bytes(model.weight_bytes()) + rise.added()),
+        (MemoryItem::Driver, rise.driver),
     ]
     .map(|(item, bytes)| row(item, context, width, bytes, Origin::Measured))
     .to_vec())
@@ -120,11 +120,17 @@ pub fn computed(
         (MemoryItem::Activations, memory.activations_bytes),
         (MemoryItem::Masks, memory.method_bytes),
     ]
-    .map(|(item, bytes)| row(item, context, width, bytes.0, Origin::Computed))
+    .map(|(item, bytes)| row(item, context, width, bytes, Origin::Computed))
     .to_vec()
 }
 
-fn row(item: MemoryItem, context: usize, width: usize, bytes: u64, origin: Origin) -> MemoryRecord {
+fn row(
+    item: MemoryItem,
+    context: usize,
+    width: usize,
+    bytes: Bytes,
+    origin: Origin,
+) -> MemoryRecord {
     MemoryRecord { item, context, width, bytes, origin }
 }
 
@@ -176,8 +182,8 @@ fn smallest() -> Result<Model> {
     Ok(Model::random(&config, 0, &LoadOptions::default())?)
 }
 
-/// A size of this process (proc(5), `status`), in bytes.
-fn resident(field: &str) -> Result<u64> {
+/// A size of this process (proc(5), `status`).
+fn resident(field: &str) -> Result<Bytes> {
     let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
     kilobytes(&text, field)
         .ok_or_else(|| Error::invalid(format!("this system does not tell {field} of a process")))
@@ -262,11 +268,11 @@ mod tests {
         let model = smallest().unwrap();
         let rows = on_device(&SteadyPool, &model, 8, 2).unwrap();
         let found: Vec<_> = rows.iter().map(|r| (r.item, r.bytes, r.origin)).collect();
-        let expected = model.weight_bytes() + 1000;
+        let expected = Bytes(model.weight_bytes() + 1000);
         let measured = Origin::Measured;
         assert_eq!(
             found,
-            [(MemoryItem::Peak, expected, measured), (MemoryItem::Driver, 60_000, measured)]
+            [(MemoryItem::Peak, expected, measured), (MemoryItem::Driver, Bytes(60_000), measured)]
         );
     }
 
@@ -277,7 +283,10 @@ mod tests {
             peak_of_child(&command).map_err(|e| e.to_string())
         };
         let line = r#"{"program_bytes":5,"peak_bytes":9}"#;
-        assert_eq!(ask(&["echo", line]), Ok(Peak { program_bytes: 5, peak_bytes: 9 }));
+        assert_eq!(
+            ask(&["echo", line]),
+            Ok(Peak { program_bytes: Bytes(5), peak_bytes: Bytes(9) })
+        );
         assert!(ask(&["echo", "hello"]).unwrap_err().contains("found 'hello'"));
         assert!(ask(&["false"]).unwrap_err().contains("'false'"));
         assert!(ask(&["/no/such/program"]).is_err() && ask(&[]).is_err());

@@ -34,17 +34,17 @@ impl Effort {
     /// Arrays of four times the last-level cache and eight times, within a quarter of the memory.
     pub fn for_machine(machine: &Machine, budget: Seconds) -> Self {
         const AT_LEAST: u64 = 128 << 20;
-        let beyond_cache = (8 * machine.last_level_cache_bytes()).max(AT_LEAST);
-        let room = (machine.memory_bytes / 4).max(16 << 20);
+        let beyond_cache = (8 * machine.last_level_cache().0).max(AT_LEAST);
+        let room = (machine.memory_bytes.0 / 4).max(16 << 20);
         Self { budget, buffer_bytes: beyond_cache.min(room) as usize }
     }
 }
 
 /// Measures both rates with `threads` threads and writes them into `machine`.
 pub fn measure_rates(machine: &mut Machine, threads: usize, clock: &dyn Clock, budget: Seconds) {
-    let effort = Effort::for_machine(machine, Seconds(budget.0 / 2.0));
-    machine.read_bytes_per_s = Some(read_bandwidth(threads, clock, effort).0);
-    machine.flops_per_s = Some(multiply_add_rate(threads, clock, effort.budget).0);
+    let effort = Effort::for_machine(machine, budget / 2.0);
+    machine.read_bytes_per_s = Some(read_bandwidth(threads, clock, effort));
+    machine.flops_per_s = Some(multiply_add_rate(threads, clock, effort.budget));
 }
 
 /// Best streaming read bandwidth of `threads` threads together.
@@ -54,7 +54,7 @@ pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> Byte
     let words = (effort.buffer_bytes / WORD / threads).max(4096);
     // Ones, not zeros: untouched zero pages would all be the same page, and come from the cache.
     let buffers: Vec<Pages<f32>> = (0..threads).map(|_| Pages::filled(words, 1.0)).collect();
-    let deadline = clock.now().0 + effort.budget.0;
+    let deadline = clock.now() + effort.budget;
     // Half the array is tried as well: a shorter walk strains the address translation less.
     let ways: Vec<(Pattern, usize)> = Pattern::ALL
         .into_iter()
@@ -68,7 +68,7 @@ pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> Byte
             });
             rates.push((used * WORD * threads) as f64 / seconds);
         }
-        if round >= 2 && clock.now().0 >= deadline {
+        if round >= 2 && clock.now() >= deadline {
             break;
         }
     }
@@ -85,14 +85,14 @@ fn median(rates: &mut [f64]) -> f64 {
 pub fn multiply_add_rate(threads: usize, clock: &dyn Clock, budget: Seconds) -> FlopsPerSecond {
     const STEPS: usize = 400_000;
     let threads = threads.max(1);
-    let deadline = clock.now().0 + budget.0;
+    let deadline = clock.now() + budget;
     let mut best = 0.0f64;
     for round in 0.. {
         let seconds = together(threads, clock, &|_| {
             black_box(Chains::new().run(black_box(STEPS)));
         });
         best = best.max((2 * Chains::LANES * STEPS * threads) as f64 / seconds);
-        if round >= 2 && clock.now().0 >= deadline {
+        if round >= 2 && clock.now() >= deadline {
             break;
         }
     }
@@ -125,7 +125,7 @@ const AGAIN: Seconds = Seconds(0.7);
 /// Stage: the limits of the machine.
 pub(crate) fn limits(bench: &mut Bench<'_>) -> Result<()> {
     bench.tell("memory bandwidth and multiply-add rate")?;
-    let budget = Seconds((bench.deadline.0 - bench.clock.now().0).max(0.2));
+    let budget = (bench.deadline - bench.clock.now()).max(Seconds(0.2));
     let threads = bench.request.threads;
     let on = bench.subject.model.device();
     let on_card = match on.is_cpu() {
@@ -134,8 +134,8 @@ pub(crate) fn limits(bench: &mut Bench<'_>) -> Result<()> {
     };
     let machine = bench.recorder.run.header.machines.first_mut();
     if let (Some(machine), Some((read, rate))) = (machine, on_card) {
-        machine.read_bytes_per_s = Some(read.0);
-        machine.flops_per_s = Some(rate.0);
+        machine.read_bytes_per_s = Some(read);
+        machine.flops_per_s = Some(rate);
     } else if let Some(machine) = bench.recorder.run.header.machines.first_mut() {
         measure_rates(machine, threads, bench.clock, budget);
     }
@@ -153,9 +153,9 @@ pub(crate) fn limits_again(bench: &mut Bench<'_>) -> Result<()> {
     let on = bench.subject.model.device();
     let now = if on.is_cpu() {
         let effort = Effort::for_machine(&known, AGAIN);
-        read_bandwidth(bench.request.threads, bench.clock, effort).0
+        read_bandwidth(bench.request.threads, bench.clock, effort)
     } else {
-        device::rates(on, device::Sizes::CARD, bench.clock, AGAIN)?.0.0
+        device::rates(on, device::Sizes::CARD, bench.clock, AGAIN)?.0
     };
     if let Some(machine) = bench.recorder.run.header.machines.first_mut() {
         machine.read_bytes_per_s = Some(before.max(now));
@@ -167,6 +167,7 @@ pub(crate) fn limits_again(bench: &mut Bench<'_>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use s3d_data::Bytes;
 
     #[test]
     fn rates_are_positive_and_finite() {
@@ -183,11 +184,11 @@ mod tests {
     #[test]
     fn the_arrays_exceed_the_cache_and_fit_the_memory() {
         let mut machine = crate::machine::describe();
-        machine.memory_bytes = 8 << 30;
+        machine.memory_bytes = Bytes(8 << 30);
         machine.caches =
             vec![s3d_data::Cache { level: 3, kind: "Unified".into(), bytes: 32 << 20 }];
         assert_eq!(Effort::for_machine(&machine, Seconds(1.0)).buffer_bytes, 256 << 20);
-        machine.memory_bytes = 256 << 20;
+        machine.memory_bytes = Bytes(256 << 20);
         assert_eq!(Effort::for_machine(&machine, Seconds(1.0)).buffer_bytes, 64 << 20);
     }
 }

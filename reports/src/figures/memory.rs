@@ -44,7 +44,7 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     if figure.is_empty() {
         return figure;
     }
-    if let Some(budget) = input.header.memory_budget_bytes {
+    if let Some(Bytes(budget)) = input.header.memory_budget_bytes {
         let text = format!("memory budget {}", Bytes(budget));
         figure.notes.push(Note::Limit { x: budget as f64, text });
     }

@@ -18,7 +18,7 @@ pub fn section(input: &ReportInput) -> String {
     let predictors: BTreeSet<_> = all.iter().map(|row| row.gamma_max as u64).collect();
     let budget =
         |bytes: u64| if bytes == u64::MAX { "no limit".into() } else { Bytes(bytes).to_string() };
-    let limit = header.memory_budget_bytes.unwrap_or(u64::MAX);
+    let limit = header.memory_budget_bytes.map_or(u64::MAX, |bytes| bytes.0);
     let (context, most) = (header.context as u64, header.gamma_max.get() as u64);
     let count = |count: u64| count.to_string();
     let sliders = [
@@ -65,7 +65,8 @@ fn slider(
 fn answer(condition: &Condition, input: &ReportInput) -> (Option<Plan>, Option<Estimate>) {
     let header = &input.header;
     let own = condition.context == header.context
-        && condition.memory_budget_bytes == header.memory_budget_bytes.unwrap_or(u64::MAX)
+        && condition.memory_budget_bytes
+            == header.memory_budget_bytes.map_or(u64::MAX, |bytes| bytes.0)
         && condition.gamma_max == header.gamma_max.get();
     match &input.recommendation.choice {
         Some(choice) if own => (Some(choice.plan.clone()), choice.predicted_speedup),

@@ -212,7 +212,7 @@ fn early_exit() -> Result<Table> {
     let rows = published::early_exit()?.into_iter().map(|row| {
         vec![
             row.exit_layer.map_or(Cell::text("none"), |layer| Cell::Count(layer as u64)),
-            Cell::Seconds(Estimate::exact(row.generation_seconds)),
+            Cell::Seconds(Estimate::exact(row.generation_seconds.0)),
             Cell::Number(row.speedup, 2),
             link(&row),
         ]

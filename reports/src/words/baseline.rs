@@ -2,7 +2,7 @@
 
 use crate::format::html::escape;
 use crate::input::ReportInput;
-use s3d_data::{Bytes, BytesPerSecond, MemoryItem, Share};
+use s3d_data::{MemoryItem, Share};
 
 /// Weights this many times the last-level cache are streamed from memory, and the share of the
 /// bandwidth can be judged.
@@ -52,21 +52,17 @@ pub fn section(input: &ReportInput) -> String {
 fn bandwidth(input: &ReportInput) -> Option<String> {
     let share = input.recommendation.baseline.bandwidth_share?;
     let machine = input.header.machines.first()?;
-    let rate = machine
-        .read_bytes_per_s
-        .map(|rate| format!(" ({})", BytesPerSecond(rate)))
-        .unwrap_or_default();
+    let rate = machine.read_bytes_per_s.map(|rate| format!(" ({rate})")).unwrap_or_default();
     let interval =
         share.interval().map(|(low, high)| format!(" [{}, {}]", Share(low), Share(high)));
     let shares = format!("{}{}", Share(share.value), interval.unwrap_or_default());
-    let cache = machine.last_level_cache_bytes();
+    let cache = machine.last_level_cache();
     let weights =
         input.memory.iter().find(|row| row.item == MemoryItem::Weights).map(|row| row.bytes);
     let judgement = match weights {
-        Some(weights) if weights < JUDGED_ABOVE_CACHES * cache => format!(
+        Some(weights) if weights.0 < JUDGED_ABOVE_CACHES * cache.0 => format!(
             "; the weights ({}) are partly in the last-level cache ({}), so the share is not judged",
-            Bytes(weights),
-            Bytes(cache)
+            weights, cache
         ),
         _ if share.value > IMPOSSIBLE => {
             "; above 105 %, so the bandwidth was measured too low: measure again on an idle machine"

@@ -2,7 +2,7 @@
 
 use crate::format::html::escape;
 use crate::words::verdict::quoted;
-use s3d_data::{Bytes, BytesPerSecond, FlopsPerSecond, Machine, RunHeader, Seconds};
+use s3d_data::{Machine, RunHeader};
 
 /// The machines in a few words.
 pub fn machine_name(header: &RunHeader) -> String {
@@ -58,7 +58,7 @@ pub fn rows(header: &RunHeader) -> Vec<(String, String)> {
     rows.push(("Program".into(), format!("s3d {} (commit {commit})", header.program_version)));
     rows.push(("Seed".into(), header.seed.to_string()));
     let ended = header.ended.as_deref().unwrap_or("not finished");
-    let measuring = Seconds(header.seconds_measuring);
+    let measuring = header.seconds_measuring;
     rows.push(("Time".into(), format!("{} to {ended}, {measuring} of measuring", header.started)));
     rows
 }
@@ -74,7 +74,7 @@ fn device(header: &RunHeader) -> String {
     let driver = header.driver.as_ref().map(|d| format!(", driver {d}")).unwrap_or_default();
     let budget = header
         .memory_budget_bytes
-        .map(|bytes| format!(", memory budget {}", Bytes(bytes)))
+        .map(|bytes| format!(", memory budget {bytes}"))
         .unwrap_or_default();
     let threads = match header.threads {
         0 => String::new(),
@@ -88,12 +88,12 @@ fn device(header: &RunHeader) -> String {
 
 fn machine_row(machine: &Machine) -> String {
     let mut words = vec![
-        format!("{}, {} cores, {}", machine.model, machine.cores, Bytes(machine.memory_bytes)),
-        format!("last-level cache {}", Bytes(machine.last_level_cache_bytes())),
+        format!("{}, {} cores, {}", machine.model, machine.cores, machine.memory_bytes),
+        format!("last-level cache {}", machine.last_level_cache()),
         machine.features.clone(),
     ];
-    words.extend(machine.read_bytes_per_s.map(|rate| format!("reads {}", BytesPerSecond(rate))));
-    words.extend(machine.flops_per_s.map(|rate| format!("computes {}", FlopsPerSecond(rate))));
+    words.extend(machine.read_bytes_per_s.map(|rate| format!("reads {rate}")));
+    words.extend(machine.flops_per_s.map(|rate| format!("computes {rate}")));
     words.extend(machine.governor.as_ref().map(|governor| format!("governor {governor}")));
     words.push(machine.system.clone());
     words.retain(|word| !word.is_empty());

@@ -32,5 +32,5 @@ pub(super) fn baseline(run: &Run, request: &Request, all: &Evaluated) -> Baselin
 fn streamed_share(run: &Run, machine: usize) -> Option<f64> {
     let shape = Some(&run.header.model.shape).filter(|shape| shape.is_known())?;
     let format: Dtype = run.header.dtype.parse().ok()?;
-    Some(streamed_bytes(shape, format) / run.header.machines.get(machine)?.read_bytes_per_s?)
+    Some(streamed_bytes(shape, format) / run.header.machines.get(machine)?.read_bytes_per_s?.0)
 }

@@ -5,17 +5,17 @@
 use crate::error::{Error, Result};
 use s3d_data::memory::Engine;
 use s3d_data::{
-    Component, DraftPlan, Drafting, Dtype, LatencySample, ModelShape, Plan, Predictors, Run,
-    SkipWindow,
+    BytesPerSecond, Component, DraftPlan, Drafting, Dtype, FlopsPerSecond, LatencySample,
+    ModelShape, Plan, Predictors, Run, SkipWindow,
 };
 
 /// What a data sheet promises.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sheet {
     /// Bytes per second.
-    pub read_bytes_per_s: f64,
+    pub read_bytes_per_s: BytesPerSecond,
     /// Operations per second at the precision of the arithmetic; a multiply-add counts as two.
-    pub flops_per_s: f64,
+    pub flops_per_s: FlopsPerSecond,
 }
 
 /// The shares of the sheet that kernels reach.
@@ -78,9 +78,9 @@ impl Derivation<'_> {
     /// Seconds of one pass.
     pub fn seconds(&self, kept: usize, width: usize, context: usize) -> f64 {
         let reading = self.read_bytes(kept, context)
-            / (self.sheet.read_bytes_per_s * self.efficiency.bandwidth);
+            / (self.sheet.read_bytes_per_s * self.efficiency.bandwidth).0;
         let computing = self.operations(kept, width, context)
-            / (self.sheet.flops_per_s * self.efficiency.compute);
+            / (self.sheet.flops_per_s * self.efficiency.compute).0;
         reading.max(computing)
     }
 
@@ -140,7 +140,7 @@ pub fn bandwidth_share(run: &Run, sheet: Sheet) -> Option<f64> {
     };
     let layers = run.header.model.shape.layers;
     let share = |s: &LatencySample| {
-        ideal.read_bytes(layers, s.context) / s.seconds / sheet.read_bytes_per_s
+        ideal.read_bytes(layers, s.context) / s.seconds / sheet.read_bytes_per_s.0
     };
     let shares: Vec<f64> = run.observations.latency.iter().filter(plain).map(share).collect();
     crate::statistics::median(&shares)
@@ -166,7 +166,8 @@ mod tests {
     }
 
     fn on_a10g(shape: &ModelShape, bandwidth: f64) -> Derivation<'_> {
-        let sheet = Sheet { read_bytes_per_s: 600e9, flops_per_s: 70e12 };
+        let sheet =
+            Sheet { read_bytes_per_s: BytesPerSecond(600e9), flops_per_s: FlopsPerSecond(70e12) };
         let efficiency = Efficiency::new(bandwidth, 0.5).unwrap();
         Derivation { shape, format: Dtype::F16, sheet, efficiency }
     }

@@ -68,8 +68,8 @@ pub fn limit_seconds(header: &RunHeader, machine: usize, width: usize) -> Option
     // Every pass multiplies by all layers and by the head; the embedding is looked up.
     let head = (shape.vocab * shape.hidden) as u64;
     let weights = shape.layers as u64 * shape.layer_parameters() + head;
-    let reading = streamed_bytes(shape, format) / machine.read_bytes_per_s?;
-    let computing = 2.0 * weights as f64 * width as f64 / machine.flops_per_s?;
+    let reading = streamed_bytes(shape, format) / machine.read_bytes_per_s?.0;
+    let computing = 2.0 * weights as f64 * width as f64 / machine.flops_per_s?.0;
     Some(reading.max(computing))
 }
 

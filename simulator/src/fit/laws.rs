@@ -228,7 +228,7 @@ fn roofline_law(cells: &[TimedCell], roofline: Roofline, seed: u64) -> Option<La
 /// the bandwidth, two operations for each of their weights over the rate.
 fn roofline(run: &Run, machine: usize) -> Option<Roofline> {
     let (shape, machine) = (&run.header.model.shape, run.header.machines.get(machine)?);
-    let (bandwidth, flops) = (machine.read_bytes_per_s?, machine.flops_per_s?);
+    let (bandwidth, flops) = (machine.read_bytes_per_s?.0, machine.flops_per_s?.0);
     let format: s3d_data::Dtype = run.header.dtype.parse().ok()?;
     let head = (shape.vocab * shape.hidden) as u64;
     let weights = shape.layers as u64 * shape.layer_parameters() + head;

@@ -7,9 +7,9 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::{
-    Component, DraftPlan, Drafting, LatencySample, Machine, ModelIdentity, ModelShape,
-    Observations, Plan, Predictors, Run, RunHeader, SCHEMA_VERSION, SkipRatio, SkipWindow,
-    ThroughputSample, Trace,
+    Bytes, BytesPerSecond, Component, DraftPlan, Drafting, FlopsPerSecond, LatencySample, Machine,
+    ModelIdentity, ModelShape, Observations, Plan, Predictors, Run, RunHeader, SCHEMA_VERSION,
+    Seconds, SkipRatio, SkipWindow, ThroughputSample, Trace,
 };
 use s3d_simulator::statistics::Normals;
 use s3d_simulator::tokens::monte_carlo::Drawing;
@@ -334,7 +334,7 @@ impl Planted {
             seed: self.seed,
             started: String::new(),
             ended: None,
-            seconds_measuring: 1.0,
+            seconds_measuring: Seconds(1.0),
             cpu_seconds: None,
             stopped: None,
             coverage: None,
@@ -351,13 +351,13 @@ fn machine() -> Machine {
     Machine {
         model: "test".into(),
         cores: 1,
-        memory_bytes: 0,
+        memory_bytes: Bytes(0),
         caches: Vec::new(),
         features: String::new(),
         system: String::new(),
         governor: None,
-        read_bytes_per_s: Some(2e10),
-        flops_per_s: Some(5e10),
+        read_bytes_per_s: Some(BytesPerSecond(2e10)),
+        flops_per_s: Some(FlopsPerSecond(5e10)),
         load: None,
         card: None,
     }

@@ -94,9 +94,9 @@ fn text(found: &Findings) -> String {
     let state = found.state.clone().unwrap_or_default();
     let or =
         |value: Option<f64>, unit: &str| value.map_or_else(unknown, |v| format!("{v:.0} {unit}"));
-    let clock = |hertz: Option<f64>| hertz.map_or_else(unknown, |hertz| Hertz(hertz).to_string());
+    let clock = |rate: Option<Hertz>| rate.map_or_else(unknown, |rate| rate.to_string());
     let ratio = |value: Option<f64>| value.map_or_else(unknown, |value| format!("{value:.3}"));
-    let memory = Bytes(found.machine.memory_bytes);
+    let memory = found.machine.memory_bytes;
     let held = match state.held_down_by.as_slice() {
         [] => "nothing".to_string(),
         reasons => reasons.join(", "),

@@ -42,7 +42,7 @@ pub fn rates(
         (ones((rows, columns)).map_err(refused)?, ones((1, columns)).map_err(refused)?);
     let square = ones((sizes.square, sizes.square)).map_err(refused)?;
     let bytes = (rows * columns * sizes.number.size_in_bytes()) as f64;
-    let deadline = clock.now().0 + budget.0;
+    let deadline = clock.now() + budget;
     let (mut read, mut operations) = (0.0f64, 0.0f64);
     for round in 0.. {
         let product = seconds(clock, || row.matmul(&matrix.t()?))?;
@@ -53,7 +53,7 @@ pub fn rates(
             read = read.max(bytes / product).max(2.0 * bytes / copy);
             operations = operations.max(2.0 * (sizes.square as f64).powi(3) / multiply);
         }
-        if round >= 3 && clock.now().0 >= deadline {
+        if round >= 3 && clock.now() >= deadline {
             break;
         }
     }
