@@ -50,8 +50,8 @@ pub use records::throughput::{BlockPurpose, ThroughputSample};
 pub use records::trace::{AcceptanceCounts, Trace};
 pub use records::trace_file::{load_traces, load_traces_or_empty};
 pub use results::{
-    AcceptancePoint, Answer, Baseline, Basis, CurveFit, Fit, LawFit, Parameter, PlanResult,
-    PredictionError, Recommendation,
+    AcceptancePoint, Answer, Baseline, Basis, CurveFit, Family, Fit, LawFit, LawKind, Parameter,
+    PlanResult, PredictionError, Recommendation, RegretBasis,
 };
 pub use run::card_state::CardState;
 pub use run::journal::Journal;

@@ -1,9 +1,14 @@
 //! What was concluded: `fit.json` and `recommendation.json`.
 
+mod kinds;
+
+pub use kinds::{Family, LawKind, RegretBasis};
+
 use crate::error::{Error, Result};
 use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
 use crate::records::bounds::Bounds;
+use crate::records::latency::Component;
 use crate::run::TimesFrom;
 use crate::units::{Estimate, Seconds};
 use serde::{Deserialize, Serialize};
@@ -37,8 +42,8 @@ pub struct CurveFit {
     pub drafting: Drafting,
     /// The predictor, from 1.
     pub predictor: usize,
-    /// `power`, `superellipse`, `exponential`, `decay`, `logistic`, `isotonic`.
-    pub family: String,
+    /// The family of the curve.
+    pub family: Family,
     /// Parameters by name (`u`, `ceiling`, `centre`, `slope`), each with its interval.
     pub parameters: Vec<Parameter>,
     /// Akaike's criterion; lower is better.
@@ -86,10 +91,10 @@ pub struct AcceptancePoint {
 /// A law for the time of a pass, with how well it predicts left-out cells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LawFit {
-    /// What it describes: `full_pass`, `draft_pass`, `attention`, `mlp`, ...
-    pub what: String,
-    /// `affine`, `table`, `two-regime`, `roofline`.
-    pub law: String,
+    /// The pass or part of one that it describes.
+    pub what: Component,
+    /// Its kind.
+    pub law: LawKind,
     /// Parameters by name, in seconds per unit.
     pub parameters: Vec<Parameter>,
     /// Median relative error over left-out cells.
@@ -243,9 +248,9 @@ pub struct Recommendation {
     pub ties: Vec<PlanResult>,
     /// Bound on 1 - choice / best, in tokens per second.
     pub regret_bound: Option<Estimate>,
-    /// How the bound was obtained: `sweep` or `bootstrap`.
+    /// How the bound was obtained.
     #[serde(default)]
-    pub regret_basis: Option<String>,
+    pub regret_basis: Option<RegretBasis>,
     /// Error on held-out plans.
     pub prediction_error: Option<PredictionError>,
     /// Number of plans compared.

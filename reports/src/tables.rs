@@ -217,8 +217,8 @@ pub fn laws(fit: &Fit) -> Table {
         let parameters: Vec<_> = law.parameters.iter().map(parameter).collect();
         let error = law.held_out_error.map(|error| s3d_data::Share(error).to_string());
         vec![
-            Cell::text(&law.what),
-            Cell::text(&law.law),
+            Cell::text(law.what.name()),
+            Cell::text(law.law.name()),
             Cell::text(parameters.join("; ")),
             error.map_or(Cell::Unknown, Cell::Text),
             Cell::text(if law.chosen { "yes" } else { "" }),

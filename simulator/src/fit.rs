@@ -97,7 +97,7 @@ fn width_ratio(passes: &PassTimes) -> Vec<(usize, Estimate)> {
 /// # Errors
 /// An unknown family, or parameters outside their domain.
 pub fn curve_of(fit: &CurveFit) -> Result<AcceptanceCurve> {
-    let family: Family = fit.family.parse()?;
+    let family = fit.family;
     if family == Family::Isotonic {
         return AcceptanceCurve::isotonic(fit.points.clone());
     }

@@ -5,7 +5,7 @@
 mod planted;
 
 use planted::{CONTEXT, Planted};
-use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, Run};
+use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, RegretBasis, Run};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::expected_tokens;
 use s3d_simulator::predict::measured::Blocks;
@@ -40,7 +40,7 @@ fn the_choice_is_near_the_planted_best() {
     assert!((speedup.value / own - 1.0).abs() < 0.04, "{speedup} for {own}");
     let total: f64 = choice.grid.iter().map(|plan| plan.probability_best).sum();
     assert!((total - 1.0).abs() < 1e-9);
-    assert_eq!(choice.recommendation.regret_basis.as_deref(), Some("bootstrap"));
+    assert_eq!(choice.recommendation.regret_basis, Some(RegretBasis::Bootstrap));
 }
 
 #[test]

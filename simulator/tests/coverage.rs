@@ -172,7 +172,7 @@ fn found_families(sets: u64) -> f64 {
         let (family, shape, ceiling) = &truths[set as usize % truths.len()];
         let truth = AcceptanceCurve::new(*family, shape, *ceiling).unwrap();
         let fits = fit_families(&drawn(&truth, set), &resamples).unwrap();
-        fits.iter().find(|fit| fit.best).unwrap().family == family.name()
+        fits.iter().find(|fit| fit.best).unwrap().family == *family
     };
     let found = (0..sets).into_par_iter().map(one).filter(|found| *found).count();
     found as f64 / sets as f64

@@ -28,7 +28,8 @@ fn u_rises_with_training_and_says_what_more_would_buy() {
     for (checkpoint, planted_u) in [1.2, 2.5, 5.0].into_iter().enumerate() {
         let run = run(planted_u, checkpoint as u64);
         let fit = fit(&run, &options()).unwrap();
-        let power = fit.curves.iter().find(|c| c.family == "power" && c.predictor == 1).unwrap();
+        let power =
+            fit.curves.iter().find(|c| c.family == Family::Power && c.predictor == 1).unwrap();
         let u = power.parameters.iter().find(|p| p.name == "u").unwrap().estimate;
         // source: the planted U; a spread of prompts moves the fitted one by a few percent
         assert!(u.value > before && (u.value / planted_u - 1.0).abs() < 0.15, "{u} {planted_u}");

@@ -2,7 +2,7 @@
 
 use crate::args::FitArgs;
 use crate::shared::{load_run, show};
-use s3d_data::{Drafting, Estimate, Fit, Holds, Output, RunDir, RunHeader, store};
+use s3d_data::{Drafting, Estimate, Family, Fit, Holds, Output, RunDir, RunHeader, store};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::FitOptions;
@@ -58,7 +58,7 @@ impl Checkpoint<'_> {
 }
 
 /// The family whose `U` is compared: one for all runs, so that the numbers mean the same.
-const FAMILY: &str = "superellipse";
+const FAMILY: Family = Family::Superellipse;
 
 /// By drafting and predictor, and within them by training steps.
 fn checkpoints<'a>(dirs: &'a [PathBuf], all: &[(RunHeader, Fit)]) -> Vec<Checkpoint<'a>> {

@@ -3,7 +3,7 @@
 use crate::args::ValidateArgs;
 use crate::shared::conclude::{Conclusion, conclude};
 use crate::shared::{load_run, show, terminal};
-use s3d_data::{Estimate, Plan, PredictionError, Run, RunDir, Share};
+use s3d_data::{Estimate, Plan, PredictionError, RegretBasis, Run, RunDir, Share};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::Request;
@@ -109,7 +109,7 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
     let swept = recorded.and_then(|choice| sweep_regret(run, &blocks, &choice));
     let (regret, basis) = match &swept {
         Some(regret) => (Some(regret.estimate), Some(regret.basis)),
-        None => (recommendation.regret_bound, recommendation.regret_basis.as_deref()),
+        None => (recommendation.regret_bound, recommendation.regret_basis),
     };
     let value = json!({
         "sums": block_sums::sums(run, request.machine),
@@ -121,7 +121,7 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
         "waterfall": steps,
     });
     let mut shown = vec![errors(conclusion.held_out.as_ref(), known.as_ref())];
-    shown.extend(regret.map(|regret| regret_table(regret, basis.unwrap_or_default())));
+    shown.extend(regret.map(|regret| regret_table(regret, basis)));
     shown.push(waterfall_table(&steps));
     shown.push(tables::held_out(&conclusion.report_input()?));
     show::tables(&value, &shown, &args.output)
@@ -157,9 +157,9 @@ fn errors(held_out: Option<&Errors>, known: Option<&Errors>) -> Table {
         .rows(rows.into_iter().flatten())
 }
 
-fn regret_table(regret: Estimate, basis: &str) -> Table {
+fn regret_table(regret: Estimate, basis: Option<RegretBasis>) -> Table {
     let words = match basis {
-        "sweep" => "second measurement of the choice and the best of a sweep",
+        Some(RegretBasis::Sweep) => "second measurement of the choice and the best of a sweep",
         _ => "bootstrap bound over predicted plans (no sweep was measured)",
     };
     let columns = vec![Column::unit("regret", "%"), Column::new("how")];

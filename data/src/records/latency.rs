@@ -29,6 +29,20 @@ pub enum Component {
 }
 
 impl Component {
+    /// The word used in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embed => "embed",
+            Self::Attention => "attention",
+            Self::Mlp => "mlp",
+            Self::Head => "head",
+            Self::Rest => "rest",
+            Self::FullPass => "full_pass",
+            Self::DraftPass => "draft_pass",
+            Self::VerifyPass => "verify_pass",
+        }
+    }
+
     /// Whether a turn of the schedule ends with it: a plain step with its pass, an iteration with
     /// its verify pass.
     pub fn ends_turn(self) -> bool {

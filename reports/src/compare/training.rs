@@ -51,7 +51,7 @@ fn of_drafting(runs: &[NamedRun], drafting: Drafting) -> Vec<TrainingPoint<'_>> 
     };
     let mut points = Vec::new();
     for run in runs {
-        for curve in curves(run, drafting).filter(|curve| curve.family == family) {
+        for curve in curves(run, drafting).filter(|curve| curve.family.name() == family) {
             let Some((steps, training, ceiling)) = point(run, curve) else { continue };
             points.push(TrainingPoint {
                 run: &run.name,
@@ -81,7 +81,7 @@ fn family(runs: &[NamedRun], drafting: Drafting) -> Option<&str> {
                 .filter(|curve| curve.predictor == predictor)
                 .filter(|curve| curve.parameters.iter().any(|known| known.name == "u"));
             let best = with_u.min_by(|a, b| a.aic.total_cmp(&b.aic));
-            *wins.entry(best.map_or("", |curve| curve.family.as_str())).or_default() += 1;
+            *wins.entry(best.map_or("", |curve| curve.family.name())).or_default() += 1;
         }
     }
     wins.remove("");

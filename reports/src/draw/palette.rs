@@ -69,8 +69,8 @@ impl Hue {
     }
 
     /// The hue of a family of acceptance curves.
-    pub fn of_family(family: &str) -> Self {
-        let place = Family::ALL.iter().position(|known| known.to_string() == family);
+    pub fn of_family(family: Family) -> Self {
+        let place = Family::ALL.iter().position(|known| *known == family);
         Self::of_index(place.unwrap_or(SERIES.len() - 1))
     }
 

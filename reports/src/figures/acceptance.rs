@@ -61,7 +61,7 @@ fn panel(
 fn fitted(curve: &CurveFit) -> Series {
     let stroke = if curve.best { Stroke::Bold } else { Stroke::Fine };
     let mark = Mark::Line { points: curve.points.clone(), stroke };
-    Series::new(&curve.family, Hue::of_family(&curve.family), mark)
+    Series::new(curve.family.name(), Hue::of_family(curve.family), mark)
 }
 
 fn observed(points: &[&AcceptancePoint], predictor: usize, layers: usize) -> Series {

@@ -4,7 +4,7 @@ use crate::format::{markdown, text};
 use crate::tables;
 use s3d_data::{
     Answer, Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation,
-    RunHeader, Share, Skip, TimesFrom,
+    RegretBasis, RunHeader, Share, Skip, TimesFrom,
 };
 use serde::Serialize;
 
@@ -282,10 +282,10 @@ fn ties(recommendation: &Recommendation) -> Option<String> {
 fn regret(recommendation: &Recommendation) -> Option<String> {
     let regret = recommendation.regret_bound?;
     let high = regret.high?;
-    let how = match recommendation.regret_basis.as_deref() {
-        Some("sweep") => ", from measuring every plan",
-        Some("bootstrap") => ", a bootstrap bound over predicted plans",
-        _ => "",
+    let how = match recommendation.regret_basis {
+        Some(RegretBasis::Sweep) => ", from measuring every plan",
+        Some(RegretBasis::Bootstrap) => ", a bootstrap bound over predicted plans",
+        None => "",
     };
     Some(format!(
         "The choice is at most {} slower than the best of {} plans{how} (point estimate {}).",

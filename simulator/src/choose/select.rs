@@ -9,8 +9,8 @@ use crate::statistics::{interval, quantile, tail};
 use crate::validate::{self, Regret};
 use rayon::prelude::*;
 use s3d_data::{
-    Answer, Basis, Estimate, Plan, PlanResult, Recommendation, Run, RunHeader, SCHEMA_VERSION,
-    Skip, SkipRatio, TimesFrom,
+    Answer, Basis, Estimate, Plan, PlanResult, Recommendation, RegretBasis, Run, RunHeader,
+    SCHEMA_VERSION, Skip, SkipRatio, TimesFrom,
 };
 
 /// Ties beyond this number are counted but not listed.
@@ -65,7 +65,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         notes,
         ties: listed,
         regret_bound: regret.as_ref().map(|r| r.estimate),
-        regret_basis: regret.map(|r| r.basis.into()),
+        regret_basis: regret.map(|r| r.basis),
         prediction_error,
         evaluated: all.predictions.len(),
         seconds_measuring: header.seconds_measuring,
@@ -239,7 +239,10 @@ fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
         let lost = mine.zip(best).map(|(mine, (_, best))| 1.0 - mine / best);
         let lost: Vec<f64> = lost.filter(|lost| lost.is_finite()).collect();
         let middle = quantile(&lost, 0.5)?;
-        Some(Regret { estimate: interval(middle, lost, all.prompts), basis: "bootstrap" })
+        Some(Regret {
+            estimate: interval(middle, lost, all.prompts),
+            basis: RegretBasis::Bootstrap,
+        })
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::choose::Request;
 use crate::error::{Error, Result};
 use crate::predict::costs::Costs;
-use crate::tokens::curves::{AcceptanceCurve, AcceptanceRate, Family};
+use crate::tokens::curves::{AcceptanceCurve, AcceptanceRate};
 use crate::tokens::expected::expected_tokens;
 use s3d_data::{CurveFit, DraftPlan, Drafting, Fit, Plan, Predictors, Run, SkipRatio, SkipWindow};
 use serde::Serialize;
@@ -58,7 +58,7 @@ fn curves(fit: &Fit, drafting: Drafting, gamma_max: usize) -> Vec<&CurveFit> {
 }
 
 fn scaled(curve: &CurveFit, factor: f64) -> Result<AcceptanceCurve> {
-    let family: Family = curve.family.parse()?;
+    let family = curve.family;
     let value = |name: &str| {
         let found = curve.parameters.iter().find(|p| p.name == name);
         found.map_or(1.0, |parameter| parameter.estimate.value)

@@ -145,7 +145,7 @@ fn curve_fit(
     Ok(CurveFit {
         drafting: data.drafting,
         predictor: data.predictor,
-        family: family.name().into(),
+        family,
         parameters: bootstrap(data, fitted, resamples),
         aic: 2.0 * fitted.freedom as f64 - 2.0 * fitted.likelihood / spread,
         held_out_rmse: leave_one_out(family, &cells, &fitted.free),
@@ -237,7 +237,7 @@ mod tests {
             let rates: Vec<f64> = (0..12).map(|k| truth.rate(ratio(k)).get()).collect();
             let fits = fit_families(&data(&rates, 4000.0), &Resamples::new(40, 20, 1)).unwrap();
             let best = fits.iter().find(|fit| fit.best).unwrap();
-            assert_eq!(best.family, family.name());
+            assert_eq!(best.family, family);
             let found: Vec<f64> = best.parameters.iter().map(|p| p.estimate.value).collect();
             let planted = [shape, vec![0.85]].concat();
             for (found, planted) in found.iter().zip(&planted) {

@@ -8,7 +8,7 @@ use crate::statistics::{
     Normals, broken_line, interval, median, non_negative_least_squares, robust_mean,
 };
 use s3d_data::memory::{Engine, streamed_bytes};
-use s3d_data::{Component, LatencySample, LawFit, Parameter, Run};
+use s3d_data::{Component, LatencySample, LawFit, LawKind, Parameter, Run};
 use std::collections::BTreeMap;
 
 /// A timed cell: width, mean context, median seconds, standard error.
@@ -63,15 +63,11 @@ pub fn laws(
             && s.plan != Some(s3d_data::Plan::Stock)
     };
     let mut fits = full_pass_laws(&cells(latency, machine, full), roofline(run, machine), seed)?;
-    for (component, what) in [
-        (Component::Attention, "attention"),
-        (Component::Mlp, "mlp"),
-        (Component::Embed, "embed"),
-        (Component::Head, "head"),
-        (Component::Rest, "rest"),
-    ] {
+    let parts =
+        [Component::Attention, Component::Mlp, Component::Embed, Component::Head, Component::Rest];
+    for component in parts {
         let timed = cells(latency, machine, |s| s.component == component);
-        fits.extend(affine_law(what, &timed, seed).map(|mut law| {
+        fits.extend(affine_law(component, &timed, seed).map(|mut law| {
             law.chosen = true;
             law
         }));
@@ -84,8 +80,8 @@ pub fn laws(
 fn draft_laws(passes: &PassTimes) -> Vec<LawFit> {
     let errors = passes.law.errors.iter().filter(|error| error.median.is_finite());
     let fit = |(place, error): (usize, &crate::cost::pass_times::draft_law::LawError)| LawFit {
-        what: "draft_pass".into(),
-        law: error.kind.name().into(),
+        what: Component::DraftPass,
+        law: error.kind,
         parameters: Vec::new(),
         held_out_error: Some(error.median),
         chosen: place == 0,
@@ -98,7 +94,7 @@ fn full_pass_laws(
     roofline: Option<Roofline>,
     seed: u64,
 ) -> Result<Vec<LawFit>> {
-    let mut fits: Vec<LawFit> = affine_law("full_pass", cells, seed).into_iter().collect();
+    let mut fits: Vec<LawFit> = affine_law(Component::FullPass, cells, seed).into_iter().collect();
     fits.extend(two_regime_law(cells, seed)?);
     if let Some(roofline) = roofline {
         fits.extend(roofline_law(cells, roofline, seed));
@@ -146,14 +142,14 @@ fn fit_affine(cells: &[TimedCell]) -> Option<Affine> {
 
 const AFFINE_NAMES: [&str; 3] = ["fixed", "per_token", "per_cached_token"];
 
-fn affine_law(what: &str, cells: &[TimedCell], seed: u64) -> Option<LawFit> {
+fn affine_law(what: Component, cells: &[TimedCell], seed: u64) -> Option<LawFit> {
     let law = fit_affine(cells)?;
     let draws = noisy(cells, seed).filter_map(|cells| Some(fit_affine(&cells)?.coefficients()));
     let held_out = left_out(cells, |rest| {
         let law = fit_affine(rest)?;
         Some(move |c: &TimedCell| Some(at(&PassLaw::Affine(law), c)))
     });
-    Some(law_fit(what, "affine", &AFFINE_NAMES, &law.coefficients(), draws, held_out))
+    Some(law_fit(what, LawKind::Affine, &AFFINE_NAMES, &law.coefficients(), draws, held_out))
 }
 
 /// Seconds of a law at a cell; its mean context rounded to a token.
@@ -176,7 +172,7 @@ fn table_law(cells: &[TimedCell]) -> Option<LawFit> {
         })
     });
     let draws = std::iter::empty::<[f64; 0]>();
-    held_out.map(|error| law_fit("full_pass", "table", &[], &[], draws, Some(error)))
+    held_out.map(|error| law_fit(Component::FullPass, LawKind::Table, &[], &[], draws, Some(error)))
 }
 
 const TWO_REGIME_NAMES: [&str; 4] =
@@ -211,7 +207,14 @@ fn two_regime_law(cells: &[TimedCell], seed: u64) -> Result<Option<LawFit>> {
         };
         Some(move |c: &TimedCell| Some(at(&law, c)))
     });
-    Ok(Some(law_fit("full_pass", "two-regime", &TWO_REGIME_NAMES, &found, draws, held_out)))
+    Ok(Some(law_fit(
+        Component::FullPass,
+        LawKind::TwoRegime,
+        &TWO_REGIME_NAMES,
+        &found,
+        draws,
+        held_out,
+    )))
 }
 
 fn roofline_law(cells: &[TimedCell], roofline: Roofline, seed: u64) -> Option<LawFit> {
@@ -221,7 +224,14 @@ fn roofline_law(cells: &[TimedCell], roofline: Roofline, seed: u64) -> Option<La
         let law = PassLaw::RooflineCapped { law: fit_affine(rest)?, roofline };
         Some(move |c: &TimedCell| Some(at(&law, c)))
     });
-    Some(law_fit("full_pass", "roofline", &AFFINE_NAMES, &law.coefficients(), draws, held_out))
+    Some(law_fit(
+        Component::FullPass,
+        LawKind::Roofline,
+        &AFFINE_NAMES,
+        &law.coefficients(),
+        draws,
+        held_out,
+    ))
 }
 
 /// The machine's bound, where its two rates were measured: bytes of all layers and the head over
@@ -253,8 +263,8 @@ fn noisy(cells: &[TimedCell], seed: u64) -> impl Iterator<Item = Vec<TimedCell>>
 }
 
 fn law_fit<const N: usize>(
-    what: &str,
-    law: &str,
+    what: Component,
+    law: LawKind,
     names: &[&str; N],
     values: &[f64; N],
     draws: impl Iterator<Item = [f64; N]>,
@@ -265,13 +275,7 @@ fn law_fit<const N: usize>(
         name: names[index].into(),
         estimate: interval(values[index], draws.iter().map(|d| d[index]).collect(), usize::MAX),
     };
-    LawFit {
-        what: what.into(),
-        law: law.into(),
-        parameters: (0..N).map(parameter).collect(),
-        held_out_error,
-        chosen: false,
-    }
+    LawFit { what, law, parameters: (0..N).map(parameter).collect(), held_out_error, chosen: false }
 }
 
 #[cfg(test)]
@@ -294,15 +298,15 @@ mod tests {
         let affine = grid(|w, c| 2e-3 + 1e-4 * w + 1e-6 * c);
         let fits = full_pass_laws(&affine, None, 1).unwrap();
         let chosen = fits.iter().find(|fit| fit.chosen).unwrap();
-        let errors = |fits: &[LawFit]| -> Vec<(String, Option<f64>)> {
-            fits.iter().map(|fit| (fit.law.clone(), fit.held_out_error)).collect()
+        let errors = |fits: &[LawFit]| -> Vec<(LawKind, Option<f64>)> {
+            fits.iter().map(|fit| (fit.law, fit.held_out_error)).collect()
         };
-        assert_eq!(chosen.law, "affine", "{:?}", errors(&fits));
+        assert_eq!(chosen.law, LawKind::Affine, "{:?}", errors(&fits));
         let fixed = chosen.parameters[0].estimate;
         assert!((fixed.value / 2e-3 - 1.0).abs() < 5e-3 && fixed.covers(2e-3), "{fixed:?}");
         let regimes = grid(|w, c| 2e-3f64.max(1e-3 + 3e-4 * w) + 1e-6 * c);
         let fits = full_pass_laws(&regimes, None, 1).unwrap();
         let chosen = fits.iter().find(|fit| fit.chosen).unwrap();
-        assert_eq!(chosen.law, "two-regime", "{:?}", errors(&fits));
+        assert_eq!(chosen.law, LawKind::TwoRegime, "{:?}", errors(&fits));
     }
 }

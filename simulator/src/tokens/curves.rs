@@ -5,11 +5,11 @@
 //! first predictor, below 1 for masks). A family with one shape parameter, as in the paper (arXiv
 //! 2405.20314); which family is a choice that the data make (see [`mod@crate::fit`]).
 
+pub use s3d_data::Family;
+
 use crate::error::{Error, Result, positive};
 use s3d_data::{AcceptanceCounts, SkipRatio};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// The probability that a draft is accepted given that those before it were (`alpha_i`), in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -66,74 +66,6 @@ impl From<AcceptanceRate> for f64 {
 pub fn conditional_rates(counts: &AcceptanceCounts) -> Vec<Option<AcceptanceRate>> {
     let pairs = counts.accepted.iter().zip(&counts.attempted);
     pairs.map(|(&k, &n)| (n > 0).then(|| AcceptanceRate::clamped(k as f64 / n as f64))).collect()
-}
-
-/// The families of curves, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// `1 - beta^U`
-    Power,
-    /// `(1 - beta^U)^(1/U)`
-    Superellipse,
-    /// `(1 - exp(-U (1 - beta))) / (1 - exp(-U))`
-    Exponential,
-    /// `exp(-beta / U)`; not 0 at `beta = 1`: for interpolation only
-    Decay,
-    /// A sigmoid in `beta`, scaled to 1 and 0 at the ends; centre and slope free
-    Logistic,
-    /// The best falling curve through the data, linear between measured points
-    Isotonic,
-}
-
-impl Family {
-    /// All families, in the order of reports.
-    pub const ALL: [Self; 6] = [
-        Self::Power,
-        Self::Superellipse,
-        Self::Exponential,
-        Self::Decay,
-        Self::Logistic,
-        Self::Isotonic,
-    ];
-
-    /// The word used in records and flags.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Power => "power",
-            Self::Superellipse => "superellipse",
-            Self::Exponential => "exponential",
-            Self::Decay => "decay",
-            Self::Logistic => "logistic",
-            Self::Isotonic => "isotonic",
-        }
-    }
-
-    /// Names of its shape parameters, the ceiling not counted; none for isotonic.
-    pub fn parameters(self) -> &'static [&'static str] {
-        match self {
-            Self::Logistic => &["centre", "slope"],
-            Self::Isotonic => &[],
-            _ => &["u"],
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Family {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|family| family.name() == text);
-        found.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::domain("curve", format!("one of {names}"), format!("'{text}'"))
-        })
-    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

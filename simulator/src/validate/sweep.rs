@@ -3,7 +3,7 @@
 
 use crate::predict::measured::Blocks;
 use crate::statistics::{Resamples, interval};
-use s3d_data::{BlockPurpose, Drafting, Estimate, Plan, Run};
+use s3d_data::{BlockPurpose, Drafting, Estimate, Plan, RegretBasis, Run};
 use serde::Serialize;
 
 /// `1 - choice / best`, and how it was found.
@@ -12,7 +12,7 @@ pub struct Regret {
     /// The fraction of tokens per second lost, with its interval.
     pub estimate: Estimate,
     /// `sweep` or `bootstrap`.
-    pub basis: &'static str,
+    pub basis: RegretBasis,
 }
 
 /// The blocks of a sweep, and those of its second measurement, which all hold the same few plans.
@@ -78,5 +78,5 @@ pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret>
     let value = lost(&vec![1; second.len()])?;
     let resamples = Resamples::new(second.len(), 1000, run.header.seed);
     let draws = resamples.draws().filter_map(lost).collect();
-    Some(Regret { estimate: interval(value, draws, second.len()), basis: "sweep" })
+    Some(Regret { estimate: interval(value, draws, second.len()), basis: RegretBasis::Sweep })
 }

@@ -10,7 +10,7 @@ use crate::cost::pass_times::Cell;
 use crate::error::{Error, Result};
 use crate::statistics::{broken_line, median, non_negative_least_squares};
 use crate::traces::table::Way;
-use s3d_data::{Component, LatencySample, Skip};
+use s3d_data::{Component, LatencySample, LawKind, Skip};
 use std::collections::BTreeMap;
 
 /// One timed draft (or full) pass: layers kept, width, time in plain passes.
@@ -24,29 +24,7 @@ struct Point {
 }
 
 /// The candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LawKind {
-    /// `a + b w + kept (c + d w)`
-    Affine,
-    /// Linear between neighbouring numbers of kept layers and widths.
-    Interpolation,
-    /// The sum of timed sub-layers.
-    Components,
-}
-
-impl LawKind {
-    /// All candidates.
-    pub const ALL: [Self; 3] = [Self::Affine, Self::Interpolation, Self::Components];
-
-    /// The word used in records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Affine => "affine",
-            Self::Interpolation => "interpolation",
-            Self::Components => "components",
-        }
-    }
-}
+const CANDIDATES: [LawKind; 3] = [LawKind::Affine, LawKind::Interpolation, LawKind::Components];
 
 /// A candidate with its errors on windows left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,7 +160,7 @@ impl DraftLaw {
         skips.dedup();
         // Sixteen windows, evenly spread, say enough.
         let stride = skips.len().div_ceil(16).max(1);
-        let mut errors = LawKind::ALL.map(|kind| (kind, Vec::new()));
+        let mut errors = CANDIDATES.map(|kind| (kind, Vec::new()));
         for skip in skips.iter().step_by(stride) {
             let rest = self.without(skip);
             for point in self.points.iter().filter(|p| p.skip.as_ref() == Some(skip)) {
@@ -205,6 +183,7 @@ impl DraftLaw {
             LawKind::Affine => self.affine(kept, width),
             LawKind::Interpolation => self.interpolation(kept, width),
             LawKind::Components => self.component_sum(kept, width),
+            LawKind::Table | LawKind::TwoRegime | LawKind::Roofline => None, // laws of full passes
         }
         .filter(|value| value.is_finite() && *value > 0.0)
     }
