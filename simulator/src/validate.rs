@@ -18,7 +18,7 @@ use crate::predict::neighbours::Neighbours;
 use crate::predict::prediction::{Pool, Texts, speedup_draws};
 use crate::predict::reported::reported;
 use crate::statistics::{interval, median, quantile};
-use crate::traces::table::{TraceTable, Way};
+use crate::traces::table::TraceTable;
 use crate::traces::walk::walk;
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Estimate, Plan, PredictionError, Run, ThroughputSample};
@@ -258,8 +258,7 @@ impl Context<'_> {
     /// iteration costs.
     fn plan(&self, plan: &Plan, jobs: &[Job], hold_out: bool) -> Option<Judgement> {
         let draft: &DraftPlan = plan.draft()?;
-        let (way, gamma): (Way, usize) =
-            ((draft.drafting, draft.skip.clone()), draft.predictors.get());
+        let (way, gamma) = (draft.draft(), draft.predictors.get());
         let sum = |of: fn(&Job) -> f64| jobs.iter().map(of).sum::<f64>();
         let counted = sum(|job| job.tokens) / sum(|job| job.iterations);
         let iteration = self.timed.iteration_cost(plan)?;
@@ -268,8 +267,10 @@ impl Context<'_> {
         let timing = counted * (low.recip() - high.recip()) / 3.92 / measured.value;
         let neighbours = Neighbours::new(&self.table, jobs, self.layers, draft.drafting, gamma);
         let (guess, cost) = match hold_out {
-            true => (neighbours.without(&way.1)?, self.costs.without(&way).of(&way, gamma).ok()?),
-            false => (neighbours.own(&way.1)?, self.costs.of(&way, gamma).ok()?),
+            true => {
+                (neighbours.without(&way.skip)?, self.costs.without(&way).of(&way, gamma).ok()?)
+            }
+            false => (neighbours.own(&way.skip)?, self.costs.of(&way, gamma).ok()?),
         };
         let correction = self.known.of(draft);
         let cost = cost.slower(correction.factor.recip());
@@ -314,7 +315,7 @@ pub fn replayed_iterations(run: &Run) -> Result<ReplayCheck> {
     let mut check = ReplayCheck::default();
     for sample in &run.observations.throughput {
         let Some(draft) = sample.plan.draft() else { continue };
-        let way: Way = (draft.drafting, draft.skip.clone());
+        let way = draft.draft();
         let row = table.ways.get(&way).zip(place.get(sample.id.as_str()));
         let Some(trace) = row.and_then(|(row, &place)| row[place]) else { continue };
         if trace.tokens() < sample.tokens {

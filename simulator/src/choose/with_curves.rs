@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::predict::costs::Costs;
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
-use s3d_data::{Bytes, DraftPlan, Drafting, Predictors, Run, SkipWindow};
+use s3d_data::{Bytes, Draft, DraftPlan, Drafting, Predictors, Run, SkipWindow};
 
 /// Every window in the middle of the model with 1 to `gamma_max` predictors whose passes are known and
 /// whose memory fits, the fastest first.
@@ -27,7 +27,7 @@ pub fn with_curves(run: &Run, request: &Request, rates: &Rates) -> Result<Vec<Ce
                 let predictors = Predictors::new(gamma)?;
                 let plan = DraftPlan { drafting, skip: window.into(), predictors };
                 let memory = plan_memory(run, &plan, request.context())?;
-                let Ok(cost) = costs.of(&(drafting, plan.skip.clone()), gamma) else { continue };
+                let Ok(cost) = costs.of(&plan.draft(), gamma) else { continue };
                 if memory.is_some_and(|memory| memory.peak_bytes > budget) {
                     continue;
                 }

@@ -12,10 +12,11 @@ pub use context_slope::ContextSlope;
 
 use crate::error::{Error, Result};
 use crate::statistics::{median, robust_mean};
-use crate::traces::table::Way;
 use context_slope::context_slope;
 use draft_law::DraftLaw;
-use s3d_data::{BlockPurpose, Component, Drafting, LatencySample, Plan, Run, ThroughputSample};
+use s3d_data::{
+    BlockPurpose, Component, Draft, Drafting, LatencySample, Plan, Run, ThroughputSample,
+};
 use std::collections::BTreeMap;
 
 /// A time in plain passes with its standard error.
@@ -45,7 +46,7 @@ pub struct PassTimes {
     /// Full passes by width: verify passes where they were timed, else passes outside speculation.
     pub full: BTreeMap<usize, Cell>,
     /// Draft passes by way and width.
-    pub draft: BTreeMap<(Way, usize), Cell>,
+    pub draft: BTreeMap<(Draft, usize), Cell>,
     /// Growth with the context.
     pub slope: ContextSlope,
     /// The law for draft passes that were not timed.
@@ -59,7 +60,7 @@ pub struct PassTimes {
 enum Key {
     Full(usize),
     Verify(usize),
-    Draft(Way, usize),
+    Draft(Draft, usize),
 }
 
 fn key(sample: &LatencySample) -> Option<Key> {
@@ -68,7 +69,7 @@ fn key(sample: &LatencySample) -> Option<Key> {
         (Component::FullPass, _) => Some(Key::Full(sample.width)),
         (Component::VerifyPass, _) => Some(Key::Verify(sample.width)),
         (Component::DraftPass, Some(Plan::Speculate(plan))) => {
-            Some(Key::Draft((plan.drafting, plan.skip.clone()), sample.width))
+            Some(Key::Draft(plan.draft(), sample.width))
         }
         _ => None,
     }
@@ -128,9 +129,9 @@ impl PassTimes {
     ///
     /// # Errors
     /// Not timed, and too little else was timed for a law.
-    pub fn draft(&self, way: &Way, predictors: usize) -> Result<Cell> {
-        let (drafting, _) = way;
-        let width = if *drafting == Drafting::Simultaneous { predictors } else { 1 };
+    pub fn draft(&self, way: &Draft, predictors: usize) -> Result<Cell> {
+        let drafting = way.drafting;
+        let width = if drafting == Drafting::Simultaneous { predictors } else { 1 };
         let one = match (self.timed(way, width), self.law.predict(way, width)) {
             (Some(timed), Ok(law)) => weighted(timed, law),
             (Some(timed), Err(_)) => timed,
@@ -143,20 +144,24 @@ impl PassTimes {
     }
 
     /// The timed draft pass; a single token is drafted alike by both draftings.
-    fn timed(&self, way: &Way, width: usize) -> Option<Cell> {
-        let other = match way.0 {
+    fn timed(&self, way: &Draft, width: usize) -> Option<Cell> {
+        let other = match way.drafting {
             Drafting::Simultaneous => Drafting::Sequential,
             Drafting::Sequential => Drafting::Simultaneous,
         };
         let same = self.draft.get(&(way.clone(), width));
-        let alike = || self.draft.get(&((other, way.1.clone()), 1)).filter(|_| width == 1);
+        let alike = || {
+            self.draft
+                .get(&(Draft { drafting: other, skip: way.skip.clone() }, 1))
+                .filter(|_| width == 1)
+        };
         same.or_else(alike).copied()
     }
 
     /// `sum over i of T(1, c + i)`.
-    fn repeated(&self, way: &Way, one: Cell, predictors: usize) -> Cell {
+    fn repeated(&self, way: &Draft, one: Cell, predictors: usize) -> Cell {
         let times = predictors as f64;
-        let share = self.law.kept_layers(&way.1) / self.layers as f64;
+        let share = self.law.kept_layers(&way.skip) / self.layers as f64;
         let growth = share * self.slope.at(1) * times * (times - 1.0) / 2.0 / self.plain.0;
         Cell { value: one.value * times + growth, error: one.error * times, timed: one.timed }
     }
@@ -185,7 +190,7 @@ fn keyed(latency: &[LatencySample], machine: usize) -> Result<Vec<(Key, &Latency
 
 fn kept_share(key: &Key, layers: usize) -> f64 {
     match key {
-        Key::Draft((_, skip), _) => {
+        Key::Draft(Draft { skip, .. }, _) => {
             let kept = (0..layers).filter(|layer| !skip.skips_attention(*layer)).count();
             kept as f64 / layers.max(1) as f64
         }
@@ -258,7 +263,7 @@ fn typical_spread<'a>(cells: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
     median(&all).unwrap_or(0.02)
 }
 
-type FullAndDraft = (BTreeMap<usize, Cell>, BTreeMap<(Way, usize), Cell>);
+type FullAndDraft = (BTreeMap<usize, Cell>, BTreeMap<(Draft, usize), Cell>);
 
 fn split(cells: BTreeMap<Key, Cell>) -> FullAndDraft {
     let (mut full, mut draft) = (BTreeMap::new(), BTreeMap::new());

@@ -4,11 +4,12 @@
 use crate::cost::pass_times::PassTimes;
 use crate::error::Result;
 use crate::statistics::{Resamples, interval, quantile_of_sorted};
-use crate::traces::table::{TraceTable, Way};
+use crate::traces::table::TraceTable;
 use crate::traces::walk::count;
 use s3d_data::memory::streamed_bytes;
 use s3d_data::{
-    AcceptanceCounts, Component, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run, RunHeader,
+    AcceptanceCounts, Component, Draft, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run,
+    RunHeader,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -145,7 +146,7 @@ fn pass_kind(sample: &LatencySample, chosen: Option<&DraftPlan>) -> Option<PassK
 /// A trace that contradicts itself.
 pub fn accepted_shares(run: &Run, plan: &DraftPlan, seed: u64) -> Result<Vec<Estimate>> {
     let table = TraceTable::of(run)?;
-    let way: Way = (plan.drafting, plan.skip.clone());
+    let way = plan.draft();
     let Some(row) = table.ways.get(&way) else { return Ok(Vec::new()) };
     let gamma = plan.predictors.get();
     let counts: Vec<AcceptanceCounts> =

@@ -5,7 +5,7 @@ use crate::choose::Request;
 use crate::error::{Error, Result};
 use crate::predict::costs::Costs;
 use crate::traces::replay::sure;
-use crate::traces::table::{TraceTable, Way};
+use crate::traces::table::TraceTable;
 use s3d_data::{DraftPlan, Drafting, Run, Trace};
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ pub fn early_stop(
     thresholds: &[f64],
 ) -> Result<Vec<EarlyStop>> {
     let table = TraceTable::of(run)?;
-    let way: Way = (plan.drafting, plan.skip.clone());
+    let way = plan.draft();
     let row = table.ways.get(&way).into_iter().flatten().flatten();
     let traces: Vec<&Trace> = row.filter(|trace| trace.confidence.is_some()).copied().collect();
     if traces.is_empty() {

@@ -11,8 +11,10 @@ use crate::predict::costs::Costs;
 use crate::predict::measured::Blocks;
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
-use crate::traces::table::{Way, skipped_layers};
-use s3d_data::{Component, DraftPlan, Drafting, Estimate, Plan, Predictors, Run, Skip, SkipRatio};
+use crate::traces::table::skipped_layers;
+use s3d_data::{
+    Component, Draft, DraftPlan, Drafting, Estimate, Plan, Predictors, Run, Skip, SkipRatio,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,7 +110,13 @@ fn lengths(
     for drafting in draftings(run) {
         for skip in looked_at(run) {
             for predictors in 1..=request.gamma_max {
-                rows.extend(length(run, costs, (drafting, skip.clone()), predictors, rates)?);
+                rows.extend(length(
+                    run,
+                    costs,
+                    Draft { drafting, skip: skip.clone() },
+                    predictors,
+                    rates,
+                )?);
             }
         }
     }
@@ -155,7 +163,7 @@ fn looked_at(run: &Run) -> Vec<Skip> {
 fn length(
     run: &Run,
     costs: &Costs,
-    way: Way,
+    way: Draft,
     predictors: usize,
     rates: Option<&Rates>,
 ) -> Result<Option<BreakEven>> {
@@ -164,11 +172,15 @@ fn length(
     };
     let iteration = IterationCost::new(1.0, cost.draft.value, cost.verify.value, cost.step.value)?;
     let count = Predictors::new(predictors)?;
-    let ratio = skipped_layers(&way.1) / run.header.model.shape.layers.max(1) as f64;
+    let ratio = skipped_layers(&way.skip) / run.header.model.shape.layers.max(1) as f64;
     let alpha = rates.map(|rates| at(rates, SkipRatio::new(ratio)?, count)).transpose()?.flatten();
     Ok(Some(BreakEven {
-        plan: Plan::Speculate(DraftPlan { drafting: way.0, skip: way.1, predictors: count }),
-        drafting: way.0,
+        plan: Plan::Speculate(DraftPlan {
+            drafting: way.drafting,
+            skip: way.skip,
+            predictors: count,
+        }),
+        drafting: way.drafting,
         predictors,
         draft_share: one.draft.value,
         tokens_per_iteration: iteration.in_plain_steps(),

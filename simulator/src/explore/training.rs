@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::predict::costs::Costs;
 use crate::tokens::curves::{AcceptanceCurve, AcceptanceRate};
 use crate::tokens::expected::expected_tokens;
-use s3d_data::{CurveFit, DraftPlan, Drafting, Fit, Plan, Predictors, Run, SkipRatio, SkipWindow};
+use s3d_data::{
+    CurveFit, Draft, DraftPlan, Drafting, Fit, Plan, Predictors, Run, SkipRatio, SkipWindow,
+};
 use serde::Serialize;
 
 /// The best plan if every `U` were `factor` times what it is.
@@ -81,7 +83,7 @@ fn best(
         for gamma in 1..=rates.len() {
             let plan =
                 DraftPlan { drafting, skip: window.into(), predictors: Predictors::new(gamma)? };
-            let cost = costs.of(&(drafting, plan.skip.clone()), gamma)?;
+            let cost = costs.of(&Draft { drafting, skip: plan.skip.clone() }, gamma)?;
             let speedup = expected_tokens(&rates[..gamma]) / cost.in_plain_steps();
             if best.as_ref().is_none_or(|best| speedup > best.speedup) {
                 best = Some(TrainingGain { factor, plan: Plan::Speculate(plan), speedup });

@@ -34,8 +34,8 @@ pub fn curve_data(
     drafting: Drafting,
     index: usize,
 ) -> Option<CurveData> {
-    let windows = ways.iter().filter(|way| way.way.0 == drafting);
-    let windows: Vec<_> = windows.filter_map(|w| Some((w.way.1.window()?, w))).collect();
+    let windows = ways.iter().filter(|way| way.way.drafting == drafting);
+    let windows: Vec<_> = windows.filter_map(|w| Some((w.way.skip.window()?, w))).collect();
     let symmetric = |window: &s3d_data::SkipWindow| {
         s3d_data::SkipWindow::symmetric(layers, window.len()).is_ok_and(|s| s == *window)
     };

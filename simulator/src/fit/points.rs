@@ -2,16 +2,16 @@
 //! that knows prompts are clusters.
 
 use crate::statistics::{Resamples, interval};
-use crate::traces::table::{TraceTable, Way, skipped_layers};
+use crate::traces::table::{TraceTable, skipped_layers};
 use crate::traces::walk::count;
 use rayon::prelude::*;
-use s3d_data::{AcceptanceCounts, AcceptancePoint, Estimate, Trace};
+use s3d_data::{AcceptanceCounts, AcceptancePoint, Draft, Estimate, Trace};
 
 /// Counts of one way, by prompt, at a fixed number of predictors.
 #[derive(Debug, Clone)]
 pub struct WayCounts {
     /// What was traced.
-    pub way: Way,
+    pub way: Draft,
     /// Counts of each prompt; zeros where it was not traced.
     pub prompts: Vec<AcceptanceCounts>,
 }
@@ -70,7 +70,7 @@ fn point(
         })
         .collect();
     let (accepted, attempted) = pairs.iter().fold((0, 0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
-    let (drafting, skip) = &way.way;
+    let Draft { drafting, skip } = &way.way;
     (attempted > 0).then(|| AcceptancePoint {
         drafting: *drafting,
         skipped: skipped_layers(skip).round() as usize,

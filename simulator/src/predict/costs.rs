@@ -2,8 +2,7 @@
 
 use crate::cost::pass_times::{Cell, PassTimes};
 use crate::error::{Error, Result};
-use crate::traces::table::Way;
-use s3d_data::Run;
+use s3d_data::{Draft, Run};
 
 /// Pass times at weighted contexts. All costs are in plain passes: the weighted mean of the plain
 /// passes at these contexts.
@@ -73,7 +72,7 @@ impl Costs {
     ///
     /// # Errors
     /// What was neither timed nor follows from a law.
-    pub fn of(&self, way: &Way, predictors: usize) -> Result<PlanCost> {
+    pub fn of(&self, way: &Draft, predictors: usize) -> Result<PlanCost> {
         Ok(PlanCost {
             draft: self.mean(|times| times.draft(way, predictors))?,
             verify: self.full(predictors + 1)?,
@@ -96,11 +95,11 @@ impl Costs {
     }
 
     /// As if no draft pass of this way's window had been timed.
-    pub fn without(&self, way: &Way) -> Self {
+    pub fn without(&self, way: &Draft) -> Self {
         let mut costs = self.clone();
         for (times, _) in &mut costs.at {
-            times.law = times.law.without(&way.1);
-            times.draft.retain(|(other, _), _| other.1 != way.1);
+            times.law = times.law.without(&way.skip);
+            times.draft.retain(|(other, _), _| other.skip != way.skip);
         }
         costs
     }

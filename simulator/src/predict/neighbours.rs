@@ -76,8 +76,8 @@ impl Neighbours {
             let iterations = jobs.iter().map(&mut one).collect::<Option<_>>()?;
             Some(Row { skip: skip.clone(), iterations, counts })
         };
-        let ways = table.ways.iter().filter(|((way, _), _)| *way == drafting);
-        let rows = ways.filter_map(|((_, skip), row)| walked(skip, row)).collect();
+        let ways = table.ways.iter().filter(|(way, _)| way.drafting == drafting);
+        let rows = ways.filter_map(|(way, row)| walked(&way.skip, row)).collect();
         let tokens = jobs.iter().map(|job| job.tokens).sum();
         Self { layers, drafting, gamma, tokens, rows }
     }

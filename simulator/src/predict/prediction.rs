@@ -5,10 +5,10 @@
 use crate::predict::calibration::Calibration;
 use crate::predict::costs::{Costs, PlanCost};
 use crate::statistics::{Normals, Resamples, interval};
-use crate::traces::table::{TraceTable, Way};
+use crate::traces::table::TraceTable;
 use crate::traces::walk::{favourable, walk};
 use rayon::prelude::*;
-use s3d_data::{DraftPlan, Drafting, Estimate, Predictors, Trace};
+use s3d_data::{Draft, DraftPlan, Drafting, Estimate, Predictors, Trace};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub struct WayTable {
     /// What was traced.
-    pub way: Way,
+    pub way: Draft,
     /// Tokens after the first, by prompt; 0 where the prompt was not traced.
     pub tokens: Vec<u32>,
     /// `iterations[gamma - 1][prompt]`
@@ -30,7 +30,7 @@ pub struct WayTable {
 
 impl WayTable {
     /// Walks the traces of one way with 1 to `gamma_max` predictors.
-    pub fn new(way: &Way, row: &[Option<&Trace>], gamma_max: usize) -> Self {
+    pub fn new(way: &Draft, row: &[Option<&Trace>], gamma_max: usize) -> Self {
         let known = row.iter().flatten().filter_map(|trace| trace.gamma_max).min();
         let known = known.map(Predictors::get);
         let most = known.unwrap_or(gamma_max).min(gamma_max);
@@ -179,7 +179,7 @@ impl Texts {
 
     /// Tokens per iteration of `plan`; nothing where its way was not traced.
     pub fn of(&self, plan: &DraftPlan) -> Option<TokenDraws> {
-        let own = |way: &&WayTable| way.way.0 == plan.drafting && way.way.1 == plan.skip;
+        let own = |way: &&WayTable| way.way.drafting == plan.drafting && way.way.skip == plan.skip;
         let way = self.ways.iter().find(own)?;
         self.of_way(way, plan.predictors.get(), &self.tokens(way))
     }
@@ -226,7 +226,7 @@ pub fn predict(texts: &Texts, known: &Known<'_>, pool: &Pool) -> Vec<Prediction>
 }
 
 fn predict_one(
-    way: &Way,
+    way: &Draft,
     gamma: usize,
     index: usize,
     tokens: TokenDraws,
@@ -234,11 +234,11 @@ fn predict_one(
     pool: &Pool,
 ) -> Option<Prediction> {
     let predictors = Predictors::new(gamma).ok()?;
-    let plan = DraftPlan { drafting: way.0, skip: way.1.clone(), predictors };
+    let plan = DraftPlan { drafting: way.drafting, skip: way.skip.clone(), predictors };
     let correction = known.runs.of(&plan);
     let cost = known.costs.of(way, gamma).ok()?.slower(correction.factor.recip());
     // Sequential drafts of one window share one timed pass, hence one deviate.
-    let width = if way.0 == Drafting::Simultaneous { gamma } else { 1 };
+    let width = if way.drafting == Drafting::Simultaneous { gamma } else { 1 };
     let draft = Predictors::MAX * (index + 1) + width;
     let draws = speedup_draws(&cost, &tokens.draws, [draft, gamma + 1, 0], pool);
     let speedup = tokens.value / cost.in_plain_steps();
@@ -282,7 +282,7 @@ impl Standards {
         let mut by_drafting = BTreeMap::new();
         for way in ways.iter().filter(|way| is_complete(way, &traced)) {
             let fresh = || (vec![0; prompts], vec![vec![0; prompts]; way.iterations.len()]);
-            let (tokens, iterations) = by_drafting.entry(way.way.0).or_insert_with(fresh);
+            let (tokens, iterations) = by_drafting.entry(way.way.drafting).or_insert_with(fresh);
             add(tokens, &way.tokens);
             iterations.iter_mut().zip(&way.iterations).for_each(|(sum, own)| add(sum, own));
         }
@@ -294,7 +294,7 @@ impl Standards {
         if is_complete(way, &self.traced) {
             return None;
         }
-        let (tokens, iterations) = self.by_drafting.get(&way.way.0)?;
+        let (tokens, iterations) = self.by_drafting.get(&way.way.drafting)?;
         let iterations = iterations.get(gamma - 1)?.clone();
         let held = way.tokens.iter().map(|&tokens| tokens > 0).collect();
         Some(Standard { tokens: tokens.clone(), iterations, held })

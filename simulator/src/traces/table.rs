@@ -1,11 +1,8 @@
 //! The traces of a run, sorted: by drafting and skip, and within them by prompt.
 
 use crate::error::{Error, Result};
-use s3d_data::{Drafting, Run, Skip, Trace};
+use s3d_data::{Draft, Drafting, Run, Skip, Trace};
 use std::collections::BTreeMap;
-
-/// What a set of traces shares: how drafts were made and what they left out.
-pub type Way = (Drafting, Skip);
 
 /// All traces of a run. Prompts are the clusters of every bootstrap: tokens of one prompt are not
 /// independent.
@@ -16,7 +13,7 @@ pub struct TraceTable<'a> {
     /// Workload of each prompt, where it has one.
     pub tasks: Vec<Option<&'a str>>,
     /// For each way, the trace of each prompt (`None` where it was not traced).
-    pub ways: BTreeMap<Way, Vec<Option<&'a Trace>>>,
+    pub ways: BTreeMap<Draft, Vec<Option<&'a Trace>>>,
 }
 
 impl<'a> TraceTable<'a> {
@@ -29,14 +26,14 @@ impl<'a> TraceTable<'a> {
         let tasks: BTreeMap<&str, Option<&str>> =
             traces.iter().map(|trace| (trace.id.as_str(), trace.task.as_deref())).collect();
         let index: BTreeMap<&str, usize> = tasks.keys().copied().zip(0..).collect();
-        let mut ways: BTreeMap<Way, Vec<Option<&Trace>>> = BTreeMap::new();
+        let mut ways: BTreeMap<Draft, Vec<Option<&Trace>>> = BTreeMap::new();
         for trace in traces {
             trace.validate()?;
             let skip = trace.skip().ok_or_else(|| {
                 let what = format!("skipped layers in trace '{}'", trace.id);
                 Error::missing(what, "give skip_start and skip_end, or skip_set")
             })?;
-            let way = (trace.drafting.unwrap_or(Drafting::Simultaneous), skip);
+            let way = Draft { drafting: trace.drafting.unwrap_or(Drafting::Simultaneous), skip };
             let row = ways.entry(way).or_insert_with(|| vec![None; index.len()]);
             if row[index[trace.id.as_str()]].replace(trace).is_some() {
                 let what = format!("traces of prompt '{}'", trace.id);

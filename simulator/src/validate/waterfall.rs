@@ -4,7 +4,7 @@ use crate::choose::Request;
 use crate::error::{Error, Result};
 use crate::predict::costs::Costs;
 use crate::predict::prediction::WayTable;
-use crate::traces::table::{TraceTable, Way, skipped_layers};
+use crate::traces::table::{TraceTable, skipped_layers};
 use s3d_data::{DraftPlan, Drafting, Estimate, Run};
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub fn waterfall(
     measured: Option<Estimate>,
 ) -> Result<Vec<WaterfallStep>> {
     let table = TraceTable::of(run)?;
-    let (way, gamma): (Way, usize) = ((plan.drafting, plan.skip.clone()), plan.predictors.get());
+    let (way, gamma) = (plan.draft(), plan.predictors.get());
     let row = table.ways.get(&way).ok_or_else(|| {
         Error::missing(format!("trace of {}", plan.skip), "measure acceptance of this window")
     })?;

@@ -9,8 +9,7 @@
 use crate::cost::pass_times::Cell;
 use crate::error::{Error, Result};
 use crate::statistics::{broken_line, median, non_negative_least_squares};
-use crate::traces::table::Way;
-use s3d_data::{Component, LatencySample, LawKind, Skip};
+use s3d_data::{Component, Draft, LatencySample, LawKind, Skip};
 use std::collections::BTreeMap;
 
 /// One timed draft (or full) pass: layers kept, width, time in plain passes.
@@ -87,7 +86,7 @@ impl DraftLaw {
     /// The law of the timed `draft` and `full` passes; components from the raw samples.
     pub fn new(
         layers: usize,
-        draft: &BTreeMap<(Way, usize), Cell>,
+        draft: &BTreeMap<(Draft, usize), Cell>,
         full: &BTreeMap<usize, Cell>,
         latency: &[LatencySample],
         machine: usize,
@@ -105,7 +104,7 @@ impl DraftLaw {
         law.points = full
             .iter()
             .map(|(&width, cell)| (None, layers as f64, width, cell.value))
-            .chain(draft.iter().map(|(((_, skip), width), cell)| {
+            .chain(draft.iter().map(|((Draft { skip, .. }, width), cell)| {
                 (Some(skip.clone()), law.kept_layers(skip), *width, cell.value)
             }))
             .map(|(skip, kept, width, value)| Point { skip, kept, width, value })
@@ -141,15 +140,15 @@ impl DraftLaw {
     ///
     /// # Errors
     /// Too little was timed for any candidate.
-    pub fn predict(&self, way: &Way, width: usize) -> Result<Cell> {
-        let kept = self.kept_layers(&way.1);
+    pub fn predict(&self, way: &Draft, width: usize) -> Result<Cell> {
+        let kept = self.kept_layers(&way.skip);
         for candidate in &self.errors {
             if let Some(value) = self.value(candidate.kind, kept, width) {
                 let error = value * candidate.median.clamp(0.005, 0.2) * 1.4826;
                 return Ok(Cell { value, error, timed: false });
             }
         }
-        let what = format!("draft pass timed near {} at width {width}", way.1);
+        let what = format!("draft pass timed near {} at width {width}", way.skip);
         Err(Error::missing(what, "measure latency of draft passes"))
     }
 

@@ -12,8 +12,10 @@ use s3d_data::{AcceptanceCounts, Component, Drafting, LayerSet, Run, Skip, SkipW
 
 /// Conditional rates of the traced window that skips least.
 pub(super) fn least_skipping(ways: &[WayCounts], drafting: Drafting) -> Vec<AcceptanceRate> {
-    let own = ways.iter().filter(|way| way.way.0 == drafting && way.way.1.window().is_some());
-    let least = own.min_by(|a, b| skipped_layers(&a.way.1).total_cmp(&skipped_layers(&b.way.1)));
+    let own =
+        ways.iter().filter(|way| way.way.drafting == drafting && way.way.skip.window().is_some());
+    let least =
+        own.min_by(|a, b| skipped_layers(&a.way.skip).total_cmp(&skipped_layers(&b.way.skip)));
     let Some(least) = least else { return Vec::new() };
     let predictors = least.prompts.first().map_or(0, |counts| counts.attempted.len());
     let mut all = AcceptanceCounts::new(predictors);
@@ -66,10 +68,10 @@ fn outside_share(run: &Run, machine: usize) -> f64 {
 /// The damage of every free set that the run traced, for [`super::search`] to judge by: what it takes
 /// off the logarithm of the first draft's acceptance.
 pub fn traced_damages(ways: &[WayCounts], drafting: Drafting) -> Vec<(LayerSet, f64)> {
-    let own = || ways.iter().filter(|way| way.way.0 == drafting);
-    let top = own().filter(|way| way.way.1.window().is_some()).filter_map(first_rate);
+    let own = || ways.iter().filter(|way| way.way.drafting == drafting);
+    let top = own().filter(|way| way.way.skip.window().is_some()).filter_map(first_rate);
     let top = top.fold(0.0, f64::max);
-    let damage = |way: &WayCounts| match &way.way.1 {
+    let damage = |way: &WayCounts| match &way.way.skip {
         Skip::Set { layers, .. } => {
             Some(((**layers).clone(), (top / first_rate(way)?.max(1e-3)).ln().max(0.0)))
         }
@@ -90,13 +92,13 @@ fn first_rate(way: &WayCounts) -> Option<f64> {
 fn damages(ways: &[WayCounts], layers: usize, drafting: Drafting) -> Result<Vec<f64>> {
     let windows: Vec<(SkipWindow, f64, f64)> = ways
         .iter()
-        .filter(|way| way.way.0 == drafting)
+        .filter(|way| way.way.drafting == drafting)
         .filter_map(|way| {
             let sum = way.prompts.iter().fold((0, 0), |sum, counts| {
                 (sum.0 + counts.accepted[0], sum.1 + counts.attempted[0])
             });
             let rate = (sum.0 as f64 / sum.1 as f64).max(1e-3);
-            (sum.1 > 0).then_some((way.way.1.window()?, rate, sum.1 as f64))
+            (sum.1 > 0).then_some((way.way.skip.window()?, rate, sum.1 as f64))
         })
         .collect();
     let top = windows.iter().map(|w| w.1).fold(0.0, f64::max);
