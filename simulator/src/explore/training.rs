@@ -83,7 +83,7 @@ fn best(
         for gamma in 1..=rates.len() {
             let plan =
                 DraftPlan { drafting, skip: window.into(), predictors: Predictors::new(gamma)? };
-            let cost = costs.of(&Draft { drafting, skip: plan.skip.clone() }, gamma)?;
+            let cost = costs.of(&plan.draft(), gamma)?;
             let speedup = expected_tokens(&rates[..gamma]) / cost.in_plain_steps();
             if best.as_ref().is_none_or(|best| speedup > best.speedup) {
                 best = Some(TrainingGain { factor, plan: Plan::Speculate(plan), speedup });
