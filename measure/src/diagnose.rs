@@ -4,8 +4,8 @@
 use crate::machine::Ticks;
 use crate::warning::Warning;
 use s3d_data::{
-    Bytes, BytesPerSecond, Component, Hertz, LatencySample, Machine, MemoryItem, MemoryRecord,
-    NearTie, Origin, Plan, Seconds, ThroughputSample,
+    BytesPerSecond, Component, Hertz, LatencySample, Machine, MemoryItem, MemoryRecord, NearTie,
+    Origin, Plan, Seconds, ThroughputSample,
 };
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub fn bandwidth_share(
     streamed: BytesPerSecond,
 ) -> Option<Warning> {
     let best = machine.read_bytes_per_s?;
-    let judged = weight_bytes >= 4 * machine.last_level_cache_bytes();
+    let judged = weight_bytes >= 4 * machine.last_level_cache().0;
     let impossible = streamed > best * 1.05;
     (judged && impossible).then_some(Warning::BandwidthShare { streamed, best })
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::predict::costs::Costs;
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
-use s3d_data::{Bytes, Draft, DraftPlan, Drafting, Predictors, Run, SkipWindow};
+use s3d_data::{Bytes, DraftPlan, Drafting, Predictors, Run, SkipWindow};
 
 /// Every window in the middle of the model with 1 to `gamma_max` predictors whose passes are known and
 /// whose memory fits, the fastest first.

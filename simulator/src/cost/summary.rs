@@ -8,8 +8,7 @@ use crate::traces::table::TraceTable;
 use crate::traces::walk::count;
 use s3d_data::memory::streamed_bytes;
 use s3d_data::{
-    AcceptanceCounts, Component, Draft, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run,
-    RunHeader,
+    AcceptanceCounts, Component, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run, RunHeader,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;

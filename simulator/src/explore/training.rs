@@ -5,9 +5,7 @@ use crate::error::{Error, Result};
 use crate::predict::costs::Costs;
 use crate::tokens::curves::{AcceptanceCurve, AcceptanceRate};
 use crate::tokens::expected::expected_tokens;
-use s3d_data::{
-    CurveFit, Draft, DraftPlan, Drafting, Fit, Plan, Predictors, Run, SkipRatio, SkipWindow,
-};
+use s3d_data::{CurveFit, DraftPlan, Drafting, Fit, Plan, Predictors, Run, SkipRatio, SkipWindow};
 use serde::Serialize;
 
 /// The best plan if every `U` were `factor` times what it is.
