@@ -125,7 +125,7 @@ impl Held {
         let mut held = Self::computed(shape, header.dtype.parse()?, engine);
         let found = |item, origin| {
             let is = |record: &&MemoryRecord| record.item == item && record.origin == origin;
-            observations.memory.iter().find(is).map(|record| Bytes(record.bytes))
+            observations.memory.iter().find(is).map(|record| record.bytes)
         };
         if engine != Engine::Other {
             held.weights = found(MemoryItem::Weights, Origin::Computed).unwrap_or(held.weights);
@@ -401,7 +401,7 @@ mod tests {
             let load = Load { context: peak.context, width: peak.width, batch: 1 };
             let method = Method::S3d { predictors: shape.masks + 1 };
             let computed = Memory::of(shape, &held, load, &method).peak_bytes.0;
-            let share = computed as f64 / peak.bytes as f64;
+            let share = computed as f64 / peak.bytes.0 as f64;
             assert!((0.95..=1.0).contains(&share), "{}: {share}", header.model.name);
             // The shape alone, without the weights that the run wrote down, says the same.
             let engine = Engine::of_device(&header.device);
