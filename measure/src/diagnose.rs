@@ -332,8 +332,11 @@ mod tests {
     #[test]
     fn a_bandwidth_above_the_best_is_judged_only_beyond_the_cache() {
         let mut machine = crate::machine::describe();
-        machine.caches =
-            vec![s3d_data::Cache { level: 3, kind: "Unified".into(), bytes: 32 << 20 }];
+        machine.caches = vec![s3d_data::Cache {
+            level: 3,
+            kind: "Unified".into(),
+            bytes: s3d_data::Bytes(32 << 20),
+        }];
         machine.read_bytes_per_s = Some(BytesPerSecond(30e9));
         let judge = |mib: u64, rate| bandwidth_share(&machine, mib << 20, BytesPerSecond(rate));
         assert!(judge(151, 33e9).is_some());

@@ -260,6 +260,6 @@ fn a_sweep_dealt_to_blocks_finds_rivals_and_only_its_second_measurement_counts()
     let best = ranked[..4].iter().map(|plan| rate(&run, plan, 8)).fold(0.0, f64::max);
     let wanted = 1.0 - rate(&run, &choice, 8) / best;
     assert!((regret.estimate.value - wanted).abs() < 1e-12, "{regret:?}, wanted {wanted}");
-    assert!(regret.estimate.covers(wanted) && regret.basis == "sweep");
+    assert!(regret.estimate.covers(wanted) && regret.basis == RegretBasis::Sweep);
     assert_eq!(rivals(&run, &Blocks::new(&run, 0, 1), &choice, 3), ranked[..3], "of the sweep");
 }

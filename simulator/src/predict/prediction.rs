@@ -345,7 +345,10 @@ mod tests {
     #[test]
     fn a_way_with_few_prompts_is_set_beside_those_with_all() {
         let way = |end, tokens: [u32; 2], iterations: [u32; 2]| WayTable {
-            way: (Drafting::Simultaneous, SkipWindow::new(1, end).unwrap().into()),
+            way: Draft {
+                drafting: Drafting::Simultaneous,
+                skip: SkipWindow::new(1, end).unwrap().into(),
+            },
             tokens: tokens.to_vec(),
             iterations: vec![iterations.to_vec()],
             favourable: vec![iterations.to_vec()],
