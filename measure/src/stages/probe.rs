@@ -185,11 +185,8 @@ mod tests {
     fn the_arrays_exceed_the_cache_and_fit_the_memory() {
         let mut machine = crate::machine::describe();
         machine.memory_bytes = Bytes(8 << 30);
-        machine.caches = vec![s3d_data::Cache {
-            level: 3,
-            kind: "Unified".into(),
-            bytes: s3d_data::Bytes(32 << 20),
-        }];
+        machine.caches =
+            vec![s3d_data::Cache { level: 3, kind: "Unified".into(), bytes: Bytes(32 << 20) }];
         assert_eq!(Effort::for_machine(&machine, Seconds(1.0)).buffer_bytes, 256 << 20);
         machine.memory_bytes = Bytes(256 << 20);
         assert_eq!(Effort::for_machine(&machine, Seconds(1.0)).buffer_bytes, 64 << 20);
