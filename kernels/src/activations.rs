@@ -3,9 +3,9 @@
 //! Products with codes are then exact sums of integers, block by block. A row is coded by itself, so
 //! its codes do not depend on the rows beside it.
 
-use crate::Kernels;
+use crate::isa::Isa;
+use crate::kernels::Kernels;
 use crate::packed::BLOCK;
-use crate::tile::Isa;
 
 /// Numbers below this are zero: their scale could not be inverted.
 const TINY: f32 = 1e-30;

@@ -5,12 +5,13 @@
 //! rising order in one accumulator. Where a key comes from makes no difference to a bit: from the
 //! cache (positions before a block of rows) or from the block itself (its own rows, causally).
 
-use crate::Kernels;
 use crate::elementwise::softmax_numerators;
 use crate::heads::{HeadShape, write_key, write_value};
+use crate::kernels::Kernels;
 use crate::matmul::Shared;
 use crate::panels::{LANES, panel_count};
-use crate::tile::{Operands, multiply};
+use crate::tile::multiply;
+use crate::tile::operands::Operands;
 use std::cell::RefCell;
 
 /// Consecutive rows at consecutive positions. They see what the cache holds before the first of
@@ -232,8 +233,8 @@ impl HeadTask<'_> {
 mod tests {
     use super::*;
     use crate::heads::{append_keys, append_values};
+    use crate::isa::Isa;
     use crate::test_numbers::numbers;
-    use crate::tile::Isa;
 
     const SHAPE: HeadShape = HeadShape { heads: 6, kv_heads: 2, head_dim: 10 };
     const CAPACITY: usize = 64;

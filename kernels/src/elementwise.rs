@@ -3,8 +3,8 @@
 //! Plain Rust without fused multiply-add and without library functions, so the same bits come out
 //! whatever instructions the compiler picks; `versions` compiles each body once per instruction set.
 
+use crate::isa::Isa;
 use crate::panels::LANES;
-use crate::tile::Isa;
 
 /// Compiles a function once per instruction set and chooses at run time.
 macro_rules! versions {

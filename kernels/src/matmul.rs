@@ -5,15 +5,17 @@
 //! each panel is used for a whole block. The order of additions is that of the tile in both cases.
 //! Weights in codes ([`crate::codes`]) take the rows as codes too, and stream alike.
 
-use crate::Kernels;
 use crate::activations::CodedRows;
+use crate::kernels::Kernels;
 
-use crate::codes::{self, CodedOperands};
+use crate::codes;
+use crate::codes::operands::CodedOperands;
 use crate::elementwise::swiglu;
 use crate::number::Number;
 use crate::packed::{BLOCK, Code, Packed, Panels};
 use crate::panels::{LANES, panel_count};
-use crate::tile::{Operands, multiply};
+use crate::tile::multiply;
+use crate::tile::operands::Operands;
 use std::cell::RefCell;
 
 /// Panels whose results are finished together.
@@ -334,8 +336,8 @@ mod tests {
     use super::*;
     use crate::codes::decode::decode;
     use crate::codes::number_type::NumberType;
+    use crate::isa::Isa;
     use crate::test_numbers::numbers;
-    use crate::tile::Isa;
     use half::{bf16, f16};
     use s3d_data::Dtype;
 

@@ -1,8 +1,8 @@
 //! Rotary positions: angles of every position, and the rotation of rows.
 
-use crate::Kernels;
 use crate::elementwise::rotate;
 use crate::heads::HeadShape;
+use crate::kernels::Kernels;
 use crate::matmul::share_rows;
 use std::sync::OnceLock;
 
@@ -91,8 +91,8 @@ pub fn rotate_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use crate::test_numbers::numbers;
-    use crate::tile::Isa;
 
     #[test]
     fn rotation_keeps_lengths_and_depends_on_distance_alone() {

@@ -4,7 +4,7 @@ use crate::corpus::{Prompt, prompts};
 use crate::data::samples::Pieces;
 use crate::layout::Variable;
 use crate::recipe::TrainConfig;
-use crate::trainer::Trainer;
+use crate::trainer::{Trainer, not_finite};
 use s3d_data::{Dtype as Number, store};
 use s3d_kernels::packed::row_bytes;
 use s3d_model::config::S3dConfig;
@@ -109,7 +109,7 @@ impl Trainer {
             Number::Bf16 => Dtype::BF16,
             _ => Dtype::F16,
         };
-        let weights = self.settled()?;
+        let weights = self.host_weights()?;
         let bytes = |variable: &'v Variable| {
             let values = &weights[variable.range.clone()];
             let most = if number == Number::F16 { f32::from(half::f16::MAX) } else { f32::MAX };
@@ -189,7 +189,7 @@ impl Trainer {
             ("config".to_owned(), config),
             ("step".to_owned(), self.step.to_string()),
         ]);
-        let weights = &self.settled()?[self.network.layout.trained.clone()];
+        let weights = &self.host_weights()?[self.network.layout.trained.clone()];
         if !weights.iter().all(|weight| weight.is_finite()) {
             return Err(not_finite(self.step));
         }
@@ -278,14 +278,6 @@ impl Trainer {
             None => Ok(()),
         }
     }
-}
-
-/// A training whose numbers have left the range of `f32`.
-pub(crate) fn not_finite(step: u64) -> Error {
-    Error::invalid(format!(
-        "the loss of step {step} is not a finite number any more; the last checkpoint before it is kept. Train anew \
-         with a lower --learning-rate"
-    ))
 }
 
 /// The state in `dir`: its path and its bytes.

@@ -1,8 +1,9 @@
 //! How good a checkpoint is: loss on held-out text, and drafts accepted on its own greedy text.
 
-use crate::cpu::network::{RowWeights, Sample, Tape};
+use crate::cpu::tape::Tape;
 use crate::data::samples::{Pieces, Start, spread};
 use crate::data::self_written::Written;
+use crate::targets::{RowWeights, Sample};
 use crate::trainer::Trainer;
 use rayon::prelude::*;
 use s3d_data::SkipWindow;
@@ -91,7 +92,7 @@ pub fn walk(traces: &[&GreedyTrace], predictors: usize) -> (f64, Vec<f64>) {
 impl Trainer {
     /// Loss on the first `documents` held-out texts, or on as many as there are.
     pub fn held_out(&self, documents: u64) -> Result<HeldOut> {
-        let weights = self.settled()?;
+        let weights = self.host_weights()?;
         let losses: Vec<Option<HeldOut>> = self.pool.install(|| {
             let texts = (0..documents).into_par_iter();
             texts.map(|index| self.document_loss(weights, index)).collect::<Result<_>>()
@@ -115,7 +116,7 @@ impl Trainer {
     /// to what it learns to predict; nothing for a model without masks.
     pub fn held_out_drafts(&self, documents: u64, window: SkipWindow) -> Result<Vec<f64>> {
         let (masks, group) = (self.config.model.masks(), self.config.group());
-        let weights = self.settled()?;
+        let weights = self.host_weights()?;
         let (mut sums, mut groups) = (vec![0.0; group], 0);
         let mut tape = Tape::default();
         for index in (0..documents).take_while(|_| masks > 0) {
@@ -140,7 +141,7 @@ impl Trainer {
         if let Pieces::Written { held_out, .. } = &self.data.pieces {
             return Ok(spread(held_out, texts).map(|text| cut(text, count)).collect());
         }
-        let (starts, weights) = (self.data.starts(texts)?, self.settled()?);
+        let (starts, weights) = (self.data.starts(texts)?, self.host_weights()?);
         let continued = |start: &Start| {
             let count = count.min(self.config.context.saturating_sub(start.tokens.len()));
             let (network, end, mut tape) = (&self.network, self.data.end, Tape::default());
@@ -159,7 +160,7 @@ impl Trainer {
         texts: &[GreedyText],
         windows: &[SkipWindow],
     ) -> Result<Vec<Vec<GreedyTrace>>> {
-        let (network, weights) = (&self.network, self.settled()?);
+        let (network, weights) = (&self.network, self.host_weights()?);
         let of_text = |text: &GreedyText| -> Vec<GreedyTrace> {
             let mut tape = Tape::default();
             let mut accepted = |window: &SkipWindow| {
@@ -180,7 +181,7 @@ impl Trainer {
         let tokens = self.data.tokenizer.encode(prompt)?;
         let mut tape = Tape::default();
         let end = self.data.end;
-        let text = self.network.continue_text(self.settled()?, &tokens, count, end, &mut tape);
+        let text = self.network.continue_text(self.host_weights()?, &tokens, count, end, &mut tape);
         self.data.tokenizer.decode(&text[tokens.len()..])
     }
 }

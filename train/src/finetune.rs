@@ -5,7 +5,8 @@ use crate::cpu::products::Vocabulary;
 use crate::data::samples::Pieces;
 use crate::data::self_written::Written;
 use crate::data::texts::Texts;
-use crate::recipe::{DraftTargets, Practice, Stage, TrainConfig};
+use crate::recipe::{Practice, Stage, TrainConfig};
+use crate::targets::DraftTargets;
 use crate::trainer::Trainer;
 use s3d_model::checkpoint::Opened;
 use s3d_model::config::{AdapterConfig, EndTokens, S3dConfig};
@@ -46,7 +47,7 @@ impl Corpus<'_> {
 
 /// How a checkpoint is trained.
 #[derive(Debug, Clone, Copy)]
-pub struct Own<'a> {
+pub struct Finetune<'a> {
     /// Its Hugging Face folder, or its GGUF file.
     pub folder: &'a Path,
     /// What it is trained on.
@@ -75,7 +76,7 @@ pub struct Own<'a> {
     pub seed: u64,
 }
 
-impl Own<'_> {
+impl Finetune<'_> {
     /// A fresh run on `threads` threads.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! All variables of the network in one flat buffer, and where each of them lies.
 
-use crate::cpu::low_rank::AdapterRanges;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_model::ModelConfig;
@@ -37,6 +36,22 @@ impl Variable {
     /// Whether it is part of the model before training adds to it.
     pub fn is_models_own(&self) -> bool {
         self.name != MASKS && !self.name.starts_with(PREFIX)
+    }
+}
+
+/// Where an adapter lies in the flat buffer.
+#[derive(Clone, Debug)]
+pub(crate) struct AdapterRanges {
+    /// [rank, inputs].
+    pub a: Range<usize>,
+    /// [outputs, rank].
+    pub b: Range<usize>,
+}
+
+impl AdapterRanges {
+    /// First and second factor.
+    pub fn both(&self) -> [&Range<usize>; 2] {
+        [&self.a, &self.b]
     }
 }
 

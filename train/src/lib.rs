@@ -9,7 +9,7 @@
 //! What is trained follows from the model: without masks the text alone, with adapters they and the masks
 //! ([`s3d_model::config::Part`]), else all weights. Drafts learn the text, or, with adapters, what the model itself
 //! would choose there ([`DraftTargets`]). A run begins from nothing, on the corpus of this crate, or
-//! from a checkpoint, on texts of one's own ([`Own`]).
+//! from a checkpoint, on texts of one's own ([`Finetune`]).
 //!
 //! Forward and backward are written out over plain slices (`cpu`), one thread per sample;
 //! gradients of a fixed number of lanes are summed in a fixed order, so the result does not depend on the
@@ -24,15 +24,16 @@ mod evaluate;
 mod finetune;
 mod layout;
 mod recipe;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod trainer;
 
-pub use cpu::ops::DraftLoss;
 pub use data::learn_tokenizer::{END_OF_TEXT, learn_tokenizer};
 pub use data::self_written::{Writing, Written, texts_hash, write_texts};
 pub use data::texts::{Texts, read_texts};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
-pub use finetune::{Corpus, Own};
-pub use recipe::{DraftTargets, Practice, Stage, TrainConfig};
+pub use finetune::{Corpus, Finetune};
+pub use recipe::{Practice, Stage, TrainConfig};
+pub use targets::{DraftLoss, DraftTargets};
 pub use trainer::{StepReport, Trainer};

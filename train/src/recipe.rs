@@ -1,7 +1,6 @@
 //! How a training run goes: shape, lengths, stages and rates, and the recipes of the presets.
 
-use crate::cpu::network::RowWeights;
-use crate::cpu::ops::DraftLoss;
+use crate::targets::{DraftLoss, DraftTargets, RowWeights};
 use s3d_model::{Error, ModelConfig, Result};
 use serde::{Deserialize, Serialize};
 
@@ -15,19 +14,6 @@ pub struct Stage {
     pub anchors: usize,
     /// Weight of the mean draft loss beside the mean next-token loss.
     pub draft_weight: f32,
-}
-
-/// What draft rows learn to predict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DraftTargets {
-    /// The text that is trained on.
-    #[default]
-    Text,
-    /// The token that the model itself, at full depth, finds most likely at each place of that text: what a
-    /// greedy verify pass accepts. For a model that does not change meanwhile (self-distillation:
-    /// Zhou et al., arXiv 2310.08461; Cai et al., arXiv 2401.10774).
-    Choices,
 }
 
 /// How drafting is practised; by default as the shipped preset does.

@@ -1,12 +1,13 @@
 //! A run in progress: the variables, the optimizer, and one step after the other.
 
 use crate::candle::backend::OnDevice;
-use crate::checkpoint;
 use crate::cpu::adam::{Adam, Rule};
-use crate::cpu::network::{Losses, Network, Sample, Tape};
+use crate::cpu::network::Network;
+use crate::cpu::tape::Tape;
 use crate::data::learn_tokenizer::{END_OF_TEXT, learn_tokenizer};
 use crate::data::samples::{Data, Pieces};
 use crate::recipe::TrainConfig;
+use crate::targets::{Losses, Sample};
 use candle_core::{DType, Device};
 use rayon::prelude::*;
 use s3d_model::config::EndTokens;
@@ -36,7 +37,7 @@ pub struct StepReport {
     pub learning_rate: f32,
 }
 
-/// One lane: a gradient and the room to compute it.
+/// One lane: a gradient and the buffers to compute it in.
 pub(crate) struct Lane {
     gradient: Vec<f32>,
     tape: Tape,
@@ -160,7 +161,7 @@ impl Trainer {
     }
 
     /// Makes the following steps on `device`; on a card matrices and attention compute in `bf16`. What the host
-    /// is to see of them (saving, judging) [`Self::settle`] brings back.
+    /// is to see of them (saving, judging) [`Self::download`] brings back.
     ///
     /// # Errors
     /// Too little memory on the device.
@@ -175,7 +176,7 @@ impl Trainer {
                  leave them out on a device",
             ));
         }
-        self.settle()?;
+        self.download()?;
         let state = (&self.weights[..], &self.adam);
         let place = OnDevice::new(&self.network, state, device, number)?;
         // The lanes of the CPU have nothing to do.
@@ -188,7 +189,7 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn download(&mut self) -> Result<()> {
         if let Some(card) = self.card.as_mut().filter(|card| card.ahead) {
             card.place.download(&mut self.weights, &mut self.adam)?;
             card.ahead = false;
@@ -197,10 +198,10 @@ impl Trainer {
     }
 
     /// The weights, where the host has the latest.
-    pub(crate) fn settled(&self) -> Result<&[f32]> {
+    pub(crate) fn host_weights(&self) -> Result<&[f32]> {
         match &self.card {
             Some(card) if card.ahead => Err(Error::invalid(
-                "the latest weights are on the device: Trainer::settle brings them back",
+                "the latest weights are on the device: Trainer::download brings them back",
             )),
             _ => Ok(&self.weights),
         }
@@ -223,7 +224,7 @@ impl Trainer {
         };
         let all = losses.iter().flat_map(|l| l.draft.iter().chain([&l.text]));
         if !norm.is_finite() || !all.copied().all(f64::is_finite) {
-            return Err(checkpoint::not_finite(self.step + 1));
+            return Err(not_finite(self.step + 1));
         }
         self.step += 1;
         Ok(self.report(&losses, norm, rule.learning_rate))
@@ -247,15 +248,15 @@ impl Trainer {
 
     fn step_on_lanes(&mut self, rule: Rule) -> Result<(Vec<Losses>, f32)> {
         self.pool.install(|| {
-            self.lanes.par_iter_mut().enumerate().try_for_each(|(lane, room)| {
+            self.lanes.par_iter_mut().enumerate().try_for_each(|(number, lane)| {
                 run_lane(
                     &self.config,
                     &self.network,
                     &self.data,
                     &self.weights,
                     self.step,
+                    number,
                     lane,
-                    room,
                 )
             })
         })?;
@@ -290,19 +291,27 @@ fn run_lane(
     data: &Data,
     weights: &[f32],
     step: u64,
-    lane: usize,
-    room: &mut Lane,
+    number: usize,
+    lane: &mut Lane,
 ) -> Result<()> {
-    room.gradient.fill(0.0);
-    room.losses.clear();
+    lane.gradient.fill(0.0);
+    lane.losses.clear();
     let stage = config.stage(step + 1).0;
     let weight = config.row_weights(stage);
-    for place in (lane..config.batch).step_by(LANES) {
+    for place in (number..config.batch).step_by(LANES) {
         let mut sample = data.sample(step * config.batch as u64 + place as u64, stage.anchors)?;
         let (first, targets) = (network.first_trained(&sample), config.draft_targets);
-        network.forward_to_learn(first, targets, weights, &mut sample, &mut room.tape);
-        room.losses.push(network.losses(&sample, &mut room.tape, weight));
-        network.backward(weights, &sample, &mut room.tape, &mut room.gradient);
+        network.forward_to_learn(first, targets, weights, &mut sample, &mut lane.tape);
+        lane.losses.push(network.losses(&sample, &mut lane.tape, weight));
+        network.backward(weights, &sample, &mut lane.tape, &mut lane.gradient);
     }
     Ok(())
+}
+
+/// A training whose numbers have left the range of `f32`.
+pub(crate) fn not_finite(step: u64) -> Error {
+    Error::invalid(format!(
+        "the loss of step {step} is not a finite number any more; the last checkpoint before it is kept. Train anew \
+         with a lower --learning-rate"
+    ))
 }

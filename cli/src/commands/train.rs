@@ -49,7 +49,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         judge.training_cpu_seconds += stretch(&mut trainer, args, &clock)?;
     }
     steps(args, &place, &mut trainer, &mut judge, (&clock, &talk))?;
-    trainer.settle()?;
+    trainer.download()?;
     place.keep("", |folder| save(&trainer, folder))?;
     let summary: Summary = judge.conclude(&trainer, &clock, &talk)?;
     talk.clear();
@@ -72,15 +72,15 @@ fn steps(
         talk.show(report.step as f64 / steps as f64, progress(&report, steps));
         let is_last = report.step == steps;
         if report.step.is_multiple_of(args.checkpoint_every) || is_last {
-            trainer.settle()?;
+            trainer.download()?;
             place.keep_state(|folder| trainer.checkpoint(folder))?;
         }
         if args.keep.contains(&report.step) {
-            trainer.settle()?;
+            trainer.download()?;
             place.keep(&format!("step-{}", report.step), |folder| save(trainer, folder))?;
         }
         if args.validate_every > 0 && report.step.is_multiple_of(args.validate_every) && !is_last {
-            trainer.settle()?;
+            trainer.download()?;
             let found = judge.validate(trainer, talk)?;
             talk.above(&format!("step {} of {steps}: {found}", report.step));
         }

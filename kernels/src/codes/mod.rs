@@ -8,53 +8,18 @@
 
 pub mod decode;
 pub mod number_type;
+pub(crate) mod operands;
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::needless_range_loop, reason = "loops of constant length over registers")]
 mod x86;
 
+use crate::isa::{Isa, has_vnni};
 use crate::packed::{BLOCK, Code};
 use crate::panels::LANES;
-use crate::tile::Isa;
 use half::f16;
+use operands::CodedOperands;
 #[cfg(target_arch = "x86_64")]
 use x86::{avx2, vnni};
-
-/// Where the operands of a product are.
-#[derive(Debug, Clone, Copy)]
-pub struct CodedOperands {
-    /// How the weights are laid out.
-    pub code: Code,
-    /// Codes of the first row.
-    pub x: *const i8,
-    /// Scales of its blocks.
-    pub scales: *const f32,
-    /// Sums of the codes of its blocks.
-    pub sums: *const i32,
-    /// Blocks of a row; rows are contiguous.
-    pub blocks: usize,
-    /// First panel.
-    pub w: *const u8,
-    /// From a panel to the next, in bytes.
-    pub w_panel: usize,
-    /// First output.
-    pub out: *mut f32,
-    /// From a row of outputs to the next, in numbers.
-    pub out_row: usize,
-}
-
-impl CodedOperands {
-    /// The same product for later rows and panels.
-    fn at(self, row: usize, panel: usize) -> Self {
-        Self {
-            x: self.x.wrapping_add(row * self.blocks * BLOCK),
-            scales: self.scales.wrapping_add(row * self.blocks),
-            sums: self.sums.wrapping_add(row * self.blocks),
-            w: self.w.wrapping_add(panel * self.w_panel),
-            out: self.out.wrapping_add(row * self.out_row + panel * LANES),
-            ..self
-        }
-    }
-}
 
 /// Most rows that one tile takes, and the panels that it takes at once: many, so that sums do not wait for each
 /// other, as long as they find room in the registers. Measured on Zen 4.
@@ -65,14 +30,6 @@ fn tile_size(isa: Isa, code: Code, rows: usize) -> (usize, usize) {
         (Isa::Avx512, _, 2..=3) | (Isa::Avx512, Code::Q8_0, 4..=6) => (12, 2),
         (Isa::Avx512, ..) => (12, 1),
     }
-}
-
-/// Whether this machine multiplies vectors of 64 codes.
-pub(super) fn has_vnni() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 /// The instruction set whose tile runs: integer products of 512 bits are an extension of their own.

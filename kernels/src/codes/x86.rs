@@ -1,6 +1,6 @@
 //! The tile of [`crate::codes`] with vector instructions. `KIND` is 0 for q8_0, 1 for q4_0, 2 for q4_k.
 
-use super::CodedOperands;
+use super::operands::CodedOperands;
 use crate::packed::{BLOCK, Code};
 use crate::panels::LANES;
 use std::arch::x86_64::*;

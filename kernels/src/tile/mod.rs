@@ -5,114 +5,18 @@
 //! change a bit: not how many rows share it, not the panels beside it, not the width of the vectors.
 //! So a result is the same at every width, thread count and instruction set.
 
+pub(crate) mod operands;
+mod portable;
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::needless_range_loop, reason = "loops of constant length over registers")]
 mod x86;
 
+use crate::isa::Isa;
 use crate::number::Number;
-use crate::panels::LANES;
+use operands::Operands;
+use portable::portable;
 #[cfg(target_arch = "x86_64")]
 use x86::{avx2, avx512};
-
-/// Vector instructions a kernel may use, chosen once at run time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Isa {
-    /// No special instructions; `f32::mul_add`, which is exact and may be slow.
-    Portable,
-    /// 256-bit vectors with fused multiply-add, and conversion of halves.
-    Avx2,
-    /// 512-bit vectors, 32 registers.
-    Avx512,
-}
-
-impl Isa {
-    /// The best this machine has.
-    pub fn detect() -> Self {
-        Self::available().last().copied().unwrap_or(Self::Portable)
-    }
-
-    /// All this machine has, from the plainest on.
-    pub fn available() -> Vec<Self> {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            let avx512 = avx2 && is_x86_feature_detected!("avx512f");
-            let has = [(Self::Portable, true), (Self::Avx2, avx2), (Self::Avx512, avx512)];
-            has.into_iter().filter_map(|(isa, has)| has.then_some(isa)).collect()
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        vec![Self::Portable]
-    }
-
-    /// Its name in records; with `vnni` where weights in codes have instructions of their own.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2+fma",
-            Self::Avx512 if crate::codes::has_vnni() => "avx512f+vnni",
-            Self::Avx512 => "avx512f",
-        }
-    }
-
-    /// Most rows that one tile holds in registers.
-    pub const fn max_rows(self) -> usize {
-        match self {
-            Self::Portable => 4,
-            Self::Avx2 => 6,
-            Self::Avx512 => 12,
-        }
-    }
-
-    /// Panels that a tile of `rows` rows takes at once: enough independent accumulators to hide the
-    /// latency of the multiply-add, as few memory streams as that allows.
-    const fn panels(self, rows: usize) -> usize {
-        match (self, rows) {
-            (Self::Portable, _) | (Self::Avx2, 3..) => 1,
-            (Self::Avx2, 2) | (Self::Avx512, 7..) => 2,
-            (Self::Avx2 | Self::Avx512, _) => 4,
-        }
-    }
-}
-
-/// Where the operands of a product are. Strides are in numbers, not bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Operands<N> {
-    /// First activation.
-    pub x: *const f32,
-    /// From a row of activations to the next; a row itself is contiguous.
-    pub x_row: usize,
-    /// First panel.
-    pub w: *const N,
-    /// From a panel to the next.
-    pub w_panel: usize,
-    /// Products per output.
-    pub depth: usize,
-    /// First output.
-    pub out: *mut f32,
-    /// From a row of outputs to the next; panels lie side by side in a row.
-    pub out_row: usize,
-    /// Whether to go on from what `out` holds instead of from zero.
-    pub resume: bool,
-    /// Whether the rows are interleaved (`x[k][row]`), which `x_row` then counts.
-    pub interleaved: bool,
-    /// Whether what follows the panels in memory will be wanted next.
-    pub prefetch: bool,
-}
-
-impl<N: Number> Operands<N> {
-    /// The same product for later rows and panels.
-    fn at(self, row: usize, panel: usize) -> Self {
-        let x_step = if self.interleaved { 1 } else { self.x_row };
-        Self {
-            x: self.x.wrapping_add(row * x_step),
-            w: self.w.wrapping_add(panel * self.w_panel),
-            out: self.out.wrapping_add(row * self.out_row + panel * LANES),
-            ..self
-        }
-    }
-}
 
 /// Multiplies `rows` rows by `panels` panels.
 ///
@@ -171,38 +75,10 @@ unsafe fn tile<N: Number>(isa: Isa, rows: usize, panels: usize, operands: &Opera
     }
 }
 
-/// The tile in plain Rust: the order of operations, to be read.
-///
-/// # Safety
-/// As for [`multiply`].
-pub(super) unsafe fn portable<N: Number>(rows: usize, panels: usize, op: &Operands<N>) {
-    for row in 0..rows {
-        for panel in 0..panels {
-            let op = op.at(row, panel);
-            // SAFETY: `row` and `panel` are among the caller's.
-            unsafe {
-                let out = std::slice::from_raw_parts_mut(op.out, LANES);
-                let mut sums = [0.0f32; LANES];
-                if op.resume {
-                    sums.copy_from_slice(out);
-                }
-                let step = if op.interleaved { op.x_row } else { 1 };
-                for k in 0..op.depth {
-                    let x = *op.x.add(k * step);
-                    let weights = std::slice::from_raw_parts(op.w.add(k * LANES), LANES);
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum = weight.widen().mul_add(x, *sum);
-                    }
-                }
-                out.copy_from_slice(&sums);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panels::LANES;
     use crate::test_numbers::numbers;
 
     fn product(isa: Isa, rows: usize, panels: usize, depth: usize, interleaved: bool) -> Vec<f32> {

@@ -1,6 +1,7 @@
 //! The tile of [`crate::tile`] with vector instructions. Arrays of constant size stay in registers.
 
-use super::{Operands, portable};
+use super::operands::Operands;
+use super::portable::portable;
 use crate::number::Number;
 use crate::panels::LANES;
 use std::arch::x86_64::{

@@ -4,10 +4,10 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, Layout, Result, Shape,
     bail,
 };
-use s3d_kernels::Kernels;
 use s3d_kernels::attention::{Attention, Block, attend};
 use s3d_kernels::elementwise::{rms_norm, swiglu};
 use s3d_kernels::heads::{HeadShape, append_keys, append_values};
+use s3d_kernels::kernels::Kernels;
 use s3d_kernels::matmul::{Finish, Product, matmul, share_rows};
 use s3d_kernels::packed::Packed;
 use s3d_kernels::panels::LANES;

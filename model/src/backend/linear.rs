@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::test_numbers::numbers;
     use crate::weights::encoded::{RawTensor, encode_row};
-    use s3d_kernels::tile::Isa;
+    use s3d_kernels::isa::Isa;
 
     /// Rows of a matrix of numbers.
     fn cut(matrix: &Matrix, inputs: usize, rows: Range<usize>) -> Matrix {

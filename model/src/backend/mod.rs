@@ -13,11 +13,11 @@ pub(crate) mod linear;
 use self::candle::{Apart, Placed};
 use self::cpu::{Half, PairedSwiGlu, RmsNorm, numbers};
 use candle_core::{DType, Device, Result, Storage, Tensor, bail};
-use s3d_kernels::Kernels;
 use s3d_kernels::attention::Block;
 use s3d_kernels::heads::HeadShape;
+use s3d_kernels::isa::Isa;
+use s3d_kernels::kernels::Kernels;
 use s3d_kernels::rotary::Rotary;
-use s3d_kernels::tile::Isa;
 
 /// How the operations of a model are computed.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use graph::Recorder;
 use memory_pool::Pool;
 use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Bytes, Dtype, ModelShape};
+pub use s3d_kernels::isa::Isa;
 pub use s3d_kernels::pages::Pages;
-pub use s3d_kernels::tile::Isa;
 use std::fmt;
 use std::str::FromStr;
 

@@ -7,10 +7,11 @@
 
 use super::batch::Batch;
 use crate::cpu::adam::{Adam, BETA_1, BETA_2, EPSILON, Rule};
-use crate::cpu::low_rank::AdapterRanges;
-use crate::cpu::network::{Losses, Network, RowWeights, Sample};
+use crate::cpu::network::Network;
+use crate::layout::AdapterRanges;
 use crate::layout::{LayerRanges, Layout};
-use crate::recipe::DraftTargets;
+use crate::targets::DraftTargets;
+use crate::targets::{Losses, RowWeights, Sample};
 use candle_core::{DType, Device, Tensor, Var};
 use s3d_model::{Error, Result};
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! What the host hands over for some samples that go through the layers together on a device.
 
-use crate::cpu::network::{Network, RowWeights, Sample};
+use crate::cpu::network::Network;
+use crate::targets::{RowWeights, Sample};
 use candle_core::{DType, Device, Tensor};
 use s3d_model::{Error, Result};
 use std::ops::Range;

@@ -3,9 +3,9 @@
 use super::backend::OnDevice;
 use super::frozen::FrozenMatmul;
 use crate::candle::batch::Batch;
-use crate::cpu::low_rank::AdapterRanges;
 use crate::cpu::network::Network;
-use crate::recipe::DraftTargets;
+use crate::layout::AdapterRanges;
+use crate::targets::DraftTargets;
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::{log_softmax, rms_norm_slow, silu, softmax};
 use s3d_model::config::Part;

@@ -1,46 +1,23 @@
 //! What queries, keys and values go through between their projection and the attention: biases, norms of
 //! heads, rotation; forward and backward.
 
-use super::network::Network;
 use super::ops::{Rotary, add_bias, add_bias_back, norm, norm_back};
+use super::tape::HeadTape;
 use crate::layout::{LayerRanges, Layout};
 use std::ops::Range;
 
-/// What the norms of heads read, kept for their backward pass; nothing where the model has none.
-#[derive(Default)]
-pub(crate) struct HeadTape {
-    /// Rows of queries, keys and values.
-    projected: Vec<f32>,
-    /// Of each row, of its query heads, then of its key heads.
-    inverse: Vec<f32>,
-}
-
 /// The heads of one layer. A row holds all query heads, then all key heads, then all value heads.
 pub(crate) struct Heads<'w> {
-    weights: &'w [f32],
-    ranges: &'w LayerRanges,
-    rotary: &'w Rotary,
-    epsilon: f32,
-    queries: usize,
-    keys: usize,
-    width: usize,
+    pub(super) weights: &'w [f32],
+    pub(super) ranges: &'w LayerRanges,
+    pub(super) rotary: &'w Rotary,
+    pub(super) epsilon: f32,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) width: usize,
 }
 
-impl<'w> Heads<'w> {
-    /// The heads of `layer`.
-    pub fn of(network: &'w Network, weights: &'w [f32], layer: usize) -> Self {
-        let config = &network.config;
-        Self {
-            weights,
-            ranges: &network.layout.layers[layer],
-            rotary: &network.rotary,
-            epsilon: config.rms_norm_eps as f32,
-            queries: config.num_attention_heads,
-            keys: config.kv_heads(),
-            width: config.head_dim(),
-        }
-    }
-
+impl Heads<'_> {
     fn stride(&self) -> usize {
         (self.queries + 2 * self.keys) * self.width
     }

@@ -1,26 +1,9 @@
 //! Low-rank adapters in training: `y += scale (x A^T) B^T`, forward and backward.
 
 use super::matmul::{Matrix, Write, linear, multiply};
-use crate::layout::Layout;
+use crate::layout::{AdapterRanges, Layout};
 use s3d_model::ModelConfig;
 use s3d_model::config::Part;
-use std::ops::Range;
-
-/// Where an adapter lies in the flat buffer.
-#[derive(Clone, Debug)]
-pub(crate) struct AdapterRanges {
-    /// [rank, inputs].
-    pub a: Range<usize>,
-    /// [outputs, rank].
-    pub b: Range<usize>,
-}
-
-impl AdapterRanges {
-    /// First and second factor.
-    pub fn both(&self) -> [&Range<usize>; 2] {
-        [&self.a, &self.b]
-    }
-}
 
 /// One adapter with its numbers.
 pub(crate) struct LowRank<'w> {

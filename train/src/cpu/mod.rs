@@ -9,4 +9,5 @@ pub(crate) mod matmul;
 pub(crate) mod network;
 pub(crate) mod ops;
 pub(crate) mod products;
-pub(crate) mod reference_decoder;
+mod reference_decoder;
+pub(crate) mod tape;

@@ -8,77 +8,20 @@
 
 use super::attention::{Attended, Geometry, attend, attend_back};
 use super::halves::Rows;
-use super::heads::{HeadTape, Heads};
+use super::heads::Heads;
 use super::low_rank::LowRank;
 use super::matmul::Write;
 use super::ops::{
-    DraftLoss, Rotary, add_bias, add_bias_back, norm, norm_back, row_loss, softmax_rows, swiglu,
+    Rotary, add_bias, add_bias_back, arg_max, norm, norm_back, row_loss, softmax_rows, swiglu,
     swiglu_back,
 };
 use super::products::{Product, Products, Vocabulary};
-use super::reference_decoder::arg_max;
+use super::tape::{LayerTape, Tape, resize};
 use crate::layout::Layout;
-use crate::recipe::DraftTargets;
+use crate::targets::{DraftLoss, DraftTargets, Losses, RowWeights, Sample};
 use s3d_model::config::Part;
 use s3d_model::{Error, ModelConfig, Result};
 use std::ops::Range;
-
-/// One sequence with its draft groups.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sample {
-    /// Text rows plus one: row i is to predict token i + 1.
-    pub tokens: Vec<u32>,
-    /// Positions at which drafting is trained, ascending, from 1 to text - group.
-    pub anchors: Vec<usize>,
-    /// Layers that draft rows leave out.
-    pub skip: Range<usize>,
-    /// What draft rows are to predict: number i is to follow text row i. The text itself, or what the model
-    /// finds most likely there.
-    pub next: Vec<u32>,
-}
-
-impl Sample {
-    /// A sample whose draft rows are to predict the text.
-    pub fn new(tokens: Vec<u32>, anchors: Vec<usize>, skip: Range<usize>) -> Self {
-        let next = tokens[1..].to_vec();
-        Self { tokens, anchors, skip, next }
-    }
-
-    /// Text rows.
-    pub fn text(&self) -> usize {
-        self.tokens.len() - 1
-    }
-}
-
-/// Losses of one sample, sums in nats.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Losses {
-    /// Over text rows.
-    pub text: f64,
-    /// Over draft rows, by their place in the group.
-    pub draft: Vec<f64>,
-    /// Draft groups.
-    pub groups: usize,
-}
-
-/// How much one row's loss counts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RowWeights {
-    pub text: f32,
-    /// Of the first row of a draft group.
-    pub draft: f32,
-    /// Every further row of a group counts so much of the one before it.
-    pub fall: f32,
-    /// What the loss of a draft row is made of.
-    pub loss: DraftLoss,
-}
-
-impl RowWeights {
-    /// Rows that count `text` and `draft`, with cross-entropy alone.
-    pub const fn even(text: f32, draft: f32) -> Self {
-        Self { text, draft, fall: 1.0, loss: DraftLoss { soft: 0.0, variation: 0.0 } }
-    }
-}
 
 /// Shape and constants of the network.
 pub(crate) struct Network {
@@ -88,62 +31,6 @@ pub(crate) struct Network {
     pub group: usize,
     /// How its matrices are multiplied.
     pub products: Products,
-}
-
-/// What one layer computed.
-#[derive(Default)]
-struct LayerTape {
-    rows: usize,
-    input: Vec<f32>,
-    inverse_attention: Vec<f32>,
-    normed_attention: Vec<f32>,
-    heads: HeadTape,
-    qkv: Vec<f32>,
-    probabilities: Vec<f32>,
-    attended: Vec<f32>,
-    middle: Vec<f32>,
-    inverse_mlp: Vec<f32>,
-    normed_mlp: Vec<f32>,
-    gate_up: Vec<f32>,
-    neurons: Vec<f32>,
-}
-
-/// What a sample's forward pass computed, and room for its backward pass.
-#[derive(Default)]
-pub(crate) struct Tape {
-    layers: Vec<LayerTape>,
-    /// Row at which logits begin, and what is differentiated.
-    first: usize,
-    state: Vec<f32>,
-    inverse: Vec<f32>,
-    normed: Vec<f32>,
-    /// [rows from `first` on, vocabulary or the part of it that is learned]; after [`Network::losses`] their
-    /// gradient.
-    pub logits: Vec<f32>,
-    /// Tokens of a row of `logits`.
-    width: usize,
-    /// What the model says at every text row, [text, width] probabilities, where drafts learn that.
-    teacher: Vec<f32>,
-    rows: Rows,
-    d_state: Vec<f32>,
-    d_normed: Vec<f32>,
-    d_wide: Vec<f32>,
-    d_qkv: Vec<f32>,
-    d_inner: Vec<f32>,
-    scratch: Vec<f32>,
-}
-
-impl Tape {
-    /// The query, key and value rows of every layer of the last forward pass.
-    pub fn caches(&self) -> Vec<Vec<f32>> {
-        self.layers.iter().map(|layer| layer.qkv.clone()).collect()
-    }
-}
-
-/// `buffer` with `length` elements; what was in it does not matter.
-fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
 }
 
 impl Network {
@@ -186,6 +73,20 @@ impl Network {
             heads: self.config.num_attention_heads,
             kv_heads: self.config.kv_heads(),
             head_width: self.config.head_dim(),
+        }
+    }
+
+    /// The heads of layer `layer`.
+    pub fn heads<'w>(&'w self, weights: &'w [f32], layer: usize) -> Heads<'w> {
+        let config = &self.config;
+        Heads {
+            weights,
+            ranges: &self.layout.layers[layer],
+            rotary: &self.rotary,
+            epsilon: config.rms_norm_eps as f32,
+            queries: config.num_attention_heads,
+            keys: config.kv_heads(),
+            width: config.head_dim(),
         }
     }
 
@@ -257,7 +158,7 @@ impl Network {
         let geometry = self.geometry(sample);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
         tape.layers.resize_with(self.layout.layers.len(), LayerTape::default);
-        let state = room(&mut tape.state, rows * hidden);
+        let state = resize(&mut tape.state, rows * hidden);
         for (row, state) in state.chunks_exact_mut(hidden).enumerate() {
             state.copy_from_slice(&weights[self.embedding(sample, row)]);
         }
@@ -281,11 +182,11 @@ impl Network {
         let hidden = self.config.hidden_size;
         tape.first = rows.start;
         let state = &tape.state[rows.start * hidden..rows.end * hidden];
-        let normed = room(&mut tape.normed, rows.len() * hidden);
-        let inverse = room(&mut tape.inverse, rows.len());
+        let normed = resize(&mut tape.normed, rows.len() * hidden);
+        let inverse = resize(&mut tape.inverse, rows.len());
         norm(normed, inverse, state, &weights[self.layout.norm.clone()], self.epsilon());
         tape.width = part.map_or(self.config.vocab_size, Vocabulary::len);
-        let logits = room(&mut tape.logits, rows.len() * tape.width);
+        let logits = resize(&mut tape.logits, rows.len() * tape.width);
         self.head(weights, part).forward(logits, normed, &mut tape.rows, Write::Replace);
     }
 
@@ -314,20 +215,20 @@ impl Network {
         let drafts = |width: usize| geometry.text * width..;
         let (rows, hidden) = (tape.rows, self.config.hidden_size);
         let state = &mut state[..rows * hidden];
-        room(&mut tape.input, rows * hidden).copy_from_slice(state);
-        let normed = room(&mut tape.normed_attention, rows * hidden);
+        resize(&mut tape.input, rows * hidden).copy_from_slice(state);
+        let normed = resize(&mut tape.normed_attention, rows * hidden);
         let gain = &weights[ranges.norm_attention.clone()];
-        norm(normed, room(&mut tape.inverse_attention, rows), state, gain, self.epsilon());
-        let qkv = room(&mut tape.qkv, rows * geometry.stride());
+        norm(normed, resize(&mut tape.inverse_attention, rows), state, gain, self.epsilon());
+        let qkv = resize(&mut tape.qkv, rows * geometry.stride());
         self.matrix(weights, index, Part::Qkv).forward(qkv, normed, buffer, Write::Replace);
         if let Some(adapter) = self.adapter(weights, index, Part::Qkv) {
             adapter.add(&mut qkv[drafts(geometry.stride())], &normed[drafts(hidden)]);
         }
-        let heads = Heads::of(self, weights, index);
+        let heads = self.heads(weights, index);
         heads.forward(qkv, &mut tape.heads, |row| geometry.position(row));
         let width = geometry.heads * geometry.head_width;
-        let attended = room(&mut tape.attended, rows * width);
-        let p = room(&mut tape.probabilities, geometry.heads * rows * geometry.reach());
+        let attended = resize(&mut tape.attended, rows * width);
+        let p = resize(&mut tape.probabilities, geometry.heads * rows * geometry.reach());
         attend(attended, p, qkv, geometry, rows);
         let output = self.matrix(weights, index, Part::AttentionOut);
         output.forward(state, attended, buffer, Write::Add);
@@ -352,16 +253,16 @@ impl Network {
         let (rows, hidden) = (tape.rows, self.config.hidden_size);
         let width = self.config.intermediate_size;
         let state = &mut state[..rows * hidden];
-        room(&mut tape.middle, rows * hidden).copy_from_slice(state);
-        let normed = room(&mut tape.normed_mlp, rows * hidden);
+        resize(&mut tape.middle, rows * hidden).copy_from_slice(state);
+        let normed = resize(&mut tape.normed_mlp, rows * hidden);
         let gain = &weights[ranges.norm_mlp.clone()];
-        norm(normed, room(&mut tape.inverse_mlp, rows), state, gain, self.epsilon());
-        let gate_up = room(&mut tape.gate_up, rows * 2 * width);
+        norm(normed, resize(&mut tape.inverse_mlp, rows), state, gain, self.epsilon());
+        let gate_up = resize(&mut tape.gate_up, rows * 2 * width);
         self.matrix(weights, index, Part::GateUp).forward(gate_up, normed, buffer, Write::Replace);
         if let Some(adapter) = self.adapter(weights, index, Part::GateUp) {
             adapter.add(&mut gate_up[drafts(2 * width)], &normed[drafts(hidden)]);
         }
-        let neurons = room(&mut tape.neurons, rows * width);
+        let neurons = resize(&mut tape.neurons, rows * width);
         swiglu(neurons, gate_up, width);
         self.matrix(weights, index, Part::Down).forward(state, neurons, buffer, Write::Add);
         if let Some(adapter) = self.adapter(weights, index, Part::Down) {
@@ -407,11 +308,11 @@ impl Network {
         let (geometry, layout, first) = (self.geometry(sample), &self.layout, tape.first);
         let (rows, hidden) = (geometry.rows(), self.config.hidden_size);
         let part = self.products.vocabulary.as_ref().filter(|part| part.len() == tape.width);
-        let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
+        let d_normed = resize(&mut tape.d_normed, (rows - first) * hidden);
         let d_head = layout.gradient(gradient, &layout.head);
         let (logits, buffer) = (&tape.logits, &mut tape.rows);
         self.head(weights, part).back(d_normed, d_head, logits, &tape.normed, buffer);
-        let d_state = room(&mut tape.d_state, rows * hidden);
+        let d_state = resize(&mut tape.d_state, rows * hidden);
         d_state.fill(0.0);
         let d_gain = layout.gradient(gradient, &layout.norm);
         let (state, gain) = (&tape.state[first * hidden..], &weights[layout.norm.clone()]);
@@ -437,7 +338,7 @@ impl Network {
         let width = self.config.intermediate_size;
         let span = |width: usize| first * width..rows * width;
         let d_state = &mut tape.d_state[span(hidden)];
-        let d_neurons = room(&mut tape.d_inner, (rows - first) * width);
+        let d_neurons = resize(&mut tape.d_inner, (rows - first) * width);
         let (neurons, down) =
             (&layer.neurons[span(width)], self.matrix(weights, index, Part::Down));
         let d_down = layout.gradient(gradient, &ranges.down);
@@ -445,9 +346,9 @@ impl Network {
         if let Some(adapter) = self.adapter(weights, index, Part::Down) {
             adapter.back(layout, d_neurons, gradient, d_state, neurons);
         }
-        let d_gate_up = room(&mut tape.d_wide, (rows - first) * 2 * width);
+        let d_gate_up = resize(&mut tape.d_wide, (rows - first) * 2 * width);
         swiglu_back(d_gate_up, d_neurons, &layer.gate_up[span(2 * width)], width);
-        let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
+        let d_normed = resize(&mut tape.d_normed, (rows - first) * hidden);
         let normed = &layer.normed_mlp[span(hidden)];
         let d_weight = layout.gradient(gradient, &ranges.gate_up);
         let gate_up = self.matrix(weights, index, Part::GateUp);
@@ -474,7 +375,7 @@ impl Network {
         let width = geometry.heads * geometry.head_width;
         let span = |width: usize| first * width..rows * width;
         let d_state = &mut tape.d_state[span(hidden)];
-        let d_attended = &mut room(&mut tape.d_inner, rows * width)[first * width..];
+        let d_attended = &mut resize(&mut tape.d_inner, rows * width)[first * width..];
         let attended = &layer.attended[span(width)];
         let d_output = layout.gradient(gradient, &ranges.output);
         let output = self.matrix(weights, index, Part::AttentionOut);
@@ -486,19 +387,19 @@ impl Network {
         if let Some(d_bias) = bias.and_then(|bias| layout.gradient(gradient, bias)) {
             add_bias_back(d_bias, d_state);
         }
-        let d_qkv = room(&mut tape.d_qkv, rows * geometry.stride());
+        let d_qkv = resize(&mut tape.d_qkv, rows * geometry.stride());
         let done = Attended {
             qkv: &layer.qkv,
             probabilities: &layer.probabilities,
             out: &layer.attended,
             d_out: &tape.d_inner,
         };
-        let scratch = room(&mut tape.scratch, 64 * geometry.text);
+        let scratch = resize(&mut tape.scratch, 64 * geometry.text);
         attend_back(d_qkv, scratch, &done, geometry, [first, rows]);
-        let heads = Heads::of(self, weights, index);
+        let heads = self.heads(weights, index);
         heads.back(layout, d_qkv, gradient, (&layer.heads, first), |row| geometry.position(row));
         let d_qkv = &d_qkv[first * geometry.stride()..];
-        let d_normed = room(&mut tape.d_normed, (rows - first) * hidden);
+        let d_normed = resize(&mut tape.d_normed, (rows - first) * hidden);
         let normed = &layer.normed_attention[span(hidden)];
         let d_weight = layout.gradient(gradient, &ranges.qkv);
         let qkv = self.matrix(weights, index, Part::Qkv);

@@ -3,9 +3,9 @@
 //! `pulp` picks the widest instruction set at run time; the loops below are written so that the
 //! compiler can use it.
 
+use crate::targets::DraftLoss;
 use pulp::Arch;
 use s3d_model::config::Rope;
-use serde::{Deserialize, Serialize};
 
 /// e^x, relative error below 2e-7 (Cephes' `expf` polynomial).
 #[inline(always)]
@@ -182,16 +182,6 @@ fn exponentials(values: &mut [f32], top: f32) -> f32 {
     lanes.iter().sum()
 }
 
-/// What the loss of a draft row is made of, as shares of its gradient.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DraftLoss {
-    /// Of the cross-entropy with all that the model says at that place, in place of its choice alone.
-    pub soft: f32,
-    /// Of the total variation between the draft and the choice, which is the chance that a drawn draft is
-    /// refused.
-    pub variation: f32,
-}
-
 /// Turns a row of logits into `weight` times the gradient of its loss; returns its cross-entropy with `target` in
 /// nats. `says` are the probabilities that a soft loss learns; without them `target` alone is learned.
 ///
@@ -257,6 +247,17 @@ impl Rotary {
             }
         }
     }
+}
+
+/// Index of the largest value, the first of equals.
+pub(crate) fn arg_max(values: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if *v > values[best] {
+            best = i;
+        }
+    }
+    best as u32
 }
 
 #[cfg(test)]

@@ -2,22 +2,12 @@
 //! inference engine, so that either can check the other.
 
 use super::attention::Geometry;
-use super::heads::{HeadTape, Heads};
 use super::matmul::{Write, linear};
-use super::network::{Network, Sample, Tape};
-use super::ops::{add_bias, add_scaled, dot, norm, swiglu};
+use super::network::Network;
+use super::ops::{add_bias, add_scaled, arg_max, dot, norm, swiglu};
+use super::tape::{HeadTape, Tape};
+use crate::targets::Sample;
 use std::ops::Range;
-
-/// Index of the largest value, the first of equals.
-pub(crate) fn arg_max(values: &[f32]) -> u32 {
-    let mut best = 0;
-    for (i, v) in values.iter().enumerate() {
-        if *v > values[best] {
-            best = i;
-        }
-    }
-    best as u32
-}
 
 impl Network {
     /// Extends `prompt` greedily by at most `count` tokens, stopping after `end`.
@@ -106,7 +96,7 @@ impl Network {
         let mut row = vec![0.0; stride];
         let weight = &weights[self.layout.layers[layer].qkv.clone()];
         linear(&mut row, normed, weight, normed.len(), Write::Replace);
-        let heads = Heads::of(self, weights, layer);
+        let heads = self.heads(weights, layer);
         heads.forward(&mut row, &mut HeadTape::default(), |_| position);
         cache.extend(&row);
         let mut out = vec![0.0; geometry.heads * head_width];

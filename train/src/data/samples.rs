@@ -5,7 +5,7 @@
 
 use super::self_written::Written;
 use crate::corpus::{Split, document, prompts};
-use crate::cpu::network::Sample;
+use crate::targets::Sample;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -23,7 +23,7 @@ fn writing(texts: usize) -> Writing {
     Writing { tokens: 24, texts, seed: 3, chat: true, of: String::new() }
 }
 
-fn on_written<'a>(base: &'a Path, texts: &'a [Written], hash: &'a str) -> Own<'a> {
+fn on_written<'a>(base: &'a Path, texts: &'a [Written], hash: &'a str) -> Finetune<'a> {
     let practice = Practice {
         windows: Some([1, 1]),
         loss: DraftLoss { soft: 0.5, variation: 0.2 },
@@ -32,7 +32,7 @@ fn on_written<'a>(base: &'a Path, texts: &'a [Written], hash: &'a str) -> Own<'a
         vocabulary: Some(8),
     };
     let none = Texts { files: Vec::new() };
-    Own {
+    Finetune {
         corpus: Corpus::Written(texts, hash),
         groups: Some(6),
         practice,
@@ -170,10 +170,11 @@ fn adapters_of_an_earlier_training_are_begun_with() {
     first.weights[range.clone()].iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32());
     let out = dir.path().join("out");
     first.save(&out).unwrap();
-    let second = Own { warm: Some(&out), ..usual }.begin(1).unwrap();
+    let second = Finetune { warm: Some(&out), ..usual }.begin(1).unwrap();
     assert_eq!(second.weights[range.clone()], first.weights[range]);
     assert_ne!(second.config.began_with, first.config.began_with);
-    let error = Own { warm: Some(&out), masks: 2, ..usual }.begin(1).err().unwrap().to_string();
+    let error =
+        Finetune { warm: Some(&out), masks: 2, ..usual }.begin(1).err().unwrap().to_string();
     assert!(error.contains("rank 4 for 4 drafts; rank 4 and 3 drafts"), "{error}");
 }
 
@@ -182,7 +183,8 @@ fn adapters_of_an_earlier_training_are_begun_with() {
 fn a_loss_that_is_not_finite_ends_the_training_and_keeps_its_last_state() {
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), tiny_model());
-    let mut trainer = Own { learning_rate: Some(1e30), ..own(&base, &texts) }.begin(1).unwrap();
+    let mut trainer =
+        Finetune { learning_rate: Some(1e30), ..own(&base, &texts) }.begin(1).unwrap();
     let state = dir.path().join("state");
     trainer.checkpoint(&state).unwrap();
     let before = std::fs::read(state.join("training.safetensors")).unwrap();

@@ -26,8 +26,8 @@ pub(crate) fn checkpoint(dir: &Path, model: ModelConfig) -> (PathBuf, Texts) {
     (folder, Texts { files: vec![(0..40).map(|i| document(3, Split::Training, i).text).collect()] })
 }
 
-pub(crate) fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
-    Own {
+pub(crate) fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Finetune<'a> {
+    Finetune {
         folder,
         corpus: Corpus::Texts(texts),
         warm: None,
@@ -45,8 +45,8 @@ pub(crate) fn own<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
 }
 
 /// All weights are trained.
-fn jointly<'a>(folder: &'a Path, texts: &'a Texts) -> Own<'a> {
-    Own { adapters: None, draft_targets: DraftTargets::Text, ..own(folder, texts) }
+fn jointly<'a>(folder: &'a Path, texts: &'a Texts) -> Finetune<'a> {
+    Finetune { adapters: None, draft_targets: DraftTargets::Text, ..own(folder, texts) }
 }
 
 pub(crate) fn plain(folder: &Path) -> Vec<u32> {
@@ -94,7 +94,7 @@ fn learn_to_draft(model: ModelConfig) -> f64 {
     let class = model.class();
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), model);
-    let mut trainer = Own { steps: 200, ..own(&base, &texts) }.begin(2).unwrap();
+    let mut trainer = Finetune { steps: 200, ..own(&base, &texts) }.begin(2).unwrap();
     let frozen = trainer.weights[..trainer.network.layout.trained.start].to_vec();
     let text_loss = trainer.held_out(4).unwrap();
     let before = skill(&trainer);
@@ -135,7 +135,7 @@ fn the_engine_agrees_about_adapters() {
 fn compare_drafts_with_the_engine(model: ModelConfig) {
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), model);
-    let mut trainer = Own { steps: 200, ..own(&base, &texts) }.begin(2).unwrap();
+    let mut trainer = Finetune { steps: 200, ..own(&base, &texts) }.begin(2).unwrap();
     (0..200).for_each(|_| drop(trainer.step().unwrap()));
     let range = trainer.network.layout.trained.clone();
     trainer.weights[range].iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32());
@@ -180,14 +180,17 @@ fn resumed_on_a_checkpoint_is_uninterrupted() {
         let rest: Vec<StepReport> = (0..4).map(|_| second.step().unwrap()).collect();
         assert_eq!(rest, reports[2..]);
         assert_eq!(second.weights, whole.weights);
-        let refuse = |own: Own| own.begin(1).unwrap().go_on(&state, false).unwrap_err().to_string();
-        assert!(refuse(Own { steps: 70, ..own }).contains("steps 60, but 70 was asked for"));
-        assert!(Own { steps: 70, ..own }.begin(1).unwrap().go_on(&state, true).is_ok());
-        assert!(refuse(Own { masks: 2, ..own }).contains("other masks or adapters"));
+        let refuse =
+            |own: Finetune| own.begin(1).unwrap().go_on(&state, false).unwrap_err().to_string();
+        assert!(refuse(Finetune { steps: 70, ..own }).contains("steps 60, but 70 was asked for"));
+        assert!(Finetune { steps: 70, ..own }.begin(1).unwrap().go_on(&state, true).is_ok());
+        assert!(refuse(Finetune { masks: 2, ..own }).contains("other masks or adapters"));
         let shorter = Texts { files: vec![texts.files[0][1..].to_vec()] };
-        assert!(refuse(Own { corpus: Corpus::Texts(&shorter), ..own }).contains("other texts"));
+        assert!(
+            refuse(Finetune { corpus: Corpus::Texts(&shorter), ..own }).contains("other texts")
+        );
         if own.adapters.is_some() {
-            let said = refuse(Own { draft_targets: DraftTargets::Text, ..own });
+            let said = refuse(Finetune { draft_targets: DraftTargets::Text, ..own });
             let wanted = r#"draft_targets "choices", but "text" was asked for"#;
             assert!(said.contains(wanted), "{said}");
         }
@@ -237,24 +240,26 @@ fn train_jointly(model: ModelConfig, some_names: &[impl AsRef<str>]) -> f64 {
 fn what_cannot_be_trained_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let (base, texts) = checkpoint(dir.path(), tiny_model());
-    let refuse = |own: Own| own.begin(1).err().unwrap().to_string();
+    let refuse = |own: Finetune| own.begin(1).err().unwrap().to_string();
     let usual = own(&base, &texts);
-    let file = Own { folder: &base.join("config.json"), ..jointly(&base, &texts) };
+    let file = Finetune { folder: &base.join("config.json"), ..jointly(&base, &texts) };
     assert!(refuse(file).contains("Hugging Face folder"));
     let short = Texts { files: vec![vec!["a few words".into()]] };
     assert!(
-        refuse(Own { corpus: Corpus::Texts(&short), ..usual })
+        refuse(Finetune { corpus: Corpus::Texts(&short), ..usual })
             .contains("a context of 48 needs about 490")
     );
-    assert!(refuse(Own { context: Some(4), ..usual }).contains("context above 5"));
-    assert!(refuse(Own { adapters: None, ..usual }).contains("own choices only"));
-    assert!(refuse(Own { adapters: Some(AdapterConfig::of_rank(99)), ..usual }).contains("rank"));
+    assert!(refuse(Finetune { context: Some(4), ..usual }).contains("context above 5"));
+    assert!(refuse(Finetune { adapters: None, ..usual }).contains("own choices only"));
+    assert!(
+        refuse(Finetune { adapters: Some(AdapterConfig::of_rank(99)), ..usual }).contains("rank")
+    );
     let trainer = usual.begin(1).unwrap();
     assert!(trainer.save(&base).unwrap_err().to_string().contains("another folder"));
     let out = dir.path().join("out");
     trainer.save(&out).unwrap();
-    assert!(refuse(Own { folder: &out, ..usual }).contains("3 mask predictors already"));
-    assert!(refuse(Own { corpus: Corpus::Generated, ..usual }).contains("eos_token_id"));
+    assert!(refuse(Finetune { folder: &out, ..usual }).contains("3 mask predictors already"));
+    assert!(refuse(Finetune { corpus: Corpus::Generated, ..usual }).contains("eos_token_id"));
     std::fs::remove_file(base.join("tokenizer.json")).unwrap();
     assert!(refuse(usual).contains("no tokenizer.json"));
     let unknown = as_class("FalconForCausalLM", false);

@@ -1,16 +1,18 @@
 //! Gradients against finite differences, drafting against plain recomputation, resuming.
 
 use crate::cpu::adam::{Adam, Rule};
-use crate::cpu::network::{Losses, Network, RowWeights, Sample, Tape};
-use crate::cpu::ops::DraftLoss;
-use crate::cpu::reference_decoder;
+use crate::cpu::network::Network;
+use crate::cpu::tape::Tape;
 use crate::data::learn_tokenizer::{END_OF_TEXT, learn_tokenizer};
 use crate::data::self_written::{Writing, Written, texts_hash, write_texts};
 use crate::data::texts::Texts;
 use crate::evaluate::{GreedyTrace, walk};
-use crate::finetune::{Corpus, Own};
+use crate::finetune::{Corpus, Finetune};
 use crate::layout::Variable;
-use crate::recipe::{DraftTargets, Practice, Stage, TrainConfig};
+use crate::recipe::{Practice, Stage, TrainConfig};
+use crate::targets::DraftLoss;
+use crate::targets::DraftTargets;
+use crate::targets::{Losses, RowWeights, Sample};
 use crate::trainer::{StepReport, Trainer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -206,7 +208,7 @@ fn draft_targets_are_the_text_or_the_models_own_choices() {
     let text = Sample::new(tiny_sample().tokens, Vec::new(), 0..0);
     network.forward(&weights, &text, &mut tape);
     let rows = tape.logits.chunks_exact(network.config.vocab_size);
-    let chosen: Vec<u32> = rows.map(reference_decoder::arg_max).collect();
+    let chosen: Vec<u32> = rows.map(crate::cpu::ops::arg_max).collect();
     assert_ne!(chosen, text.next);
     let learn = |targets| {
         let (mut sample, mut tape) = (tiny_sample(), Tape::default());
@@ -252,7 +254,7 @@ fn decoding_follows_the_training_layout() {
         let sample = Sample::new(text.clone(), Vec::new(), 0..0);
         network.forward(&weights, &sample, &mut tape);
         for (t, row) in tape.logits.chunks_exact(network.config.vocab_size).enumerate().skip(2) {
-            assert_eq!(reference_decoder::arg_max(row), text[t + 1], "{} at {t}", config.class());
+            assert_eq!(crate::cpu::ops::arg_max(row), text[t + 1], "{} at {t}", config.class());
         }
         let accepted = network.accepted(&weights, &text, 3, 0..0, &mut tape);
         assert_eq!(accepted.len(), text.len() - 4 - 3);

@@ -168,8 +168,8 @@ fn a_run_changes_places() {
         near(&first.step().unwrap(), wanted);
     }
     let early = first.checkpoint(dir.path()).unwrap_err().to_string();
-    assert!(early.contains("settle"), "{early}");
-    first.settle().unwrap();
+    assert!(early.contains("download"), "{early}");
+    first.download().unwrap();
     first.checkpoint(dir.path()).unwrap();
     let mut second = Trainer::resume(dir.path(), 1).unwrap();
     for wanted in &wanted[4..] {
@@ -215,7 +215,7 @@ fn adapters_change_places_too() {
         let mut pairs = found.draft_loss.iter().zip(&wanted.draft_loss);
         assert!(pairs.all(|(a, b)| (a - b).abs() < 2e-3 * b), "{found:?} {wanted:?}");
     }
-    there.settle().unwrap();
+    there.download().unwrap();
     let begun = run().weights;
     let start = there.network.layout.trained.start;
     assert_eq!(there.weights[..start], begun[..start]);

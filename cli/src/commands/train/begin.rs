@@ -8,7 +8,7 @@ use crate::shared::usage::usage;
 use crate::shared::{locate, resolve};
 use s3d_model::config::AdapterConfig;
 use s3d_train::{
-    Corpus, DraftLoss, DraftTargets, Own, Practice, TrainConfig, Trainer, Written, read_texts,
+    Corpus, DraftLoss, DraftTargets, Finetune, Practice, TrainConfig, Trainer, Written, read_texts,
     texts_hash,
 };
 
@@ -234,7 +234,7 @@ fn own(
     }
     let texts = corpus(args, model, place, talk)?;
     talk.show(0.0, "reading the model".into());
-    let own = Own {
+    let own = Finetune {
         folder: &folder,
         corpus: texts.corpus(),
         warm: args.adapters.as_deref(),
