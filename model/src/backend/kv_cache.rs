@@ -1,7 +1,7 @@
 //! Keys and values of the text so far, in buffers of fixed size. Rejection is a shorter length.
 
 use crate::backend::LayerCache;
-use crate::device::graphed_passes::Passes;
+use crate::backend::recordings::Passes;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};
 use s3d_kernels::heads::HeadShape;

@@ -15,9 +15,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rows of a band: whole panels, few beside a matrix.
-pub const BAND: usize = 16 * LANES;
-
 /// Where a layer keeps its weights.
 #[derive(Debug, Clone, Copy)]
 pub enum Home<'d> {
@@ -352,7 +349,7 @@ fn read_row(packed: &Packed, row: usize, into: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::test_numbers::numbers;
-    use crate::weights::encoded::{RawTensor, encode_row};
+    use crate::weights::encoded::{BAND, RawTensor, encode_row};
     use s3d_kernels::isa::Isa;
 
     /// Rows of a matrix of numbers.

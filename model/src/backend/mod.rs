@@ -9,6 +9,7 @@ pub(crate) mod cpu;
 pub(crate) mod embedding;
 pub(crate) mod kv_cache;
 pub(crate) mod linear;
+pub(crate) mod recordings;
 
 use self::candle::{Apart, Placed};
 use self::cpu::{Half, PairedSwiGlu, RmsNorm, numbers};

@@ -18,7 +18,8 @@ use crate::decode::draft::confidence;
 use crate::decode::observer::Silent;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::passes::{Places, argmax_rows};
+use crate::model::passes::argmax_rows;
+use crate::model::positions::Places;
 use candle_core::Tensor;
 use s3d_data::{Drafting, Skip};
 use s3d_kernels::attention::Block;
@@ -184,7 +185,7 @@ mod tests {
     use crate::decode::draft::{DraftThreshold, Proposal, draft};
     use crate::decode::generate::{Generation, Limits};
     use crate::decode::verify::verify_greedy;
-    use crate::model::LoadOptions;
+    use crate::model::options::LoadOptions;
     use s3d_data::{DraftPlan, LayerSet, Plan, Predictors, SkipWindow};
 
     /// Starts one iteration of stepwise decoding with `committed` output tokens.

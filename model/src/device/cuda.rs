@@ -1,8 +1,9 @@
 //! An NVIDIA card: opened, described, and its memory pool. Type-checked; not run on a card yet.
 
+use super::card::CardFacts;
 use super::graph::{Recorder, Recording};
 use super::memory_pool::Pool;
-use super::{CardFacts, Room};
+use super::memory_pool::Room;
 use crate::error::{Error, Result};
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::CudaGraph;

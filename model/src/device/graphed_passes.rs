@@ -14,102 +14,24 @@ use crate::backend::candle;
 use crate::backend::candle::Placed;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
+use crate::backend::recordings::{Inputs, Pass, PassShape, Passes};
 use crate::decode::observer::Silent;
-use crate::device::graph::{Recorder, Recording, record};
+use crate::device::graph::record;
+use crate::device::repeating::{Repeating, STEP};
 use crate::error::Result;
 use crate::model::Model;
-use crate::model::passes::Places;
+use crate::model::positions::Places;
 use candle_core::{DType, Device, Tensor};
 use s3d_data::{Drafting, Predictors, Skip};
 use s3d_kernels::rotary::Rotary;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 
-/// Positions of the cache by which the part that a pass looks at grows. Scores of what is not there yet are computed
-/// and thrown away: 128 of them in the mean.
-pub(crate) const STEP: usize = 256;
 /// Rows of a pass of fixed shape, at most: those of the widest verify pass.
 const MOST_ROWS: usize = Predictors::MAX + 1;
 /// Recordings of a cache, at most; then all are made anew.
 const MOST_PASSES: usize = 256;
-
-/// How a model repeats passes.
-#[derive(Debug)]
-pub(crate) struct Repeating {
-    recorder: Option<Box<dyn Recorder>>,
-    /// The cache of the text before, with its recordings.
-    spare: Mutex<Option<KvCache>>,
-    prepared: AtomicUsize,
-}
-
-/// What makes two passes the same work.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Shape {
-    rows: usize,
-    /// Positions of the cache that are looked at.
-    positions: usize,
-    skip: Option<Skip>,
-    adapted: bool,
-}
-
-/// The passes of fixed shape over one cache.
-#[derive(Debug, Default)]
-pub(crate) struct Passes(HashMap<Shape, Pass>);
-
-#[derive(Debug)]
-struct Pass {
-    inputs: Inputs,
-    /// `[rows, vocab]`, written by the pass.
-    logits: Tensor,
-    recording: Option<Box<dyn Recording>>,
-}
-
-/// What a pass brings from the host.
-#[derive(Debug)]
-struct Inputs {
-    /// Embeddings, cosines, sines, mask, one behind the other.
-    numbers: Tensor,
-    /// Where keys and values are written, `[rows]`.
-    places: Tensor,
-}
-
-impl Inputs {
-    /// Takes over what `other` holds, in place.
-    fn fill(&self, other: &Self) -> Result<()> {
-        self.numbers.slice_set(&other.numbers, 0, 0)?;
-        Ok(self.places.slice_set(&other.places, 0, 0)?)
-    }
-
-    /// Part of the numbers as a matrix of `rows` rows.
-    fn part(&self, range: Range<usize>, rows: usize) -> Result<Tensor> {
-        let columns = range.len() / rows;
-        Ok(self.numbers.narrow(0, range.start, range.len())?.reshape((rows, columns))?)
-    }
-}
-
-impl Repeating {
-    /// Passes of a model on `device`.
-    pub fn new(recorder: Option<Box<dyn Recorder>>) -> Self {
-        Self { recorder, spare: Mutex::new(None), prepared: AtomicUsize::new(0) }
-    }
-
-    /// The spare cache, where it has room for `capacity` positions.
-    fn take(&self, capacity: usize) -> Option<KvCache> {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.take_if(|cache| cache.capacity() >= capacity)
-    }
-
-    /// Keeps `cache` as the spare one, unless there is a larger one.
-    fn keep(&self, cache: KvCache) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.as_ref().is_none_or(|kept| kept.capacity() < cache.capacity()) {
-            *spare = Some(cache);
-        }
-    }
-}
 
 impl Model {
     /// Passes that were prepared (and recorded, where the device records) so far, each the first time that one of its
@@ -131,7 +53,7 @@ impl Model {
         let places = self.places(rows, draft, cache)?;
         self.check_positions(&places)?;
         let end = cache.len() + rows.len();
-        let shape = Shape {
+        let shape = PassShape {
             rows: rows.len(),
             positions: end.next_multiple_of(STEP).min(cache.capacity()),
             skip: draft.map(|(_, skip)| skip.clone()),
@@ -149,7 +71,7 @@ impl Model {
     fn repeat(
         &self,
         repeating: &Repeating,
-        shape: Shape,
+        shape: PassShape,
         inputs: Inputs,
         Passes(passes): &mut Passes,
         cache: &KvCache,
@@ -181,7 +103,7 @@ impl Model {
     fn prepare(
         &self,
         repeating: &Repeating,
-        shape: &Shape,
+        shape: &PassShape,
         inputs: Inputs,
         cache: &KvCache,
     ) -> Result<Pass> {
@@ -195,7 +117,7 @@ impl Model {
     /// All that a pass of this shape does on the device.
     fn carry_out(
         &self,
-        shape: &Shape,
+        shape: &PassShape,
         inputs: &Inputs,
         logits: &Tensor,
         cache: &KvCache,
@@ -264,8 +186,9 @@ mod tests {
     use super::*;
     use crate::config::{AdapterConfig, ModelConfig, S3dConfig};
     use crate::decode::generate::{Generation, Limits};
+    use crate::device::graph::{Recorder, Recording};
     use crate::error::Error;
-    use crate::model::LoadOptions;
+    use crate::model::options::LoadOptions;
     use s3d_data::{Dtype, Plan, SkipWindow};
     use std::any::Any;
 

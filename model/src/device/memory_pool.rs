@@ -1,8 +1,16 @@
 //! The memory pool of a device: what tensors take, to the byte, and the most that they took.
 
-use crate::device::Room;
 use crate::error::Result;
 use s3d_data::Bytes;
+
+/// Memory of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Free now.
+    pub free: Bytes,
+    /// All there is.
+    pub total: Bytes,
+}
 
 /// A pool that gives out the memory of a device in the order of its stream.
 pub trait Pool {

@@ -1,16 +1,20 @@
 //! Devices by name: opening one, what is free on it, and whether a model has room there.
 
+mod card;
 pub mod check;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub(crate) mod graph;
 pub(crate) mod graphed_passes;
 pub mod memory_pool;
+pub(crate) mod repeating;
 
 use crate::error::{Error, Result};
 pub use candle_core::Device;
+pub use card::CardFacts;
 use graph::Recorder;
 use memory_pool::Pool;
+pub use memory_pool::Room;
 use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Bytes, Dtype, ModelShape};
 pub use s3d_kernels::isa::Isa;
@@ -71,30 +75,6 @@ impl FromStr for DeviceName {
             _ => Err(bad()),
         }
     }
-}
-
-/// Memory of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Free now.
-    pub free: Bytes,
-    /// All there is.
-    pub total: Bytes,
-}
-
-/// What a card says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CardFacts {
-    /// Its name, such as `NVIDIA H100 80GB HBM3`.
-    pub name: String,
-    /// Architecture, such as `sm_90`.
-    pub architecture: String,
-    /// Its memory.
-    pub memory: Bytes,
-    /// Its last-level cache.
-    pub cache: Bytes,
-    /// Multiprocessors.
-    pub multiprocessors: usize,
 }
 
 /// Opens a device. A card keeps the memory it was given once (its pool gives none back before the end), and

@@ -9,41 +9,12 @@ use crate::backend::{Standing, for_each_row};
 use crate::config::adapter::adapts;
 use crate::decode::observer::{Mark, Observer, Silent};
 use crate::error::{Error, Result};
-use crate::model::{Layer, Model};
+use crate::model::Model;
+use crate::model::layer::Layer;
+use crate::model::positions::Places;
 use candle_core::{D, DType, Tensor};
 use s3d_data::{Drafting, Skip};
-use s3d_kernels::attention::Block;
 use std::ops::Range;
-
-/// Rows of one block of attention: they share one reading of the cached keys.
-const BLOCK_ROWS: usize = 8;
-
-/// Where the rows of a pass are.
-#[derive(Debug)]
-pub(crate) struct Places {
-    /// Position of each row.
-    pub positions: Vec<usize>,
-    /// Consecutive rows that see each other and the cache before them.
-    pub blocks: Vec<Block>,
-    /// Whether the rows' keys and values are written to the cache, at their positions.
-    pub append: bool,
-    /// Whether these are draft rows on which adapters act.
-    pub adapted: bool,
-}
-
-impl Places {
-    /// `rows` rows that continue a text of `position` tokens.
-    pub fn next(position: usize, rows: usize) -> Self {
-        let block =
-            |row: usize| Block { row, rows: BLOCK_ROWS.min(rows - row), position: position + row };
-        Self {
-            positions: (position..position + rows).collect(),
-            blocks: (0..rows).step_by(BLOCK_ROWS).map(block).collect(),
-            append: true,
-            adapted: false,
-        }
-    }
-}
 
 impl Model {
     /// One full-depth pass over `tokens`, which continue the text in `cache`. Returns the logits

@@ -3,7 +3,7 @@
 use super::{Tokenizer, words};
 use crate::error::{Error, Result};
 use crate::tokenizer::chat::ChatTemplate;
-use crate::weights::gguf::Vocabulary;
+use crate::tokenizer::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -4,12 +4,26 @@ pub mod chat;
 pub(crate) mod flags;
 mod gguf;
 mod guard;
+mod prompt;
+pub(crate) mod vocabulary;
 mod words;
 
 use crate::error::{Error, Result};
 use crate::tokenizer::chat::ChatTemplate;
 use guard::FILE_BYTES_MAX;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Where the tokenizer of a model comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TokenizerFrom {
+    /// The checkpoint itself, where it has one.
+    #[default]
+    Checkpoint,
+    /// A `tokenizer.json`.
+    File(PathBuf),
+    /// Token ids are all that is wanted.
+    Nowhere,
+}
 
 /// Tokens before a stream that its decoder sees.
 const CONTEXT: usize = 8;

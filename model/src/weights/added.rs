@@ -4,7 +4,7 @@ use super::base_identity::{BaseIdentity, NEAR};
 use crate::config::ModelConfig;
 use crate::config::{AdapterConfig, S3dConfig};
 use crate::error::{Error, Result};
-use crate::model::TokenizerFrom;
+use crate::tokenizer::TokenizerFrom;
 use crate::weights::checkpoint::Opened;
 use crate::weights::encoded::Matrix;
 use crate::weights::safetensors::Checkpoint;

@@ -1,12 +1,12 @@
 //! A checkpoint on disk, whatever its form: a Hugging Face folder or a GGUF file.
 
-use crate::backend::linear::BAND;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::model::TokenizerFrom;
 use crate::tokenizer::Tokenizer;
+use crate::tokenizer::TokenizerFrom;
 use crate::tokenizer::chat::ChatTemplate;
 use crate::tokenizer::flags;
+use crate::weights::encoded::BAND;
 use crate::weights::encoded::Matrix;
 use crate::weights::gguf::{GgufFile, is_gguf};
 use crate::weights::safetensors::{Checkpoint, what_is_there};

@@ -10,6 +10,7 @@ use s3d_data::Dtype;
 use s3d_kernels::codes::decode::decode;
 use s3d_kernels::codes::number_type::NumberType;
 use s3d_kernels::packed::row_bytes;
+use s3d_kernels::panels::LANES;
 
 /// A matrix as a file holds it: row by row, each row a whole number of blocks, little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,9 @@ impl RawTensor {
         numbers
     }
 }
+
+/// Rows of a band: whole panels, few beside a matrix.
+pub const BAND: usize = 16 * LANES;
 
 /// A matrix on its way into a layer.
 #[derive(Debug, Clone, PartialEq)]

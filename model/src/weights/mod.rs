@@ -14,6 +14,6 @@ pub mod widen;
 pub use added::{ADDED_CONFIG, Added, AddedConfig, config_with};
 pub use base_identity::{BaseIdentity, NEAR};
 pub use encoded::{Matrix, RawTensor, decode_row, encode_row};
-pub use gguf::{GgufFile, Vocabulary, is_gguf};
+pub use gguf::{GgufFile, is_gguf};
 pub use safetensors::{ADDED_FILE, Checkpoint};
 pub use source::{EMBEDDING, HEAD, Seeded, WeightSource};

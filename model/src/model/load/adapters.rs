@@ -1,6 +1,6 @@
 //! Builds the adapters of draft rows, widened with the layer that they belong to.
 
-use super::{Builder, fill_up};
+use super::builder::{Builder, fill_up};
 use crate::backend::adapter::{Adapter, Adapters};
 use crate::backend::linear::Linear;
 use crate::config::AdapterConfig;

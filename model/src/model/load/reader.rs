@@ -1,7 +1,7 @@
 //! Reads the weights of a model from their source, matrix by matrix or in bands, and remembers which.
 
-use crate::backend::linear::BAND;
 use crate::error::{Error, Result};
+use crate::weights::encoded::BAND;
 use crate::weights::encoded::Matrix;
 use crate::weights::source::{HEAD, WeightSource};
 use s3d_data::Dtype;

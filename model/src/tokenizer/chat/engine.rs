@@ -1,9 +1,11 @@
 //! Runs a template: the environment that transformers gives it, in a thread of its own, within limits.
 
+use super::Message;
+use super::json;
+use super::json::is_namespace;
 use super::now::Now;
 use super::source;
 use super::source::PLAIN;
-use super::{Message, json};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
@@ -88,11 +90,6 @@ fn environment(now: Now) -> Environment<'static> {
         now.strftime(&form).map_err(|e| Error::new(ErrorKind::InvalidOperation, e))
     });
     jinja
-}
-
-/// Whether `value` is a namespace of a template: the one kind that can be changed, and so could hold itself.
-pub fn is_namespace(value: &Value) -> bool {
-    value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }
 
 /// A copy of `value` that holds nothing which can change later, and is not nested deeply: whatever walks over it ends.

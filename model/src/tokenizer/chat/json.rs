@@ -75,7 +75,7 @@ impl Writer<'_, '_, '_> {
             ValueKind::Number => self.out.push_str(&value.to_string().replace("inf", "Infinity")),
             ValueKind::String => self.text(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => self.list(value, depth)?,
-            ValueKind::Map if !super::engine::is_namespace(value) => self.map(value, depth)?,
+            ValueKind::Map if !is_namespace(value) => self.map(value, depth)?,
             kind => return Err(invalid(format!("tojson: cannot write {kind} as JSON"))),
         }
         Ok(())
@@ -168,4 +168,9 @@ impl Writer<'_, '_, '_> {
             let _ = write!(self.out, "\\u{unit:04x}");
         }
     }
+}
+
+/// Whether `value` is a namespace of a template: the one kind that can be changed, and so could hold itself.
+pub fn is_namespace(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }

@@ -12,9 +12,7 @@ pub use now::Now;
 pub use s3d_data::prompt::Message;
 
 use crate::error::{Error, Result};
-use crate::tokenizer::Tokenizer;
-use crate::weights::gguf::Vocabulary;
-use s3d_data::Prompt;
+use crate::tokenizer::vocabulary::Vocabulary;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -99,29 +97,6 @@ impl ChatTemplate {
             fail(format!("expected a template named 'default' among several, found {names}"))
         })?;
         engine::render(template, &self.tokens, messages, now).map_err(fail)
-    }
-}
-
-impl Tokenizer {
-    /// The tokens of a prompt: of its text as it is, or of the conversation in the chat template, which writes special
-    /// tokens itself.
-    ///
-    /// # Errors
-    /// Messages without a chat template, a template that fails, a text that the tokenizer refuses.
-    pub fn encode_prompt(&self, prompt: &Prompt, rendering: Rendering) -> Result<Vec<u32>> {
-        let said = [Message::user(&prompt.text)];
-        let messages = match prompt.messages.as_slice() {
-            [] if !rendering.chat => return self.encode(&prompt.text),
-            [] => &said[..],
-            messages => messages,
-        };
-        let template = self.chat().ok_or_else(|| {
-            Error::invalid(
-                "expected a model with a chat template, found none: give texts in place of messages, and leave out \
-                 --chat",
-            )
-        })?;
-        self.encode_bare(&template.render(messages, rendering.now)?)
     }
 }
 

@@ -1,0 +1,50 @@
+//! One decoder layer: its matrices, norms, biases and adapters.
+
+use crate::backend::adapter::Adapters;
+use crate::backend::linear::Linear;
+use candle_core::Tensor;
+
+/// One decoder layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    /// `[hidden]`.
+    pub attention_norm: Tensor,
+    /// `[hidden]` to `[(heads + 2 kv_heads) * head_dim]`.
+    pub qkv: Linear,
+    /// `[(heads + 2 kv_heads) * head_dim]`.
+    pub qkv_bias: Option<Tensor>,
+    /// `[2, head_dim]`: of every query head, of every key head.
+    pub head_norms: Option<Tensor>,
+    /// Whether queries and keys turn with their positions.
+    pub turns: bool,
+    /// `[heads * head_dim]` to `[hidden]`.
+    pub attention_out: Linear,
+    /// `[hidden]`.
+    pub out_bias: Option<Tensor>,
+    /// `[hidden]`.
+    pub mlp_norm: Tensor,
+    /// `[hidden]` to `[intermediate]`, SwiGLU included.
+    pub gate_up: Linear,
+    /// As the products of `gate_up` stand before SwiGLU.
+    pub gate_up_bias: Option<Tensor>,
+    /// `[intermediate]` to `[hidden]`.
+    pub down: Linear,
+    /// `[hidden]`.
+    pub down_bias: Option<Tensor>,
+    /// Act on draft rows alone.
+    pub adapters: Option<Adapters>,
+}
+
+impl Layer {
+    /// The linear layers, in the order of use.
+    pub fn linears(&self) -> [&Linear; 4] {
+        [&self.qkv, &self.attention_out, &self.gate_up, &self.down]
+    }
+
+    /// Numbers of biases and head norms.
+    pub fn extra_numbers(&self) -> usize {
+        let attention = [&self.qkv_bias, &self.head_norms, &self.out_bias];
+        let parts = attention.into_iter().chain([&self.gate_up_bias, &self.down_bias]);
+        parts.flatten().map(Tensor::elem_count).sum()
+    }
+}
