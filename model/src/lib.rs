@@ -38,6 +38,7 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use backend::kv_cache::KvCache;
+pub use backend::logits::argmax_rows;
 pub use config::{ModelConfig, presets};
 pub use decode::draft::DraftThreshold;
 pub use decode::forced_acceptance::{Imposed, Peek};
@@ -50,6 +51,5 @@ pub use decode::verify::{self, verify_greedy};
 pub use error::{Error, Result};
 pub use model::Model;
 pub use model::options::LoadOptions;
-pub use model::passes::argmax_rows;
 pub use tokenizer::{TextStream, Tokenizer, TokenizerFrom, chat};
 pub use weights::{checkpoint, widen};

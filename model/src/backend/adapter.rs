@@ -10,10 +10,10 @@
 //! the model's own text is what it was, to the bit. Sequential drafting does not use them either: it
 //! feeds one token after the other, which they were not trained on, and drafts as it does without them.
 
-use crate::backend::Ops;
-use crate::backend::linear::Linear;
+use super::Backend;
+use super::convert::Rows;
+use super::linear::Linear;
 use crate::error::Result;
-use candle_core::Tensor;
 
 /// One adapter.
 #[derive(Debug, Clone)]
@@ -26,13 +26,13 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     /// What it adds to the products of `x[rows, inputs]`: `[rows, outputs]`.
-    pub fn forward(&self, ops: &Ops, x: &Tensor) -> Result<Tensor> {
-        self.b.forward(ops, &self.a.forward(ops, x)?)
+    pub fn forward(&self, backend: &Backend, x: &Rows) -> Result<Rows> {
+        self.b.forward(backend, &self.a.forward(backend, x)?)
     }
 
     /// The same added to `residual[rows, outputs]`.
-    pub fn forward_add(&self, ops: &Ops, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.b.forward_add(ops, &self.a.forward(ops, x)?, residual)
+    pub fn forward_add(&self, backend: &Backend, x: &Rows, residual: &Rows) -> Result<Rows> {
+        self.b.forward_add(backend, &self.a.forward(backend, x)?, residual)
     }
 
     fn bytes(&self) -> u64 {

@@ -1,10 +1,10 @@
 //! The rows a pass starts from: tokens, and masks that stand for tokens not yet drafted.
 
-use crate::backend::candle::up;
-use crate::backend::linear::Linear;
+use super::Backend;
+use super::convert::Rows;
+use super::linear::Linear;
 use crate::error::{Error, Result};
 use crate::weights::encoded::{RawTensor, decode_row};
-use candle_core::{DType, Device, Tensor};
 
 /// What one row of a pass stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,20 +32,14 @@ impl Embedding {
         self.masks.len() / self.hidden
     }
 
-    /// The embeddings of `rows`, `[rows, hidden]`, as `number` on `device`; `head` is the matrix of a tied
+    /// The embeddings of `rows`, `[rows, hidden]`, where `backend` computes; `head` is the matrix of a tied
     /// model. They are looked up on the host, whose memory holds the table, and go up in one piece.
     ///
     /// # Errors
     /// When a token or mask does not exist.
-    pub fn look_up(
-        &self,
-        rows: &[Row],
-        head: &Linear,
-        number: DType,
-        device: &Device,
-    ) -> Result<Tensor> {
+    pub fn look_up(&self, rows: &[Row], head: &Linear, backend: &Backend) -> Result<Rows> {
         let found = self.look_up_here(rows, head)?;
-        Ok(up(found, (rows.len(), self.hidden), number, device)?)
+        backend.upload(found, (rows.len(), self.hidden))
     }
 
     /// [`Self::look_up`], on the host.

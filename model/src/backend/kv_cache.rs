@@ -1,6 +1,6 @@
 //! Keys and values of the text so far, in buffers of fixed size. Rejection is a shorter length.
 
-use crate::backend::LayerCache;
+use crate::backend::placed::LayerCache;
 use crate::backend::recordings::Passes;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};

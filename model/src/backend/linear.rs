@@ -1,8 +1,8 @@
 //! A linear layer: packed for the small-width kernels, or as it stands for candle's own matmul.
 
-use crate::backend::Ops;
-use crate::backend::candle::gated;
-use crate::backend::cpu::{LinearKind, PackedLinear};
+use super::convert::gated;
+use super::cpu::{LinearKind, PackedLinear};
+use super::{Backend, Home};
 use crate::error::{Error, Result};
 use crate::weights::encoded::{Matrix, decode_row};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
@@ -14,15 +14,6 @@ use s3d_kernels::panels::{LANES, panel_count};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Where a layer keeps its weights.
-#[derive(Debug, Clone, Copy)]
-pub enum Home<'d> {
-    /// In panels, for the kernels.
-    Panels,
-    /// Row by row on a device, for candle's own matmul.
-    Rows(&'d Device),
-}
 
 /// `y = x W^T`, without bias.
 #[derive(Debug, Clone)]
@@ -257,10 +248,10 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn forward(&self, ops: &Ops, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, backend: &Backend, x: &Tensor) -> Result<Tensor> {
         let products = match &self.weight {
             Weight::Packed(w) => {
-                let op = PackedLinear { kernels: ops.kernels(), w, kind: self.kind };
+                let op = PackedLinear { kernels: backend.kernels()?, w, kind: self.kind };
                 return Ok(x.apply_op1_no_bwd(&op)?);
             }
             // Over several rows, halves of one product are no contiguous tensors: two products are.
@@ -272,7 +263,7 @@ impl Linear {
             Weight::Plain(w) => multiply(x, w)?,
             Weight::Coded(w) => w.forward(&x.contiguous()?)?.to_dtype(x.dtype())?,
         };
-        self.finish(ops, products)
+        self.finish(backend, products)
     }
 
     /// `other + x W^T`, of which a layer that applies SwiGLU returns SwiGLU. `other` is a residual, or
@@ -280,23 +271,23 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn forward_add(&self, ops: &Ops, x: &Tensor, other: &Tensor) -> Result<Tensor> {
+    pub fn forward_add(&self, backend: &Backend, x: &Tensor, other: &Tensor) -> Result<Tensor> {
         let sums = match &self.weight {
             Weight::Packed(w) => {
-                let op = PackedLinear { kernels: ops.kernels(), w, kind: LinearKind::Plain };
+                let op = PackedLinear { kernels: backend.kernels()?, w, kind: LinearKind::Plain };
                 x.apply_op2_no_bwd(other, &op)?
             }
             Weight::Plain(w) => (multiply(x, w)? + other)?,
             Weight::Coded(w) => (w.forward(&x.contiguous()?)?.to_dtype(x.dtype())? + other)?,
         };
-        self.finish(ops, sums)
+        self.finish(backend, sums)
     }
 
     /// What becomes of products that are not finished yet.
-    fn finish(&self, ops: &Ops, products: Tensor) -> Result<Tensor> {
+    fn finish(&self, backend: &Backend, products: Tensor) -> Result<Tensor> {
         Ok(match self.kind {
             LinearKind::Plain => products,
-            LinearKind::SwiGlu => ops.swiglu(&products)?,
+            LinearKind::SwiGlu => backend.swiglu(&products)?,
             LinearKind::HalvedSwiGlu => {
                 let half = products.dim(1)? / 2;
                 let [gate, up] = [0, half].map(|start| products.narrow(1, start, half));
@@ -363,7 +354,7 @@ mod tests {
         // source: candle's own matmul as the second implementation; halves round activations there,
         // codes round them on both sides
         let (inputs, outputs, rows) = (256, 40, 3);
-        let ops = Ops::fused(1, Isa::detect());
+        let backend = Backend::cpu(1, Isa::detect());
         let [gate, up] = [1, 2].map(|seed| Matrix::F32(numbers(seed, outputs * inputs)));
         let x = Tensor::from_vec(numbers(3, rows * inputs), (rows, inputs), &Device::Cpu).unwrap();
         for dtype in Dtype::ENGINE {
@@ -378,14 +369,14 @@ mod tests {
                 };
                 Linear::gate_and_up([outputs, inputs], dtype, Home::Panels, band, rows).unwrap()
             };
-            let whole = pair(outputs).forward(&ops, &x).unwrap().to_vec2::<f32>().unwrap();
-            assert_eq!(pair(32).forward(&ops, &x).unwrap().to_vec2::<f32>().unwrap(), whole);
+            let whole = pair(outputs).forward(&backend, &x).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(pair(32).forward(&backend, &x).unwrap().to_vec2::<f32>().unwrap(), whole);
             let layers =
                 [Linear::new(&[&gate, &up], inputs, dtype, Home::Panels).unwrap(), pair(outputs)];
             for (layer, width) in layers.iter().zip([80, 48]) {
-                let fast = layer.forward(&ops, &x).unwrap();
+                let fast = layer.forward(&backend, &x).unwrap();
                 let plain = layer.to_plain(&Device::Cpu).unwrap();
-                let other = plain.forward(&ops, &x).unwrap();
+                let other = plain.forward(&backend, &x).unwrap();
                 assert_eq!(fast.dims2().unwrap(), (rows, width));
                 let scale = other.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
                 let gap = (fast - other).unwrap().abs().unwrap().max_all().unwrap();

@@ -1,122 +1,230 @@
-//! The operations of a pass on tensors. What differs between devices hides behind them.
+//! Who computes the operations of a pass. The forward pass is written once, over [`Backend`]; nothing above this folder
+//! knows which one runs.
 //!
-//! On the CPU they are the kernels, as custom ops (`fused`); elsewhere they are composed of
-//! candle's own operations (`composed`), which need no code for the device.
+//! On the CPU the kernels compute, as custom operations (`cpu`); elsewhere passes are composed of candle's own
+//! operations (`candle`), which need no code for the device. A third backend is one more variant here and one more file
+//! beside those two.
 
 pub(crate) mod adapter;
-pub(crate) mod candle;
-pub(crate) mod cpu;
+mod candle;
+pub(crate) mod convert;
+mod cpu;
 pub(crate) mod embedding;
 pub(crate) mod kv_cache;
 pub(crate) mod linear;
+pub(crate) mod logits;
+pub(crate) mod placed;
 pub(crate) mod recordings;
 
-use self::candle::{Apart, Placed};
-use self::cpu::{Half, PairedSwiGlu, RmsNorm, numbers};
-use candle_core::{DType, Device, Result, Storage, Tensor, bail};
+use self::cpu::{Half, PairedSwiGlu, RmsNorm};
+use crate::error::{Error, Result};
+use candle_core::{DType, Device, Shape};
+use convert::{Rows, up};
+use kv_cache::KvCache;
+use placed::{LayerCache, Placed, Rotated, Standing};
+use s3d_data::Dtype;
 use s3d_kernels::attention::Block;
 use s3d_kernels::heads::HeadShape;
 use s3d_kernels::isa::Isa;
 use s3d_kernels::kernels::Kernels;
 use s3d_kernels::rotary::Rotary;
 
+/// Where the host computes.
+static HOST: Device = Device::Cpu;
+
 /// How the operations of a model are computed.
 #[derive(Debug)]
-pub struct Ops {
-    kernels: Kernels,
-    fused: bool,
-    number: DType,
+pub(crate) enum Backend {
+    /// By the kernels, on the CPU; weights and cache are in panels.
+    Cpu(Kernels),
+    /// By candle's own operations, on any device.
+    Candle {
+        /// The number type of activations and cache.
+        number: DType,
+        /// Where.
+        device: Device,
+    },
 }
 
-/// Where the rows of a pass stand, in the form that the operations want.
-#[derive(Debug)]
-pub enum Standing<'p> {
-    /// Positions and blocks as they are.
-    Fused(&'p [usize], &'p [Block]),
-    /// On the device.
-    Composed(Placed),
-}
-
-/// Rotated queries and keys, and values.
-#[derive(Debug)]
-pub enum Rotated {
-    /// `[rows, qkv_width]`.
-    Fused(Tensor),
-    /// Head by head.
-    Composed(Apart),
-}
-
-/// The keys and values of one layer: `[kv_heads][..]` panels for the kernels, else
-/// `[kv_heads, capacity, head_dim]`.
+/// Where a backend keeps the weights of linear layers.
 #[derive(Debug, Clone, Copy)]
-pub struct LayerCache<'a> {
-    /// Keys of every position.
-    pub keys: &'a Tensor,
-    /// Values of every position.
-    pub values: &'a Tensor,
-    /// Positions there is room for.
-    pub capacity: usize,
+pub(crate) enum Home<'d> {
+    /// In panels, for the kernels.
+    Panels,
+    /// Row by row on a device, for candle's own matmul.
+    Rows(&'d Device),
 }
 
-impl Ops {
+impl Backend {
     /// The kernels on `threads` threads, as a CPU wants them.
-    pub fn fused(threads: usize, isa: Isa) -> Self {
-        Self { kernels: Kernels::new(threads, isa), fused: true, number: DType::F32 }
+    pub(crate) fn cpu(threads: usize, isa: Isa) -> Self {
+        Self::Cpu(Kernels::new(threads, isa))
     }
 
-    /// Candle's own operations, on any device; activations and cache are held as `number`.
-    pub fn composed(number: DType) -> Self {
-        Self { kernels: Kernels::new(1, Isa::Portable), fused: false, number }
+    /// Candle's own operations on `device`; activations and cache are held as `number`.
+    pub(crate) fn candle(number: DType, device: &Device) -> Self {
+        Self::Candle { number, device: device.clone() }
+    }
+
+    /// The backend that suits `device`: candle's operations also on the CPU where they are `composed`, else the
+    /// kernels there, on `threads` threads (0: all cores). `dtype` is the type of the weights.
+    pub(crate) fn suited_to(device: &Device, dtype: Dtype, threads: usize, composed: bool) -> Self {
+        if composed || !device.is_cpu() {
+            return Self::candle(number_on_device(dtype), device);
+        }
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        Self::cpu(threads, Isa::detect())
+    }
+
+    /// Where it computes.
+    pub(crate) fn device(&self) -> &Device {
+        match self {
+            Self::Cpu(_) => &HOST,
+            Self::Candle { device, .. } => device,
+        }
     }
 
     /// The number type of activations and cache.
-    pub fn number(&self) -> DType {
-        self.number
+    pub(crate) fn number(&self) -> DType {
+        match self {
+            Self::Cpu(_) => DType::F32,
+            Self::Candle { number, .. } => *number,
+        }
     }
 
-    /// Whether the kernels compute, and weights and cache are in panels.
-    pub fn is_fused(&self) -> bool {
-        self.fused
+    /// Threads of its own.
+    pub(crate) fn threads(&self) -> usize {
+        match self {
+            Self::Cpu(kernels) => kernels.threads(),
+            Self::Candle { .. } => 1,
+        }
     }
 
-    /// Threads and instructions of the kernels.
-    pub fn kernels(&self) -> &Kernels {
-        &self.kernels
+    /// Where it keeps the weights of linear layers.
+    pub(crate) fn home(&self) -> Home<'_> {
+        match self {
+            Self::Cpu(_) => Home::Panels,
+            Self::Candle { device, .. } => Home::Rows(device),
+        }
+    }
+
+    /// Whether rows of a layer's weights can be read without waiting for a device.
+    pub(crate) fn has_weights_at_hand(&self) -> bool {
+        matches!(self, Self::Cpu(_))
+    }
+
+    /// Whether its operations are launched one by one, so that a recorded pass saves time.
+    pub(crate) fn launches(&self) -> bool {
+        matches!(self, Self::Candle { .. })
+    }
+
+    /// How far apart, as a share of the largest logit, two logits may be and yet change places between passes of
+    /// different widths: 0 where a row's bits do not depend on the pass it sits in, as on the CPU; else 16 roundings of
+    /// the number type of activations (a bound to be judged by, not a proven one).
+    pub(crate) fn tie_width(&self) -> f64 {
+        const ROUNDINGS: f64 = 16.0;
+        let Self::Candle { number, .. } = self else { return 0.0 };
+        ROUNDINGS
+            * match number {
+                DType::BF16 => f64::from(half::bf16::EPSILON),
+                DType::F16 => f64::from(half::f16::EPSILON),
+                _ => f64::from(f32::EPSILON),
+            }
+    }
+
+    /// A cache of `layers` layers for at least `capacity` positions.
+    ///
+    /// # Errors
+    /// When the memory is refused.
+    pub(crate) fn new_cache(
+        &self,
+        layers: usize,
+        shape: HeadShape,
+        capacity: usize,
+    ) -> Result<KvCache> {
+        let panels = matches!(self, Self::Cpu(_));
+        KvCache::new(layers, shape, capacity, panels, self.number(), self.device())
+    }
+
+    /// Numbers of the host, in the number type of activations, where this backend computes.
+    ///
+    /// # Errors
+    /// When the memory is refused.
+    pub(crate) fn upload(&self, numbers: Vec<f32>, shape: impl Into<Shape>) -> Result<Rows> {
+        Ok(up(numbers, shape, self.number(), self.device())?)
+    }
+
+    /// The last row of `x[rows, width]`: `[1, width]`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn last_row(&self, x: &Rows) -> Result<Rows> {
+        let rows = x.dim(0)?;
+        Ok(x.narrow(0, rows.saturating_sub(1), 1)?)
+    }
+
+    /// `vector[width]` as one of the rows of `[rows, width]`, which are all alike: as many as `x` has.
+    ///
+    /// # Errors
+    /// When the memory is refused.
+    pub(crate) fn spread(&self, vector: &Rows, x: &Rows) -> Result<Rows> {
+        Ok(vector.broadcast_as((x.dim(0)?, vector.elem_count()))?.contiguous()?)
+    }
+
+    /// All numbers of `x` as one vector.
+    ///
+    /// # Errors
+    /// When the memory is refused.
+    pub(crate) fn flat(&self, x: &Rows) -> Result<Rows> {
+        Ok(x.flatten_all()?.contiguous()?)
+    }
+
+    /// Products of the head as logits: `f32`, and finite where the host can look at them without waiting.
+    ///
+    /// # Errors
+    /// When they are not finite.
+    pub(crate) fn logits(&self, x: &Rows) -> Result<Rows> {
+        let logits = x.to_dtype(DType::F32)?;
+        logits::check_finite(&logits)?;
+        Ok(logits)
     }
 
     /// RMSNorm of every row of `x[rows, width]`.
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-        if !self.fused {
-            return candle::rms_norm(x, weight, epsilon);
-        }
-        let op = RmsNorm { kernels: &self.kernels, epsilon: epsilon as f32 };
-        x.apply_op2_no_bwd(weight, &op)
+    pub(crate) fn rms_norm(&self, x: &Rows, weight: &Rows, epsilon: f64) -> Result<Rows> {
+        Ok(match self {
+            Self::Cpu(kernels) => {
+                x.apply_op2_no_bwd(weight, &RmsNorm { kernels, epsilon: epsilon as f32 })?
+            }
+            Self::Candle { .. } => candle::rms_norm(x, weight, epsilon)?,
+        })
     }
 
     /// SwiGLU of `x[rows, 2 n]`, in which 16 gates and 16 ups alternate: `[rows, n]`.
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn swiglu(&self, x: &Tensor) -> Result<Tensor> {
-        if !self.fused {
-            return candle::swiglu(x);
-        }
-        x.apply_op1_no_bwd(&PairedSwiGlu { kernels: &self.kernels })
+    fn swiglu(&self, x: &Rows) -> Result<Rows> {
+        Ok(match self {
+            Self::Cpu(kernels) => x.apply_op1_no_bwd(&PairedSwiGlu { kernels })?,
+            Self::Candle { .. } => candle::swiglu(x)?,
+        })
     }
 
     /// Adds `bias[width]` to every row of `x[rows, width]`. The argument may be changed in place.
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn add_bias(&self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
-        if !self.fused {
-            return x.broadcast_add(bias);
+    pub(crate) fn add_bias(&self, x: Rows, bias: &Rows) -> Result<Rows> {
+        match self {
+            Self::Cpu(_) => {
+                x.inplace_op2(bias, &cpu::AddBias)?;
+                Ok(x)
+            }
+            Self::Candle { .. } => Ok(x.broadcast_add(bias)?),
         }
-        x.inplace_op2(bias, &cpu::AddBias)?;
-        Ok(x)
     }
 
     /// RMSNorm of every query head and every key head of `qkv[rows, qkv_width]`; `weights` is
@@ -124,19 +232,21 @@ impl Ops {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn norm_heads(
+    pub(crate) fn norm_heads(
         &self,
         shape: HeadShape,
-        qkv: Tensor,
-        weights: &Tensor,
+        qkv: Rows,
+        weights: &Rows,
         epsilon: f64,
-    ) -> Result<Tensor> {
-        if !self.fused {
-            return candle::norm_heads(shape, &qkv, weights, epsilon);
+    ) -> Result<Rows> {
+        match self {
+            Self::Cpu(kernels) => {
+                let op = cpu::NormHeads { kernels, shape, epsilon: epsilon as f32 };
+                qkv.inplace_op2(weights, &op)?;
+                Ok(qkv)
+            }
+            Self::Candle { .. } => Ok(candle::norm_heads(shape, &qkv, weights, epsilon)?),
         }
-        let op = cpu::NormHeads { kernels: &self.kernels, shape, epsilon: epsilon as f32 };
-        qkv.inplace_op2(weights, &op)?;
-        Ok(qkv)
     }
 
     /// Prepares a pass whose rows stand at `positions`, attend in `blocks` and, with `append`, are written to
@@ -144,18 +254,19 @@ impl Ops {
     ///
     /// # Errors
     /// When the device refuses the memory.
-    pub fn place<'p>(
+    pub(crate) fn place<'p>(
         &self,
         shape: HeadShape,
         rotary: &Rotary,
         (positions, blocks, append): (&'p [usize], &'p [Block], bool),
-        device: &Device,
     ) -> Result<Standing<'p>> {
-        if self.fused {
-            return Ok(Standing::Fused(positions, blocks));
+        match self {
+            Self::Cpu(_) => Ok(Standing::Cpu(positions, blocks)),
+            Self::Candle { number, device } => {
+                let places = (positions, blocks, append);
+                Ok(Standing::Candle(Placed::new(shape, rotary, places, *number, device)?))
+            }
         }
-        let places = (positions, blocks, append);
-        Placed::new(shape, rotary, places, self.number, device).map(Standing::Composed)
     }
 
     /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position (not without `rotary`), and
@@ -163,22 +274,22 @@ impl Ops {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn rotate(
+    pub(crate) fn rotate(
         &self,
         shape: HeadShape,
         rotary: Option<&Rotary>,
         standing: &Standing<'_>,
-        qkv: Tensor,
+        qkv: Rows,
     ) -> Result<Rotated> {
-        match standing {
-            Standing::Composed(placed) => {
-                candle::rotate(shape, placed, &qkv, rotary.is_some()).map(Rotated::Composed)
-            }
-            Standing::Fused(positions, _) => {
-                let kernels = &self.kernels;
+        match (self, standing) {
+            (Self::Cpu(kernels), Standing::Cpu(positions, _)) => {
                 qkv.inplace_op1(&cpu::Rotate { kernels, shape, rotary, positions })?;
-                Ok(Rotated::Fused(qkv))
+                Ok(Rotated::Cpu(qkv))
             }
+            (Self::Candle { .. }, Standing::Candle(placed)) => {
+                Ok(Rotated::Candle(candle::rotate(shape, placed, &qkv, rotary.is_some())?))
+            }
+            _ => Err(foreign()),
         }
     }
 
@@ -186,7 +297,7 @@ impl Ops {
     ///
     /// # Errors
     /// When they do not fit.
-    pub fn append(
+    pub(crate) fn append(
         &self,
         shape: HeadShape,
         rotated: &Rotated,
@@ -196,11 +307,11 @@ impl Ops {
     ) -> Result<()> {
         for (half, buffer) in [(Half::Keys, cache.keys), (Half::Values, cache.values)] {
             match (rotated, standing) {
-                (Rotated::Fused(qkv), _) => {
+                (Rotated::Cpu(qkv), Standing::Cpu(..)) => {
                     let op = cpu::Append { half, shape, capacity: cache.capacity, position };
                     buffer.inplace_op2(qkv, &op)?;
                 }
-                (Rotated::Composed(rows), Standing::Composed(placed)) => {
+                (Rotated::Candle(rows), Standing::Candle(placed)) => {
                     candle::append(half, rows, buffer, placed, position)?;
                 }
                 _ => return Err(foreign()),
@@ -213,44 +324,44 @@ impl Ops {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn attend(
+    pub(crate) fn attend(
         &self,
         shape: HeadShape,
         rotated: &Rotated,
         cache: LayerCache<'_>,
         standing: &Standing<'_>,
-    ) -> Result<Tensor> {
-        match (rotated, standing) {
-            (Rotated::Composed(rows), Standing::Composed(placed)) => {
-                candle::attend(shape, rows, cache, placed)
+    ) -> Result<Rows> {
+        match (self, rotated, standing) {
+            (Self::Cpu(kernels), Rotated::Cpu(qkv), Standing::Cpu(_, blocks)) => {
+                let op = cpu::Attend { kernels, shape, capacity: cache.capacity, blocks };
+                Ok(qkv.apply_op3_no_bwd(cache.keys, cache.values, &op)?)
             }
-            (Rotated::Fused(qkv), Standing::Fused(_, blocks)) => {
-                let (kernels, capacity) = (&self.kernels, cache.capacity);
-                let op = cpu::Attend { kernels, shape, capacity, blocks };
-                qkv.apply_op3_no_bwd(cache.keys, cache.values, &op)
+            (Self::Candle { .. }, Rotated::Candle(rows), Standing::Candle(placed)) => {
+                Ok(candle::attend(shape, rows, cache, placed)?)
             }
             _ => Err(foreign()),
         }
     }
-}
 
-fn foreign() -> candle_core::Error {
-    candle_core::Error::Msg("rows were rotated by other operations than they attend by".into())
-}
-
-/// Calls `read` with every row of `[rows, width]`, on the host.
-///
-/// # Errors
-/// When the tensor is no matrix of `f32`.
-pub fn for_each_row(matrix: &Tensor, mut read: impl FnMut(&[f32])) -> Result<()> {
-    let (_, width) = matrix.dims2()?;
-    let host = matrix.to_device(&Device::Cpu)?;
-    let (storage, layout) = host.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => {
-            numbers(storage, layout)?.chunks_exact(width).for_each(&mut read);
-            Ok(())
+    /// The kernels, which alone multiply by packed weights.
+    fn kernels(&self) -> Result<&Kernels> {
+        match self {
+            Self::Cpu(kernels) => Ok(kernels),
+            Self::Candle { .. } => Err(foreign()),
         }
-        _ => bail!("a tensor on the host has host storage"),
+    }
+}
+
+fn foreign() -> Error {
+    Error::invalid("weights or rows of one backend were given to another")
+}
+
+/// The number type of activations and cache on a device, where the weights are of `dtype`: that of the weights,
+/// and halves where those are codes.
+pub(crate) fn number_on_device(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::Bf16 => DType::BF16,
+        _ => DType::F16,
     }
 }

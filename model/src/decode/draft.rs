@@ -1,13 +1,12 @@
 //! Drafting: tokens guessed by a part of the layers, in one pass or in several.
 
-use crate::backend::for_each_row;
+use crate::backend::convert::Rows;
 use crate::backend::kv_cache::KvCache;
+use crate::backend::logits::{argmax_rows, for_each_row};
 use crate::decode::observer::Observer;
 use crate::decode::sample::{Distribution, Sampling};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::passes::argmax_rows;
-use candle_core::Tensor;
 use s3d_data::{DraftPlan, Drafting, Skip};
 use s3d_kernels::elementwise::{argmax, probability};
 
@@ -86,7 +85,7 @@ impl Proposal {
     }
 
     /// Takes drafts from `logits[rows, vocab]` until drafting ends; says whether it has not.
-    fn take_rows(&mut self, logits: &Tensor) -> Result<bool> {
+    fn take_rows(&mut self, logits: &Rows) -> Result<bool> {
         if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
             // All of them, the most likely tokens: a device finds these without giving up its logits.
             self.tokens.extend(argmax_rows(logits)?);
@@ -179,7 +178,7 @@ mod tests {
         // source: by hand. Two logits that differ by ln 3 have the probabilities 3/4 and 1/4, by ln 9 0.9 and 0.1.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let rows = [nine, 0.0, 0.0, three, 0.0, nine];
-        let logits = Tensor::from_slice(&rows, (3, 2), &candle_core::Device::Cpu).unwrap();
+        let logits = Rows::from_slice(&rows, (3, 2), &candle_core::Device::Cpu).unwrap();
         let taken = |threshold| {
             let mut proposal = proposal(threshold);
             proposal.take_rows(&logits).map(|going_on| (going_on, proposal.tokens)).unwrap()

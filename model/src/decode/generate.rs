@@ -1,7 +1,9 @@
 //! Decoding as an iterator of steps: plainly, which is the reference, or speculatively, which must
 //! give the same tokens, or, where tokens are drawn, tokens of the same distribution.
 
+use crate::backend::convert::Rows;
 use crate::backend::kv_cache::KvCache;
+use crate::backend::logits::argmax_rows;
 use crate::decode::draft::{DraftThreshold, Proposal, draft};
 use crate::decode::forced_acceptance::Peek;
 use crate::decode::observer::{Event, Observer};
@@ -9,9 +11,7 @@ use crate::decode::sample::Sampling;
 use crate::decode::verify::{Verified, verify_greedy, verify_sampled};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::passes::argmax_rows;
 use crate::tokenizer::TextStream;
-use candle_core::Tensor;
 use s3d_data::{DraftPlan, Plan};
 
 /// When a text ends.
@@ -206,7 +206,7 @@ impl<'m> Generation<'m> {
     }
 
     /// Accepts drafts by the `logits[drafts + 1, vocab]` of the full model.
-    fn verify(&self, proposal: &Proposal, logits: &Tensor) -> Result<Verified> {
+    fn verify(&self, proposal: &Proposal, logits: &Rows) -> Result<Verified> {
         let Proposal { tokens: drafts, drawn_from, .. } = proposal;
         let Some(sampling) = &self.sampling else {
             let choices = argmax_rows(logits)?;

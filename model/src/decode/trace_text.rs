@@ -10,17 +10,16 @@
 //! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all skips
 //! share it.
 
+use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
-use crate::backend::for_each_row;
 use crate::backend::kv_cache::KvCache;
+use crate::backend::logits::{argmax_rows, for_each_row};
 use crate::config::adapter::adapts;
 use crate::decode::draft::confidence;
 use crate::decode::observer::Silent;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::passes::argmax_rows;
 use crate::model::positions::Places;
-use candle_core::Tensor;
 use s3d_data::{Drafting, Skip};
 use s3d_kernels::attention::Block;
 use s3d_kernels::elementwise::argmax;
@@ -129,8 +128,7 @@ impl<'a> Shadow<'a> {
             places.positions.extend(start..start + group.len());
             rows.extend(group);
         }
-        let mut x =
-            model.embedding.look_up(&rows, &model.head, model.ops.number(), &model.device)?;
+        let mut x = model.embedding.look_up(&rows, &model.head, &model.backend)?;
         let mut depth = 0;
         let mut order: Vec<usize> = (0..skips.len()).collect();
         order.sort_by_key(|&i| self.first_skipped(&skips[i]));
@@ -155,7 +153,7 @@ impl<'a> Shadow<'a> {
     }
 
     /// Compares the drafts of each group with the text.
-    fn judge(&self, logits: &Tensor, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
+    fn judge(&self, logits: &Rows, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
         let mut drafts = Vec::new();
         if trace.confidence.is_some() {
             for_each_row(logits, |row| drafts.push((argmax(row), confidence(row))))?;

@@ -1,7 +1,7 @@
 //! Whether a device computes what the CPU computes: products in every number type, and a small model.
 
-use crate::backend::Ops;
-use crate::backend::linear::{Home, Linear};
+use crate::backend::linear::Linear;
+use crate::backend::{Backend, Home};
 use crate::config::ModelConfig;
 use crate::decode::observer::Silent;
 use crate::error::Result;
@@ -91,8 +91,10 @@ fn coded_product(device: &Device, dtype: Dtype, rows: usize) -> Result<Check> {
         decode_row(dtype, &raw, row);
     }
     let layer = Linear::new(&[&Matrix::F32(w)], WIDE, dtype, Home::Rows(device))?;
-    let there =
-        layer.forward(&Ops::composed(DType::F16), &x.to_dtype(DType::F16)?.to_device(device)?)?;
+    let there = layer.forward(
+        &Backend::candle(DType::F16, device),
+        &x.to_dtype(DType::F16)?.to_device(device)?,
+    )?;
     let here = x.matmul(&Tensor::from_vec(meant, (WIDE, WIDE), &Device::Cpu)?.t()?)?;
     // Activations in codes of 8 bits: a step of the largest of 32 over 127, uniformly rounded: 0.4 %.
     Check::new(format!("product of {rows} rows with {dtype}"), &there, &here, 1e-2)

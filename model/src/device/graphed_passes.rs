@@ -9,11 +9,9 @@
 //!
 //! Where a device records nothing the same operations are carried out one by one.
 
-use crate::backend::Standing;
-use crate::backend::candle;
-use crate::backend::candle::Placed;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
+use crate::backend::placed::{self, Placed, Standing};
 use crate::backend::recordings::{Inputs, Pass, PassShape, Passes};
 use crate::decode::observer::Silent;
 use crate::device::graph::record;
@@ -107,7 +105,8 @@ impl Model {
         inputs: Inputs,
         cache: &KvCache,
     ) -> Result<Pass> {
-        let logits = Tensor::zeros((shape.rows, self.config.vocab_size), DType::F32, &self.device)?;
+        let logits =
+            Tensor::zeros((shape.rows, self.config.vocab_size), DType::F32, self.device())?;
         let recorder = repeating.recorder.as_deref();
         let work = || self.carry_out(shape, &inputs, &logits, cache);
         let recording = recorder.map(|recorder| record(recorder, work)).transpose()?;
@@ -127,7 +126,7 @@ impl Model {
         let hidden = inputs.part(hidden, rows)?.unsqueeze(0)?;
         let told = [inputs.part(cosines, rows)?, inputs.part(sines, rows)?, hidden];
         let placed = Placed::on_device(self.heads(), told, &inputs.places)?;
-        let standing = Standing::Composed(placed);
+        let standing = Standing::Candle(placed);
         // The host's own view of where rows stand is not looked at: they stand where the device was told.
         let places = Places { adapted: shape.adapted, ..Places::next(0, rows) };
         let (x, layers) = (inputs.part(x, rows)?, 0..self.layers.len());
@@ -151,14 +150,15 @@ impl Model {
     fn inputs(&self, rows: &[Row], places: &Places, positions: usize) -> Result<Inputs> {
         let begin = places.positions.first().copied().unwrap_or(0);
         let mut numbers = self.embedding.look_up_here(rows, &self.head)?;
-        numbers.extend(candle::angles(&self.rotary, &places.positions, Rotary::cosines));
-        numbers.extend(candle::angles(&self.rotary, &places.positions, Rotary::sines));
-        numbers.extend(candle::mask(begin, rows.len(), positions));
+        numbers.extend(placed::angles(&self.rotary, &places.positions, Rotary::cosines));
+        numbers.extend(placed::angles(&self.rotary, &places.positions, Rotary::sines));
+        numbers.extend(placed::mask(begin, rows.len(), positions));
         let written: Vec<u32> = places.positions.iter().map(|&place| place as u32).collect();
         let count = numbers.len();
         Ok(Inputs {
-            numbers: candle::up(numbers, count, self.ops.number(), &self.device)?,
-            places: Tensor::from_vec(written, rows.len(), &Device::Cpu)?.to_device(&self.device)?,
+            numbers: self.backend.upload(numbers, count)?,
+            places: Tensor::from_vec(written, rows.len(), &Device::Cpu)?
+                .to_device(self.device())?,
         })
     }
 

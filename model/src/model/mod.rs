@@ -8,8 +8,9 @@ pub(crate) mod positions;
 #[cfg(test)]
 mod tests;
 
-use crate::backend::Ops;
+use crate::backend::Backend;
 use crate::backend::adapter::Adapters;
+use crate::backend::convert::Rows;
 use crate::backend::embedding::Embedding;
 use crate::backend::kv_cache::KvCache;
 use crate::backend::linear::Linear;
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::model::layer::Layer;
 use crate::model::positions::rotary;
 use crate::tokenizer::Tokenizer;
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 use s3d_data::{ModelIdentity, ModelShape};
 use s3d_kernels::heads::HeadShape;
 use s3d_kernels::panels::LANES;
@@ -30,12 +31,11 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub struct Model {
     pub(crate) config: ModelConfig,
-    pub(crate) device: Device,
-    pub(crate) ops: Arc<Ops>,
+    pub(crate) backend: Arc<Backend>,
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<Layer>,
     /// `[hidden]`.
-    pub(crate) norm: Tensor,
+    pub(crate) norm: Rows,
     /// `[hidden]` to `[vocab]`.
     pub(crate) head: Linear,
     pub(crate) rotary: Arc<Rotary>,
@@ -127,7 +127,7 @@ impl Model {
 
     /// Threads of the kernels.
     pub fn threads(&self) -> usize {
-        self.ops.kernels().threads()
+        self.backend.threads()
     }
 
     /// Weight bytes that one full pass of width 1 reads.
@@ -144,7 +144,7 @@ impl Model {
         let small = (norms + extra) * self.number_bytes();
         let table = self.embedding.tokens.as_ref().map_or(0, |table| table.bytes.len());
         let host = table + size_of_val(self.embedding.masks.as_slice());
-        let host = if self.device.is_cpu() { host } else { 0 };
+        let host = if self.device().is_cpu() { host } else { 0 };
         let adapters = self.layers.iter().filter_map(|layer| layer.adapters.as_ref());
         let adapters: u64 = adapters.map(Adapters::bytes).sum();
         self.streamed_bytes() + adapters + (small + host) as u64
@@ -152,28 +152,19 @@ impl Model {
 
     /// Bytes of a number of the cache and of activations.
     pub fn number_bytes(&self) -> usize {
-        self.ops.number().size_in_bytes()
+        self.backend.number().size_in_bytes()
     }
 
     /// How far apart, as a share of the largest logit, two logits may be and yet change places between passes
     /// of different widths: 0 where a row's bits do not depend on the pass it sits in, as on the CPU; else 16
     /// roundings of the number type of activations (a bound to be judged by, not a proven one).
     pub fn tie_width(&self) -> f64 {
-        const ROUNDINGS: f64 = 16.0;
-        if self.ops.is_fused() {
-            return 0.0;
-        }
-        ROUNDINGS
-            * match self.ops.number() {
-                DType::BF16 => f64::from(half::bf16::EPSILON),
-                DType::F16 => f64::from(half::f16::EPSILON),
-                _ => f64::from(f32::EPSILON),
-            }
+        self.backend.tie_width()
     }
 
     /// Where it runs.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.backend.device()
     }
 
     /// Positions that caches grow by: the lanes of the kernels' vectors, or the steps of passes of fixed shape.
@@ -187,8 +178,7 @@ impl Model {
     /// When the memory is refused.
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
         let capacity = capacity.next_multiple_of(self.cache_step());
-        let (layers, panels) = (self.layers.len(), self.ops.is_fused());
-        KvCache::new(layers, self.heads(), capacity, panels, self.ops.number(), &self.device)
+        self.backend.new_cache(self.layers.len(), self.heads(), capacity)
     }
 
     /// The same model on candle's own matmul. Made at the first call (a second copy of the weights)
@@ -208,22 +198,21 @@ impl Model {
     fn to_stock(&self) -> Result<Self> {
         let plain = |layer: &Layer| -> Result<Layer> {
             Ok(Layer {
-                qkv: layer.qkv.to_plain(&self.device)?,
-                attention_out: layer.attention_out.to_plain(&self.device)?,
-                gate_up: layer.gate_up.to_plain(&self.device)?,
-                down: layer.down.to_plain(&self.device)?,
+                qkv: layer.qkv.to_plain(self.device())?,
+                attention_out: layer.attention_out.to_plain(self.device())?,
+                gate_up: layer.gate_up.to_plain(self.device())?,
+                down: layer.down.to_plain(self.device())?,
                 ..layer.clone()
             })
         };
         Ok(Self {
             base_distance: self.base_distance,
             config: self.config.clone(),
-            device: self.device.clone(),
-            ops: Arc::clone(&self.ops),
+            backend: Arc::clone(&self.backend),
             embedding: self.embedding.clone(),
             layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
             norm: self.norm.clone(),
-            head: self.head.to_plain(&self.device)?,
+            head: self.head.to_plain(self.device())?,
             rotary: Arc::clone(&self.rotary),
             positions: self.positions,
             notes: self.notes.clone(),

@@ -3,16 +3,16 @@
 //! Prompt, decode, draft, verify and trace passes all run this code; they differ in the rows they
 //! bring, the layers they leave out, and whether they write to the cache.
 
+use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::{Standing, for_each_row};
+use crate::backend::placed::Standing;
 use crate::config::adapter::adapts;
 use crate::decode::observer::{Mark, Observer, Silent};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::layer::Layer;
 use crate::model::positions::Places;
-use candle_core::{D, DType, Tensor};
 use s3d_data::{Drafting, Skip};
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ impl Model {
         tokens: &[u32],
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
         self.logits(&rows, None, cache, observer)
     }
@@ -41,11 +41,11 @@ impl Model {
         tokens: &[u32],
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         self.check_length(cache.len() + tokens.len())?;
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
         let x = self.pass(&rows, None, cache, observer)?;
-        self.head_pass(&x.narrow(0, tokens.len() - 1, 1)?, observer)
+        self.head_pass(&self.backend.last_row(&x)?, observer)
     }
 
     /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
@@ -63,7 +63,7 @@ impl Model {
         skip: &Skip,
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         let rows: Vec<Row> =
             std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
         self.logits(&rows, Some((drafting, skip)), cache, observer)
@@ -82,7 +82,7 @@ impl Model {
         draft: Option<(Drafting, &Skip)>,
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         if let Some(logits) = self.repeated_pass(rows, draft, cache)? {
             return Ok(logits);
         }
@@ -97,12 +97,11 @@ impl Model {
         draft: Option<(Drafting, &Skip)>,
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         let places = self.places(rows, draft, cache)?;
         let skip = draft.map(|(_, skip)| skip);
         observer.mark(Mark::PassStart);
-        let number = self.ops.number();
-        let x = self.embedding.look_up(rows, &self.head, number, &self.device)?;
+        let x = self.embedding.look_up(rows, &self.head, &self.backend)?;
         observer.mark(Mark::Embed);
         let x = self.run_layers(x, 0..self.layers.len(), skip, &places, cache, observer)?;
         cache.advance(rows.len());
@@ -127,29 +126,29 @@ impl Model {
     /// Takes the residual stream `x[rows, hidden]` through the layers `layers`, less what `skip` leaves out.
     pub(crate) fn run_layers(
         &self,
-        x: Tensor,
+        x: Rows,
         layers: Range<usize>,
         skip: Option<&Skip>,
         places: &Places,
         cache: &KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         self.check_positions(places)?;
         let rows = (&*places.positions, &*places.blocks, places.append);
-        let standing = self.ops.place(self.heads(), &self.rotary, rows, &self.device)?;
+        let standing = self.backend.place(self.heads(), &self.rotary, rows)?;
         self.through(x, layers, skip, (places, &standing), cache, observer)
     }
 
     /// [`Self::run_layers`] for rows whose angles and masks are at hand.
     pub(crate) fn through(
         &self,
-        mut x: Tensor,
+        mut x: Rows,
         layers: Range<usize>,
         skip: Option<&Skip>,
         (places, standing): (&Places, &Standing<'_>),
         cache: &KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    ) -> Result<Rows> {
         for (number, layer) in self.layers.iter().enumerate().take(layers.end).skip(layers.start) {
             if skip.is_none_or(|skip| !skip.skips_attention(number)) {
                 x = self.attention(number, layer, &x, (places, standing), cache)?;
@@ -168,84 +167,82 @@ impl Model {
         &self,
         number: usize,
         layer: &Layer,
-        x: &Tensor,
+        x: &Rows,
         (places, standing): (&Places, &Standing<'_>),
         cache: &KvCache,
-    ) -> Result<Tensor> {
-        let (ops, shape, cache) = (&*self.ops, self.heads(), cache.layer(number));
+    ) -> Result<Rows> {
+        let (backend, shape, cache) = (&*self.backend, self.heads(), cache.layer(number));
         let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
         let normed = self.normed(x, &layer.attention_norm)?;
         let mut qkv = match adapters {
-            None => layer.qkv.forward(ops, &normed)?,
+            None => layer.qkv.forward(backend, &normed)?,
             Some(adapters) => {
-                layer.qkv.forward_add(ops, &normed, &adapters.qkv.forward(ops, &normed)?)?
+                layer.qkv.forward_add(backend, &normed, &adapters.qkv.forward(backend, &normed)?)?
             }
         };
         if let Some(bias) = &layer.qkv_bias {
-            qkv = ops.add_bias(qkv, bias)?;
+            qkv = backend.add_bias(qkv, bias)?;
         }
         if let Some(norms) = &layer.head_norms {
-            qkv = ops.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
+            qkv = backend.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
         }
         let rotary = layer.turns.then_some(&*self.rotary);
-        let rotated = ops.rotate(shape, rotary, standing, qkv)?;
+        let rotated = backend.rotate(shape, rotary, standing, qkv)?;
         if let (true, Some(&position)) = (places.append, places.positions.first()) {
-            ops.append(shape, &rotated, cache, standing, position)?;
+            backend.append(shape, &rotated, cache, standing, position)?;
         }
-        let attended = ops.attend(shape, &rotated, cache, standing)?;
+        let attended = backend.attend(shape, &rotated, cache, standing)?;
         let x = match adapters {
-            None => layer.attention_out.forward_add(ops, &attended, x)?,
+            None => layer.attention_out.forward_add(backend, &attended, x)?,
             Some(adapters) => {
-                let x = adapters.attention_out.forward_add(ops, &attended, x)?;
-                layer.attention_out.forward_add(ops, &attended, &x)?
+                let x = adapters.attention_out.forward_add(backend, &attended, x)?;
+                layer.attention_out.forward_add(backend, &attended, &x)?
             }
         };
         match &layer.out_bias {
-            Some(bias) => Ok(ops.add_bias(x, bias)?),
+            Some(bias) => backend.add_bias(x, bias),
             None => Ok(x),
         }
     }
 
     /// `x + mlp(norm(x))` for `x[rows, hidden]`.
-    fn mlp(&self, layer: &Layer, x: &Tensor, places: &Places) -> Result<Tensor> {
-        let (ops, normed) = (&*self.ops, self.normed(x, &layer.mlp_norm)?);
+    fn mlp(&self, layer: &Layer, x: &Rows, places: &Places) -> Result<Rows> {
+        let (backend, normed) = (&*self.backend, self.normed(x, &layer.mlp_norm)?);
         let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
-        let added = adapters.map(|adapters| adapters.gate_up.forward(ops, &normed)).transpose()?;
+        let added =
+            adapters.map(|adapters| adapters.gate_up.forward(backend, &normed)).transpose()?;
         let added = match (added, &layer.gate_up_bias) {
-            (Some(added), Some(bias)) => Some(ops.add_bias(added, bias)?),
-            (None, Some(bias)) => {
-                Some(bias.broadcast_as((x.dim(0)?, bias.elem_count()))?.contiguous()?)
-            }
+            (Some(added), Some(bias)) => Some(backend.add_bias(added, bias)?),
+            (None, Some(bias)) => Some(backend.spread(bias, x)?),
             (added, None) => added,
         };
         let neurons = match added {
-            None => layer.gate_up.forward(ops, &normed)?,
-            Some(added) => layer.gate_up.forward_add(ops, &normed, &added)?,
+            None => layer.gate_up.forward(backend, &normed)?,
+            Some(added) => layer.gate_up.forward_add(backend, &normed, &added)?,
         };
         let x = match adapters {
-            None => layer.down.forward_add(ops, &neurons, x)?,
+            None => layer.down.forward_add(backend, &neurons, x)?,
             Some(adapters) => {
-                let x = adapters.down.forward_add(ops, &neurons, x)?;
-                layer.down.forward_add(ops, &neurons, &x)?
+                let x = adapters.down.forward_add(backend, &neurons, x)?;
+                layer.down.forward_add(backend, &neurons, &x)?
             }
         };
         match &layer.down_bias {
-            Some(bias) => Ok(ops.add_bias(x, bias)?),
+            Some(bias) => backend.add_bias(x, bias),
             None => Ok(x),
         }
     }
 
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
-    pub(crate) fn head_pass(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
-        let logits = self.head.forward(&self.ops, &self.normed(x, &self.norm)?)?;
-        let logits = logits.to_dtype(DType::F32)?;
-        check_finite(&logits)?;
+    pub(crate) fn head_pass(&self, x: &Rows, observer: &mut dyn Observer) -> Result<Rows> {
+        let products = self.head.forward(&self.backend, &self.normed(x, &self.norm)?)?;
+        let logits = self.backend.logits(&products)?;
         observer.mark(Mark::Head);
         Ok(logits)
     }
 
-    fn normed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        Ok(self.ops.rms_norm(x, weight, self.config.rms_norm_eps)?)
+    fn normed(&self, x: &Rows, weight: &Rows) -> Result<Rows> {
+        self.backend.rms_norm(x, weight, self.config.rms_norm_eps)
     }
 
     pub(crate) fn check_positions(&self, places: &Places) -> Result<()> {
@@ -254,36 +251,4 @@ impl Model {
             _ => Ok(()),
         }
     }
-}
-
-/// Refuses logits that are no numbers: whatever is chosen among them is no text. On a device they are not looked
-/// at, which would make the pass wait.
-fn check_finite(logits: &Tensor) -> Result<()> {
-    if !logits.device().is_cpu() {
-        return Ok(());
-    }
-    let mut finite = true;
-    // Without an exit within a chunk, whose numbers are then looked at side by side.
-    let whole = |chunk: &[f32]| chunk.iter().fold(true, |finite, x| finite & x.is_finite());
-    for_each_row(logits, |row| finite &= row.chunks(256).all(whole))?;
-    match finite {
-        true => Ok(()),
-        false => Err(Error::invalid(
-            "the logits are not finite: numbers have overflowed within the model; try --dtype f32 or bf16, or fetch the checkpoint again",
-        )),
-    }
-}
-
-/// The most likely token of each row of logits; the first of equals. On a device it is found there, and
-/// reading it is the one time that a pass waits.
-///
-/// # Errors
-/// When the tensor is no `[rows, vocab]` of `f32`.
-pub fn argmax_rows(logits: &Tensor) -> Result<Vec<u32>> {
-    if !logits.device().is_cpu() {
-        return Ok(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
-    }
-    let mut tokens = Vec::new();
-    for_each_row(logits, |row| tokens.push(s3d_kernels::elementwise::argmax(row)))?;
-    Ok(tokens)
 }

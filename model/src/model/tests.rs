@@ -1,9 +1,8 @@
 //! One model by every backend, instruction set, number type and rotation.
 
 use super::Model;
-use super::load::number_on_device;
 use super::options::LoadOptions;
-use crate::backend::Ops;
+use crate::backend::{Backend, number_on_device};
 use crate::config::ModelConfig;
 use crate::config::{AdapterConfig, S3dConfig};
 use crate::decode::observer::Silent;
@@ -11,7 +10,7 @@ use crate::decode::trace_text::trace_text;
 use crate::error::Result;
 use crate::weights::encoded::{decode_row, encode_row};
 use crate::weights::source::{Seeded, WeightSource};
-use candle_core::DType;
+use candle_core::{DType, Device};
 use s3d_data::Dtype;
 use s3d_data::{Drafting, Skip, SkipWindow};
 use s3d_kernels::isa::Isa;
@@ -30,16 +29,16 @@ fn config() -> ModelConfig {
     }
 }
 
-fn model(ops: Ops) -> Model {
-    Model::build(&Seeded::new(1), &config(), &LoadOptions::default(), ops, "test").unwrap()
+fn model(backend: Backend) -> Model {
+    Model::build(&Seeded::new(1), &config(), &LoadOptions::default(), backend, "test").unwrap()
 }
 
 /// The same with adapters.
-fn adapted(ops: Ops) -> Model {
+fn adapted(backend: Backend) -> Model {
     let adapters = Some(AdapterConfig { rank: 3, alpha: 4.0 });
     let s3d = Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() });
     let config = ModelConfig { s3d, ..config() };
-    Model::build(&Seeded::new(1), &config, &LoadOptions::default(), ops, "test").unwrap()
+    Model::build(&Seeded::new(1), &config, &LoadOptions::default(), backend, "test").unwrap()
 }
 
 /// Logits of a text in three passes, and of a draft after it.
@@ -60,9 +59,9 @@ fn logits(model: &Model) -> Vec<Vec<f32>> {
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
     for build in [model, adapted] {
-        let portable = logits(&build(Ops::fused(1, Isa::Portable)));
+        let portable = logits(&build(Backend::cpu(1, Isa::Portable)));
         for isa in Isa::available() {
-            assert_eq!(logits(&build(Ops::fused(2, isa))), portable, "{isa:?}");
+            assert_eq!(logits(&build(Backend::cpu(2, isa))), portable, "{isa:?}");
         }
     }
 }
@@ -100,8 +99,8 @@ fn logits_in_a_number_type_are_those_of_its_weights() {
         ModelConfig { hidden_size: 256, intermediate_size: 256, head_dim: Some(64), ..config() };
     let run = |source: &dyn WeightSource, dtype| {
         let options = LoadOptions { dtype, ..LoadOptions::default() };
-        let ops = Ops::fused(2, Isa::detect());
-        logits(&Model::build(source, &config, &options, ops, "test").unwrap()).concat()
+        let backend = Backend::cpu(2, Isa::detect());
+        logits(&Model::build(source, &config, &options, backend, "test").unwrap()).concat()
     };
     let size = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
     let gap = |x: &[f32], y: &[f32]| {
@@ -123,8 +122,14 @@ fn logits_in_a_number_type_are_those_of_its_weights() {
 
 #[test]
 fn composed_operations_compute_the_same_function() {
-    compare(&model(Ops::fused(1, Isa::detect())), &model(Ops::composed(DType::F32)));
-    compare(&adapted(Ops::fused(1, Isa::detect())), &adapted(Ops::composed(DType::F32)));
+    compare(
+        &model(Backend::cpu(1, Isa::detect())),
+        &model(Backend::candle(DType::F32, &Device::Cpu)),
+    );
+    compare(
+        &adapted(Backend::cpu(1, Isa::detect())),
+        &adapted(Backend::candle(DType::F32, &Device::Cpu)),
+    );
 }
 
 fn compare(fused: &Model, composed: &Model) {
@@ -147,13 +152,13 @@ fn composed_operations_run_every_number_type() {
     let size = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
     for dtype in Dtype::ENGINE {
         let options = LoadOptions { dtype, ..LoadOptions::default() };
-        let run = |ops| {
+        let run = |backend| {
             let source = Seeded::new(1);
-            logits(&Model::build(&source, &config, &options, ops, "test").unwrap()).concat()
+            logits(&Model::build(&source, &config, &options, backend, "test").unwrap()).concat()
         };
         let number = number_on_device(dtype);
-        let exact = run(Ops::fused(1, Isa::detect()));
-        let found = run(Ops::composed(number));
+        let exact = run(Backend::cpu(1, Isa::detect()));
+        let found = run(Backend::candle(number, &Device::Cpu));
         // source: some 20 roundings of the number type one after the other; codes of activations differ
         // between the kernels by one in 127 at most
         let bound = match number {
@@ -170,25 +175,26 @@ fn composed_operations_run_every_number_type() {
 
 #[test]
 fn on_a_device_texts_may_differ_at_near_ties_alone() {
-    let of = |ops| model(ops).tie_width();
-    assert_eq!(of(Ops::fused(1, Isa::detect())), 0.0);
+    let of = |backend| model(backend).tie_width();
+    assert_eq!(of(Backend::cpu(1, Isa::detect())), 0.0);
     // source: unit in the last place of 1: 2^-23, 2^-10, 2^-7
-    assert_eq!(of(Ops::composed(DType::F32)), 16.0 * 2.0f64.powi(-23));
-    assert_eq!(of(Ops::composed(DType::F16)), 16.0 * 2.0f64.powi(-10));
-    assert_eq!(of(Ops::composed(DType::BF16)), 16.0 * 2.0f64.powi(-7));
+    assert_eq!(of(Backend::candle(DType::F32, &Device::Cpu)), 16.0 * 2.0f64.powi(-23));
+    assert_eq!(of(Backend::candle(DType::F16, &Device::Cpu)), 16.0 * 2.0f64.powi(-10));
+    assert_eq!(of(Backend::candle(DType::BF16, &Device::Cpu)), 16.0 * 2.0f64.powi(-7));
 }
 
 #[test]
 fn composed_operations_read_long_prompts_in_parts() {
     let tokens: Vec<u32> = (0..600).map(|i| i % 13).collect();
-    let last = |ops| {
-        let model = model(ops);
+    let last = |backend| {
+        let model = model(backend);
         let mut cache = model.new_cache(601).unwrap();
         model.prompt_pass(&tokens, &mut cache, &mut Silent).unwrap();
         let next = model.full_pass(&[7], &mut cache, &mut Silent).unwrap();
         next.to_vec2::<f32>().unwrap().concat()
     };
-    let (fused, composed) = (last(Ops::fused(2, Isa::detect())), last(Ops::composed(DType::F32)));
+    let (fused, composed) =
+        (last(Backend::cpu(2, Isa::detect())), last(Backend::candle(DType::F32, &Device::Cpu)));
     for (fused, composed) in fused.iter().zip(&composed) {
         assert!((fused - composed).abs() < 1e-4, "{fused} {composed}");
     }

@@ -35,7 +35,7 @@ impl Builder<'_> {
         let (a, wide) = (Matrix::F32(self.widening.columns(a, inputs)), self.wide(inputs));
         // What the MLP hands on is filled up to whole panels.
         let filled = if part == Part::Down { wide.next_multiple_of(LANES) } else { wide };
-        let a = Linear::new(&[&fill_up(a, wide, filled)], filled, dtype, self.home)?;
+        let a = Linear::new(&[&fill_up(a, wide, filled)], filled, dtype, self.backend.home())?;
         Ok(Adapter { a, b: self.outward(part, b, rank, dtype)? })
     }
 
@@ -54,9 +54,10 @@ impl Builder<'_> {
             (Part::GateUp, [gate, up]) => {
                 let (sizes, both) = ([self.wide(neurons), rank], [gate.clone(), up.clone()]);
                 let whole = |_| Ok(both.clone());
-                Ok(Linear::gate_and_up(sizes, dtype, self.home, sizes[0], whole)?.without_swiglu())
+                Ok(Linear::gate_and_up(sizes, dtype, self.backend.home(), sizes[0], whole)?
+                    .without_swiglu())
             }
-            _ => Linear::new(&wide.iter().collect::<Vec<_>>(), rank, dtype, self.home),
+            _ => Linear::new(&wide.iter().collect::<Vec<_>>(), rank, dtype, self.backend.home()),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Builds the layers of a model from a source of weights, widening on the way.
 
 use super::reader::{self, Reader};
-use crate::backend::Ops;
+use crate::backend::Backend;
+use crate::backend::convert::Rows;
 use crate::backend::embedding::Embedding;
-use crate::backend::linear::{Home, Linear};
+use crate::backend::linear::Linear;
 use crate::config::ModelConfig;
 use crate::config::architecture::AttentionParts;
 use crate::error::{Error, Result};
@@ -12,7 +13,6 @@ use crate::model::options::LoadOptions;
 use crate::weights::encoded::{Matrix, RawTensor};
 use crate::weights::source::WeightSource;
 use crate::weights::widen::Widening;
-use candle_core::{DType, Device, Tensor};
 use s3d_data::Dtype;
 use s3d_kernels::packed::row_bytes;
 use s3d_kernels::panels::LANES;
@@ -25,14 +25,9 @@ pub(super) struct Builder<'s> {
     pub(super) config: &'s ModelConfig,
     pub(super) parts: AttentionParts,
     pub(super) widening: Widening,
-    pub(super) device: &'s Device,
     /// Of the matrices.
     pub(super) dtype: Dtype,
-    /// Of the vectors that meet activations.
-    pub(super) number: DType,
-    /// Where linear layers keep their weights.
-    pub(super) home: Home<'s>,
-    pub(super) ops: &'s Ops,
+    pub(super) backend: &'s Backend,
 }
 
 impl<'s> Builder<'s> {
@@ -40,19 +35,17 @@ impl<'s> Builder<'s> {
         source: &'s dyn WeightSource,
         config: &'s ModelConfig,
         options: &'s LoadOptions,
-        ops: &'s Ops,
+        backend: &'s Backend,
     ) -> Result<Self> {
         config.validate().map_err(Error::invalid)?;
         let widening = Widening::new(options.widen)?;
         let parts = config.attention_parts().map_err(Error::invalid)?;
-        let (reader, device, dtype) = (Reader::new(source), &options.device, options.dtype);
+        let (reader, dtype) = (Reader::new(source), options.dtype);
         if !Dtype::ENGINE.contains(&dtype) {
             let known = Dtype::ENGINE.map(Dtype::name).join(", ");
             return Err(Error::invalid(format!("the engine runs {known}; found {dtype}")));
         }
-        let home = if ops.is_fused() { Home::Panels } else { Home::Rows(device) };
-        let number = ops.number();
-        Ok(Self { reader, config, parts, widening, device, dtype, number, home, ops })
+        Ok(Self { reader, config, parts, widening, dtype, backend })
     }
 
     pub fn wide_config(&self) -> ModelConfig {
@@ -84,7 +77,7 @@ impl<'s> Builder<'s> {
             _ => self.reader.tensor("s3d.mask_embeddings.weight", &[masks, hidden])?,
         };
         // Of a head on a device no row can be read without waiting for it.
-        let at_hand = matches!(self.home, Home::Panels);
+        let at_hand = self.backend.has_weights_at_hand();
         let tokens = match self.config.tie_word_embeddings && at_hand {
             true => None,
             false => Some(self.rows("model.embed_tokens.weight")?),
@@ -126,7 +119,7 @@ impl<'s> Builder<'s> {
         let parts = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
         let parts = self.matrices(&name("self_attn.qkv_proj"), &parts, &self.qkv_rows())?;
         let parts: Vec<&Matrix> = parts.iter().collect();
-        let qkv = Linear::new(&parts, self.wide(hidden), self.dtype, self.home)?;
+        let qkv = Linear::new(&parts, self.wide(hidden), self.dtype, self.backend.home())?;
         let attention_out = self.banded(&name("self_attn.o_proj"), [hidden, queries], 1)?;
         let mlp_norm = self.norm(&name("post_attention_layernorm"))?;
         Ok(Layer {
@@ -154,10 +147,10 @@ impl<'s> Builder<'s> {
         let filled = wide.next_multiple_of(fill);
         if self.widening.factor() > 1 {
             let matrix = fill_up(self.matrix(name, out, inputs)?, wide, filled);
-            return Linear::new(&[&matrix], filled, self.dtype, self.home);
+            return Linear::new(&[&matrix], filled, self.dtype, self.backend.home());
         }
         let band = self.reader.band(name, [out, inputs], self.dtype)?;
-        Linear::from_bands([out, filled], self.dtype, self.home, band, |rows| {
+        Linear::from_bands([out, filled], self.dtype, self.backend.home(), band, |rows| {
             Ok(fill_up(self.reader.read(name, [out, inputs], rows, self.dtype)?, inputs, filled))
         })
     }
@@ -183,9 +176,9 @@ impl<'s> Builder<'s> {
                 let mut next = || parts.next().unwrap_or(Matrix::F32(Vec::new()));
                 Ok([next(), next()])
             };
-            return Linear::gate_and_up(wide, self.dtype, self.home, wide[0], whole);
+            return Linear::gate_and_up(wide, self.dtype, self.backend.home(), wide[0], whole);
         }
-        Linear::gate_and_up(wide, self.dtype, self.home, band, |rows| {
+        Linear::gate_and_up(wide, self.dtype, self.backend.home(), band, |rows| {
             let [gate, up] = halves.map(|(name, first)| {
                 self.reader.read(name, file, first + rows.start..first + rows.end, self.dtype)
             });
@@ -217,7 +210,7 @@ impl<'s> Builder<'s> {
     }
 
     /// The biases of queries, keys and values, in this order.
-    fn qkv_bias(&self, layer: usize) -> Result<Option<Tensor>> {
+    fn qkv_bias(&self, layer: usize) -> Result<Option<Rows>> {
         if !self.parts.qkv_bias {
             return Ok(None);
         }
@@ -229,7 +222,7 @@ impl<'s> Builder<'s> {
         Ok(Some(self.vector(bias)?))
     }
 
-    fn out_bias(&self, layer: usize) -> Result<Option<Tensor>> {
+    fn out_bias(&self, layer: usize) -> Result<Option<Rows>> {
         if !self.parts.out_bias {
             return Ok(None);
         }
@@ -240,7 +233,7 @@ impl<'s> Builder<'s> {
 
     /// The biases of gate and up projection, laid out as their products are: those of a layer over one input,
     /// which is 1.
-    fn gate_up_bias(&self, layer: usize) -> Result<Option<Tensor>> {
+    fn gate_up_bias(&self, layer: usize) -> Result<Option<Rows>> {
         if !self.parts.mlp_bias {
             return Ok(None);
         }
@@ -252,13 +245,13 @@ impl<'s> Builder<'s> {
         };
         let (both, wide) = ([read("gate")?, read("up")?], self.wide(neurons));
         let all = |_| Ok(both.clone());
-        let biases = Linear::gate_and_up([wide, 1], Dtype::F32, self.home, wide, all)?;
+        let biases = Linear::gate_and_up([wide, 1], Dtype::F32, self.backend.home(), wide, all)?;
         let one = self.small(vec![1.0], &[1, 1])?;
-        let products = biases.without_swiglu().forward(self.ops, &one)?;
-        Ok(Some(products.flatten_all()?.contiguous()?))
+        let products = biases.without_swiglu().forward(self.backend, &one)?;
+        Ok(Some(self.backend.flat(&products)?))
     }
 
-    fn down_bias(&self, layer: usize) -> Result<Option<Tensor>> {
+    fn down_bias(&self, layer: usize) -> Result<Option<Rows>> {
         if !self.parts.mlp_bias {
             return Ok(None);
         }
@@ -268,7 +261,7 @@ impl<'s> Builder<'s> {
     }
 
     /// The norms of query and key heads, `[2, head_dim]`; every copy of a head has the same.
-    fn head_norms(&self, layer: usize) -> Result<Option<Tensor>> {
+    fn head_norms(&self, layer: usize) -> Result<Option<Rows>> {
         if !self.parts.head_norms {
             return Ok(None);
         }
@@ -287,17 +280,16 @@ impl<'s> Builder<'s> {
     }
 
     /// A vector that meets activations, or a matrix of such.
-    fn small(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
-        let tensor = Tensor::from_vec(numbers, shape, &Device::Cpu)?;
-        Ok(tensor.to_dtype(self.number)?.to_device(self.device)?)
+    fn small(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Rows> {
+        self.backend.upload(numbers, shape)
     }
 
-    fn vector(&self, numbers: Vec<f32>) -> Result<Tensor> {
+    fn vector(&self, numbers: Vec<f32>) -> Result<Rows> {
         let shape = [numbers.len()];
         self.small(numbers, &shape)
     }
 
-    pub fn final_norm(&self) -> Result<Tensor> {
+    pub fn final_norm(&self) -> Result<Rows> {
         let weight = self.reader.tensor("model.norm.weight", &[self.config.hidden_size])?;
         self.vector(self.widening.final_norm(weight))
     }
@@ -310,7 +302,7 @@ impl<'s> Builder<'s> {
         let dtype = self.dtype.of_tables();
         let shape = [self.config.vocab_size, self.wide(self.config.hidden_size)];
         let band = self.reader.band(name, self.table_shape(), dtype)?;
-        Linear::from_bands(shape, dtype, self.home, band, |rows| self.table(name, rows))
+        Linear::from_bands(shape, dtype, self.backend.home(), band, |rows| self.table(name, rows))
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.
@@ -326,7 +318,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn norm(&self, name: &str) -> Result<Tensor> {
+    fn norm(&self, name: &str) -> Result<Rows> {
         let weight = self.reader.tensor(name, &[self.config.hidden_size])?;
         self.vector(self.widening.outputs(weight))
     }

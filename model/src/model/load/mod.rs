@@ -7,7 +7,7 @@ mod reader;
 use super::Model;
 use super::options::LoadOptions;
 use super::positions::rotary;
-use crate::backend::Ops;
+use crate::backend::Backend;
 use crate::config::ModelConfig;
 use crate::device::recorder_of;
 use crate::device::repeating::Repeating;
@@ -15,9 +15,7 @@ use crate::error::{Error, Result};
 use crate::weights::checkpoint::Opened;
 use crate::weights::source::{Seeded, WeightSource};
 use builder::Builder;
-use candle_core::DType;
-use s3d_data::{Dtype, ModelIdentity};
-use s3d_kernels::isa::Isa;
+use s3d_data::ModelIdentity;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -36,7 +34,7 @@ impl Model {
             (opened, distance) = (laid, Some(found));
         }
         let Opened { config, tokenizer, source, name, notes } = opened;
-        let mut model = Self::build(&*source, &config, options, ops_for(options), &name)?;
+        let mut model = Self::build(&*source, &config, options, backend_for(options), &name)?;
         (model.tokenizer, model.notes) = (tokenizer, notes);
         model.base_distance = distance;
         Ok(model)
@@ -61,20 +59,20 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self> {
         let source = Seeded::new(seed);
-        let mut model = Self::build(&source, config, options, ops_for(options), name)?;
+        let mut model = Self::build(&source, config, options, backend_for(options), name)?;
         model.identity.random_weights = true;
         Ok(model)
     }
 
-    /// A model from any source of weights, with given operations.
+    /// A model from any source of weights, on a given backend.
     pub(crate) fn build(
         source: &dyn WeightSource,
         config: &ModelConfig,
         options: &LoadOptions,
-        ops: Ops,
+        backend: Backend,
         name: &str,
     ) -> Result<Self> {
-        let builder = Builder::new(source, config, options, &ops)?;
+        let builder = Builder::new(source, config, options, &backend)?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
         let (rotary, positions) = rotary(config, 0)?;
@@ -85,7 +83,7 @@ impl Model {
         let layers = layers.collect::<Result<_>>()?;
         let norm = builder.final_norm()?;
         builder.check_all_used()?;
-        let repeats = options.repeated && !ops.is_fused();
+        let repeats = options.repeated && backend.launches();
         Ok(Self {
             embedding,
             layers,
@@ -94,8 +92,7 @@ impl Model {
             rotary: Arc::new(rotary),
             positions,
             notes: Vec::new(),
-            ops: Arc::new(ops),
-            device: options.device.clone(),
+            backend: Arc::new(backend),
             tokenizer: None,
             base_distance: None,
             identity: ModelIdentity {
@@ -113,26 +110,8 @@ impl Model {
     }
 }
 
-/// The operations that suit a device.
-fn ops_for(options: &LoadOptions) -> Ops {
-    if options.composed || !options.device.is_cpu() {
-        return Ops::composed(number_on_device(options.dtype));
-    }
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
-    Ops::fused(threads, Isa::detect())
-}
-
-/// The number type of activations and cache on a device, where the weights are of `dtype`: that of the weights,
-/// and halves where those are codes.
-pub(super) fn number_on_device(dtype: Dtype) -> DType {
-    match dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::Bf16 => DType::BF16,
-        _ => DType::F16,
-    }
+fn backend_for(options: &LoadOptions) -> Backend {
+    Backend::suited_to(&options.device, options.dtype, options.threads, options.composed)
 }
 
 /// SHA-256 over the configuration and the weights, before widening.
