@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "common/import_graph.rs"]
+mod import_graph;
+
+use import_graph::ImportGraph;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,6 +154,75 @@ fn libraries_stay_in_their_homes() {
     ] {
         let found = trespassers(needle, homes);
         assert!(found.is_empty(), "'{needle}' belongs into {homes:?}, found in {found:?}");
+    }
+}
+
+/// Crates whose files import each other without circles and by their homes.
+const HOUSES: [&str; 3] = ["kernels", "model", "train"];
+
+/// Files of a folder whose code names one of `needles`, outside `homes` and tests.
+fn naming(folder: &str, needles: &[&str], homes: &[&str]) -> Vec<String> {
+    let all = needles.iter().flat_map(|needle| trespassers(needle, homes));
+    let mut found: Vec<String> = all.filter(|name| name.starts_with(folder)).collect();
+    found.retain(|name| !name.ends_with("tests.rs") && !name.contains("/tests/"));
+    found.dedup();
+    found
+}
+
+#[test]
+fn kernels_take_slices_and_know_neither_tensors_nor_files() {
+    let outside = ["candle", "std::fs", "File::", "std::path", "std::net", "std::process"];
+    assert_eq!(naming("kernels/src", &outside, &[]), [""; 0]);
+    // Threads of its own; rayon where weights are packed, once, as they are loaded.
+    let homes = ["kernels/src/pool.rs", "kernels/src/packed.rs"];
+    assert_eq!(naming("kernels/src", &["std::thread", "rayon"], &homes), [""; 0]);
+}
+
+#[test]
+fn the_engine_and_the_kernels_know_neither_time_nor_statistics() {
+    let time = ["std::time", "Instant", "SystemTime", "statrs"];
+    for folder in ["kernels/src", "model/src", "train/src"] {
+        assert_eq!(naming(folder, &time, &[]), [""; 0]);
+    }
+    // Chat templates may ask for the date.
+    assert_eq!(naming("model/src", &["jiff"], &["model/src/tokenizer/chat/now.rs"]), [""; 0]);
+}
+
+#[test]
+fn nothing_above_the_backends_knows_which_one_runs() {
+    let backends = ["candle", "Backend::Cpu", "Backend::Candle", "Kernels", "Home::"];
+    for folder in ["model/src/model", "model/src/decode", "model/src/config", "model/src/tokenizer"]
+    {
+        assert_eq!(naming(folder, &backends, &[]), [""; 0]);
+    }
+}
+
+#[test]
+fn files_import_each_other_without_circles_and_by_their_homes() {
+    for folder in HOUSES {
+        let graph = ImportGraph::of(&root().join(folder).join("src"));
+        assert!(graph.arrows.values().map(BTreeSet::len).sum::<usize>() > 20, "{folder}");
+        assert_eq!(graph.circles(), [""; 0], "{folder}");
+        assert_eq!(graph.through_lib, [], "{folder}: import from the file that defines it");
+    }
+}
+
+#[test]
+fn the_architecture_page_names_every_file_of_these_crates() {
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    for folder in HOUSES {
+        let section = text.split(&format!("## `{folder}`")).nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let told: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+        let src = format!("{folder}/src/");
+        let there: Vec<String> = sources()
+            .into_iter()
+            .filter_map(|(name, _)| Some(name.strip_prefix(&src)?.to_string()))
+            .filter(|name| !name.contains("tests") && !name.contains("test_numbers"))
+            .collect();
+        let there: BTreeSet<&str> = there.iter().map(String::as_str).collect();
+        assert_eq!(told, there, "{folder}: one row a file");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Activations as codes: every block of 32 numbers of a row as integers of 8 bits and one scale.
 //!
-//! Products with codes are then exact sums of integers, block by block. A row is coded by itself, so
-//! its codes do not depend on the rows beside it.
+//! Products with codes are then exact sums of integers, block by block. A row is coded by itself,
+//! so its codes do not depend on the rows beside it.
 
 use crate::isa::Isa;
 use crate::kernels::Kernels;
@@ -14,26 +14,23 @@ const ROUNDING: f32 = 12_582_912.0;
 
 /// Rows of codes.
 #[derive(Debug, Default)]
-pub struct CodedRows {
+pub(crate) struct CodedRows {
     /// `[rows][blocks][BLOCK]`, -127 to 127.
     pub codes: Vec<i8>,
     /// `[rows][blocks]`.
     pub scales: Vec<f32>,
     /// Sums of the codes of each block, `[rows][blocks]`.
     pub sums: Vec<i32>,
-    /// Blocks of a row.
-    pub blocks: usize,
 }
 
 impl CodedRows {
     /// Codes `x[rows, inputs]`, each row filled up with zeros to `blocks` blocks.
-    pub fn new(kernels: &Kernels, x: &[f32], inputs: usize, blocks: usize) -> Self {
+    pub(crate) fn new(kernels: &Kernels, x: &[f32], inputs: usize, blocks: usize) -> Self {
         let rows = x.len() / inputs.max(1);
         let mut coded = Self {
             codes: vec![0; rows * blocks * BLOCK],
             scales: vec![0.0; rows * blocks],
             sums: vec![0; rows * blocks],
-            blocks,
         };
         let parts = Parts {
             codes: coded.codes.as_mut_ptr(),

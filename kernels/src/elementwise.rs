@@ -1,7 +1,8 @@
 //! Norm, rotation, activation, softmax and arg max over slices, one row at a time.
 //!
 //! Plain Rust without fused multiply-add and without library functions, so the same bits come out
-//! whatever instructions the compiler picks; `versions` compiles each body once per instruction set.
+//! whatever instructions the compiler picks; `versions` compiles each body once per instruction
+//! set.
 
 use crate::isa::Isa;
 use crate::panels::LANES;
@@ -97,9 +98,9 @@ versions! {
 }
 
 versions! {
-    /// Rotates one head in the half-split form: channel `i` with channel `i + half` (arXiv 2104.09864,
-    /// eq. 34), then multiplies by `scale`. `cosines` and `sines` hold one angle per pair; channels beyond the
-    /// last pair are only multiplied.
+    /// Rotates one head in the half-split form: channel `i` with channel `i + half` (arXiv
+    /// 2104.09864, eq. 34), then multiplies by `scale`. `cosines` and `sines` hold one angle per
+    /// pair; channels beyond the last pair are only multiplied.
     pub fn rotate(head: &mut [f32], cosines: &[f32], sines: &[f32], scale: f32) {
         let (head, rest) = head.split_at_mut(2 * cosines.len());
         rest.iter_mut().for_each(|x| *x *= scale);

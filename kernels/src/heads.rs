@@ -62,8 +62,8 @@ pub(super) fn write_value(values: &mut [f32], capacity: usize, value: &[f32], po
     }
 }
 
-/// Writes the keys of `qkv[rows, qkv_width]` to `keys[kv_heads][capacity / LANES][head_dim][LANES]`,
-/// from `position` on.
+/// Writes the keys of `qkv[rows, qkv_width]` to
+/// `keys[kv_heads][capacity / LANES][head_dim][LANES]`, from `position` on.
 pub fn append_keys(
     shape: HeadShape,
     qkv: &[f32],
@@ -78,7 +78,8 @@ pub fn append_keys(
     }
 }
 
-/// Writes the values of `qkv[rows, qkv_width]` to `values[kv_heads][head_dim / LANES][capacity][LANES]`.
+/// Writes the values of `qkv[rows, qkv_width]` to
+/// `values[kv_heads][head_dim / LANES][capacity][LANES]`.
 pub fn append_values(
     shape: HeadShape,
     qkv: &[f32],

@@ -43,7 +43,7 @@ impl Isa {
     }
 
     /// Most rows that one tile holds in registers.
-    pub const fn max_rows(self) -> usize {
+    pub(crate) const fn max_rows(self) -> usize {
         match self {
             Self::Portable => 4,
             Self::Avx2 => 6,

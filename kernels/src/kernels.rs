@@ -29,8 +29,8 @@ impl Kernels {
         self.pool.threads()
     }
 
-    /// Executes the tasks `0..tasks`, which together take about `work` multiply-adds: on all threads
-    /// if that is worth the meeting of threads, else on this one.
+    /// Executes the tasks `0..tasks`, which together take about `work` multiply-adds: on all
+    /// threads if that is worth the meeting of threads, else on this one.
     pub fn run(&self, tasks: usize, work: usize, run: &(dyn Fn(usize) + Sync)) {
         if work < WORTH_SHARING {
             (0..tasks).for_each(run);

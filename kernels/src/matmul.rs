@@ -1,9 +1,9 @@
 //! `y[rows, out] = x[rows, in] W^T` over packed panels, for one row as for a thousand.
 //!
-//! Few rows: the threads share the panels, and each streams its weights through the cache once while
-//! all rows ride along. Many rows: blocks of rows are interleaved so that they stay in the cache, and
-//! each panel is used for a whole block. The order of additions is that of the tile in both cases.
-//! Weights in codes ([`crate::codes`]) take the rows as codes too, and stream alike.
+//! Few rows: the threads share the panels, and each streams its weights through the cache once
+//! while all rows ride along. Many rows: blocks of rows are interleaved so that they stay in the
+//! cache, and each panel is used for a whole block. The order of additions is that of the tile in
+//! both cases. Weights in codes ([`crate::codes`]) take the rows as codes too, and stream alike.
 
 use crate::activations::CodedRows;
 use crate::kernels::Kernels;
@@ -77,7 +77,8 @@ impl Shared {
     }
 }
 
-/// Computes `rows[r]` of `[rows, width]` numbers with `row(r, numbers)`, the threads sharing many rows.
+/// Computes `rows[r]` of `[rows, width]` numbers with `row(r, numbers)`, the threads sharing many
+/// rows.
 pub fn share_rows(
     kernels: &Kernels,
     rows: &mut [f32],
@@ -197,8 +198,8 @@ fn narrow<N: Number>(kernels: &Kernels, product: &Product<'_>, w: &[N], y: Share
     });
 }
 
-/// Weights in codes: the threads share the bundles, whatever the number of rows; a bundle stays in the
-/// cache while the rows pass by.
+/// Weights in codes: the threads share the bundles, whatever the number of rows; a bundle stays in
+/// the cache while the rows pass by.
 fn in_codes(kernels: &Kernels, product: &Product<'_>, code: Code, w: &[u8], y: Shared) {
     let blocks = product.inputs().div_ceil(code.unit()) * code.blocks();
     let w_panel = blocks / code.blocks() * code.unit_bytes();
@@ -221,8 +222,8 @@ fn in_codes(kernels: &Kernels, product: &Product<'_>, code: Code, w: &[u8], y: S
                     out: sums.as_mut_ptr(),
                     out_row: BUNDLE * LANES,
                 };
-                // SAFETY: sizes were checked; `sums` holds a bundle of the most rows; `Kernels` knows
-                // its instruction set.
+                // SAFETY: sizes were checked; `sums` holds a bundle of the most rows; `Kernels`
+                // knows its instruction set.
                 unsafe { codes::multiply(kernels.isa(), rows, product.panels(bundle), operands) };
                 finish(kernels, product, bundle, row, &sums[..rows * BUNDLE * LANES], y);
             }
@@ -298,7 +299,8 @@ fn interleave(rows: &[f32], inputs: usize, into: &mut [f32]) {
     }
 }
 
-/// Finishes one bundle of some rows: `sums` is `[rows, BUNDLE * LANES]`, the first being `first_row`.
+/// Finishes one bundle of some rows: `sums` is `[rows, BUNDLE * LANES]`, the first being
+/// `first_row`.
 fn finish(
     kernels: &Kernels,
     product: &Product<'_>,
@@ -341,8 +343,8 @@ mod tests {
     use half::{bf16, f16};
     use s3d_data::Dtype;
 
-    /// Writes a row as a file holds it: numbers as they are, blocks with codes drawn from the bits of the numbers and
-    /// scales that keep all values within -1..1.
+    /// Writes a row as a file holds it: numbers as they are, blocks with codes drawn from the bits
+    /// of the numbers and scales that keep all values within -1..1.
     fn raw_row(dtype: Dtype, numbers: &[f32], raw: &mut [u8]) {
         let scale = |block: &mut [u8], x: f32| {
             block[..2].copy_from_slice(&f16::from_f32(x).to_le_bytes());
@@ -437,7 +439,8 @@ mod tests {
     #[test]
     fn the_three_finishes_agree_with_the_naive_product() {
         // source: the definition, in f64, over the weights as they are meant. Where activations are
-        // coded, each is off by at most half a step of 1 / 127 of the largest of its block (1 here).
+        // coded, each is off by at most half a step of 1 / 127 of the largest of its block (1
+        // here).
         let (rows, out, inputs) = (3, 64, 256);
         let kernels = Kernels::new(2, Isa::detect());
         let (x, to) = (numbers(1, rows * inputs), numbers(3, rows * out));

@@ -9,9 +9,9 @@ use std::arch::x86_64::{
     _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_loadu_ps, _mm512_slli_epi32,
 };
 
-/// A weight in a panel. Widening is exact, so a product over halves has the bits of the product over
-/// the same numbers as `f32`.
-pub trait Number: Copy + Send + Sync + 'static {
+/// A weight in a panel. Widening is exact, so a product over halves has the bits of the product
+/// over the same numbers as `f32`.
+pub(crate) trait Number: Copy + Send + Sync + 'static {
     /// The value.
     fn widen(self) -> f32;
 

@@ -1,9 +1,9 @@
 //! A weight matrix in panels, in any number type: the layout that the products stream.
 //!
-//! Numbers that stand alone lie as [`crate::panels`] says. Blocks with a scale keep their codes, bit
-//! by bit, but in another order: a unit of a panel holds 64 inputs (256 for q4_k) of 16 outputs, and
-//! in it a vector of 64 bytes holds 4 consecutive inputs of each output, so that one unpacking of the
-//! codes serves all rows of a pass. Scales follow the codes of their unit.
+//! Numbers that stand alone lie as [`crate::panels`] says. Blocks with a scale keep their codes,
+//! bit by bit, but in another order: a unit of a panel holds 64 inputs (256 for q4_k) of 16
+//! outputs, and in it a vector of 64 bytes holds 4 consecutive inputs of each output, so that one
+//! unpacking of the codes serves all rows of a pass. Scales follow the codes of their unit.
 //!
 //! | type | unit | codes | then |
 //! |---|---|---|---|
@@ -20,7 +20,7 @@ use s3d_data::Dtype;
 use std::ops::Range;
 
 /// Weights of one block with a scale, and of one block of activations.
-pub const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 
 /// A cache line: the alignment of panels.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ pub struct Packed {
 
 /// The panels of a matrix, as the products take them.
 #[derive(Debug, Clone, Copy)]
-pub enum Panels<'w> {
+pub(crate) enum Panels<'w> {
     /// `[panels][inputs][LANES]`.
     F32(&'w [f32]),
     /// The same in halves.
@@ -52,7 +52,7 @@ pub enum Panels<'w> {
 
 /// How codes with scales are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(crate) enum Code {
     /// Blocks of q8_0.
     Q8_0,
     /// Blocks of q4_0.
@@ -63,7 +63,7 @@ pub enum Code {
 
 impl Code {
     /// The layout of a number type, if it is one of codes that the kernels know.
-    pub fn of(dtype: Dtype) -> Option<Self> {
+    pub(crate) fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::Q8_0 => Some(Self::Q8_0),
             Dtype::Q4_0 => Some(Self::Q4_0),
@@ -73,12 +73,12 @@ impl Code {
     }
 
     /// Inputs of one unit.
-    pub const fn unit(self) -> usize {
+    pub(crate) const fn unit(self) -> usize {
         self.blocks() * BLOCK
     }
 
     /// Blocks of activations that one unit meets.
-    pub const fn blocks(self) -> usize {
+    pub(crate) const fn blocks(self) -> usize {
         match self {
             Self::Q8_0 | Self::Q4_0 => 2,
             Self::Q4K => 8,
@@ -86,7 +86,7 @@ impl Code {
     }
 
     /// Bytes of the codes of 32 inputs of 16 outputs.
-    pub const fn block_codes(self) -> usize {
+    pub(crate) const fn block_codes(self) -> usize {
         match self {
             Self::Q8_0 => BLOCK * LANES,
             Self::Q4_0 | Self::Q4K => BLOCK * LANES / 2,
@@ -94,7 +94,7 @@ impl Code {
     }
 
     /// Bytes of one unit, a whole number of cache lines.
-    pub const fn unit_bytes(self) -> usize {
+    pub(crate) const fn unit_bytes(self) -> usize {
         let scales = match self {
             Self::Q8_0 | Self::Q4_0 => 4 * LANES,
             Self::Q4K => 16 * LANES + 4 * LANES,
@@ -103,7 +103,7 @@ impl Code {
     }
 
     /// What was added to a code so that it is not negative.
-    pub const fn offset(self) -> i32 {
+    pub(crate) const fn offset(self) -> i32 {
         match self {
             Self::Q8_0 => 128,
             Self::Q4_0 => 8,
@@ -113,8 +113,8 @@ impl Code {
 }
 
 impl Packed {
-    /// Packs `W[outputs, inputs]` given row by row: `row(o, bytes)` writes row `o` as a file of this
-    /// type holds it, in [`row_bytes`] bytes. A row that is left alone stays zero.
+    /// Packs `W[outputs, inputs]` given row by row: `row(o, bytes)` writes row `o` as a file of
+    /// this type holds it, in [`row_bytes`] bytes. A row that is left alone stays zero.
     ///
     /// # Panics
     /// For a type that the kernels do not know; callers choose from [`Dtype::ENGINE`].
@@ -183,12 +183,12 @@ impl Packed {
     }
 
     /// From one panel to the next, in bytes.
-    pub fn panel_bytes(&self) -> usize {
+    pub(crate) fn panel_bytes(&self) -> usize {
         self.panel_bytes
     }
 
     /// The panels.
-    pub fn panels(&self) -> Panels<'_> {
+    pub(crate) fn panels(&self) -> Panels<'_> {
         let bytes = bytes(&self.lines);
         // SAFETY: lines are aligned to 64 bytes, and every bit pattern is a number.
         unsafe {
@@ -284,8 +284,8 @@ fn read_lane(dtype: Dtype, panel: &[u8], lane: usize, raw: &mut [u8]) {
 /// Where scales, minima and the two factors of q4_k begin behind the codes of a unit.
 const Q4K_PARTS: [usize; 4] = [0, 8 * LANES, 16 * LANES, 18 * LANES];
 
-/// One block of q4_k into its lane. In the file 32 bytes hold two sub-blocks, the first in the lower
-/// halves; here 16 bytes hold one, its first 16 weights in the lower halves.
+/// One block of q4_k into its lane. In the file 32 bytes hold two sub-blocks, the first in the
+/// lower halves; here 16 bytes hold one, its first 16 weights in the lower halves.
 fn write_q4k(raw: &[u8], lane: usize, codes: &mut [u8], scales: &mut [u8]) {
     for sub in 0..8 {
         let code = |i: usize| raw[16 + sub / 2 * BLOCK + i] >> (sub % 2 * 4) & 15;

@@ -1,15 +1,15 @@
 //! Memory for what is streamed: in large pages, where the system lends them.
 //!
-//! A page of 4 KiB is streamed within some 300 cycles, and each needs a walk through the tables of pages, in
-//! a virtual machine through those of the host too. Pages of 2 MiB need one walk in 512.
+//! A page of 4 KiB is streamed within some 300 cycles, and each needs a walk through the tables of
+//! pages, in a virtual machine through those of the host too. Pages of 2 MiB need one walk in 512.
 
 use memmap2::MmapMut;
 use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// Numbers in pages of their own. (What an allocator hands out may have been touched before, and pages that
-/// are there keep their size.)
+/// Numbers in pages of their own. (What an allocator hands out may have been touched before, and
+/// pages that are there keep their size.)
 #[derive(Debug)]
 pub struct Pages<T> {
     map: MmapMut,

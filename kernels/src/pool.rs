@@ -2,10 +2,10 @@
 //!
 //! A decoding pass is some sixty parallel regions of 50 to 100 microseconds. Waking a sleeping
 //! thread costs 5 to 50 microseconds, so the workers stay awake between regions and sleep only when
-//! no region has come for a while. Each thread has a share of the tasks and claims them one by one, in
-//! their order, so that what it streams lies in one piece and what it asked for ahead is what it reads
-//! next. A thread that is done takes the last task of another one's share: one that the system has taken
-//! away delays nobody by more than the task it holds.
+//! no region has come for a while. Each thread has a share of the tasks and claims them one by one,
+//! in their order, so that what it streams lies in one piece and what it asked for ahead is what it
+//! reads next. A thread that is done takes the last task of another one's share: one that the
+//! system has taken away delays nobody by more than the task it holds.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ const SPINS_BEFORE_YIELD: u32 = 2_000;
 
 /// Threads that execute the tasks of one region after another.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     /// Held while a region runs; a second caller works alone instead of waiting.
@@ -32,9 +32,9 @@ const TASK_BITS: u32 = 18;
 /// Most tasks of one region.
 const MAX_TASKS: usize = (1 << TASK_BITS) - 1;
 
-/// One thread's share of a region, on a cache line of its own. The word holds the number of the region,
-/// the end of the share and its next task, so that a late worker cannot claim a task of a region it has
-/// not read.
+/// One thread's share of a region, on a cache line of its own. The word holds the number of the
+/// region, the end of the share and its next task, so that a late worker cannot claim a task of a
+/// region it has not read.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Share(AtomicU64);
@@ -100,7 +100,7 @@ struct Job<'f> {
 
 impl Pool {
     /// A pool of `threads` threads, the caller counted in. Zero means one.
-    pub fn new(threads: usize) -> Self {
+    pub(crate) fn new(threads: usize) -> Self {
         let shares = (0..threads.max(1)).map(|_| Share::default()).collect();
         let shared = Arc::new(Shared { shares, ..Shared::default() });
         let spawn = |thread| {
@@ -113,15 +113,16 @@ impl Pool {
     }
 
     /// Threads that work on a region, the caller counted in.
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Executes `run(0)`, ..., `run(tasks - 1)`, in any order, on any thread; returns when all ended.
+    /// Executes `run(0)`, ..., `run(tasks - 1)`, in any order, on any thread; returns when all
+    /// ended.
     ///
     /// # Panics
     /// When a task panicked.
-    pub fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+    pub(crate) fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
         let shareable = (2..=MAX_TASKS).contains(&tasks) && !self.workers.is_empty();
         let guard = if shareable { self.region.try_lock().ok() } else { None };
         if guard.is_none() {
@@ -169,16 +170,16 @@ impl Shared {
         self.shares.first().map_or(0, Share::region)
     }
 
-    /// Claims and executes tasks of the present region until none is left: those of the thread's own
-    /// share, then the last ones of others.
+    /// Claims and executes tasks of the present region until none is left: those of the thread's
+    /// own share, then the last ones of others.
     fn help(&self, thread: usize) {
         let (before, own) = self.shares.split_at(thread);
         let others = || own.iter().skip(1).chain(before);
         let own = || own.first().and_then(|share| share.claim(Claim::Next, &self.job));
         let of_others = || others().find_map(|share| share.claim(Claim::Last, &self.job));
         while let Some((job, task)) = own().or_else(of_others) {
-            // SAFETY: the claim succeeded, so the region read with it is the present one and this task
-            // of it is not done: `region` has not returned, and the job it borrows is alive.
+            // SAFETY: the claim succeeded, so the region read with it is the present one and this
+            // task of it is not done: `region` has not returned, and the job it borrows is alive.
             let run = unsafe { (*job).run };
             if catch_unwind(AssertUnwindSafe(|| run(task))).is_err() {
                 self.panicked.store(true, Ordering::Release);

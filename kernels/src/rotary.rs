@@ -63,9 +63,9 @@ impl Rotary {
     }
 }
 
-/// Rotates queries and keys of `qkv[rows, qkv_width]`, each row at its position (the first channels of each head,
-/// where there are fewer angles than pairs; none without angles); queries are also divided by the square root of
-/// the head's channels.
+/// Rotates queries and keys of `qkv[rows, qkv_width]`, each row at its position (the first channels
+/// of each head, where there are fewer angles than pairs; none without angles); queries are also
+/// divided by the square root of the head's channels.
 pub fn rotate_rows(
     kernels: &Kernels,
     shape: HeadShape,
@@ -125,7 +125,8 @@ mod tests {
             turned
         };
         let partial = turned(Some(&Rotary::new(vec![0.5], 2.0, 64)));
-        // source: pair (0, 1) turned by 3 x 0.5 and doubled; all else as it was, queries divided by sqrt(8)
+        // source: pair (0, 1) turned by 3 x 0.5 and doubled; all else as it was, queries divided by
+        // sqrt(8)
         let first = (row[0] * 1.5f32.cos() - row[1] * 1.5f32.sin()) * 2.0 * scale;
         assert!((partial[0] - first).abs() < 1e-6);
         let none = turned(None);

@@ -1,8 +1,8 @@
 //! Beside candle-transformers' Llama on the same weights: plain decoding and a pass of width 5.
 //!
-//! `cargo bench --workspace --bench candle_transformers -- [geometry] [layers] [repeats]`; f32, 2 threads,
-//! context 64, medians and minima over interleaved repeats. candle-transformers computes the logits of a
-//! pass's last token only, s3d those of all.
+//! `cargo bench --workspace --bench candle_transformers -- [geometry] [layers] [repeats]`; f32, 2
+//! threads, context 64, medians and minima over interleaved repeats. candle-transformers computes
+//! the logits of a pass's last token only, s3d those of all.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 

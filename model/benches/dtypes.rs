@@ -1,7 +1,8 @@
-//! Number types side by side: share of the read bandwidth at width 1, flatness, candle's own matmul.
+//! Number types side by side: share of the read bandwidth at width 1, flatness, candle's own
+//! matmul.
 //!
-//! `cargo bench --workspace --bench dtypes -- [geometry] [layers] [repeats] [dtype ...]`; 2 threads, context 64,
-//! minima over interleaved repeats.
+//! `cargo bench --workspace --bench dtypes -- [geometry] [layers] [repeats] [dtype ...]`; 2
+//! threads, context 64, minima over interleaved repeats.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 

@@ -1,6 +1,7 @@
 //! How flat a pass is in its width, and how near plain decoding comes to the memory's bandwidth.
 //!
-//! `cargo bench -p s3d-model --bench pass -- [widen] [threads] [repeats]`; minima over interleaved repeats.
+//! `cargo bench -p s3d-model --bench pass -- [widen] [threads] [repeats]`; minima over interleaved
+//! repeats.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 

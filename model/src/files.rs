@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// Bytes of a configuration, at most.
-pub const TEXT_BYTES_MAX: u64 = 1 << 22;
+pub(crate) const TEXT_BYTES_MAX: u64 = 1 << 22;
 
 /// How a pointer of git-lfs begins, which stands where a large file was not fetched.
 const LFS: &[u8] = b"version https://git-lfs";
@@ -14,8 +14,9 @@ const LFS: &[u8] = b"version https://git-lfs";
 /// Opens a file for reading, and says how many bytes it has.
 ///
 /// # Errors
-/// When it is not there, is a pipe, a device or a folder (opening which may never end), or only points to the file.
-pub fn open(path: &Path) -> Result<(File, u64)> {
+/// When it is not there, is a pipe, a device or a folder (opening which may never end), or only
+/// points to the file.
+pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let found = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
     if !found.is_file() {
         return Err(Error::malformed(
@@ -40,7 +41,7 @@ pub fn open(path: &Path) -> Result<(File, u64)> {
 ///
 /// # Errors
 /// As [`open`], and when it has more than `most` bytes or is no UTF-8.
-pub fn read_text(path: &Path, most: u64) -> Result<String> {
+pub(crate) fn read_text(path: &Path, most: u64) -> Result<String> {
     let (file, length) = open(path)?;
     if length > most {
         let message = format!("has {length} bytes; expected at most {most} in such a file");

@@ -1,17 +1,19 @@
 //! The S3D engine: turns tokens into tokens. It knows neither time nor statistics.
 //!
-//! A [`Model`] is a Llama-style decoder that can leave out any of its layers. [`Generation`] decodes a
-//! prompt step by step: plainly, one full-depth pass per token, or speculatively (S3D, arXiv
-//! 2405.20314): a draft pass without some middle layers guesses several tokens at once, at mask
-//! positions, and one full-depth pass verifies them all. The tokens are the same either way; not
-//! almost, but by construction, because a row's numbers never depend on the pass it sits in (see
-//! [`s3d_kernels`]). With [`Sampling`] the tokens are drawn, and their distribution is the same either way.
+//! A [`Model`] is a Llama-style decoder that can leave out any of its layers. [`Generation`]
+//! decodes a prompt step by step: plainly, one full-depth pass per token, or speculatively (S3D,
+//! arXiv 2405.20314): a draft pass without some middle layers guesses several tokens at once, at
+//! mask positions, and one full-depth pass verifies them all. The tokens are the same either way;
+//! not almost, but by construction, because a row's numbers never depend on the pass it sits in
+//! (see [`s3d_kernels`]). With [`Sampling`] the tokens are drawn, and their distribution is the
+//! same either way.
 //!
 //! Models come from Hugging Face folders and GGUF files ([`weights`]).
 //!
-//! Reading order: [`config`], [`weights`], [`tokenizer`]; `backend` (the operations of a pass, and who computes
-//! them), [`device`]; `model` (a loaded model and its forward pass); `decode` ([`Generation`], and
-//! [`trace_text`], which answers for every position of a text how many drafts would have been accepted there).
+//! Reading order: [`config`], [`weights`], [`tokenizer`]; `backend` (the operations of a pass, and
+//! who computes them), [`device`]; `model` (a loaded model and its forward pass); `decode`
+//! ([`Generation`], and [`trace_text`], which answers for every position of a text how many drafts
+//! would have been accepted there).
 //!
 //! ```
 //! use s3d_model::{Generation, Limits, LoadOptions, Model, ModelConfig, Silent};
@@ -24,6 +26,8 @@
 //! assert_eq!(decode("plain")?, decode("1..3:4")?);
 //! # Ok::<(), s3d_model::Error>(())
 //! ```
+
+#![warn(unreachable_pub)]
 
 mod backend;
 pub mod config;

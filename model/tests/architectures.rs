@@ -1,5 +1,5 @@
-//! Every architecture against transformers: tiny random checkpoints, whose logits were computed there.
-//! The recipe is `scripts/fixtures/checkpoints.py`.
+//! Every architecture against transformers: tiny random checkpoints, whose logits were computed
+//! there. The recipe is `scripts/fixtures/checkpoints.py`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! Hugging Face folders that are damaged or do not fit together: each is refused in one line that says
-//! where and what.
+//! Hugging Face folders that are damaged or do not fit together: each is refused in one line that
+//! says where and what.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

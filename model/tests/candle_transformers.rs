@@ -1,4 +1,5 @@
-//! Logits against candle-transformers' Llama on the same files: a second independent implementation.
+//! Logits against candle-transformers' Llama on the same files: a second independent
+//! implementation.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

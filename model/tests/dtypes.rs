@@ -1,4 +1,5 @@
-//! Every number type: speculative decoding gives the plain text, and imposed acceptance what was drawn.
+//! Every number type: speculative decoding gives the plain text, and imposed acceptance what was
+//! drawn.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -50,8 +51,8 @@ fn the_shipped_model_decodes_losslessly_in_every_number_type() {
 
 #[test]
 fn quantized_text_stays_near_the_text_of_f32() {
-    // source: the same prompt through candle's quantizer (8 bits of weight and activation) is known to
-    // change few tokens; half of the first 16 is a bound that random text would not reach
+    // source: the same prompt through candle's quantizer (8 bits of weight and activation) is known
+    // to change few tokens; half of the first 16 is a bound that random text would not reach
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/models/story");
     let prompt = load_prompts(&folder.join("prompts.jsonl"), Some(1)).unwrap().remove(0);
     let text = |dtype| {

@@ -1,5 +1,5 @@
-//! Public files that were once read wrongly, or refused, each with its right value: small stand-ins made after bug
-//! reports.
+//! Public files that were once read wrongly, or refused, each with its right value: small stand-ins
+//! made after bug reports.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -149,8 +149,8 @@ fn an_observer_sees_every_component_that_runs() {
     assert_eq!(marks.0, [Mark::PassStart, Mark::Embed, a(0), m(0), a(4), m(4), Mark::Head]);
 }
 
-/// Adapters change draft passes of simultaneous drafting, and nothing else, by a bit; in every form that
-/// a model can be run in.
+/// Adapters change draft passes of simultaneous drafting, and nothing else, by a bit; in every form
+/// that a model can be run in.
 #[test]
 fn adapters_act_on_draft_rows_alone() {
     for config in [grouped(), tied()] {

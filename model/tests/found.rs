@@ -1,5 +1,5 @@
-//! Folders as they are found, each of a kind that was once read wrongly: logits against transformers 5.24.0 (f32, eager),
-//! and a line that says what was not followed.
+//! Folders as they are found, each of a kind that was once read wrongly: logits against
+//! transformers 5.24.0 (f32, eager), and a line that says what was not followed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -142,7 +142,8 @@ fn reordered(matrix: &[f32], columns: usize, dim: usize) -> Vec<f32> {
     (0..matrix.len() / columns).flat_map(|r| row(from(r)).to_vec()).collect()
 }
 
-/// The seeded model in a file whose matrices are of the type `candle`, and the same model as numbers.
+/// The seeded model in a file whose matrices are of the type `candle`, and the same model as
+/// numbers.
 fn write_both(dir: &Path, kind: NumberType, candle: GgmlDType) {
     let (config, source) = (config(), Seeded::new(3));
     let (hidden, dim) = (config.hidden_size, config.head_dim());
@@ -158,7 +159,8 @@ fn write_both(dir: &Path, kind: NumberType, candle: GgmlDType) {
         };
         let turned = here.contains("q_proj") || here.contains("k_proj");
         let bytes = if turned {
-            // Values that were quantized row by row are quantized to themselves in any order of rows.
+            // Values that were quantized row by row are quantized to themselves in any order of
+            // rows.
             let row_bytes = bytes.len() / shape[0];
             let order: Vec<f32> = (0..shape[0]).map(|r| r as f32).collect();
             let order = reordered(&order, 1, dim);
@@ -253,8 +255,8 @@ fn a_quantized_file_keeps_its_blocks_and_decodes_losslessly() {
         write_both(dir.path(), NumberType::of(dtype).unwrap(), candle);
         let load =
             |path: &Path| Model::load(path, &LoadOptions { dtype, ..options(1, 1) }).unwrap();
-        // source: the folder holds the values of the blocks; quantizing them again gives the blocks,
-        // but for q4_k, whose search for scales need not find them again
+        // source: the folder holds the values of the blocks; quantizing them again gives the
+        // blocks, but for q4_k, whose search for scales need not find them again
         let (kept, again) = (load(&dir.path().join("model.gguf")), load(dir.path()));
         if dtype != Dtype::Q4K {
             assert_eq!(logits_of(&kept), logits_of(&again), "{dtype}");

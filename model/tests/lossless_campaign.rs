@@ -1,5 +1,6 @@
-//! Random models, number types, widenings, prompts, plans, thresholds and stop strings: every speculative text must be
-//! the plain one. A short round is part of the tests; `scripts/lossless-campaign` runs a long one.
+//! Random models, number types, widenings, prompts, plans, thresholds and stop strings: every
+//! speculative text must be the plain one. A short round is part of the tests;
+//! `scripts/lossless-campaign` runs a long one.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -31,7 +32,8 @@ fn story() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/models/story")
 }
 
-/// A model of random sizes and weights. Its texts are noise, so that drafts are rejected at every place.
+/// A model of random sizes and weights. Its texts are noise, so that drafts are rejected at every
+/// place.
 fn random_model(options: &LoadOptions, source: &mut ChaCha8Rng) -> Option<Model> {
     let base = if source.random() { grouped() } else { tied() };
     let (heads, groups) = (1 << source.random_range(1..3usize), source.random_range(0..2usize));

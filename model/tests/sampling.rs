@@ -1,4 +1,5 @@
-//! Sampled texts of a tiny model: every plan draws from the distribution that the full model's own logits give.
+//! Sampled texts of a tiny model: every plan draws from the distribution that the full model's own
+//! logits give.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -188,7 +189,8 @@ fn later<T: Copy + std::iter::Sum<T>>(texts: &[T]) -> Vec<T> {
     (0..pairs).map(|pair| texts[pair..].iter().step_by(pairs).copied().sum()).collect()
 }
 
-/// Draws texts and compares them with the exact distribution; some drafts are accepted and some are not.
+/// Draws texts and compares them with the exact distribution; some drafts are accepted and some are
+/// not.
 fn check(drafting: Drafting, rule: &Rule, threshold: f64) -> (Counts, Vec<f64>) {
     let model = tiny();
     let exact = rule.exact(&model);

@@ -1,5 +1,5 @@
-//! Speculative sampling has exactly the distribution of the full model, whatever the drafts come from: verification
-//! alone, on distributions of several shapes that depend on all tokens before.
+//! Speculative sampling has exactly the distribution of the full model, whatever the drafts come
+//! from: verification alone, on distributions of several shapes that depend on all tokens before.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! Files of tokenizers that are cut, damaged or hostile: each is an error in one line, or a tokenizer that works; never
-//! a panic, and never memory without bound.
+//! Files of tokenizers that are cut, damaged or hostile: each is an error in one line, or a
+//! tokenizer that works; never a panic, and never memory without bound.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use s3d_model::Tokenizer;
@@ -13,7 +13,8 @@ fn shipped() -> Vec<u8> {
     std::fs::read(root.join("data/models/story/tokenizer.json")).unwrap()
 }
 
-/// Reads a file and, where it is a tokenizer, encodes and decodes with it. Says what the first error was.
+/// Reads a file and, where it is a tokenizer, encodes and decodes with it. Says what the first
+/// error was.
 fn use_it(bytes: &[u8]) -> Result<Vec<u32>, String> {
     let path = Path::new("folder/tokenizer.json");
     let named = |error: s3d_model::Error| {

@@ -21,7 +21,8 @@ const STATE_FILE: &str = "training.safetensors";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const PROMPTS_FILE: &str = "prompts.jsonl";
 
-/// Writes so that the file is either the old or the new one, never a part of it, and never through a link.
+/// Writes so that the file is either the old or the new one, never a part of it, and never through
+/// a link.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(store::save_atomically(path, bytes)?)
 }
@@ -44,11 +45,12 @@ impl Trainer {
     /// Writes the model into `dir`, which is created: `config.json`, `tokenizer.json` and
     /// `model.safetensors`, named as Hugging Face names Llama's tensors. Where the run began with a
     /// folder, its other files are copied; with adapters its weights are too, as they are, and what
-    /// was added stands in files of its own, `s3d.safetensors` and `s3d.json`. Where the run began with a single
-    /// file, what was added is all that is written.
+    /// was added stands in files of its own, `s3d.safetensors` and `s3d.json`. Where the run began
+    /// with a single file, what was added is all that is written.
     ///
     /// # Errors
-    /// When a file cannot be written, the folder is that of the checkpoint itself, or a weight is not finite.
+    /// When a file cannot be written, the folder is that of the checkpoint itself, or a weight is
+    /// not finite.
     pub fn save(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
         let mut s3d = self.config.model.s3d.clone();
@@ -117,7 +119,8 @@ impl Trainer {
                 return Err(Error::malformed(
                     path,
                     format!(
-                        "training made {value} of a weight of '{}', which {number} cannot hold; nothing is \
+                        "training made {value} of a weight of '{}', which {number} cannot hold; \
+                         nothing is \
                          written. Train anew with a lower --learning-rate",
                         variable.name
                     ),
@@ -138,9 +141,9 @@ impl Trainer {
         write_whole(path, &file)
     }
 
-    /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line; where the
-    /// run began with a checkpoint that has prompts, they stay; where it was trained on the model's own texts,
-    /// their prompts are the caller's, and nothing is written.
+    /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line;
+    /// where the run began with a checkpoint that has prompts, they stay; where it was trained on
+    /// the model's own texts, their prompts are the caller's, and nothing is written.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -215,11 +218,12 @@ impl Trainer {
         Self::resume_changed(dir, threads, |_| ())
     }
 
-    /// Goes on from [`Trainer::checkpoint`] under a changed recipe: more steps, say. Shape and seed stay.
+    /// Goes on from [`Trainer::checkpoint`] under a changed recipe: more steps, say. Shape and seed
+    /// stay.
     ///
     /// # Errors
     /// As [`Trainer::resume`]; and when the change does not fit the checkpoint.
-    pub fn resume_changed(
+    pub(crate) fn resume_changed(
         dir: &Path,
         threads: usize,
         change: impl FnOnce(&mut TrainConfig),
@@ -233,8 +237,8 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Goes on from [`Trainer::checkpoint`] in a fresh run with the same recipe, checkpoint and texts; with
-    /// `any_length` the run is as long as the state says.
+    /// Goes on from [`Trainer::checkpoint`] in a fresh run with the same recipe, checkpoint and
+    /// texts; with `any_length` the run is as long as the state says.
     ///
     /// # Errors
     /// As [`Trainer::resume`]; and when the state is of another run.
@@ -320,7 +324,8 @@ fn copy_files(from: &Path, to: &Path, weights: bool) -> Result<()> {
         let is_weights =
             name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
         let other_form = [".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"];
-        // Hidden files say whose the folder is; texts of the model's own are no part of a checkpoint.
+        // Hidden files say whose the folder is; texts of the model's own are no part of a
+        // checkpoint.
         let of_the_folder = name.starts_with('.') || name == "texts.jsonl";
         let skip = of_the_folder
             || name == "config.json"

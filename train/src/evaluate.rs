@@ -66,12 +66,14 @@ fn cut(text: &Written, count: usize) -> GreedyText {
 pub struct GreedyTrace {
     /// Workload of the prompt.
     pub task: String,
-    /// `accepted[c - 1]`: drafts an iteration gets accepted when it starts with c output tokens committed.
+    /// `accepted[c - 1]`: drafts an iteration gets accepted when it starts with c output tokens
+    /// committed.
     pub accepted: Vec<usize>,
 }
 
-/// Tokens per iteration at `predictors` drafts, over all iterations of all texts, walked as decoding
-/// would; and how often draft i was accepted of the times drafts 1..i were right before it.
+/// Tokens per iteration at `predictors` drafts, over all iterations of all texts, walked as
+/// decoding would; and how often draft i was accepted of the times drafts 1..i were right before
+/// it.
 pub fn walk(traces: &[&GreedyTrace], predictors: usize) -> (f64, Vec<f64>) {
     let (mut iterations, mut tokens) = (0usize, 0usize);
     let mut reached = vec![0usize; predictors + 1];
@@ -112,8 +114,8 @@ impl Trainer {
         Ok(Some(HeldOut { nats: losses.text, tokens: count, characters }))
     }
 
-    /// Mean loss of each draft, in nats, on the first `documents` held-out texts with `window` skipped, as
-    /// to what it learns to predict; nothing for a model without masks.
+    /// Mean loss of each draft, in nats, on the first `documents` held-out texts with `window`
+    /// skipped, as to what it learns to predict; nothing for a model without masks.
     pub fn held_out_drafts(&self, documents: u64, window: SkipWindow) -> Result<Vec<f64>> {
         let (masks, group) = (self.config.model.masks(), self.config.group());
         let weights = self.host_weights()?;
@@ -177,7 +179,7 @@ impl Trainer {
     }
 
     /// The greedy continuation of a text, as text.
-    pub fn continue_text(&self, prompt: &str, count: usize) -> Result<String> {
+    pub(crate) fn continue_text(&self, prompt: &str, count: usize) -> Result<String> {
         let tokens = self.data.tokenizer.encode(prompt)?;
         let mut tape = Tape::default();
         let end = self.data.end;

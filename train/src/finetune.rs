@@ -1,5 +1,5 @@
-//! Training that begins with a checkpoint which cannot draft several tokens at once yet: it gets masks and,
-//! where its own weights must not change, adapters.
+//! Training that begins with a checkpoint which cannot draft several tokens at once yet: it gets
+//! masks and, where its own weights must not change, adapters.
 
 use crate::cpu::products::Vocabulary;
 use crate::data::samples::Pieces;
@@ -86,7 +86,8 @@ impl Finetune<'_> {
         let bad = |message: String| Err(Error::malformed(self.folder, message));
         if !self.folder.is_dir() && self.adapters.is_none() {
             return bad(
-                "all weights are trained of a Hugging Face folder alone, not of a single file; take adapters"
+                "all weights are trained of a Hugging Face folder alone, not of a single file; \
+                 take adapters"
                     .into(),
             );
         }
@@ -204,7 +205,8 @@ fn written(texts: &[Written], context: usize, group: usize) -> Result<Pieces> {
     let (held_out, training): (Vec<_>, Vec<_>) = texts.into_iter().partition(|t| t.held_out);
     if training.is_empty() || held_out.is_empty() {
         return Err(Error::invalid(format!(
-            "of the model's own texts {} to train on and {} to judge by are longer than their prompts and a draft \
+            "of the model's own texts {} to train on and {} to judge by are longer than their \
+             prompts and a draft \
              within a context of {context}; each needs one: give more prompts or a longer context",
             training.len(),
             held_out.len()
@@ -268,8 +270,8 @@ impl Trainer {
         Some(sum.into_iter().map(|sum| (sum / count) as f32).collect())
     }
 
-    /// Takes the model's own weights from `source`. Masks begin at the size of its embeddings; on texts of its
-    /// own they begin near the mean embedding of what it writes.
+    /// Takes the model's own weights from `source`. Masks begin at the size of its embeddings; on
+    /// texts of its own they begin near the mean embedding of what it writes.
     fn load_own(&mut self, source: &dyn WeightSource) -> Result<()> {
         let layout = &self.network.layout;
         for variable in layout.variables.iter().filter(|v| v.is_models_own()) {

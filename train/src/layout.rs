@@ -25,7 +25,7 @@ pub(crate) struct Variable {
 
 impl Variable {
     /// Matrices decay, gains and biases do not.
-    pub fn decays(&self) -> bool {
+    pub(crate) fn decays(&self) -> bool {
         self.shape.len() > 1
     }
 
@@ -34,7 +34,7 @@ impl Variable {
     }
 
     /// Whether it is part of the model before training adds to it.
-    pub fn is_models_own(&self) -> bool {
+    pub(crate) fn is_models_own(&self) -> bool {
         self.name != MASKS && !self.name.starts_with(PREFIX)
     }
 }
@@ -50,7 +50,7 @@ pub(crate) struct AdapterRanges {
 
 impl AdapterRanges {
     /// First and second factor.
-    pub fn both(&self) -> [&Range<usize>; 2] {
+    pub(crate) fn both(&self) -> [&Range<usize>; 2] {
         [&self.a, &self.b]
     }
 }
@@ -75,7 +75,7 @@ pub(crate) struct LayerRanges {
 
 impl LayerRanges {
     /// The matrix that the adapter `part` goes with.
-    pub fn matrix(&self, part: Part) -> &Range<usize> {
+    pub(crate) fn matrix(&self, part: Part) -> &Range<usize> {
         match part {
             Part::Qkv => &self.qkv,
             Part::AttentionOut => &self.output,
@@ -85,7 +85,7 @@ impl LayerRanges {
     }
 
     /// All that the layer has.
-    pub fn all(&self) -> impl Iterator<Item = &Range<usize>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Range<usize>> {
         let attention = [&self.norm_attention, &self.qkv, &self.output];
         let mlp = [&self.norm_mlp, &self.gate_up, &self.down];
         let optional = [&self.qkv_bias, &self.head_norms, &self.out_bias];
@@ -174,7 +174,7 @@ impl Builder {
 
 impl Layout {
     /// The layout for a model of this shape, whose attention `has` these parts.
-    pub fn new(config: &ModelConfig, has: AttentionParts) -> Self {
+    pub(crate) fn new(config: &ModelConfig, has: AttentionParts) -> Self {
         let mut builder = Builder(Vec::new());
         let (layers, adapters) = (config.num_hidden_layers, config.adapters());
         let embedding = builder.push(tensors::embedding(config));
@@ -195,18 +195,18 @@ impl Layout {
     }
 
     /// Number of parameters, frozen ones included.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.trained.end
     }
 
     /// Where gradients and moments have the variables in `range`, if they are trained.
-    pub fn trained_part(&self, range: &Range<usize>) -> Option<Range<usize>> {
+    pub(crate) fn trained_part(&self, range: &Range<usize>) -> Option<Range<usize>> {
         let start = range.start.checked_sub(self.trained.start)?;
         Some(start..start + range.len())
     }
 
     /// The gradient of the variables in `range`, if they are trained.
-    pub fn gradient<'g>(
+    pub(crate) fn gradient<'g>(
         &self,
         gradient: &'g mut [f32],
         range: &Range<usize>,
@@ -214,10 +214,10 @@ impl Layout {
         Some(&mut gradient[self.trained_part(range)?])
     }
 
-    /// Fresh values: gains 1, biases 0, embeddings of standard deviation 0.02, matrices 0.6 / sqrt(inputs),
-    /// those that write into the residual stream divided by sqrt(2 layers) besides. Adapters begin as
-    /// in LoRA, the second factor at zero: they add nothing yet.
-    pub fn init(&self, seed: u64) -> Vec<f32> {
+    /// Fresh values: gains 1, biases 0, embeddings of standard deviation 0.02, matrices 0.6 /
+    /// sqrt(inputs), those that write into the residual stream divided by sqrt(2 layers) besides.
+    /// Adapters begin as in LoRA, the second factor at zero: they add nothing yet.
+    pub(crate) fn init(&self, seed: u64) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![1.0; self.size()];
         for bias in self.variables.iter().filter(|v| v.is_bias()) {

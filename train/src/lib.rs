@@ -1,19 +1,22 @@
-//! Training: a Llama-style model that learns its text and, at the same time, to draft with layers skipped.
+//! Training: a Llama-style model that learns its text and, at the same time, to draft with layers
+//! skipped.
 //!
-//! The S3D objective as the engine will use it. Every sample is a stretch of text that goes through all
-//! layers with the ordinary next-token loss, plus draft groups at random places: the last real token and
-//! the mask embeddings after it, which go round a random window of layers, attend to the full-depth keys
-//! of the text before them, and predict the tokens to come. Because windows vary, one checkpoint serves
-//! every skip ratio.
+//! The S3D objective as the engine will use it. Every sample is a stretch of text that goes through
+//! all layers with the ordinary next-token loss, plus draft groups at random places: the last real
+//! token and the mask embeddings after it, which go round a random window of layers, attend to the
+//! full-depth keys of the text before them, and predict the tokens to come. Because windows vary,
+//! one checkpoint serves every skip ratio.
 //!
-//! What is trained follows from the model: without masks the text alone, with adapters they and the masks
-//! ([`s3d_model::config::Part`]), else all weights. Drafts learn the text, or, with adapters, what the model itself
-//! would choose there ([`DraftTargets`]). A run begins from nothing, on the corpus of this crate, or
-//! from a checkpoint, on texts of one's own ([`Finetune`]).
+//! What is trained follows from the model: without masks the text alone, with adapters they and the
+//! masks ([`s3d_model::config::Part`]), else all weights. Drafts learn the text, or, with adapters,
+//! what the model itself would choose there ([`DraftTargets`]). A run begins from nothing, on the
+//! corpus of this crate, or from a checkpoint, on texts of one's own ([`Finetune`]).
 //!
-//! Forward and backward are written out over plain slices (`cpu`), one thread per sample;
-//! gradients of a fixed number of lanes are summed in a fixed order, so the result does not depend on the
+//! Forward and backward are written out over plain slices (`cpu`), one thread per sample; gradients
+//! of a fixed number of lanes are summed in a fixed order, so the result does not depend on the
 //! number of threads. On a card ([`Trainer::move_to`]) the same steps are made of candle's tensors.
+
+#![warn(unreachable_pub)]
 
 mod candle;
 mod checkpoint;
@@ -29,7 +32,7 @@ mod targets;
 mod tests;
 mod trainer;
 
-pub use data::learn_tokenizer::{END_OF_TEXT, learn_tokenizer};
+pub use data::learn_tokenizer::learn_tokenizer;
 pub use data::self_written::{Writing, Written, texts_hash, write_texts};
 pub use data::texts::{Texts, read_texts};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};

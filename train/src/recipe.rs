@@ -4,8 +4,9 @@ use crate::targets::{DraftLoss, DraftTargets, RowWeights};
 use s3d_model::{Error, ModelConfig, Result};
 use serde::{Deserialize, Serialize};
 
-/// A stretch of the run with a recipe of its own. Each stage lowers the learning rate along a cosine that
-/// began with the run and ends with the stage; the next one starts further up on its longer cosine.
+/// A stretch of the run with a recipe of its own. Each stage lowers the learning rate along a
+/// cosine that began with the run and ends with the stage; the next one starts further up on its
+/// longer cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Share of the run's steps done when the stage ends, 1 for the last.
@@ -20,8 +21,8 @@ pub struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Practice {
-    /// Fewest and most layers that a symmetric window leaves out; none: windows of all lengths, most of them
-    /// symmetric.
+    /// Fewest and most layers that a symmetric window leaves out; none: windows of all lengths,
+    /// most of them symmetric.
     pub windows: Option<[usize; 2]>,
     /// What the loss of a draft row is made of.
     pub loss: DraftLoss,
@@ -29,8 +30,8 @@ pub struct Practice {
     pub fall: f32,
     /// Whether frozen matrices are multiplied in `bf16`.
     pub halves: bool,
-    /// Learn to choose from the tokens that the texts hold and from the first so many of the vocabulary alone;
-    /// none: from all.
+    /// Learn to choose from the tokens that the texts hold and from the first so many of the
+    /// vocabulary alone; none: from all.
     pub vocabulary: Option<usize>,
 }
 
@@ -55,7 +56,8 @@ impl Practice {
         let Self { windows, loss, fall, .. } = self;
         if let Some([least, most]) = windows.filter(|[l, m]| l > m || *m + 2 > layers) {
             return Err(Error::invalid(format!(
-                "windows to train for leave out A..B of {layers} layers, A at most B and B at most {}; found \
+                "windows to train for leave out A..B of {layers} layers, A at most B and B at \
+                 most {}; found \
                  {least}..{most}",
                 layers.saturating_sub(2)
             )));
@@ -67,7 +69,8 @@ impl Practice {
         }
         if self.halves && !crate::cpu::halves::available() {
             return Err(Error::invalid(
-                "products in bf16 need a processor with AVX-512 BF16, which this one has not; take f32",
+                "products in bf16 need a processor with AVX-512 BF16, which this one has not; \
+                 take f32",
             ));
         }
         Ok(())
@@ -114,8 +117,8 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// The recipe of the shipped model: 1400 steps with even weight on text and drafts, then 800 with
-    /// more drafts.
+    /// The recipe of the shipped model: 1400 steps with even weight on text and drafts, then 800
+    /// with more drafts.
     pub fn story(seed: u64) -> Self {
         let mut model = ModelConfig::story();
         model.vocab_size = 1024;
@@ -214,13 +217,15 @@ impl TrainConfig {
         if self.context <= least || self.batch == 0 {
             let (batch, context) = (self.batch, self.context);
             return Err(Error::invalid(format!(
-                "training needs a sample per step and a context above {least}; found batch {batch} and \
+                "training needs a sample per step and a context above {least}; found batch \
+                 {batch} and \
                  context {context}"
             )));
         }
         if self.draft_targets == DraftTargets::Choices && self.model.adapters().is_none() {
             return Err(Error::invalid(
-                "drafts learn a model's own choices only while these stay what they are: with adapters",
+                "drafts learn a model's own choices only while these stay what they are: with \
+                 adapters",
             ));
         }
         self.practice.check(self.model.num_hidden_layers)?;
@@ -228,13 +233,15 @@ impl TrainConfig {
             && self.model.adapters().is_none()
         {
             return Err(Error::invalid(
-                "products in bf16 and a part of the vocabulary are for frozen weights: with adapters",
+                "products in bf16 and a part of the vocabulary are for frozen weights: with \
+                 adapters",
             ));
         }
         let drafts = self.model.masks() > 0;
         if self.stages.is_empty() || self.stages.iter().any(|s| (s.anchors > 0) != drafts) {
             return Err(Error::invalid(
-                "training needs a stage; one that has draft groups where the model has masks, and only there",
+                "training needs a stage; one that has draft groups where the model has masks, \
+                 and only there",
             ));
         }
         Ok(())

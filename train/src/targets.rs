@@ -1,4 +1,5 @@
-//! What one sample teaches: its rows, what they are to predict, how much each counts, and its losses.
+//! What one sample teaches: its rows, what they are to predict, how much each counts, and its
+//! losses.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -10,19 +11,20 @@ pub enum DraftTargets {
     /// The text that is trained on.
     #[default]
     Text,
-    /// The token that the model itself, at full depth, finds most likely at each place of that text: what a
-    /// greedy verify pass accepts. For a model that does not change meanwhile (self-distillation:
-    /// Zhou et al., arXiv 2310.08461; Cai et al., arXiv 2401.10774).
+    /// The token that the model itself, at full depth, finds most likely at each place of that
+    /// text: what a greedy verify pass accepts. For a model that does not change meanwhile
+    /// (self-distillation: Zhou et al., arXiv 2310.08461; Cai et al., arXiv 2401.10774).
     Choices,
 }
 
 /// What the loss of a draft row is made of, as shares of its gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DraftLoss {
-    /// Of the cross-entropy with all that the model says at that place, in place of its choice alone.
+    /// Of the cross-entropy with all that the model says at that place, in place of its choice
+    /// alone.
     pub soft: f32,
-    /// Of the total variation between the draft and the choice, which is the chance that a drawn draft is
-    /// refused.
+    /// Of the total variation between the draft and the choice, which is the chance that a drawn
+    /// draft is refused.
     pub variation: f32,
 }
 
@@ -35,20 +37,20 @@ pub(crate) struct Sample {
     pub anchors: Vec<usize>,
     /// Layers that draft rows leave out.
     pub skip: Range<usize>,
-    /// What draft rows are to predict: number i is to follow text row i. The text itself, or what the model
-    /// finds most likely there.
+    /// What draft rows are to predict: number i is to follow text row i. The text itself, or what
+    /// the model finds most likely there.
     pub next: Vec<u32>,
 }
 
 impl Sample {
     /// A sample whose draft rows are to predict the text.
-    pub fn new(tokens: Vec<u32>, anchors: Vec<usize>, skip: Range<usize>) -> Self {
+    pub(crate) fn new(tokens: Vec<u32>, anchors: Vec<usize>, skip: Range<usize>) -> Self {
         let next = tokens[1..].to_vec();
         Self { tokens, anchors, skip, next }
     }
 
     /// Text rows.
-    pub fn text(&self) -> usize {
+    pub(crate) fn text(&self) -> usize {
         self.tokens.len() - 1
     }
 }
@@ -78,7 +80,7 @@ pub(crate) struct RowWeights {
 
 impl RowWeights {
     /// Rows that count `text` and `draft`, with cross-entropy alone.
-    pub const fn even(text: f32, draft: f32) -> Self {
+    pub(crate) const fn even(text: f32, draft: f32) -> Self {
         Self { text, draft, fall: 1.0, loss: DraftLoss { soft: 0.0, variation: 0.0 } }
     }
 }

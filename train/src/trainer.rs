@@ -25,11 +25,11 @@ pub struct StepReport {
     pub step: u64,
     /// Text tokens of the step.
     pub tokens: usize,
-    /// Mean next-token loss at full depth, in nats; 0 where the text is not looked at, because adapters
-    /// do not change it.
+    /// Mean next-token loss at full depth, in nats; 0 where the text is not looked at, because
+    /// adapters do not change it.
     pub text_loss: f64,
-    /// Mean loss of each draft row, in nats: row 0 is the last real token, row i mask i. Nothing where the
-    /// text is the only objective.
+    /// Mean loss of each draft row, in nats: row 0 is the last real token, row i mask i. Nothing
+    /// where the text is the only objective.
     pub draft_loss: Vec<f64>,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f32,
@@ -144,8 +144,9 @@ impl Trainer {
         self.step
     }
 
-    /// Changes the length of the run: the recipe's stages and its learning rate stretch over the steps.
-    /// What was done so far is as it would have been only while the rate still rises ([`TrainConfig::warmup`]).
+    /// Changes the length of the run: the recipe's stages and its learning rate stretch over the
+    /// steps. What was done so far is as it would have been only while the rate still rises
+    /// ([`TrainConfig::warmup`]).
     pub fn stretch(&mut self, steps: u64) {
         self.config.steps = steps;
     }
@@ -160,8 +161,8 @@ impl Trainer {
         self.config.model.adapters().is_some()
     }
 
-    /// Makes the following steps on `device`; on a card matrices and attention compute in `bf16`. What the host
-    /// is to see of them (saving, judging) [`Self::download`] brings back.
+    /// Makes the following steps on `device`; on a card matrices and attention compute in `bf16`.
+    /// What the host is to see of them (saving, judging) [`Self::download`] brings back.
     ///
     /// # Errors
     /// Too little memory on the device.
@@ -172,7 +173,8 @@ impl Trainer {
     pub(crate) fn move_as(&mut self, device: &Device, number: DType) -> Result<()> {
         if self.config.practice.is_for_the_cpu() {
             return Err(Error::invalid(
-                "soft losses, losses that fall, a part of the vocabulary and halves of the host are for the CPU: \
+                "soft losses, losses that fall, a part of the vocabulary and halves of the host \
+                 are for the CPU: \
                  leave them out on a device",
             ));
         }
@@ -210,8 +212,8 @@ impl Trainer {
     /// One step: every sample's gradient, then the update.
     ///
     /// # Errors
-    /// When the text cannot be tokenized, a device fails, or the loss is not finite: then the weights are those
-    /// before the step, on a device undefined.
+    /// When the text cannot be tokenized, a device fails, or the loss is not finite: then the
+    /// weights are those before the step, on a device undefined.
     pub fn step(&mut self) -> Result<StepReport> {
         let rule = Rule {
             learning_rate: self.config.rate(self.step + 1),
@@ -311,7 +313,8 @@ fn run_lane(
 /// A training whose numbers have left the range of `f32`.
 pub(crate) fn not_finite(step: u64) -> Error {
     Error::invalid(format!(
-        "the loss of step {step} is not a finite number any more; the last checkpoint before it is kept. Train anew \
+        "the loss of step {step} is not a finite number any more; the last checkpoint before it \
+         is kept. Train anew \
          with a lower --learning-rate"
     ))
 }

@@ -1,4 +1,5 @@
-//! The values of stored weights as `f32`: the types that the engine runs, and those that no other library here reads.
+//! The values of stored weights as `f32`: the types that the engine runs, and those that no other
+//! library here reads.
 //!
 //! Quantized types come in blocks of 32 or 256 numbers of one row, laid out as ggml lays them out
 //! (github.com/ggml-org/ggml, `ggml-common.h`). Values are those of ggml to the bit.
@@ -12,8 +13,8 @@ const IQ4_VALUES: [f32; 16] = [
     89.0, 113.0,
 ];
 
-/// Writes the values of whole blocks; as many as both arguments have room for. Returns whether the type is
-/// one of those that are read here; another writes nothing.
+/// Writes the values of whole blocks; as many as both arguments have room for. Returns whether the
+/// type is one of those that are read here; another writes nothing.
 pub fn decode(kind: NumberType, bytes: &[u8], into: &mut [f32]) -> bool {
     let blocks = bytes.chunks_exact(kind.block_bytes());
     let pairs = blocks.zip(into.chunks_exact_mut(kind.block_weights()));
@@ -109,7 +110,7 @@ fn decode_q6_k(block: &[u8], y: &mut [f32]) {
 
 /// Scale and minimum of sub-block `sub`, of 6 bits each, from the 12 bytes that hold all eight
 /// (`get_scale_min_k4` of ggml).
-pub fn q4k_scales(sub: usize, packed: &[u8]) -> (u8, u8) {
+pub(crate) fn q4k_scales(sub: usize, packed: &[u8]) -> (u8, u8) {
     if sub < 4 {
         (packed[sub] & 63, packed[sub + 4] & 63)
     } else {

@@ -1,10 +1,10 @@
 //! The tile for weights in codes: products of integers, exact within a block of 32 inputs.
 //!
 //! `out[r][lane] = sum over blocks b of d[b][lane] * s[r][b] * (sum over k in b of w[k][lane] * x[r][k])`,
-//! where `w` and `x` are codes and `d` and `s` their scales (q4_k: less minima times `s * sum of x`). The
-//! inner sum is exact; the outer one is a single accumulator that takes the blocks in rising order
-//! with fused multiply-add. So a result has the same bits at every width, thread count and
-//! instruction set.
+//! where `w` and `x` are codes and `d` and `s` their scales (q4_k: less minima times
+//! `s * sum of x`). The inner sum is exact; the outer one is a single accumulator that takes the
+//! blocks in rising order with fused multiply-add. So a result has the same bits at every width,
+//! thread count and instruction set.
 
 pub mod decode;
 pub mod number_type;
@@ -21,8 +21,8 @@ use operands::CodedOperands;
 #[cfg(target_arch = "x86_64")]
 use x86::{avx2, vnni};
 
-/// Most rows that one tile takes, and the panels that it takes at once: many, so that sums do not wait for each
-/// other, as long as they find room in the registers. Measured on Zen 4.
+/// Most rows that one tile takes, and the panels that it takes at once: many, so that sums do not
+/// wait for each other, as long as they find room in the registers. Measured on Zen 4.
 fn tile_size(isa: Isa, code: Code, rows: usize) -> (usize, usize) {
     match (isa, code, rows) {
         (Isa::Portable | Isa::Avx2, ..) => (4, 1),
@@ -42,7 +42,7 @@ fn usable(isa: Isa) -> Isa {
 /// # Safety
 /// The activations of all rows, the weights of all panels and all outputs lie in memory that may be
 /// read or written, the outputs by this thread alone, and `isa` is available on this machine.
-pub unsafe fn multiply(isa: Isa, rows: usize, panels: usize, operands: CodedOperands) {
+pub(crate) unsafe fn multiply(isa: Isa, rows: usize, panels: usize, operands: CodedOperands) {
     let isa = usable(isa);
     if rows == 0 {
         return;

@@ -1,4 +1,5 @@
-//! The number types of GGUF files by code and name: which of them are read, and the size of their blocks.
+//! The number types of GGUF files by code and name: which of them are read, and the size of their
+//! blocks.
 //!
 //! Codes, names and sizes are those of github.com/ggml-org/ggml (`ggml.h`, `ggml-common.h`).
 
@@ -62,7 +63,8 @@ const KNOWN: [(NumberType, u32, &str, usize, usize); 16] = [
     (NumberType::Iq4Xs, 23, "iq4_xs", 256, 136),
 ];
 
-/// Types that are not read, by code: weights of other formats, whole numbers, and what ggml no longer has.
+/// Types that are not read, by code: weights of other formats, whole numbers, and what ggml no
+/// longer has.
 const REFUSED: [(u32, &str); 27] = [
     (4, "q4_2"),
     (5, "q4_3"),
@@ -119,7 +121,8 @@ impl NumberType {
         );
         let known = Self::READ.map(Self::name).join(", ");
         Err(format!(
-            "number type {name} is not supported; expected one of {known}: fetch or make another quantization of the model"
+            "number type {name} is not supported; expected one of {known}: fetch or make another \
+             quantization of the model"
         ))
     }
 
@@ -163,8 +166,8 @@ impl NumberType {
         self.row().2
     }
 
-    /// Bytes of a row of so many weights; nothing where it is no whole number of blocks, or takes too
-    /// many bytes.
+    /// Bytes of a row of so many weights; nothing where it is no whole number of blocks, or takes
+    /// too many bytes.
     pub fn row_bytes(self, weights: u64) -> Option<u64> {
         let block = self.block_weights() as u64;
         let blocks = weights.is_multiple_of(block).then_some(weights / block)?;

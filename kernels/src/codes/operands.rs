@@ -5,7 +5,7 @@ use crate::panels::LANES;
 
 /// Where the operands of a product are.
 #[derive(Debug, Clone, Copy)]
-pub struct CodedOperands {
+pub(crate) struct CodedOperands {
     /// How the weights are laid out.
     pub code: Code,
     /// Codes of the first row.

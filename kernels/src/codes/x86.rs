@@ -1,4 +1,5 @@
-//! The tile of [`crate::codes`] with vector instructions. `KIND` is 0 for q8_0, 1 for q4_0, 2 for q4_k.
+//! The tile of [`crate::codes`] with vector instructions. `KIND` is 0 for q8_0, 1 for q4_0, 2 for
+//! q4_k.
 
 use super::operands::CodedOperands;
 use crate::packed::{BLOCK, Code};
@@ -10,8 +11,9 @@ const AHEAD: usize = 4096;
 /// Rows from which asking pays.
 const AHEAD_ROWS: usize = 2;
 
-/// Asks for the line that is `AHEAD` bytes after the one at `offset` of a panel that begins at `panel`; past the
-/// panel's end, for that of the panel that is `panels` panels on, which this thread reads next.
+/// Asks for the line that is `AHEAD` bytes after the one at `offset` of a panel that begins at
+/// `panel`; past the panel's end, for that of the panel that is `panels` panels on, which this
+/// thread reads next.
 #[inline(always)]
 fn prefetch(panel: *const u8, offset: usize, panels: usize, w_panel: usize) {
     let ahead = offset + AHEAD;
@@ -77,8 +79,9 @@ pub(super) unsafe fn vnni<const KIND: u8, const R: usize, const P: usize>(op: &C
     }
 }
 
-/// Sums of products of one block, whose codes lie `codes` bytes into each panel. The product of bytes
-/// wants one side without sign: weights are stored so, and the sum starts where that is made good.
+/// Sums of products of one block, whose codes lie `codes` bytes into each panel. The product of
+/// bytes wants one side without sign: weights are stored so, and the sum starts where that is made
+/// good.
 ///
 /// # Safety
 /// As for [`vnni`].

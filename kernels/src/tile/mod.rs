@@ -1,9 +1,9 @@
 //! The register tile: a few rows of activations times a few panels, the inner loop of everything.
 //!
-//! `out[r][p][lane] = sum over k of x[r][k] * w[p][k][lane]`, where each output is one accumulator that
-//! takes its products in rising order of `k` with fused multiply-add. Nothing else about a tile can
-//! change a bit: not how many rows share it, not the panels beside it, not the width of the vectors.
-//! So a result is the same at every width, thread count and instruction set.
+//! `out[r][p][lane] = sum over k of x[r][k] * w[p][k][lane]`, where each output is one accumulator
+//! that takes its products in rising order of `k` with fused multiply-add. Nothing else about a
+//! tile can change a bit: not how many rows share it, not the panels beside it, not the width of
+//! the vectors. So a result is the same at every width, thread count and instruction set.
 
 pub(crate) mod operands;
 mod portable;
@@ -24,11 +24,17 @@ use x86::{avx2, avx512};
 /// All `rows` x `depth` activations, `panels` x `depth` x [`LANES`] weights and `rows` x `panels` x
 /// [`LANES`] outputs lie in memory that may be read or written, the outputs by this thread alone,
 /// and `isa` is available on this machine.
-pub unsafe fn multiply<N: Number>(isa: Isa, rows: usize, panels: usize, operands: Operands<N>) {
+pub(crate) unsafe fn multiply<N: Number>(
+    isa: Isa,
+    rows: usize,
+    panels: usize,
+    operands: Operands<N>,
+) {
     if rows == 0 {
         return;
     }
-    // Equal shares instead of full tiles and a rest: seven rows on six-row tiles are four and three.
+    // Equal shares instead of full tiles and a rest: seven rows on six-row tiles are four and
+    // three.
     let share = rows.div_ceil(rows.div_ceil(isa.max_rows()));
     for row in (0..rows).step_by(share) {
         let height = share.min(rows - row);

@@ -5,7 +5,7 @@ use crate::panels::LANES;
 
 /// Where the operands of a product are. Strides are in numbers, not bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Operands<N> {
+pub(crate) struct Operands<N> {
     /// First activation.
     pub x: *const f32,
     /// From a row of activations to the next; a row itself is contiguous.

@@ -1,4 +1,7 @@
 //! The tile of [`crate::tile`] with vector instructions. Arrays of constant size stay in registers.
+//!
+//! The bodies for AVX2 and AVX-512 are both written out: one generic body over the registers of
+//! either has not been shown to compile to the same code.
 
 use super::operands::Operands;
 use super::portable::portable;
@@ -113,7 +116,8 @@ pub(super) unsafe fn avx2<N: Number, const R: usize, const P: usize>(op: &Operan
 }
 
 /// # Safety
-/// As for [`super::multiply`], with AVX2, FMA and F16C; `INTER` says `x[k][row]` with exactly `R` rows.
+/// As for [`super::multiply`], with AVX2, FMA and F16C; `INTER` says `x[k][row]` with exactly `R`
+/// rows.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2_rows<
     N: Number,

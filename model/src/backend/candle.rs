@@ -1,10 +1,11 @@
 //! The operations of a pass, composed of candle's own: for devices without kernels.
 //!
-//! On a card every launch costs microseconds whatever its size, and a tensor that is not contiguous costs an
-//! upload of its strides besides. So all that a pass needs of the host (rotary angles, masks) goes up once,
-//! before its first layer ([`Placed`]); the cache is `[kv_heads, capacity, head_dim]`, of which a matmul reads
-//! any prefix in place; and at width 1 no operation needs a copy. Rows are reduced in whatever order the device
-//! likes, so nothing is promised to the bit here.
+//! On a card every launch costs microseconds whatever its size, and a tensor that is not contiguous
+//! costs an upload of its strides besides. So all that a pass needs of the host (rotary angles,
+//! masks) goes up once, before its first layer ([`Placed`]); the cache is
+//! `[kv_heads, capacity, head_dim]`, of which a matmul reads any prefix in place; and at width 1 no
+//! operation needs a copy. Rows are reduced in whatever order the device likes, so nothing is
+//! promised to the bit here.
 
 use super::convert::gated;
 use super::placed::{Apart, LayerCache, Placed, Seen};
@@ -15,12 +16,12 @@ use s3d_kernels::heads::HeadShape;
 use s3d_kernels::panels::LANES;
 
 /// RMSNorm of every row.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     candle_nn::ops::rms_norm(&x.contiguous()?, weight, epsilon as f32)
 }
 
 /// SwiGLU of rows in which panels of gates and ups alternate.
-pub fn swiglu(x: &Tensor) -> Result<Tensor> {
+pub(super) fn swiglu(x: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let pairs = x.reshape((rows, width / (2 * LANES), 2, LANES))?;
     let (gate, up) = (pairs.narrow(2, 0, 1)?, pairs.narrow(2, 1, 1)?);
@@ -28,7 +29,7 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
 }
 
 /// RMSNorm of every query head and every key head.
-pub fn norm_heads(
+pub(super) fn norm_heads(
     shape: HeadShape,
     qkv: &Tensor,
     weights: &Tensor,
@@ -47,7 +48,12 @@ pub fn norm_heads(
 }
 
 /// Rotates queries and keys where the layer `turns` them, scales queries, and sets the heads apart.
-pub fn rotate(shape: HeadShape, placed: &Placed, qkv: &Tensor, turns: bool) -> Result<Apart> {
+pub(super) fn rotate(
+    shape: HeadShape,
+    placed: &Placed,
+    qkv: &Tensor,
+    turns: bool,
+) -> Result<Apart> {
     let (rows, _) = qkv.dims2()?;
     let heads = shape.heads + 2 * shape.kv_heads;
     let qkv = qkv.contiguous()?.reshape((rows, heads, shape.head_dim))?;
@@ -78,8 +84,9 @@ fn turn(placed: &Placed, heads: &Tensor) -> Result<Tensor> {
     Tensor::cat(&[first, heads.narrow(2, turning, dim - turning)?], 2)
 }
 
-/// Writes keys or values into the cache, in place: from `position` on, or where the device was told.
-pub fn append(
+/// Writes keys or values into the cache, in place: from `position` on, or where the device was
+/// told.
+pub(super) fn append(
     half: Half,
     rows: &Apart,
     buffer: &Tensor,
@@ -97,7 +104,7 @@ pub fn append(
 }
 
 /// Attention, one block after another: `[rows, heads * head_dim]`.
-pub fn attend(
+pub(super) fn attend(
     shape: HeadShape,
     rows: &Apart,
     cache: LayerCache<'_>,

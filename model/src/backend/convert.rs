@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
-/// Rows of numbers, `[rows, width]`, or one vector, where the backend keeps them. Both backends of today keep
-/// candle's tensors; one that keeps others makes this an enum.
+/// Rows of numbers, `[rows, width]`, or one vector, where the backend keeps them. Both backends of
+/// today keep candle's tensors; one that keeps others makes this an enum.
 pub(crate) type Rows = Tensor;
 
 /// Converts on the host, then uploads.

@@ -14,7 +14,7 @@ use s3d_kernels::panels::LANES;
 use s3d_kernels::rotary::{Rotary, rotate_rows};
 
 /// The contiguous `f32` numbers of a tensor.
-pub fn numbers<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
+pub(super) fn numbers<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => bail!("expected a contiguous tensor, found {layout:?}"),
@@ -31,7 +31,7 @@ fn numbers_mut<'s>(storage: &'s mut CpuStorage, layout: &Layout) -> Result<&'s m
 
 /// What a linear layer does with its products (see [`Finish`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinearKind {
+pub(super) enum LinearKind {
     /// Returns them.
     Plain,
     /// Gate and up projection in one, panels of them taking turns, then SwiGLU.
@@ -41,7 +41,7 @@ pub enum LinearKind {
 }
 
 /// `y = x W^T` over packed panels.
-pub struct PackedLinear<'a> {
+pub(super) struct PackedLinear<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
     /// Weights; their rows are the outputs before SwiGLU.
@@ -105,7 +105,7 @@ impl CustomOp2 for PackedLinear<'_> {
 }
 
 /// RMSNorm of every row.
-pub struct RmsNorm<'a> {
+pub(super) struct RmsNorm<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
     /// Added to the mean square.
@@ -136,7 +136,7 @@ impl CustomOp2 for RmsNorm<'_> {
 
 /// SwiGLU of rows in which panels of gate and up projection alternate; for products that were not
 /// computed by [`PackedLinear`].
-pub struct PairedSwiGlu<'a> {
+pub(super) struct PairedSwiGlu<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
 }
@@ -158,7 +158,7 @@ impl CustomOp1 for PairedSwiGlu<'_> {
 }
 
 /// Rotates the queries and keys of `[rows, qkv_width]` in place.
-pub struct Rotate<'a> {
+pub(super) struct Rotate<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
     /// Sizes.
@@ -182,7 +182,7 @@ impl InplaceOp1 for Rotate<'_> {
 }
 
 /// Adds a bias to every row, in place.
-pub struct AddBias;
+pub(super) struct AddBias;
 
 impl InplaceOp2 for AddBias {
     fn name(&self) -> &'static str {
@@ -205,7 +205,7 @@ impl InplaceOp2 for AddBias {
 }
 
 /// RMSNorm of every query head and of every key head of `[rows, qkv_width]`, in place.
-pub struct NormHeads<'a> {
+pub(super) struct NormHeads<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
     /// Sizes.
@@ -244,7 +244,7 @@ impl InplaceOp2 for NormHeads<'_> {
 
 /// Which half of the cache an append writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
+pub(super) enum Half {
     /// Keys.
     Keys,
     /// Values.
@@ -252,7 +252,7 @@ pub enum Half {
 }
 
 /// Writes the keys or values of `[rows, qkv_width]` into the cache.
-pub struct Append {
+pub(super) struct Append {
     /// Which.
     pub half: Half,
     /// Sizes.
@@ -286,7 +286,7 @@ impl InplaceOp2 for Append {
 }
 
 /// Attention of rotated rows over keys and values: `[rows, heads * head_dim]`.
-pub struct Attend<'a> {
+pub(super) struct Attend<'a> {
     /// Threads and instructions.
     pub kernels: &'a Kernels,
     /// Sizes.

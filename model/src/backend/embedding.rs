@@ -8,7 +8,7 @@ use crate::weights::encoded::{RawTensor, decode_row};
 
 /// What one row of a pass stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Row {
+pub(crate) enum Row {
     /// A token of the vocabulary.
     Token(u32),
     /// Mask `i` (from 0) predicts the token `i + 2` places after the last real token.
@@ -17,8 +17,9 @@ pub enum Row {
 
 /// Embeddings of tokens and masks.
 #[derive(Debug, Clone)]
-pub struct Embedding {
-    /// `[vocab, hidden]` row by row, in the memory of the host; nothing where the head's matrix serves.
+pub(crate) struct Embedding {
+    /// `[vocab, hidden]` row by row, in the memory of the host; nothing where the head's matrix
+    /// serves.
     pub(crate) tokens: Option<RawTensor>,
     /// `[masks, hidden]`.
     pub(crate) masks: Vec<f32>,
@@ -28,16 +29,17 @@ pub struct Embedding {
 
 impl Embedding {
     /// Trained masks.
-    pub fn mask_count(&self) -> usize {
+    pub(crate) fn mask_count(&self) -> usize {
         self.masks.len() / self.hidden
     }
 
-    /// The embeddings of `rows`, `[rows, hidden]`, where `backend` computes; `head` is the matrix of a tied
-    /// model. They are looked up on the host, whose memory holds the table, and go up in one piece.
+    /// The embeddings of `rows`, `[rows, hidden]`, where `backend` computes; `head` is the matrix
+    /// of a tied model. They are looked up on the host, whose memory holds the table, and go up in
+    /// one piece.
     ///
     /// # Errors
     /// When a token or mask does not exist.
-    pub fn look_up(&self, rows: &[Row], head: &Linear, backend: &Backend) -> Result<Rows> {
+    pub(crate) fn look_up(&self, rows: &[Row], head: &Linear, backend: &Backend) -> Result<Rows> {
         let found = self.look_up_here(rows, head)?;
         backend.upload(found, (rows.len(), self.hidden))
     }
@@ -46,7 +48,7 @@ impl Embedding {
     ///
     /// # Errors
     /// As there.
-    pub fn look_up_here(&self, rows: &[Row], head: &Linear) -> Result<Vec<f32>> {
+    pub(crate) fn look_up_here(&self, rows: &[Row], head: &Linear) -> Result<Vec<f32>> {
         let mut found = vec![0.0; rows.len() * self.hidden];
         for (row, into) in rows.iter().zip(found.chunks_exact_mut(self.hidden)) {
             match *row {

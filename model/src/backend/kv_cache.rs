@@ -61,7 +61,7 @@ impl KvCache {
     }
 
     /// Positions there is room for.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 

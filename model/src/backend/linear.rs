@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// `y = x W^T`, without bias.
 #[derive(Debug, Clone)]
-pub struct Linear {
+pub(crate) struct Linear {
     weight: Weight,
     kind: LinearKind,
 }
@@ -71,8 +71,8 @@ impl<'d> Filling<'d> {
     }
 }
 
-/// Rows as a file holds them, for candle's own matmul on `device`: as they are, or as numbers where a row is
-/// no whole number of blocks.
+/// Rows as a file holds them, for candle's own matmul on `device`: as they are, or as numbers where
+/// a row is no whole number of blocks.
 fn on_device(
     dtype: Dtype,
     [outputs, inputs]: [usize; 2],
@@ -108,7 +108,12 @@ impl Linear {
     ///
     /// # Errors
     /// When the parts are no rows of `inputs` weights, or the memory is refused.
-    pub fn new(parts: &[&Matrix], inputs: usize, dtype: Dtype, home: Home<'_>) -> Result<Self> {
+    pub(crate) fn new(
+        parts: &[&Matrix],
+        inputs: usize,
+        dtype: Dtype,
+        home: Home<'_>,
+    ) -> Result<Self> {
         let starts: Vec<usize> = parts
             .iter()
             .scan(0, |start, part| Some(std::mem::replace(start, *start + part.rows(inputs))))
@@ -128,7 +133,7 @@ impl Linear {
     ///
     /// # Errors
     /// When a band cannot be read, or has no rows of `inputs` weights, or the memory is refused.
-    pub fn from_bands(
+    pub(crate) fn from_bands(
         [outputs, inputs]: [usize; 2],
         dtype: Dtype,
         home: Home<'_>,
@@ -151,7 +156,7 @@ impl Linear {
     ///
     /// # Errors
     /// As there.
-    pub fn gate_and_up(
+    pub(crate) fn gate_and_up(
         [neurons, inputs]: [usize; 2],
         dtype: Dtype,
         home: Home<'_>,
@@ -191,7 +196,7 @@ impl Linear {
     ///
     /// # Errors
     /// When the memory is refused.
-    pub fn to_plain(&self, device: &Device) -> Result<Self> {
+    pub(crate) fn to_plain(&self, device: &Device) -> Result<Self> {
         let Weight::Packed(packed) = &self.weight else { return Ok(self.clone()) };
         let mut raw = vec![0; packed.outputs() * row_bytes(packed.dtype(), packed.inputs())];
         let size = row_bytes(packed.dtype(), packed.inputs());
@@ -207,7 +212,7 @@ impl Linear {
     ///
     /// # Errors
     /// When a row does not exist.
-    pub fn read_rows(&self, rows: &[u32], into: &mut [f32]) -> Result<()> {
+    pub(crate) fn read_rows(&self, rows: &[u32], into: &mut [f32]) -> Result<()> {
         let size = into.len() / rows.len().max(1);
         for (&row, into) in rows.iter().zip(into.chunks_exact_mut(size.max(1))) {
             match &self.weight {
@@ -233,7 +238,7 @@ impl Linear {
     }
 
     /// Weight bytes that one pass reads.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match &self.weight {
             Weight::Packed(packed) => packed.bytes(),
             Weight::Plain(w) => (w.elem_count() * w.dtype().size_in_bytes()) as u64,
@@ -248,7 +253,7 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn forward(&self, backend: &Backend, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, backend: &Backend, x: &Tensor) -> Result<Tensor> {
         let products = match &self.weight {
             Weight::Packed(w) => {
                 let op = PackedLinear { kernels: backend.kernels()?, w, kind: self.kind };
@@ -266,12 +271,17 @@ impl Linear {
         self.finish(backend, products)
     }
 
-    /// `other + x W^T`, of which a layer that applies SwiGLU returns SwiGLU. `other` is a residual, or
-    /// what adapters add.
+    /// `other + x W^T`, of which a layer that applies SwiGLU returns SwiGLU. `other` is a residual,
+    /// or what adapters add.
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn forward_add(&self, backend: &Backend, x: &Tensor, other: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_add(
+        &self,
+        backend: &Backend,
+        x: &Tensor,
+        other: &Tensor,
+    ) -> Result<Tensor> {
         let sums = match &self.weight {
             Weight::Packed(w) => {
                 let op = PackedLinear { kernels: backend.kernels()?, w, kind: LinearKind::Plain };
@@ -298,7 +308,7 @@ impl Linear {
 
     /// The same matrix, whose products are the result: with gates and ups alternating, as
     /// [`Self::gate_and_up`] laid them out.
-    pub fn without_swiglu(self) -> Self {
+    pub(crate) fn without_swiglu(self) -> Self {
         Self { kind: LinearKind::Plain, ..self }
     }
 }

@@ -23,8 +23,8 @@ pub(crate) fn for_each_row(matrix: &Rows, mut read: impl FnMut(&[f32])) -> Resul
     }
 }
 
-/// Refuses logits that are no numbers: whatever is chosen among them is no text. On a device they are not looked
-/// at, which would make the pass wait.
+/// Refuses logits that are no numbers: whatever is chosen among them is no text. On a device they
+/// are not looked at, which would make the pass wait.
 pub(super) fn check_finite(logits: &Rows) -> Result<()> {
     if !logits.device().is_cpu() {
         return Ok(());
@@ -36,13 +36,14 @@ pub(super) fn check_finite(logits: &Rows) -> Result<()> {
     match finite {
         true => Ok(()),
         false => Err(Error::invalid(
-            "the logits are not finite: numbers have overflowed within the model; try --dtype f32 or bf16, or fetch the checkpoint again",
+            "the logits are not finite: numbers have overflowed within the model; try --dtype \
+             f32 or bf16, or fetch the checkpoint again",
         )),
     }
 }
 
-/// The most likely token of each row of logits; the first of equals. On a device it is found there, and
-/// reading it is the one time that a pass waits.
+/// The most likely token of each row of logits; the first of equals. On a device it is found there,
+/// and reading it is the one time that a pass waits.
 ///
 /// # Errors
 /// When the tensor is no `[rows, vocab]` of `f32`.

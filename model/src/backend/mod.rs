@@ -1,9 +1,9 @@
-//! Who computes the operations of a pass. The forward pass is written once, over [`Backend`]; nothing above this folder
-//! knows which one runs.
+//! Who computes the operations of a pass. The forward pass is written once, over [`Backend`];
+//! nothing above this folder knows which one runs.
 //!
-//! On the CPU the kernels compute, as custom operations (`cpu`); elsewhere passes are composed of candle's own
-//! operations (`candle`), which need no code for the device. A third backend is one more variant here and one more file
-//! beside those two.
+//! On the CPU the kernels compute, as custom operations (`cpu`); elsewhere passes are composed of
+//! candle's own operations (`candle`), which need no code for the device. A third backend is one
+//! more variant here and one more file beside those two.
 
 pub(crate) mod adapter;
 mod candle;
@@ -66,8 +66,9 @@ impl Backend {
         Self::Candle { number, device: device.clone() }
     }
 
-    /// The backend that suits `device`: candle's operations also on the CPU where they are `composed`, else the
-    /// kernels there, on `threads` threads (0: all cores). `dtype` is the type of the weights.
+    /// The backend that suits `device`: candle's operations also on the CPU where they are
+    /// `composed`, else the kernels there, on `threads` threads (0: all cores). `dtype` is the type
+    /// of the weights.
     pub(crate) fn suited_to(device: &Device, dtype: Dtype, threads: usize, composed: bool) -> Self {
         if composed || !device.is_cpu() {
             return Self::candle(number_on_device(dtype), device);
@@ -121,9 +122,10 @@ impl Backend {
         matches!(self, Self::Candle { .. })
     }
 
-    /// How far apart, as a share of the largest logit, two logits may be and yet change places between passes of
-    /// different widths: 0 where a row's bits do not depend on the pass it sits in, as on the CPU; else 16 roundings of
-    /// the number type of activations (a bound to be judged by, not a proven one).
+    /// How far apart, as a share of the largest logit, two logits may be and yet change places
+    /// between passes of different widths: 0 where a row's bits do not depend on the pass it sits
+    /// in, as on the CPU; else 16 roundings of the number type of activations (a bound to be judged
+    /// by, not a proven one).
     pub(crate) fn tie_width(&self) -> f64 {
         const ROUNDINGS: f64 = 16.0;
         let Self::Candle { number, .. } = self else { return 0.0 };
@@ -166,7 +168,8 @@ impl Backend {
         Ok(x.narrow(0, rows.saturating_sub(1), 1)?)
     }
 
-    /// `vector[width]` as one of the rows of `[rows, width]`, which are all alike: as many as `x` has.
+    /// `vector[width]` as one of the rows of `[rows, width]`, which are all alike: as many as `x`
+    /// has.
     ///
     /// # Errors
     /// When the memory is refused.
@@ -182,7 +185,8 @@ impl Backend {
         Ok(x.flatten_all()?.contiguous()?)
     }
 
-    /// Products of the head as logits: `f32`, and finite where the host can look at them without waiting.
+    /// Products of the head as logits: `f32`, and finite where the host can look at them without
+    /// waiting.
     ///
     /// # Errors
     /// When they are not finite.
@@ -249,8 +253,8 @@ impl Backend {
         }
     }
 
-    /// Prepares a pass whose rows stand at `positions`, attend in `blocks` and, with `append`, are written to
-    /// the cache first. All that a device needs of the host for it is uploaded here.
+    /// Prepares a pass whose rows stand at `positions`, attend in `blocks` and, with `append`, are
+    /// written to the cache first. All that a device needs of the host for it is uploaded here.
     ///
     /// # Errors
     /// When the device refuses the memory.
@@ -269,8 +273,8 @@ impl Backend {
         }
     }
 
-    /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position (not without `rotary`), and
-    /// scales queries. The argument may be changed in place.
+    /// Rotates the queries and keys of `qkv[rows, qkv_width]`, each row at its position (not
+    /// without `rotary`), and scales queries. The argument may be changed in place.
     ///
     /// # Errors
     /// When the shapes do not fit.
@@ -356,8 +360,8 @@ fn foreign() -> Error {
     Error::invalid("weights or rows of one backend were given to another")
 }
 
-/// The number type of activations and cache on a device, where the weights are of `dtype`: that of the weights,
-/// and halves where those are codes.
+/// The number type of activations and cache on a device, where the weights are of `dtype`: that of
+/// the weights, and halves where those are codes.
 pub(crate) fn number_on_device(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,

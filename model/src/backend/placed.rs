@@ -48,8 +48,8 @@ pub(crate) struct Placed {
     pub(super) cosines: Rows,
     pub(super) sines: Rows,
     pub(super) seen: Vec<Seen>,
-    /// Where keys and values are written, `[kv_heads, rows, head_dim]` positions, where the device must be told;
-    /// else the host knows.
+    /// Where keys and values are written, `[kv_heads, rows, head_dim]` positions, where the device
+    /// must be told; else the host knows.
     pub(super) written: Option<Rows>,
 }
 
@@ -61,8 +61,8 @@ pub(super) struct Seen {
     pub(super) positions: usize,
     /// Whether the rows' own keys and values are in the cache already.
     pub(super) cached: bool,
-    /// Added to the scores `[heads, rows, positions]`: 0 where a row sees a position, else minus infinity;
-    /// `[heads or 1, rows, positions]`. None for one row, which sees all.
+    /// Added to the scores `[heads, rows, positions]`: 0 where a row sees a position, else minus
+    /// infinity; `[heads or 1, rows, positions]`. None for one row, which sees all.
     pub(super) hidden: Option<Rows>,
 }
 
@@ -78,12 +78,13 @@ pub(crate) struct Apart {
 }
 
 impl Placed {
-    /// Angles and masks of rows at `positions` that attend in `blocks`, as `number` on `device`; with
-    /// `append`, rows stand in the cache before they attend, and blocks that continue each other are one.
+    /// Angles and masks of rows at `positions` that attend in `blocks`, as `number` on `device`;
+    /// with `append`, rows stand in the cache before they attend, and blocks that continue each
+    /// other are one.
     ///
     /// # Errors
     /// When the device refuses the memory.
-    pub fn new(
+    pub(crate) fn new(
         shape: HeadShape,
         rotary: &Rotary,
         (positions, blocks, append): (&[usize], &[Block], bool),
@@ -104,13 +105,13 @@ impl Placed {
         Ok(Self { cosines, sines, seen, written: None })
     }
 
-    /// What stands on the device already, for rows that attend together over the first positions of the cache:
-    /// `cosines` and `sines` are `[rows, pairs]`, `hidden` is `[1, rows, positions]`, and the rows' own
-    /// keys and values are written at `places[rows]`.
+    /// What stands on the device already, for rows that attend together over the first positions of
+    /// the cache: `cosines` and `sines` are `[rows, pairs]`, `hidden` is `[1, rows, positions]`,
+    /// and the rows' own keys and values are written at `places[rows]`.
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn on_device(
+    pub(crate) fn on_device(
         shape: HeadShape,
         [cosines, sines, hidden]: [Rows; 3],
         places: &Rows,
@@ -163,8 +164,8 @@ fn hidden(shape: HeadShape, block: Block, number: DType, device: &Device) -> Res
     Ok(Some(for_every_head(shape, rows, mask)?))
 }
 
-/// 0 where one of `rows` rows that stand at `position` and after sees one of the first `positions` positions, else
-/// minus infinity: `[rows, positions]`.
+/// 0 where one of `rows` rows that stand at `position` and after sees one of the first `positions`
+/// positions, else minus infinity: `[rows, positions]`.
 pub(crate) fn mask(position: usize, rows: usize, positions: usize) -> Vec<f32> {
     let mut mask = vec![f32::NEG_INFINITY; rows * positions];
     for (row, mask) in mask.chunks_exact_mut(positions).enumerate() {

@@ -41,13 +41,13 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     /// Takes over what `other` holds, in place.
-    pub fn fill(&self, other: &Self) -> Result<()> {
+    pub(crate) fn fill(&self, other: &Self) -> Result<()> {
         self.numbers.slice_set(&other.numbers, 0, 0)?;
         Ok(self.places.slice_set(&other.places, 0, 0)?)
     }
 
     /// Part of the numbers as a matrix of `rows` rows.
-    pub fn part(&self, range: Range<usize>, rows: usize) -> Result<Tensor> {
+    pub(crate) fn part(&self, range: Range<usize>, rows: usize) -> Result<Tensor> {
         let columns = range.len() / rows;
         Ok(self.numbers.narrow(0, range.start, range.len())?.reshape((rows, columns))?)
     }

@@ -7,7 +7,7 @@ use s3d_data::Drafting;
 pub const PREFIX: &str = "s3d.adapters.";
 
 /// Whether adapters act on the rows of a draft pass.
-pub fn adapts(drafting: Drafting) -> bool {
+pub(crate) fn adapts(drafting: Drafting) -> bool {
     drafting == Drafting::Simultaneous
 }
 

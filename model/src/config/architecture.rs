@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// A family of decoders with RMSNorm, rotary positions and SwiGLU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
+pub(crate) enum Architecture {
     /// Llama 2 and 3; biases where `attention_bias` and `mlp_bias` say so.
     Llama,
     /// As Llama; may have a sliding window.
@@ -15,8 +15,8 @@ pub enum Architecture {
     Qwen2,
     /// RMSNorm of every query and key head.
     Qwen3,
-    /// Queries, keys and values in one matrix, gate and up projection in another; may turn a part of
-    /// each head only.
+    /// Queries, keys and values in one matrix, gate and up projection in another; may turn a part
+    /// of each head only.
     Phi3,
     /// As Llama; some layers turn nothing.
     SmolLm3,
@@ -33,7 +33,8 @@ const KNOWN: [(Architecture, &str, &str); 6] = [
 ];
 
 impl Architecture {
-    /// The architecture that a configuration names, by its class before its `model_type`; Llama where it names none.
+    /// The architecture that a configuration names, by its class before its `model_type`; Llama
+    /// where it names none.
     pub(super) fn of(keys: &Map<String, Value>) -> Result<Self, String> {
         let [class, kind] = Self::named(keys)?;
         Ok(class.or(kind).unwrap_or(Self::Llama))
@@ -75,17 +76,17 @@ impl Architecture {
     }
 
     /// The family of a `model_type`.
-    pub fn from_model_type(name: &str) -> Option<Self> {
+    pub(crate) fn from_model_type(name: &str) -> Option<Self> {
         KNOWN.iter().find(|(.., kind)| *kind == name).map(|(architecture, ..)| *architecture)
     }
 
     /// The name of the class in `config.json`.
-    pub fn class(self) -> &'static str {
+    pub(crate) fn class(self) -> &'static str {
         self.names().0
     }
 
     /// The name under `model_type`.
-    pub fn model_type(self) -> &'static str {
+    pub(crate) fn model_type(self) -> &'static str {
         self.names().1
     }
 
@@ -95,13 +96,14 @@ impl Architecture {
     }
 
     /// The names under `model_type`.
-    pub fn model_types() -> String {
+    pub(crate) fn model_types() -> String {
         let all: Vec<&str> = KNOWN.iter().map(|(.., kind)| *kind).collect();
         all.join(", ")
     }
 
-    /// Writes what a file leaves out, as the configuration classes of transformers 5 have it. `null` stands
-    /// for these too, but for a size that is derived then, and for a window that is none then.
+    /// Writes what a file leaves out, as the configuration classes of transformers 5 have it.
+    /// `null` stands for these too, but for a size that is derived then, and for a window that is
+    /// none then.
     pub(super) fn fill_defaults(self, keys: &mut Map<String, Value>) {
         let smol = self == Self::SmolLm3;
         let positions = match self {
@@ -251,8 +253,8 @@ impl ModelConfig {
     }
 
     /// The longest text this engine decodes, in tokens: the model's positions, but no more than its
-    /// sliding window (a text within the window sees all of itself) and, with longrope that has no factors
-    /// for long texts, no more than it was trained on.
+    /// sliding window (a text within the window sees all of itself) and, with longrope that has no
+    /// factors for long texts, no more than it was trained on.
     pub fn positions(&self) -> usize {
         let window = self.sliding_window().unwrap_or(usize::MAX);
         let longest = self.max_position_embeddings.min(window);

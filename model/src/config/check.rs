@@ -1,4 +1,5 @@
-//! Whether a configuration can be run: sizes that fit, and nothing that this engine computes otherwise.
+//! Whether a configuration can be run: sizes that fit, and nothing that this engine computes
+//! otherwise.
 
 use super::ModelConfig;
 use super::architecture::Architecture;
@@ -26,7 +27,8 @@ impl ModelConfig {
         self.validate_volume()?;
         if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!(
-                "hidden_size = {} must be a multiple of num_attention_heads = {}, or head_dim be given",
+                "hidden_size = {} must be a multiple of num_attention_heads = {}, or head_dim be \
+                 given",
                 self.hidden_size, self.num_attention_heads
             ));
         }
@@ -44,7 +46,8 @@ impl ModelConfig {
         self.validate_behaviour()
     }
 
-    /// Sizes that are each possible and together are not: what is computed from them later would overflow.
+    /// Sizes that are each possible and together are not: what is computed from them later would
+    /// overflow.
     fn validate_volume(&self) -> Result<(), String> {
         const MOST: u128 = 1 << 46;
         let product = |sizes: &[usize]| sizes.iter().map(|&size| size as u128).product::<u128>();
@@ -124,7 +127,8 @@ impl ModelConfig {
             let entries = list.as_array().map_or(&[][..], Vec::as_slice);
             if entries.len() != layers || !entries.iter().all(fits) {
                 return Err(format!(
-                    "{key} must hold {expected} for each of the {layers} layers; found {} entries: {}",
+                    "{key} must hold {expected} for each of the {layers} layers; found {} \
+                     entries: {}",
                     entries.len(),
                     shown(list)
                 ));

@@ -7,8 +7,8 @@ use super::rope::{PARAMETERS, RopeKind, check_parameters};
 use serde_json::{Map, Value};
 
 impl ModelConfig {
-    /// Reads the text of a `config.json` in either form and checks it: every key of it is read, known to change
-    /// nothing, or refused.
+    /// Reads the text of a `config.json` in either form and checks it: every key of it is read,
+    /// known to change nothing, or refused.
     ///
     /// # Errors
     /// Says what is not as expected.
@@ -30,7 +30,8 @@ impl ModelConfig {
         check(&keys)?;
         if keys.contains_key("auto_map") {
             notes.push(
-                "auto_map: the remote code that it names is not run; the architecture is computed as transformers has it"
+                "auto_map: the remote code that it names is not run; the architecture is \
+                 computed as transformers has it"
                     .into(),
             );
         }
@@ -61,8 +62,8 @@ impl ModelConfig {
     }
 }
 
-/// `rope_parameters` (transformers 5) and `rope_scaling` (older) become one `rope_scaling`; `rope_theta` and
-/// `partial_rotary_factor`, which may stand in them, come out.
+/// `rope_parameters` (transformers 5) and `rope_scaling` (older) become one `rope_scaling`;
+/// `rope_theta` and `partial_rotary_factor`, which may stand in them, come out.
 fn move_rope_parameters(
     keys: &mut Map<String, Value>,
     architecture: Architecture,
@@ -73,7 +74,8 @@ fn move_rope_parameters(
     let mut rope = match (new, old) {
         (Some(new), Some(old)) if new != old => {
             return Err(format!(
-                "rope_parameters = {} and rope_scaling = {} contradict each other; keep the one that the model was trained with",
+                "rope_parameters = {} and rope_scaling = {} contradict each other; keep the one \
+                 that the model was trained with",
                 shown(&Value::Object(new)),
                 shown(&Value::Object(old))
             ));
@@ -118,8 +120,8 @@ fn move_rope_parameters(
     Ok(())
 }
 
-/// The positions of the training stand beside the parameters or among them; transformers prefers the former, and
-/// has a default for them in Phi-3.
+/// The positions of the training stand beside the parameters or among them; transformers prefers
+/// the former, and has a default for them in Phi-3.
 fn take_original(
     keys: &Map<String, Value>,
     rope: &mut Map<String, Value>,
@@ -131,7 +133,8 @@ fn take_original(
         let within = rope.get(KEY).filter(|within| **within != 4096);
         return match within.filter(|_| architecture == Architecture::Phi3) {
             Some(within) => Err(format!(
-                "{KEY} = {} stands among the rotary parameters alone, where transformers takes 4096 for Phi-3; write it beside them too",
+                "{KEY} = {} stands among the rotary parameters alone, where transformers takes \
+                 4096 for Phi-3; write it beside them too",
                 shown(within)
             )),
             None => Ok(()),
@@ -148,7 +151,8 @@ fn take_original(
     Ok(())
 }
 
-/// The parameters under `name`, each of its kind, under the names of transformers 5; nothing where there are none.
+/// The parameters under `name`, each of its kind, under the names of transformers 5; nothing where
+/// there are none.
 fn take_parameters(
     keys: &mut Map<String, Value>,
     name: &str,
@@ -286,7 +290,8 @@ mod tests {
 
     #[test]
     fn what_a_file_leaves_out_is_as_its_architecture_has_it() {
-        // source: the defaults of transformers 5.24: rms_norm_eps, rope_theta, positions and tie_word_embeddings
+        // source: the defaults of transformers 5.24: rms_norm_eps, rope_theta, positions and
+        // tie_word_embeddings
         let cases = [
             ("llama", 1e-6, 1e4, 2048, false),
             ("mistral", 1e-6, 1e4, 4096, false), // its window; positions are 131072

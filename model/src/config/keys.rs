@@ -1,5 +1,5 @@
-//! The keys of a `config.json`: which are read, of which kind their values are, and which may stand there unread.
-//! Any other key may change what the model computes, and is refused by name.
+//! The keys of a `config.json`: which are read, of which kind their values are, and which may stand
+//! there unread. Any other key may change what the model computes, and is refused by name.
 
 use serde_json::{Map, Value};
 
@@ -165,7 +165,8 @@ const OFF: [(&str, Fits); 12] = [
     ("pruned_heads", is_empty),
 ];
 
-/// Whether a key may stand there unread: one of the list, a private one, or one of tokens or training.
+/// Whether a key may stand there unread: one of the list, a private one, or one of tokens or
+/// training.
 fn is_harmless(key: &str) -> bool {
     HARMLESS.contains(&key)
         || key.starts_with('_')
@@ -185,7 +186,8 @@ fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// A value as messages show it: on one line, without control characters, and no longer than 80 characters.
+/// A value as messages show it: on one line, without control characters, and no longer than 80
+/// characters.
 pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     let mut short: String = text.chars().take(80).flat_map(visible).collect();
@@ -212,7 +214,8 @@ pub(super) fn shown_key(key: &str) -> String {
 pub(super) fn check(keys: &Map<String, Value>) -> Result<(), String> {
     if let Some(value) = keys.get("quantization_config") {
         return Err(format!(
-            "quantization_config = {} is not supported; fetch the unquantized checkpoint, or a GGUF file",
+            "quantization_config = {} is not supported; fetch the unquantized checkpoint, or a \
+             GGUF file",
             shown(value)
         ));
     }
@@ -227,7 +230,8 @@ pub(super) fn check(keys: &Map<String, Value>) -> Result<(), String> {
             }
         } else if !is_harmless(key) && !value.is_null() {
             return Err(format!(
-                "key {} = {} is not known, and may change what the model computes; take it out of the file if it does not",
+                "key {} = {} is not known, and may change what the model computes; take it out \
+                 of the file if it does not",
                 shown_key(key),
                 shown(value)
             ));
@@ -243,12 +247,15 @@ pub(super) fn check_is_text_model(keys: &Map<String, Value>) -> Result<(), Strin
     let part = PARTS.iter().find(|part| keys.get(**part).is_some_and(Value::is_object));
     if let Some(part) = part {
         return Err(format!(
-            "a model of several parts ({part}), such as one that reads images too; expected a language model alone: save its text part as a checkpoint of its own, or take the text-only release"
+            "a model of several parts ({part}), such as one that reads images too; expected a \
+             language model alone: save its text part as a checkpoint of its own, or take the \
+             text-only release"
         ));
     }
     if keys.contains_key("peft_type") {
         return Err(
-            "an adapter's configuration (peft_type); expected a whole model: merge the adapter into its base model first (merge_and_unload of peft) and save that"
+            "an adapter's configuration (peft_type); expected a whole model: merge the adapter \
+             into its base model first (merge_and_unload of peft) and save that"
                 .into(),
         );
     }

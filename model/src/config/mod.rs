@@ -1,8 +1,8 @@
 //! The shape of a checkpoint: `config.json` in the Hugging Face layout, read and written.
 //!
 //! One type for every use, for every architecture. Keys that only some have stay in
-//! [`ModelConfig::other`]; `forms`, `rope` and `architecture` below say what they mean, `keys` which of them there
-//! may be. What this engine adds stands under the key `"s3d"`.
+//! [`ModelConfig::other`]; `forms`, `rope` and `architecture` below say what they mean, `keys`
+//! which of them there may be. What this engine adds stands under the key `"s3d"`.
 
 pub(crate) mod adapter;
 pub(crate) mod architecture;
@@ -14,7 +14,7 @@ mod rope;
 pub mod tensors;
 
 pub use adapter::{PREFIX, Part};
-pub use architecture::{Architecture, AttentionParts};
+pub use architecture::AttentionParts;
 pub use rope::Rope;
 
 use crate::error::{Error, Result};
@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// A Llama-style decoder, as its `config.json` describes it. Unknown keys are kept and written back.
+/// A Llama-style decoder, as its `config.json` describes it. Unknown keys are kept and written
+/// back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     /// Width of the residual stream, in channels.
@@ -117,8 +118,8 @@ pub struct S3dConfig {
     /// The plan that suits this checkpoint, as plans are written in text (`3..9:4`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// Optimizer steps that the checkpoint was trained for, so that checkpoints of one training can be
-    /// set in a row.
+    /// Optimizer steps that the checkpoint was trained for, so that checkpoints of one training can
+    /// be set in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_steps: Option<u64>,
     /// Anything else that training wants to record.
@@ -288,7 +289,8 @@ mod tests {
 
     #[test]
     fn a_hugging_face_file_is_understood() {
-        // source: the keys of a published Llama checkpoint (torch_dtype, list of end tokens, no head_dim).
+        // source: the keys of a published Llama checkpoint (torch_dtype, list of end tokens, no
+        // head_dim).
         let text = r#"{"architectures":["LlamaForCausalLM"],"hidden_size":64,"intermediate_size":128,
             "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100,
             "rms_norm_eps":1e-5,"torch_dtype":"bfloat16","eos_token_id":[3,7],"rope_scaling":null,"hidden_act":"silu"}"#;
@@ -301,7 +303,8 @@ mod tests {
 
     #[test]
     fn the_story_model_has_about_9_6_million_parameters() {
-        // source: 12 * (3 * 256 * 768 + 256 * (2 * 256 + 2 * 128) + 2 * 256) + 512 * 256 + 7 * 256 + 256
+        // source: 12 * (3 * 256 * 768 + 256 * (2 * 256 + 2 * 128) + 2 * 256) + 512 * 256 + 7 * 256
+        // + 256
         let shape = ModelConfig::story().shape();
         assert_eq!(shape.parameters() / 10_000, 957);
     }

@@ -1,8 +1,10 @@
-//! Geometries of well-known models, for timing without their weights: latency depends on shapes alone.
+//! Geometries of well-known models, for timing without their weights: latency depends on shapes
+//! alone.
 //!
 //! Sizes are those of the published `config.json` files. What changes no product is left out: the
-//! norms of queries and keys in Qwen3, the biases of Qwen2.5's attention, rotary angles of a part of each head in Phi-4 mini,
-//! and the stretched ones of long contexts. Every geometry has [`MASKS`] mask embeddings, as if it had been trained for simultaneous drafting.
+//! norms of queries and keys in Qwen3, the biases of Qwen2.5's attention, rotary angles of a part
+//! of each head in Phi-4 mini, and the stretched ones of long contexts. Every geometry has
+//! [`MASKS`] mask embeddings, as if it had been trained for simultaneous drafting.
 
 use crate::config::ModelConfig;
 use crate::config::S3dConfig;
@@ -149,12 +151,12 @@ mod tests {
 
     #[test]
     fn geometries_have_the_published_number_of_parameters() {
-        // source: the models' cards; Llama 2: 6,738,415,616 and 13,015,864,320; Llama 3: 8,030,261,248;
-        // Phi-3 mini: 3,821,079,552; TinyLlama: 1,100,048,384; Qwen3-4B: 4,022,468,096, of which
-        // 36 x 2 x 128 are norms of queries and keys
-        // Of the others by the same cards: Qwen2.5 494,032,768, 1,543,714,304 and 7,615,616,512, of which every layer has
-        // a bias of queries, keys and values; Llama 3.2 1,235,814,400 and 3,212,749,824; SmolLM2 134,515,008; Mistral 7B
-        // v0.3 7,248,023,552; Phi-4 mini 3,836,021,760
+        // source: the models' cards; Llama 2: 6,738,415,616 and 13,015,864,320; Llama 3:
+        // 8,030,261,248; Phi-3 mini: 3,821,079,552; TinyLlama: 1,100,048,384; Qwen3-4B:
+        // 4,022,468,096, of which 36 x 2 x 128 are norms of queries and keys. Of the others by the
+        // same cards: Qwen2.5 494,032,768, 1,543,714,304 and 7,615,616,512, of which every layer
+        // has a bias of queries, keys and values; Llama 3.2 1,235,814,400 and 3,212,749,824;
+        // SmolLM2 134,515,008; Mistral 7B v0.3 7,248,023,552; Phi-4 mini 3,836,021,760
         let biases =
             |layers: usize, heads: usize, head_dim: usize| (layers * heads * head_dim) as u64;
         for (name, published) in [

@@ -62,7 +62,7 @@ const ORIGINAL: &str = "original_max_position_embeddings";
 
 impl RopeKind {
     /// The kind that parameters name.
-    pub fn of(rope: &Map<String, Value>) -> Result<Self, String> {
+    pub(super) fn of(rope: &Map<String, Value>) -> Result<Self, String> {
         let name = rope.get("rope_type").or(rope.get("type")).and_then(Value::as_str).unwrap_or("");
         let name = if name == "su" { "longrope" } else { name };
         let known = KINDS.iter().find(|(_, known, _)| *known == name);
@@ -75,12 +75,12 @@ impl RopeKind {
     }
 
     /// Its name in a file.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
     /// Whether `key` means something to it, or means nothing to any.
-    pub fn reads(self, key: &str) -> bool {
+    pub(super) fn reads(self, key: &str) -> bool {
         let keys = KINDS.iter().find(|(kind, ..)| *kind == self).map_or(&[][..], |(.., keys)| keys);
         matches!(key, "rope_type" | "type" | "finetuned") || keys.contains(&key)
     }
@@ -130,7 +130,8 @@ impl ModelConfig {
     /// Channels of each head that turn: the first ones.
     ///
     /// # Errors
-    /// When the file asks for a part of the heads that is none, or the architecture turns whole heads.
+    /// When the file asks for a part of the heads that is none, or the architecture turns whole
+    /// heads.
     pub fn rotary_dim(&self) -> Result<usize, String> {
         let Some(share) = self.other.get("partial_rotary_factor") else {
             return Ok(self.head_dim());
@@ -150,7 +151,8 @@ impl ModelConfig {
         let dim = (self.head_dim() as f64 * share + 1e-9).floor();
         if !(0.0..1.0).contains(&share) || dim < 2.0 || dim % 2.0 != 0.0 {
             return Err(format!(
-                "partial_rotary_factor = {found} of {} channels must be an even number of them, at least 2",
+                "partial_rotary_factor = {found} of {} channels must be an even number of them, \
+                 at least 2",
                 self.head_dim()
             ));
         }
@@ -165,9 +167,9 @@ impl ModelConfig {
         self.rope_for(0)
     }
 
-    /// The rotary frequencies of texts of up to `context` tokens, scaled as the file says. Only longrope has
-    /// others for long texts than for short ones; they hold for every position of such a text, which must
-    /// hence be known to be long from its start.
+    /// The rotary frequencies of texts of up to `context` tokens, scaled as the file says. Only
+    /// longrope has others for long texts than for short ones; they hold for every position of such
+    /// a text, which must hence be known to be long from its start.
     ///
     /// # Errors
     /// A scaling that is not known, or whose numbers make no sense.
@@ -205,7 +207,7 @@ impl ModelConfig {
     }
 
     /// Positions up to which a text is short, where long ones have rotary factors of their own.
-    pub fn short_positions(&self) -> Option<usize> {
+    pub(crate) fn short_positions(&self) -> Option<usize> {
         let short = self.rope_for(0).ok()?.limit?;
         let long = self.rope_for(short.saturating_add(1)).ok()?;
         (long.limit.is_none() && short < self.positions()).then_some(short)
@@ -293,8 +295,8 @@ impl Scaling<'_> {
         Ok(Rope { frequencies, scale, limit: None })
     }
 
-    /// LongRoPE (Ding et al., arXiv 2402.13753): one divisor per frequency, others for texts longer than those
-    /// of the training.
+    /// LongRoPE (Ding et al., arXiv 2402.13753): one divisor per frequency, others for texts longer
+    /// than those of the training.
     fn longrope(self, context: usize) -> Result<Rope, String> {
         let original = self.original();
         let short = self.divisors("short_factor")?;
@@ -327,7 +329,8 @@ impl Scaling<'_> {
         match fits && divisors.iter().all(|d| d.is_finite() && *d > 0.0) {
             true => Ok(divisors),
             false => Err(format!(
-                "rope_scaling.{key} must hold {pairs} positive numbers (half of the channels that turn); found {}",
+                "rope_scaling.{key} must hold {pairs} positive numbers (half of the channels \
+                 that turn); found {}",
                 shown(self.keys.get(key).unwrap_or(&Value::Null))
             )),
         }
@@ -375,7 +378,8 @@ mod tests {
             json!({"type": "su", "short_factor": vec![2.0; 16], "long_factor": vec![8.0; 16]});
         let mut config = config(factors);
         config.other.insert("original_max_position_embeddings".into(), 64.into());
-        // source: the theta of pair 0 is 1, divided by 2 or 8; sqrt(1 + ln(1024 / 64) / ln(64)) = sqrt(1 + 4 / 6)
+        // source: the theta of pair 0 is 1, divided by 2 or 8; sqrt(1 + ln(1024 / 64) / ln(64)) =
+        // sqrt(1 + 4 / 6)
         let (short, long) = (config.rope_for(64).unwrap(), config.rope_for(65).unwrap());
         assert_eq!((short.frequencies[0], short.limit), (0.5, Some(64)));
         assert_eq!((long.frequencies[0], long.limit), (0.125, None));

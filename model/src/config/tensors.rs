@@ -80,11 +80,12 @@ pub fn head(config: &ModelConfig) -> Option<Named> {
     (!config.tie_word_embeddings).then(|| weight("lm_head", &shape))
 }
 
-/// The tensors that a model of this configuration has in its checkpoint, without masks and adapters.
+/// The tensors that a model of this configuration has in its checkpoint, without masks and
+/// adapters.
 ///
 /// # Errors
 /// An architecture that is unknown.
-pub fn own_tensors(config: &ModelConfig) -> Result<Vec<Named>, String> {
+pub(crate) fn own_tensors(config: &ModelConfig) -> Result<Vec<Named>, String> {
     let parts = config.attention_parts()?;
     let layers = (0..config.num_hidden_layers).map(|layer| LayerTensors::new(config, layer, parts));
     let mut all = vec![embedding(config)];

@@ -10,9 +10,9 @@ use crate::model::Model;
 use s3d_data::{DraftPlan, Drafting, Skip};
 use s3d_kernels::elementwise::{argmax, probability};
 
-/// How sure a draft is: the top probability of its row of logits. Of the row, not of the token: whether a draft
-/// is verified must not depend on which token was drawn, or what is committed would no longer have the full
-/// model's distribution.
+/// How sure a draft is: the top probability of its row of logits. Of the row, not of the token:
+/// whether a draft is verified must not depend on which token was drawn, or what is committed would
+/// no longer have the full model's distribution.
 pub(crate) fn confidence(row: &[f32]) -> f32 {
     probability(row, argmax(row) as usize) as f32
 }
@@ -23,7 +23,7 @@ pub struct DraftThreshold(f64);
 
 impl DraftThreshold {
     /// No draft ends early.
-    pub const OFF: Self = Self(0.0);
+    pub(crate) const OFF: Self = Self(0.0);
 
     /// A threshold from 0 (off) to 1 (only what is certain, to the precision of f32).
     ///
@@ -48,7 +48,7 @@ impl DraftThreshold {
 
 /// The drafts of one iteration in the making, and the rule by which they are taken from logits.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Proposal {
+pub(crate) struct Proposal {
     /// The drafts.
     pub tokens: Vec<u32>,
     /// What each was drawn from, where tokens are drawn.
@@ -61,12 +61,13 @@ pub struct Proposal {
 
 impl Proposal {
     /// No drafts yet for the output from `place` on: the most likely tokens, or drawn ones.
-    pub fn new(sampling: Option<Sampling>, threshold: DraftThreshold, place: usize) -> Self {
+    pub(crate) fn new(sampling: Option<Sampling>, threshold: DraftThreshold, place: usize) -> Self {
         let (tokens, drawn_from) = (Vec::new(), Vec::new());
         Self { tokens, drawn_from, sampling, threshold, place }
     }
 
-    /// Takes the next draft from its `row` of logits; says whether it is one, or drafting ends with it.
+    /// Takes the next draft from its `row` of logits; says whether it is one, or drafting ends with
+    /// it.
     fn take(&mut self, row: &[f32]) -> Result<bool> {
         if self.threshold.ends(row) {
             return Ok(false);
@@ -87,7 +88,8 @@ impl Proposal {
     /// Takes drafts from `logits[rows, vocab]` until drafting ends; says whether it has not.
     fn take_rows(&mut self, logits: &Rows) -> Result<bool> {
         if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
-            // All of them, the most likely tokens: a device finds these without giving up its logits.
+            // All of them, the most likely tokens: a device finds these without giving up its
+            // logits.
             self.tokens.extend(argmax_rows(logits)?);
             return Ok(true);
         }
@@ -105,8 +107,9 @@ impl Proposal {
 /// `proposal`. The cache is left as it was found.
 ///
 /// # Errors
-/// When a pass fails (see [`Model::draft_pass`]), or logits are no numbers that could be drawn from.
-pub fn draft(
+/// When a pass fails (see [`Model::draft_pass`]), or logits are no numbers that could be drawn
+/// from.
+pub(crate) fn draft(
     model: &Model,
     token: u32,
     plan: &DraftPlan,
@@ -149,7 +152,10 @@ impl Model {
         let (drafts, most) = (plan.predictors.get(), self.config.masks() + 1);
         if plan.drafting == Drafting::Simultaneous && drafts > most {
             let needs = match self.config.masks() {
-                0 => "which this checkpoint was not trained for (it has no mask embeddings; add them with s3d train --model DIR --corpus FILES --out OTHER); draft one after the other with".to_string(),
+                0 => "which this checkpoint was not trained for (it has no mask embeddings; add \
+                      them with s3d train --model DIR --corpus FILES --out OTHER); draft one \
+                      after the other with"
+                    .to_string(),
                 masks => format!("a model with {masks} masks at most {most}; use fewer, or"),
             };
             return Err(Error::invalid(format!(
@@ -175,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_draft_ends_before_the_first_row_below_the_threshold() {
-        // source: by hand. Two logits that differ by ln 3 have the probabilities 3/4 and 1/4, by ln 9 0.9 and 0.1.
+        // source: by hand. Two logits that differ by ln 3 have the probabilities 3/4 and 1/4, by ln
+        // 9 0.9 and 0.1.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let rows = [nine, 0.0, 0.0, three, 0.0, nine];
         let logits = Rows::from_slice(&rows, (3, 2), &candle_core::Device::Cpu).unwrap();

@@ -1,8 +1,8 @@
 //! Imposed acceptance: drafts made right with given probabilities, by peeking at the plain text.
 //!
-//! Times of a geometry with random weights are real, its acceptance is not. With this the passes of a plan
-//! are all made, and then what they drafted is replaced: right or wrong as drawn. Whoever sets the
-//! probabilities answers for them; every record made so says it.
+//! Times of a geometry with random weights are real, its acceptance is not. With this the passes of
+//! a plan are all made, and then what they drafted is replaced: right or wrong as drawn. Whoever
+//! sets the probabilities answers for them; every record made so says it.
 
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
@@ -36,8 +36,9 @@ impl Imposed {
         &self.rates
     }
 
-    /// How many of `predictors` drafts are right in the text `text` after `committed` output tokens.
-    /// Drawn for the place, not for the plan: fewer predictors give the same count, cut off.
+    /// How many of `predictors` drafts are right in the text `text` after `committed` output
+    /// tokens. Drawn for the place, not for the plan: fewer predictors give the same count, cut
+    /// off.
     pub fn accepted(&self, text: &str, committed: usize, predictors: usize) -> usize {
         let mut seed = [0; 32];
         seed.copy_from_slice(&Sha256::digest(format!("{} {committed} {text}", self.seed)));

@@ -58,7 +58,8 @@ pub struct Step {
     pub finish: Option<Finish>,
 }
 
-/// Decodes a prompt step by step. The first step is the prompt pass, at full depth; it commits one token.
+/// Decodes a prompt step by step. The first step is the prompt pass, at full depth; it commits one
+/// token.
 pub struct Generation<'m> {
     model: &'m Model,
     plan: Plan,
@@ -127,22 +128,23 @@ impl<'m> Generation<'m> {
         })
     }
 
-    /// The same generation with imposed acceptance: every pass is made, then drafts are made right or
-    /// wrong as drawn.
+    /// The same generation with imposed acceptance: every pass is made, then drafts are made right
+    /// or wrong as drawn.
     pub fn imposing(mut self, peek: Option<Peek<'m>>) -> Self {
         self.peek = peek;
         self
     }
 
-    /// The same generation with tokens drawn instead of the most likely ones; at temperature 0 they are
-    /// those.
+    /// The same generation with tokens drawn instead of the most likely ones; at temperature 0 they
+    /// are those.
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = (!sampling.is_greedy()).then_some(sampling);
         self
     }
 
-    /// The same generation with drafts that end early: with the first one less sure than `threshold`, which is
-    /// not verified. Drafting in turn ends there; drafting at once has made its one pass, and verifies less.
+    /// The same generation with drafts that end early: with the first one less sure than
+    /// `threshold`, which is not verified. Drafting in turn ends there; drafting at once has made
+    /// its one pass, and verifies less.
     pub fn ending_drafts(mut self, threshold: DraftThreshold) -> Self {
         self.threshold = threshold;
         self
@@ -219,7 +221,8 @@ impl<'m> Generation<'m> {
         verify_sampled(drafts, drawn_from, targets, |draft| sampling.numbers(place + draft))
     }
 
-    /// Commits the accepted drafts and the full model's token after them, up to the end of the text.
+    /// Commits the accepted drafts and the full model's token after them, up to the end of the
+    /// text.
     fn commit(&mut self, drafts: &[u32], verified: Verified) -> Result<Step> {
         let mut tokens = Vec::with_capacity(verified.accepted + 1);
         let mut finish = None;

@@ -11,8 +11,8 @@ const PERIODS: std::ops::RangeInclusive<usize> = 4..=64;
 /// How many of `tokens` come before the text repeats one sentence three times in a row: the loop is
 /// cut after the sentence's first appearance. All of them when it never does.
 ///
-/// Sentences end with `.`, `!`, `?` or a line break. Without a tokenizer, a sentence is any run of 4 to
-/// 64 tokens.
+/// Sentences end with `.`, `!`, `?` or a line break. Without a tokenizer, a sentence is any run of
+/// 4 to 64 tokens.
 ///
 /// # Errors
 /// When the tokens cannot be decoded.

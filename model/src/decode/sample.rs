@@ -1,14 +1,15 @@
 //! Sampling: from a row of logits to a distribution, and a draw from it with numbers of a seed.
 //!
-//! Logits are divided by the temperature; then the `top_k` most likely tokens stay (Fan et al., arXiv
-//! 1805.04833); then of these the fewest that together reach the share `top_p` (the nucleus of Holtzman et
-//! al., arXiv 1904.09751). Of equally likely tokens the first stays. All in f64.
+//! Logits are divided by the temperature; then the `top_k` most likely tokens stay (Fan et al.,
+//! arXiv 1805.04833); then of these the fewest that together reach the share `top_p` (the nucleus
+//! of Holtzman et al., arXiv 1904.09751). Of equally likely tokens the first stays. All in f64.
 //!
-//! Random numbers belong to places: the token at place `n` of the output has the first three numbers of
-//! stream `n` of ChaCha8 with the seed, one to draw its draft, one to accept it, one to draw what is committed
-//! where no draft was accepted. So a text depends on seed and plan alone, not on threads, time or other texts. A
-//! place whose draft was dropped, because an earlier one was refused, takes its numbers once more; that is sound,
-//! because nothing committed before a place depends on the numbers of that place.
+//! Random numbers belong to places: the token at place `n` of the output has the first three
+//! numbers of stream `n` of ChaCha8 with the seed, one to draw its draft, one to accept it, one to
+//! draw what is committed where no draft was accepted. So a text depends on seed and plan alone,
+//! not on threads, time or other texts. A place whose draft was dropped, because an earlier one was
+//! refused, takes its numbers once more; that is sound, because nothing committed before a place
+//! depends on the numbers of that place.
 
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
@@ -28,7 +29,8 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Draws at a temperature, from all tokens. At temperature 0 the most likely token is certain: greedy.
+    /// Draws at a temperature, from all tokens. At temperature 0 the most likely token is certain:
+    /// greedy.
     ///
     /// # Errors
     /// A temperature below 0, infinite, or no number.
@@ -82,7 +84,8 @@ impl Sampling {
         };
         if !peak.is_finite() || weights.iter().any(|weight| weight.is_nan()) {
             return Err(Error::invalid(
-                "expected logits that are numbers, found others: the weights of this model are damaged",
+                "expected logits that are numbers, found others: the weights of this model are \
+                 damaged",
             ));
         }
         if let Some(tokens) = self.top_k {
@@ -167,8 +170,8 @@ impl Distribution {
         self.probabilities.get(token as usize).copied().unwrap_or(0.0)
     }
 
-    /// The token at which the probabilities, added up in the order of tokens, pass `number` of [0, 1). Never
-    /// one of probability 0.
+    /// The token at which the probabilities, added up in the order of tokens, pass `number` of [0,
+    /// 1). Never one of probability 0.
     pub fn draw(&self, number: f64) -> u32 {
         let (mut sum, mut last) = (0.0, 0);
         for (token, &probability) in self.probabilities.iter().enumerate() {
@@ -209,7 +212,8 @@ fn keep_top(weights: &mut [f64], tokens: usize) {
 /// Sets all weights to 0 but the fewest large ones that reach `share` of the sum.
 fn keep_nucleus(weights: &mut [f64], share: f64) {
     let total: f64 = weights.iter().sum();
-    // All weights below this together hold less than what the nucleus may leave out: no need to sort them.
+    // All weights below this together hold less than what the nucleus may leave out: no need to
+    // sort them.
     let least = (1.0 - share) * total / weights.len() as f64;
     let mut order: Vec<usize> = (0..weights.len()).filter(|&i| weights[i] >= least).collect();
     order.sort_unstable_by(|&a, &b| by_weight(weights, a, b));

@@ -1,14 +1,16 @@
-//! For every position of a text: how many drafts would an iteration started there have had accepted?
+//! For every position of a text: how many drafts would an iteration started there have had
+//! accepted?
 //!
 //! Greedy decoding is deterministic, so these counts are everything there is to know about a way of
 //! drafting, and they need no generation. Each position contributes a group of rows to one wide
-//! pass: the last committed token and the masks (simultaneous), or the reference tokens (sequential:
-//! draft `i` counts only if the drafts before were right, so it was fed the reference). A group sees
-//! the text before it as the full model left it, and itself as the reduced layers computed it. No
-//! row's bits depend on the pass it sits in, so the counts equal those of stepwise decoding exactly.
+//! pass: the last committed token and the masks (simultaneous), or the reference tokens
+//! (sequential: draft `i` counts only if the drafts before were right, so it was fed the
+//! reference). A group sees the text before it as the full model left it, and itself as the reduced
+//! layers computed it. No row's bits depend on the pass it sits in, so the counts equal those of
+//! stepwise decoding exactly.
 //!
-//! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all skips
-//! share it.
+//! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all
+//! skips share it.
 
 use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
@@ -34,8 +36,8 @@ pub struct TextTrace {
     /// `accepted[c - 1]`: drafts accepted by an iteration started with `c` output tokens committed;
     /// drafts beyond the end of the text are not counted, so the last entry is 0.
     pub accepted: Vec<u32>,
-    /// `confidence[c - 1][i - 1]`: the top probability of draft `i`'s row, which is its token's. A sequential draft that would
-    /// be fed from beyond the end of the text has none.
+    /// `confidence[c - 1][i - 1]`: the top probability of draft `i`'s row, which is its token's. A
+    /// sequential draft that would be fed from beyond the end of the text has none.
     pub confidence: Option<Vec<Vec<f32>>>,
 }
 

@@ -23,13 +23,15 @@ pub struct Verified {
     pub next: u32,
 }
 
-/// Speculative sampling (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al., arXiv 2302.01318): draft `x`
-/// is accepted with probability `min(1, p(x) / q(x))`, the first one refused is replaced by a draw from the
-/// positive part of `p - q`, and when all are accepted one more token is drawn from `p`. What is committed then
-/// has exactly the distribution of the full model, whatever `q` is (appendix A.1 there).
+/// Speculative sampling (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al., arXiv
+/// 2302.01318): draft `x` is accepted with probability `min(1, p(x) / q(x))`, the first one refused
+/// is replaced by a draw from the positive part of `p - q`, and when all are accepted one more
+/// token is drawn from `p`. What is committed then has exactly the distribution of the full model,
+/// whatever `q` is (appendix A.1 there).
 ///
-/// Draft `i` was drawn from `proposals[i]` = `q`. `targets` yields `p` after the last committed token and the
-/// first `i` drafts; it is asked for no more than is needed. `numbers(i)` are the random numbers of draft `i`'s place.
+/// Draft `i` was drawn from `proposals[i]` = `q`. `targets` yields `p` after the last committed
+/// token and the first `i` drafts; it is asked for no more than is needed. `numbers(i)` are the
+/// random numbers of draft `i`'s place.
 ///
 /// # Errors
 /// A target that fails, or fewer of them than drafts and one more.
@@ -84,8 +86,8 @@ mod tests {
 
     #[test]
     fn one_number_decides_each_draft() {
-        // source: by hand. p / q of the drafts is (1/4) / (3/4) = 1/3 and (1/3) / (1/2) = 2/3; the positive parts
-        // of p - q are (1/4, 0, 1/4) and (0, 1/3, 0).
+        // source: by hand. p / q of the drafts is (1/4) / (3/4) = 1/3 and (1/3) / (1/2) = 2/3; the
+        // positive parts of p - q are (1/4, 0, 1/4) and (0, 1/3, 0).
         assert_eq!(verify(0.33, 0.2), Verified { accepted: 2, next: 1 });
         assert_eq!(verify(0.33, 0.6), Verified { accepted: 2, next: 2 });
         assert_eq!(verify(0.34, 0.49), Verified { accepted: 0, next: 0 });

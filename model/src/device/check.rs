@@ -1,4 +1,5 @@
-//! Whether a device computes what the CPU computes: products in every number type, and a small model.
+//! Whether a device computes what the CPU computes: products in every number type, and a small
+//! model.
 
 use crate::backend::linear::Linear;
 use crate::backend::{Backend, Home};
@@ -44,8 +45,9 @@ impl Check {
     }
 }
 
-/// All comparisons: products of halves and floats, of codes over 1, 8 and 64 rows (three kernels on a card), and
-/// passes of a small model, a rejected draft among them: in the text's own shapes, and in recorded ones.
+/// All comparisons: products of halves and floats, of codes over 1, 8 and 64 rows (three kernels on
+/// a card), and passes of a small model, a rejected draft among them: in the text's own shapes, and
+/// in recorded ones.
 ///
 /// # Errors
 /// When the device refuses an operation.
@@ -96,12 +98,13 @@ fn coded_product(device: &Device, dtype: Dtype, rows: usize) -> Result<Check> {
         &x.to_dtype(DType::F16)?.to_device(device)?,
     )?;
     let here = x.matmul(&Tensor::from_vec(meant, (WIDE, WIDE), &Device::Cpu)?.t()?)?;
-    // Activations in codes of 8 bits: a step of the largest of 32 over 127, uniformly rounded: 0.4 %.
+    // Activations in codes of 8 bits: a step of the largest of 32 over 127, uniformly rounded: 0.4
+    // %.
     Check::new(format!("product of {rows} rows with {dtype}"), &there, &here, 1e-2)
 }
 
-/// A prompt, drafts and a verify pass that are rejected, and a wide pass after them. A pass of every shape comes twice,
-/// with other tokens, so that a recorded one is seen repeated.
+/// A prompt, drafts and a verify pass that are rejected, and a wide pass after them. A pass of
+/// every shape comes twice, with other tokens, so that a recorded one is seen repeated.
 fn small_model(device: &Device, dtype: Dtype, repeated: bool) -> Result<Check> {
     let config = ModelConfig {
         hidden_size: 256,

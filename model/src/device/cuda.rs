@@ -146,7 +146,8 @@ impl Recorder for StreamRecorder {
     }
 
     fn end(&self) -> Result<Box<dyn Recording>> {
-        // All that recorded work allocates it also frees. Should some of it not, repeating it frees it first.
+        // All that recorded work allocates it also frees. Should some of it not, repeating it frees
+        // it first.
         let flags = CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
         let graph = self.0.cuda_stream().end_capture(flags).w()?;
         let graph = graph.ok_or_else(|| Error::invalid("the card recorded nothing"))?;
@@ -157,8 +158,8 @@ impl Recorder for StreamRecorder {
 
 struct RecordedStream(CudaGraph);
 
-// SAFETY: a graph may move between threads as long as one at a time uses it. It is used through `&mut` alone, and
-// every call binds its context to the thread first.
+// SAFETY: a graph may move between threads as long as one at a time uses it. It is used through
+// `&mut` alone, and every call binds its context to the thread first.
 unsafe impl Send for RecordedStream {}
 
 impl fmt::Debug for RecordedStream {

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt;
 
 /// Recorded work. It reads and writes the memory that it was recorded over.
-pub trait Recording: fmt::Debug + Send {
+pub(crate) trait Recording: fmt::Debug + Send {
     /// Does the work again, behind what the device was given so far.
     ///
     /// # Errors
@@ -14,9 +14,9 @@ pub trait Recording: fmt::Debug + Send {
 }
 
 /// A device that records what it is given instead of doing it.
-pub trait Recorder: fmt::Debug + Send + Sync {
-    /// Keeps what kernels need of the host (shapes, strides) on the device, from now until the end of the
-    /// program; while the value lives, what is needed newly is kept too.
+pub(crate) trait Recorder: fmt::Debug + Send + Sync {
+    /// Keeps what kernels need of the host (shapes, strides) on the device, from now until the end
+    /// of the program; while the value lives, what is needed newly is kept too.
     fn keep_parameters(&self) -> Box<dyn Any>;
 
     /// Waits for all work given so far.
@@ -38,12 +38,13 @@ pub trait Recorder: fmt::Debug + Send + Sync {
     fn end(&self) -> Result<Box<dyn Recording>>;
 }
 
-/// Records `work`. It is done once before, so that kernels are loaded and parameters uploaded: neither can be
-/// recorded. Recording ends even where the work fails, or the device would record for ever.
+/// Records `work`. It is done once before, so that kernels are loaded and parameters uploaded:
+/// neither can be recorded. Recording ends even where the work fails, or the device would record
+/// for ever.
 ///
 /// # Errors
 /// When the work fails or the device refuses.
-pub fn record(
+pub(crate) fn record(
     recorder: &dyn Recorder,
     mut work: impl FnMut() -> Result<()>,
 ) -> Result<Box<dyn Recording>> {

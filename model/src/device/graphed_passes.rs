@@ -1,10 +1,11 @@
 //! Passes of fixed shape, which a device can record once and repeat with one launch.
 //!
-//! A pass over few rows is some twenty launches a layer, each of which costs the host microseconds: at small models
-//! that, not the bytes, is its time. A recorded pass costs one launch, but repeats exactly what was recorded: the same
-//! shapes over the same memory. So all that changes from pass to pass stands in buffers that are filled before it: the
-//! rows' embeddings, their angles, where they are written, and which of the first [`STEP`], `2 STEP`, ... positions of
-//! the cache they see. A longer text needs another recording; shorter ones share it. What belongs to which buffers
+//! A pass over few rows is some twenty launches a layer, each of which costs the host microseconds:
+//! at small models that, not the bytes, is its time. A recorded pass costs one launch, but repeats
+//! exactly what was recorded: the same shapes over the same memory. So all that changes from pass
+//! to pass stands in buffers that are filled before it: the rows' embeddings, their angles, where
+//! they are written, and which of the first [`STEP`], `2 STEP`, ... positions of the cache they
+//! see. A longer text needs another recording; shorter ones share it. What belongs to which buffers
 //! belongs to their cache, which is why a model keeps one for the next text.
 //!
 //! Where a device records nothing the same operations are carried out one by one.
@@ -32,13 +33,15 @@ const MOST_ROWS: usize = Predictors::MAX + 1;
 const MOST_PASSES: usize = 256;
 
 impl Model {
-    /// Passes that were prepared (and recorded, where the device records) so far, each the first time that one of its
-    /// shape was made. What prepares passes takes longer than it does the next time.
+    /// Passes that were prepared (and recorded, where the device records) so far, each the first
+    /// time that one of its shape was made. What prepares passes takes longer than it does the next
+    /// time.
     pub fn prepared_passes(&self) -> usize {
         self.repeating.as_ref().map_or(0, |repeating| repeating.prepared.load(Ordering::Relaxed))
     }
 
-    /// The logits `[rows, vocab]` of a pass of fixed shape, where this model makes such passes and the rows are few.
+    /// The logits `[rows, vocab]` of a pass of fixed shape, where this model makes such passes and
+    /// the rows are few.
     pub(crate) fn repeated_pass(
         &self,
         rows: &[Row],
@@ -127,7 +130,8 @@ impl Model {
         let told = [inputs.part(cosines, rows)?, inputs.part(sines, rows)?, hidden];
         let placed = Placed::on_device(self.heads(), told, &inputs.places)?;
         let standing = Standing::Candle(placed);
-        // The host's own view of where rows stand is not looked at: they stand where the device was told.
+        // The host's own view of where rows stand is not looked at: they stand where the device was
+        // told.
         let places = Places { adapted: shape.adapted, ..Places::next(0, rows) };
         let (x, layers) = (inputs.part(x, rows)?, 0..self.layers.len());
         let (skip, places) = (shape.skip.as_ref(), (&places, &standing));
@@ -162,7 +166,8 @@ impl Model {
         })
     }
 
-    /// A cache for `capacity` positions: that of the text before, with the passes prepared over it, where it is free.
+    /// A cache for `capacity` positions: that of the text before, with the passes prepared over it,
+    /// where it is free.
     pub(crate) fn lend_cache(&self, capacity: usize) -> Result<KvCache> {
         match self.repeating.as_ref().and_then(|repeating| repeating.take(capacity)) {
             Some(mut cache) => {
@@ -214,7 +219,8 @@ mod tests {
         SkipWindow::new(1, 3).unwrap().into()
     }
 
-    /// Logits of passes of several widths over a text that grows beyond one step, drafts between them.
+    /// Logits of passes of several widths over a text that grows beyond one step, drafts between
+    /// them.
     fn logits(model: &Model) -> Vec<Vec<f32>> {
         let mut cache = model.new_cache(2 * STEP).unwrap();
         let mut all = Vec::new();
@@ -249,8 +255,8 @@ mod tests {
             let size = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>();
             let gap = size(&mut found.iter().zip(&expected).map(|(x, y)| x - y))
                 / size(&mut expected.iter().copied());
-            // source: some ten roundings of the number type one after the other: 2^-24, 2^-11, 2^-8 each; a code
-            // of an activation that falls to the other side is one step in 127
+            // source: some ten roundings of the number type one after the other: 2^-24, 2^-11, 2^-8
+            // each; a code of an activation that falls to the other side is one step in 127
             let bound: f64 = match dtype {
                 Dtype::F32 => 1e-6,
                 Dtype::Bf16 => 4e-2,
@@ -258,8 +264,8 @@ mod tests {
                 _ => 2e-2,
             };
             assert!(gap.sqrt() < bound, "{dtype}: {}", gap.sqrt());
-            // Widths 1, 3, 5, 17 at full depth and two draftings, within one step; 17 in turn and drafts after it
-            // beyond. The passes are prepared once each.
+            // Widths 1, 3, 5, 17 at full depth and two draftings, within one step; 17 in turn and
+            // drafts after it beyond. The passes are prepared once each.
             assert_eq!(own.prepared_passes(), 0);
             assert_eq!(fixed.prepared_passes(), 5 + 4);
         }

@@ -58,7 +58,8 @@ pub struct Rise {
     pub before: Bytes,
     /// Given out at most during it.
     pub high: Bytes,
-    /// Taken after it in the driver's view: code, libraries, the pool's reserve and other programs counted in.
+    /// Taken after it in the driver's view: code, libraries, the pool's reserve and other programs
+    /// counted in.
     pub driver: Bytes,
 }
 
@@ -69,7 +70,8 @@ impl Rise {
     }
 }
 
-/// Does `work` and says what it took. Before and after, the device is waited for; the peak begins anew.
+/// Does `work` and says what it took. Before and after, the device is waited for; the peak begins
+/// anew.
 ///
 /// # Errors
 /// When the work or a gauge fails.

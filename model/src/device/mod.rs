@@ -77,8 +77,8 @@ impl FromStr for DeviceName {
     }
 }
 
-/// Opens a device. A card keeps the memory it was given once (its pool gives none back before the end), and
-/// all work goes to one stream of its own.
+/// Opens a device. A card keeps the memory it was given once (its pool gives none back before the
+/// end), and all work goes to one stream of its own.
 ///
 /// # Errors
 /// One line: a program without CUDA, no driver, no such card, missing libraries.
@@ -91,7 +91,8 @@ pub fn open(name: DeviceName) -> Result<Device> {
         }
         #[cfg(not(feature = "cuda"))]
         DeviceName::Cuda { .. } => Err(Error::invalid(format!(
-            "{name}: this program was built without CUDA (scripts/build-cuda.sh builds one with it); use cpu"
+            "{name}: this program was built without CUDA (scripts/build-cuda.sh builds one with \
+             it); use cpu"
         ))),
     }
 }
@@ -107,7 +108,7 @@ pub fn pool_of(device: &Device) -> Option<Box<dyn Pool>> {
 }
 
 /// What records the work of a device; the CPU records nothing.
-pub fn recorder_of(device: &Device) -> Option<Box<dyn Recorder>> {
+pub(crate) fn recorder_of(device: &Device) -> Option<Box<dyn Recorder>> {
     #[cfg(feature = "cuda")]
     if let Ok(card) = device.as_cuda_device() {
         return Some(cuda::recorder(card));
@@ -150,7 +151,8 @@ fn explain(name: DeviceName, error: &Error, driver: Option<&str>) -> String {
         match driver {
             None => "no NVIDIA driver is loaded on this machine; use cpu".to_string(),
             Some(driver) => format!(
-                "driver {driver} is loaded but shows no card to this process (see nvidia-smi -L and \
+                "driver {driver} is loaded but shows no card to this process (see nvidia-smi -L \
+                 and \
                  CUDA_VISIBLE_DEVICES); use cpu"
             ),
         }
@@ -172,7 +174,7 @@ fn explain(name: DeviceName, error: &Error, driver: Option<&str>) -> String {
 
 /// Bytes that a model of `shape` needs on a card for a prompt pass and plain decoding up to `context`
 /// tokens.
-pub fn device_bytes(shape: &ModelShape, dtype: Dtype, context: usize) -> Bytes {
+pub(crate) fn device_bytes(shape: &ModelShape, dtype: Dtype, context: usize) -> Bytes {
     let held = Held::computed(shape, dtype, Engine::Card);
     let load = Load { context, width: 1, batch: 1 };
     Memory::of(shape, &held, load, &Method::Plain).peak_bytes
@@ -197,7 +199,8 @@ pub fn check_room(
     let advice = match fitting {
         Some(other) => format!("--dtype {other} would fit ({})", needed(other)),
         None => format!(
-            "no number type would fit ({} at the smallest); take a smaller model, or fewer --layers of a \
+            "no number type would fit ({} at the smallest); take a smaller model, or fewer \
+             --layers of a \
              geometry",
             Dtype::ENGINE.map(needed).into_iter().min().unwrap_or(Bytes(0))
         ),
@@ -276,8 +279,8 @@ mod tests {
             check_room(card(0, false), room(gib), &shape, dtype, 1024)
                 .map_err(|error| error.to_string())
         };
-        // source: 6.61e9 weights in matrices but the embedding (6,738,415,616 - 32,000 x 4096) x 2 bytes, 1024
-        // tokens of 512 KiB: 12.3 + 0.5 GiB
+        // source: 6.61e9 weights in matrices but the embedding (6,738,415,616 - 32,000 x 4096) x 2
+        // bytes, 1024 tokens of 512 KiB: 12.3 + 0.5 GiB
         let needed = device_bytes(&shape, Dtype::F16, 1024).0 as f64 / f64::from(1 << 30);
         assert!((12.8..13.0).contains(&needed), "{needed}");
         assert_eq!(check(14, Dtype::F16), Ok(()));

@@ -1,12 +1,13 @@
-//! How a model repeats passes: what records them, and the cache of the text before with its recordings.
+//! How a model repeats passes: what records them, and the cache of the text before with its
+//! recordings.
 
 use super::graph::Recorder;
 use crate::backend::kv_cache::KvCache;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// Positions of the cache by which the part that a pass looks at grows. Scores of what is not there yet are computed
-/// and thrown away: 128 of them in the mean.
+/// Positions of the cache by which the part that a pass looks at grows. Scores of what is not there
+/// yet are computed and thrown away: 128 of them in the mean.
 pub(crate) const STEP: usize = 256;
 /// How a model repeats passes.
 #[derive(Debug)]

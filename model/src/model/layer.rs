@@ -37,12 +37,12 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// The linear layers, in the order of use.
-    pub fn linears(&self) -> [&Linear; 4] {
+    pub(crate) fn linears(&self) -> [&Linear; 4] {
         [&self.qkv, &self.attention_out, &self.gate_up, &self.down]
     }
 
     /// Numbers of biases and head norms.
-    pub fn extra_numbers(&self) -> usize {
+    pub(crate) fn extra_numbers(&self) -> usize {
         let attention = [&self.qkv_bias, &self.head_norms, &self.out_bias];
         let parts = attention.into_iter().chain([&self.gate_up_bias, &self.down_bias]);
         parts.flatten().map(count).sum()

@@ -15,12 +15,12 @@ use crate::backend::embedding::Embedding;
 use crate::backend::kv_cache::KvCache;
 use crate::backend::linear::Linear;
 use crate::config::ModelConfig;
+use crate::device::Device;
 use crate::device::repeating::{Repeating, STEP};
 use crate::error::{Error, Result};
 use crate::model::layer::Layer;
 use crate::model::positions::rotary;
 use crate::tokenizer::Tokenizer;
-use candle_core::Device;
 use s3d_data::{ModelIdentity, ModelShape};
 use s3d_kernels::heads::HeadShape;
 use s3d_kernels::panels::LANES;
@@ -44,7 +44,8 @@ pub struct Model {
     pub(crate) tokenizer: Option<Tokenizer>,
     pub(crate) notes: Vec<String>,
     pub(crate) identity: ModelIdentity,
-    /// How far the base is from the one that adapters laid over it were trained for; none: none are.
+    /// How far the base is from the one that adapters laid over it were trained for; none: none
+    /// are.
     pub(crate) base_distance: Option<f64>,
     pub(crate) stock: OnceLock<Box<Model>>,
     /// None: every pass has the shape of its text.
@@ -67,8 +68,8 @@ impl Model {
         self.config.shape()
     }
 
-    /// How far the base is from the one that the adapters laid over it were trained for: 0 where it holds the
-    /// same values; none where no adapters are laid over it.
+    /// How far the base is from the one that the adapters laid over it were trained for: 0 where it
+    /// holds the same values; none where no adapters are laid over it.
     pub fn base_distance(&self) -> Option<f64> {
         self.base_distance
     }
@@ -83,15 +84,17 @@ impl Model {
         &self.notes
     }
 
-    /// The longest text that this model decodes, in tokens: see [`ModelConfig::positions`]. Where short texts
-    /// have rotary factors of their own, it is theirs until [`Self::expect`] has announced a longer text.
+    /// The longest text that this model decodes, in tokens: see [`ModelConfig::positions`]. Where
+    /// short texts have rotary factors of their own, it is theirs until [`Self::expect`] has
+    /// announced a longer text.
     pub fn positions(&self) -> usize {
         self.positions
     }
 
-    /// Announces texts of up to `context` tokens, prompt and output together: where long texts have rotary factors
-    /// of their own, these hold from now on, from the first position of every text (as in llama.cpp). Texts are
-    /// then of another length than before, and caches of before are of no use.
+    /// Announces texts of up to `context` tokens, prompt and output together: where long texts have
+    /// rotary factors of their own, these hold from now on, from the first position of every text
+    /// (as in llama.cpp). Texts are then of another length than before, and caches of before are of
+    /// no use.
     ///
     /// # Errors
     /// As [`ModelConfig::rope_for`].
@@ -108,7 +111,7 @@ impl Model {
     ///
     /// # Errors
     /// With the number of positions, and why there are no more.
-    pub fn check_length(&self, tokens: usize) -> Result<()> {
+    pub(crate) fn check_length(&self, tokens: usize) -> Result<()> {
         let positions = self.positions;
         if tokens <= positions {
             return Ok(());
@@ -121,7 +124,8 @@ impl Model {
             _ => "",
         };
         Err(Error::invalid(format!(
-            "a text of {tokens} tokens is too long for this model: it decodes {positions} positions{limit}; shorten prompt or output"
+            "a text of {tokens} tokens is too long for this model: it decodes {positions} \
+             positions{limit}; shorten prompt or output"
         )))
     }
 
@@ -136,8 +140,8 @@ impl Model {
         layers.chain([&self.head]).map(Linear::bytes).sum()
     }
 
-    /// Weight bytes held in the memory of the device, without the copy that `stock` keeps for candle's
-    /// matmul. Embeddings are held by the host, whatever the device.
+    /// Weight bytes held in the memory of the device, without the copy that `stock` keeps for
+    /// candle's matmul. Embeddings are held by the host, whatever the device.
     pub fn weight_bytes(&self) -> u64 {
         let norms = (2 * self.layers.len() + 1) * self.config.hidden_size;
         let extra: usize = self.layers.iter().map(Layer::extra_numbers).sum();
@@ -155,9 +159,10 @@ impl Model {
         self.backend.number().size_in_bytes()
     }
 
-    /// How far apart, as a share of the largest logit, two logits may be and yet change places between passes
-    /// of different widths: 0 where a row's bits do not depend on the pass it sits in, as on the CPU; else 16
-    /// roundings of the number type of activations (a bound to be judged by, not a proven one).
+    /// How far apart, as a share of the largest logit, two logits may be and yet change places
+    /// between passes of different widths: 0 where a row's bits do not depend on the pass it sits
+    /// in, as on the CPU; else 16 roundings of the number type of activations (a bound to be judged
+    /// by, not a proven one).
     pub fn tie_width(&self) -> f64 {
         self.backend.tie_width()
     }
@@ -167,7 +172,8 @@ impl Model {
         self.backend.device()
     }
 
-    /// Positions that caches grow by: the lanes of the kernels' vectors, or the steps of passes of fixed shape.
+    /// Positions that caches grow by: the lanes of the kernels' vectors, or the steps of passes of
+    /// fixed shape.
     pub fn cache_step(&self) -> usize {
         if self.repeating.is_some() { STEP } else { LANES }
     }

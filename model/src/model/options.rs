@@ -1,7 +1,7 @@
 //! How a model is to run.
 
+use crate::device::Device;
 use crate::tokenizer::TokenizerFrom;
-use candle_core::Device;
 use s3d_data::Dtype;
 use std::path::PathBuf;
 
@@ -10,9 +10,10 @@ use std::path::PathBuf;
 pub struct LoadOptions {
     /// Where it runs.
     pub device: Device,
-    /// The number type that the weights of matrices are held in: one of [`Dtype::ENGINE`]. Embedding
-    /// and head take [`Dtype::of_tables`]; norms and mask embeddings are always `f32` on the CPU, as are
-    /// activations and cache; on a card all these are of the weights' type, halves where that is coded.
+    /// The number type that the weights of matrices are held in: one of [`Dtype::ENGINE`].
+    /// Embedding and head take [`Dtype::of_tables`]; norms and mask embeddings are always `f32` on
+    /// the CPU, as are activations and cache; on a card all these are of the weights' type, halves
+    /// where that is coded.
     pub dtype: Dtype,
     /// How often each channel, head and neuron is repeated: 1, 2 or 4.
     pub widen: usize,
@@ -20,12 +21,14 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Where its tokenizer comes from.
     pub tokenizer: TokenizerFrom,
-    /// Adapters and masks to lay over the checkpoint: a folder of [`crate::weights::added::ADDED_CONFIG`].
+    /// Adapters and masks to lay over the checkpoint: a folder of
+    /// [`crate::weights::added::ADDED_CONFIG`].
     pub adapters: Option<PathBuf>,
     /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
     pub composed: bool,
-    /// Passes over few rows have fixed shapes, and a card records them once and repeats them with one launch each
-    /// (CUDA graphs). Not with the kernels of the CPU, which have no launches to spare.
+    /// Passes over few rows have fixed shapes, and a card records them once and repeats them with
+    /// one launch each (CUDA graphs). Not with the kernels of the CPU, which have no launches to
+    /// spare.
     pub repeated: bool,
 }
 

@@ -49,8 +49,8 @@ impl Model {
     }
 
     /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
-    /// logits `[1 + masks, vocab]`. The cache grows by the rows of this pass: cut it back before the
-    /// next full pass. Adapters act on all of its rows in simultaneous drafting, and on none in
+    /// logits `[1 + masks, vocab]`. The cache grows by the rows of this pass: cut it back before
+    /// the next full pass. Adapters act on all of its rows in simultaneous drafting, and on none in
     /// sequential drafting (see [`crate::config::Part`]).
     ///
     /// # Errors
@@ -123,7 +123,8 @@ impl Model {
         Ok(Places { adapted, ..Places::next(cache.len(), rows.len()) })
     }
 
-    /// Takes the residual stream `x[rows, hidden]` through the layers `layers`, less what `skip` leaves out.
+    /// Takes the residual stream `x[rows, hidden]` through the layers `layers`, less what `skip`
+    /// leaves out.
     pub(crate) fn run_layers(
         &self,
         x: Rows,

@@ -24,7 +24,7 @@ pub(crate) struct Places {
 
 impl Places {
     /// `rows` rows that continue a text of `position` tokens.
-    pub fn next(position: usize, rows: usize) -> Self {
+    pub(crate) fn next(position: usize, rows: usize) -> Self {
         let block =
             |row: usize| Block { row, rows: BLOCK_ROWS.min(rows - row), position: position + row };
         Self {
@@ -36,8 +36,8 @@ impl Places {
     }
 }
 
-/// The rotary angles of texts of up to `context` tokens, and how long such texts may be. Draft rows may stand a
-/// little beyond their end.
+/// The rotary angles of texts of up to `context` tokens, and how long such texts may be. Draft rows
+/// may stand a little beyond their end.
 pub(crate) fn rotary(config: &ModelConfig, context: usize) -> Result<(Rotary, usize)> {
     let rope = config.rope_for(context.min(config.positions())).map_err(Error::invalid)?;
     let positions = rope.limit.unwrap_or(usize::MAX).min(config.positions());

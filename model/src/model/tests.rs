@@ -159,8 +159,8 @@ fn composed_operations_run_every_number_type() {
         let number = number_on_device(dtype);
         let exact = run(Backend::cpu(1, Isa::detect()));
         let found = run(Backend::candle(number, &Device::Cpu));
-        // source: some 20 roundings of the number type one after the other; codes of activations differ
-        // between the kernels by one in 127 at most
+        // source: some 20 roundings of the number type one after the other; codes of activations
+        // differ between the kernels by one in 127 at most
         let bound = match number {
             DType::F32 => 1e-5,
             DType::F16 if dtype.is_quantized() => 2e-2,

@@ -1,5 +1,5 @@
-//! The flags beside a `tokenizer.json` that are not followed: the file itself decides what stands around a text, as in
-//! transformers 5 (`PreTrainedTokenizerBase._from_pretrained` drops them).
+//! The flags beside a `tokenizer.json` that are not followed: the file itself decides what stands
+//! around a text, as in transformers 5 (`PreTrainedTokenizerBase._from_pretrained` drops them).
 
 use super::Tokenizer;
 use crate::error::Result;
@@ -7,7 +7,8 @@ use crate::files::{TEXT_BYTES_MAX, read_text};
 use serde_json::Value;
 use std::path::Path;
 
-/// What the files of a folder say of begin-of-text and end-of-text tokens against its `tokenizer.json`, a line each.
+/// What the files of a folder say of begin-of-text and end-of-text tokens against its
+/// `tokenizer.json`, a line each.
 ///
 /// # Errors
 /// When the tokenizer fails on an empty text.
@@ -29,7 +30,8 @@ pub(crate) fn notes(folder: &Path, tokenizer: &Tokenizer) -> Result<Vec<String>>
         if wanted != adds {
             let does = if adds { "puts" } else { "does not put" };
             notes.push(format!(
-                "{flag} = {wanted} in tokenizer_config.json is not followed: tokenizer.json {does} '{}' {place} a text, and decides, as in transformers",
+                "{flag} = {wanted} in tokenizer_config.json is not followed: tokenizer.json \
+                 {does} '{}' {place} a text, and decides, as in transformers",
                 name.chars().take(40).collect::<String>().escape_debug()
             ));
         }
@@ -56,7 +58,8 @@ mod tests {
 
     #[test]
     fn a_flag_that_the_tokenizer_contradicts_is_noted() {
-        // source: transformers 5.24.0 on the same files: with a tokenizer.json the flags change no token
+        // source: transformers 5.24.0 on the same files: with a tokenizer.json the flags change no
+        // token
         let dir = tempfile::tempdir().unwrap();
         let chat = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chat/tokenizer.json");
         let tokenizer = Tokenizer::load(&chat).unwrap();

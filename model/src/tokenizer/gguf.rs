@@ -1,4 +1,5 @@
-//! A tokenizer from the vocabulary of a GGUF file, written as the `tokenizer.json` it was made from.
+//! A tokenizer from the vocabulary of a GGUF file, written as the `tokenizer.json` it was made
+//! from.
 
 use super::{Tokenizer, words};
 use crate::error::{Error, Result};
@@ -57,7 +58,8 @@ fn file(vocabulary: &Vocabulary, begins: bool, model: Value, parts: [Value; 3]) 
     })
 }
 
-/// Whether white space after a token belongs to it. Files do not say; llama.cpp too goes by the model's name.
+/// Whether white space after a token belongs to it. Files do not say; llama.cpp too goes by the
+/// model's name.
 fn takes_spaces(vocabulary: &Vocabulary, token: &str) -> bool {
     let name = vocabulary.name.to_lowercase();
     let phi3 = name.contains("phi-3") || name.contains("phi3");

@@ -1,5 +1,5 @@
-//! The one place where the tokenizer library runs on what files say: its panics become errors, and what would
-//! make it allocate without bound, or never end, is refused before.
+//! The one place where the tokenizer library runs on what files say: its panics become errors, and
+//! what would make it allocate without bound, or never end, is refused before.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -45,8 +45,8 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// The tokenizer of a `tokenizer.json`. What it says of cutting and filling up texts is somebody's saved state, and
-/// left aside, as transformers leaves it.
+/// The tokenizer of a `tokenizer.json`. What it says of cutting and filling up texts is somebody's
+/// saved state, and left aside, as transformers leaves it.
 ///
 /// # Errors
 /// When it is no tokenizer, or one that the library would not survive.
@@ -99,7 +99,8 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         let growth = check_step(step).map_err(|message| format!("{name}: {message}"))?;
         if growth > GROWTH_MAX {
             return Err(format!(
-                "{name}: its replacements can make a text {growth} times as long; expected at most {GROWTH_MAX} times"
+                "{name}: its replacements can make a text {growth} times as long; expected at \
+                 most {GROWTH_MAX} times"
             ));
         }
     }
@@ -183,7 +184,8 @@ fn check_map(step: &Value) -> Result<(), String> {
     match length <= map.len() as u64 {
         true => Ok(()),
         false => Err(format!(
-            "a map of characters (precompiled_charsmap) of {} letters promises {length} bytes; it is damaged",
+            "a map of characters (precompiled_charsmap) of {} letters promises {length} bytes; \
+             it is damaged",
             map.len()
         )),
     }

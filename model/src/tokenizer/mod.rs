@@ -37,8 +37,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`. What it says of cutting and filling up texts is somebody's saved state, and left
-    /// aside.
+    /// Reads a `tokenizer.json`. What it says of cutting and filling up texts is somebody's saved
+    /// state, and left aside.
     ///
     /// # Errors
     /// When the file cannot be read, is too large or is no tokenizer.

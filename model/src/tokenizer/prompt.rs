@@ -7,8 +7,8 @@ use s3d_data::Prompt;
 use s3d_data::prompt::Message;
 
 impl Tokenizer {
-    /// The tokens of a prompt: of its text as it is, or of the conversation in the chat template, which writes special
-    /// tokens itself.
+    /// The tokens of a prompt: of its text as it is, or of the conversation in the chat template,
+    /// which writes special tokens itself.
     ///
     /// # Errors
     /// Messages without a chat template, a template that fails, a text that the tokenizer refuses.
@@ -21,7 +21,8 @@ impl Tokenizer {
         };
         let template = self.chat().ok_or_else(|| {
             Error::invalid(
-                "expected a model with a chat template, found none: give texts in place of messages, and leave out \
+                "expected a model with a chat template, found none: give texts in place of \
+                 messages, and leave out \
                  --chat",
             )
         })?;

@@ -1,10 +1,10 @@
 //! How byte-level BPE cuts text into words before it merges: the ways that GGUF files name under
 //! `tokenizer.ggml.pre`, as pre-tokenizers of the `tokenizers` library.
 //!
-//! A way is a row of cuts. Each cuts every piece that the one before has left: what it matches stands
-//! alone, and so does what lies between. Names and defaults are llama.cpp's (`llama-vocab.cpp`); the cuts
-//! are those of the families' own `tokenizer.json` where it is known, else llama.cpp's
-//! (`scripts/fixtures/words.py` has both).
+//! A way is a row of cuts. Each cuts every piece that the one before has left: what it matches
+//! stands alone, and so does what lies between. Names and defaults are llama.cpp's
+//! (`llama-vocab.cpp`); the cuts are those of the families' own `tokenizer.json` where it is known,
+//! else llama.cpp's (`scripts/fixtures/words.py` has both).
 
 use serde_json::{Value, json};
 
@@ -216,12 +216,12 @@ impl Cut {
 
 impl Words {
     /// What the `tokenizers` library does to a text first.
-    pub fn normalizer(&self) -> Value {
+    pub(super) fn normalizer(&self) -> Value {
         if self.composes { json!({ "type": "NFC" }) } else { Value::Null }
     }
 
     /// What it cuts a text with.
-    pub fn pre_tokenizer(&self) -> Value {
+    pub(super) fn pre_tokenizer(&self) -> Value {
         let mut steps: Vec<Value> = self.cuts.iter().map(|cut| cut.json()).collect();
         if !self.cuts.iter().any(|cut| matches!(cut, Cut::Gpt2AndBytes)) {
             steps.push(bytes(false));

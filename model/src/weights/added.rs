@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The file that says what the tensors beside it are.
-pub const ADDED_CONFIG: &str = "s3d.json";
+pub(crate) const ADDED_CONFIG: &str = "s3d.json";
 const SCHEMA: u64 = 1;
 
 /// [`ADDED_CONFIG`].
@@ -94,8 +94,10 @@ impl Added {
                 )
             });
             return bad(format!(
-                "these adapters were trained for {}; the model is {}: {apart}. Give the model they were trained \
-                 for, or train anew: s3d train --model MODEL --corpus self --prompts FILE --out DIR",
+                "these adapters were trained for {}; the model is {}: {apart}. Give the model \
+                 they were trained \
+                 for, or train anew: s3d train --model MODEL --corpus self --prompts FILE --out \
+                 DIR",
                 config.base.words(),
                 base.words()
             ));
@@ -117,7 +119,8 @@ impl Added {
         Err(Error::malformed(
             &self.folder,
             format!(
-                "holds adapters of rank {} for {} drafts; rank {} and {} drafts were asked for (--rank, --gamma-max)",
+                "holds adapters of rank {} for {} drafts; rank {} and {} drafts were asked for \
+                 (--rank, --gamma-max)",
                 rank(*found),
                 found_masks + 1,
                 rank(adapters),
@@ -135,8 +138,8 @@ impl Added {
     }
 }
 
-/// The configuration of the checkpoint at `path` with the adapters of `folder` laid over it, and how far it is from
-/// the one that they were trained for.
+/// The configuration of the checkpoint at `path` with the adapters of `folder` laid over it, and
+/// how far it is from the one that they were trained for.
 ///
 /// # Errors
 /// Files that are missing or damaged; another base.
@@ -189,8 +192,8 @@ impl WeightSource for Laid {
 }
 
 impl Opened {
-    /// Lays the adapters of `folder` over the checkpoint; returns how far it is from the one they were trained
-    /// for.
+    /// Lays the adapters of `folder` over the checkpoint; returns how far it is from the one they
+    /// were trained for.
     ///
     /// # Errors
     /// As [`Added::open`].

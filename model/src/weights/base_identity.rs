@@ -1,10 +1,10 @@
-//! Which model adapters belong to: its sizes, a hash over the values of its tensors as they are read, and some
-//! of these values.
+//! Which model adapters belong to: its sizes, a hash over the values of its tensors as they are
+//! read, and some of these values.
 //!
-//! The hash tells whether two files hold the same numbers, whatever their format. An export of the same model to
-//! another number type holds others, which are near: then the values say how far away they are. Up to
-//! [`NEAR`] adapters are laid over it, since every draft is verified and a small change of the base costs
-//! acceptance alone; beyond it is taken for another model.
+//! The hash tells whether two files hold the same numbers, whatever their format. An export of the
+//! same model to another number type holds others, which are near: then the values say how far away
+//! they are. Up to [`NEAR`] adapters are laid over it, since every draft is verified and a small
+//! change of the base costs acceptance alone; beyond it is taken for another model.
 
 use crate::config::ModelConfig;
 use crate::config::tensors::own_tensors;
@@ -14,8 +14,8 @@ use s3d_data::ModelShape;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Relative distance up to which a base is another number type of the same model: `bf16` is 0.002 away, `q8_0`
-/// about 0.006; 4-bit forms are 0.05 and more, as fine-tuned models are.
+/// Relative distance up to which a base is another number type of the same model: `bf16` is 0.002
+/// away, `q8_0` about 0.006; 4-bit forms are 0.05 and more, as fine-tuned models are.
 pub const NEAR: f64 = 0.02;
 /// Values kept, spread over all matrices.
 const VALUES: usize = 512;
@@ -27,7 +27,8 @@ pub struct BaseIdentity {
     pub name: String,
     /// Its sizes, without masks and adapters.
     pub shape: ModelShape,
-    /// SHA-256 over names, shapes and values (`f32`, as read) of its tensors, as hexadecimal digits.
+    /// SHA-256 over names, shapes and values (`f32`, as read) of its tensors, as hexadecimal
+    /// digits.
     pub hash: String,
     /// Some of the values, in the order of the tensors.
     pub values: Vec<f32>,
@@ -60,7 +61,8 @@ impl BaseIdentity {
         Ok(Self { name: name.into(), shape: config.shape(), hash, values })
     }
 
-    /// How far another base is away: 0 where it holds the same values, nothing where it has other sizes.
+    /// How far another base is away: 0 where it holds the same values, nothing where it has other
+    /// sizes.
     pub fn distance(&self, other: &Self) -> Option<f64> {
         if self.shape != other.shape || self.values.len() != other.values.len() {
             return None;

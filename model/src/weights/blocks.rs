@@ -31,8 +31,9 @@ fn by_candle<B: GgmlType>(bytes: &[u8], into: &mut [f32]) {
     // A file may place blocks where their fields are not aligned, so they are copied.
     let mut blocks = vec![B::zeros(); count];
     let Some(bytes) = bytes.get(..count * size_of::<B>()) else { return };
-    // SAFETY: candle's blocks are `repr(C)`, of halves, floats and whole numbers, for which all bits are values;
-    // they are laid out as in a file, and `blocks` has room for `bytes`, which lie elsewhere.
+    // SAFETY: candle's blocks are `repr(C)`, of halves, floats and whole numbers, for which all
+    // bits are values; they are laid out as in a file, and `blocks` has room for `bytes`, which lie
+    // elsewhere.
     unsafe {
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), blocks.as_mut_ptr().cast(), bytes.len());
     }

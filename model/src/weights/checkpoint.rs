@@ -142,7 +142,8 @@ impl Opened {
         let (tokens, vocab) = (tokenizer.vocab_size(), self.config.vocab_size);
         if tokens > vocab {
             self.notes.push(format!(
-                "the tokenizer has {tokens} tokens, the embedding {vocab}: a prompt that uses one of the last is refused"
+                "the tokenizer has {tokens} tokens, the embedding {vocab}: a prompt that uses \
+                 one of the last is refused"
             ));
         }
         if path.is_dir() {
@@ -151,8 +152,8 @@ impl Opened {
         Ok(())
     }
 
-    /// A head of its own beside an embedding that is to serve as head: where they differ, the head was trained,
-    /// and it is kept, as in transformers 5.
+    /// A head of its own beside an embedding that is to serve as head: where they differ, the head
+    /// was trained, and it is kept, as in transformers 5.
     fn untie_unequal(&mut self) -> Result<()> {
         let has_head = || self.source.names().iter().any(|name| name == HEAD);
         if !self.config.tie_word_embeddings || !has_head() {
@@ -168,7 +169,8 @@ impl Opened {
             if read(EMBEDDING)? != read(HEAD)? {
                 self.config.tie_word_embeddings = false;
                 self.notes.push(format!(
-                    "tie_word_embeddings = true is not followed: {HEAD} differs from {EMBEDDING} and is kept as the head"
+                    "tie_word_embeddings = true is not followed: {HEAD} differs from {EMBEDDING} \
+                     and is kept as the head"
                 ));
                 return Ok(());
             }
@@ -177,8 +179,8 @@ impl Opened {
     }
 }
 
-/// The tokenizer of a file that was named. The chat template stays the checkpoint's; where that has none, it is the one
-/// beside the file.
+/// The tokenizer of a file that was named. The chat template stays the checkpoint's; where that has
+/// none, it is the one beside the file.
 fn given_tokenizer(
     from: &TokenizerFrom,
     config: &ModelConfig,
@@ -202,7 +204,8 @@ fn folder_tokenizer(folder: &Path, config: &ModelConfig) -> Result<Option<Tokeni
     Ok(Some(tokenizer))
 }
 
-/// Tokens beyond the embedding that somebody may have added (`[PAD]`); a prompt that uses one is refused.
+/// Tokens beyond the embedding that somebody may have added (`[PAD]`); a prompt that uses one is
+/// refused.
 const BEYOND_MAX: usize = 256;
 
 /// Such tokens, at most, beside an embedding of `vocab` rows.
@@ -215,7 +218,8 @@ fn fitting(tokenizer: Tokenizer, path: &Path, config: &ModelConfig) -> Result<To
     let tokens = tokenizer.vocab_size();
     if tokens > config.vocab_size.saturating_add(beyond(config.vocab_size)) {
         let message = format!(
-            "the tokenizer has {tokens} tokens, the model's embedding {} (vocab_size); they belong to different checkpoints",
+            "the tokenizer has {tokens} tokens, the model's embedding {} (vocab_size); they \
+             belong to different checkpoints",
             config.vocab_size
         );
         return Err(Error::malformed(path, message));

@@ -1,7 +1,7 @@
 //! Weights as files hold them: rows of numbers, or of blocks of codes, to and from `f32`.
 //!
-//! The rounding is that of ggml (`quantize_row_*_ref`), so that a checkpoint quantized here equals one
-//! quantized by its tools, block by block.
+//! The rounding is that of ggml (`quantize_row_*_ref`), so that a checkpoint quantized here equals
+//! one quantized by its tools, block by block.
 
 use crate::error::{Error, Result};
 use candle_core::quantized::k_quants::{BlockQ4K, GgmlType};
@@ -27,13 +27,14 @@ impl RawTensor {
     /// A matrix from the bytes of a file.
     ///
     /// # Errors
-    /// A type that no kernel knows, columns that are no whole number of blocks, or another number of
-    /// bytes than type and shape call for.
+    /// A type that no kernel knows, columns that are no whole number of blocks, or another number
+    /// of bytes than type and shape call for.
     pub fn new(dtype: Dtype, shape: [usize; 2], bytes: Vec<u8>) -> Result<Self> {
         let [rows, columns] = shape;
         if !Dtype::ENGINE.contains(&dtype) || !columns.is_multiple_of(dtype.block_weights()) {
             return Err(Error::invalid(format!(
-                "a matrix of {rows} x {columns} cannot be {dtype}: expected {}, in rows of whole blocks",
+                "a matrix of {rows} x {columns} cannot be {dtype}: expected {}, in rows of whole \
+                 blocks",
                 Dtype::ENGINE.map(Dtype::name).join(", ")
             )));
         }
@@ -65,7 +66,7 @@ impl RawTensor {
 }
 
 /// Rows of a band: whole panels, few beside a matrix.
-pub const BAND: usize = 16 * LANES;
+pub(crate) const BAND: usize = 16 * LANES;
 
 /// A matrix on its way into a layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,8 +78,8 @@ pub enum Matrix {
 }
 
 impl Matrix {
-    /// Writes row `row`, of `inputs` weights, into `raw` as `dtype` holds it: bit by bit where it is
-    /// held so already, else through `f32`. A row that does not exist is left alone.
+    /// Writes row `row`, of `inputs` weights, into `raw` as `dtype` holds it: bit by bit where it
+    /// is held so already, else through `f32`. A row that does not exist is left alone.
     pub fn encode_row(&self, row: usize, inputs: usize, dtype: Dtype, raw: &mut [u8]) {
         match self {
             Self::Raw(tensor) if tensor.dtype == dtype => {
@@ -106,8 +107,9 @@ impl Matrix {
         }
     }
 
-    /// Cuts it into matrices of so many rows each, of `inputs` weights; what is left over is dropped.
-    pub fn split_rows(self, inputs: usize, rows: &[usize]) -> Vec<Self> {
+    /// Cuts it into matrices of so many rows each, of `inputs` weights; what is left over is
+    /// dropped.
+    pub(crate) fn split_rows(self, inputs: usize, rows: &[usize]) -> Vec<Self> {
         let mut parts = Vec::with_capacity(rows.len());
         match self {
             Self::F32(mut rest) => {
@@ -200,9 +202,9 @@ fn encode_q4k(x: &[f32], raw: &mut [u8]) {
     raw.copy_from_slice(bytes);
 }
 
-/// Reads a row of `numbers.len()` weights, whose last block may be filled up; nothing where `raw` is
-/// empty.
-pub fn decode_row(dtype: Dtype, raw: &[u8], numbers: &mut [f32]) {
+/// Reads a row of `numbers.len()` weights, whose last block may be filled up; nothing where `raw`
+/// is empty.
+pub(crate) fn decode_row(dtype: Dtype, raw: &[u8], numbers: &mut [f32]) {
     let Some(kind) = NumberType::of(dtype) else { return };
     let block = kind.block_weights();
     let whole = numbers.len() / block * block;

@@ -11,9 +11,9 @@ pub(crate) mod source;
 mod stored;
 pub mod widen;
 
-pub use added::{ADDED_CONFIG, Added, AddedConfig, config_with};
+pub use added::{Added, AddedConfig, config_with};
 pub use base_identity::{BaseIdentity, NEAR};
-pub use encoded::{Matrix, RawTensor, decode_row, encode_row};
-pub use gguf::{GgufFile, is_gguf};
+pub use encoded::{Matrix, RawTensor, encode_row};
+pub use gguf::GgufFile;
 pub use safetensors::{ADDED_FILE, Checkpoint};
-pub use source::{EMBEDDING, HEAD, Seeded, WeightSource};
+pub use source::{HEAD, Seeded, WeightSource};

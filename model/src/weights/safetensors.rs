@@ -43,8 +43,8 @@ struct Shard {
 }
 
 impl Checkpoint {
-    /// Opens `model.safetensors`, or else the files that `model.safetensors.index.json` names (in this order, as
-    /// transformers); and [`ADDED_FILE`] where there is one.
+    /// Opens `model.safetensors`, or else the files that `model.safetensors.index.json` names (in
+    /// this order, as transformers); and [`ADDED_FILE`] where there is one.
     ///
     /// # Errors
     /// When neither is there, or a file is not complete safetensors.
@@ -70,7 +70,9 @@ impl Checkpoint {
         }
         if folder.join("adapter_config.json").exists() {
             notes.push(
-                "adapter_config.json is not followed: the adapter is not applied; merge it into the model first".into(),
+                "adapter_config.json is not followed: the adapter is not applied; merge it into \
+                 the model first"
+                    .into(),
             );
         }
         let shards = names.iter().map(|name| Shard::open(folder.join(name)));
@@ -88,7 +90,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When it is not there or not complete safetensors.
-    pub fn open_added(folder: &Path) -> Result<Self> {
+    pub(crate) fn open_added(folder: &Path) -> Result<Self> {
         let shards = vec![Shard::open(folder.join(ADDED_FILE))?];
         Ok(Self { folder: folder.to_path_buf(), shards, notes: Vec::new() })
     }
@@ -124,11 +126,18 @@ pub(crate) fn what_is_there(folder: &Path) -> String {
     let ends = |end: &str| names.iter().find(|name| name.ends_with(end)).map(|name| shown(name));
     let begins = |start: &str| names.iter().any(|name| name.starts_with(start));
     if begins("adapter_config.json") {
-        "an adapter alone (adapter_config.json): merge it into its base model first (merge_and_unload of peft) and save that".to_string()
+        "an adapter alone (adapter_config.json): merge it into its base model first \
+         (merge_and_unload of peft) and save that"
+            .to_string()
     } else if begins("consolidated.") {
-        "weights in their maker's own form (consolidated): take the model's folder in the form of transformers, or convert it with transformers' script for this architecture".to_string()
+        "weights in their maker's own form (consolidated): take the model's folder in the form \
+         of transformers, or convert it with transformers' script for this architecture"
+            .to_string()
     } else if begins("pytorch_model") || ends(".bin").is_some() || ends(".pth").is_some() {
-        "weights as PyTorch pickles (pytorch_model.bin), which are programs and are not read: load the folder with transformers and save it again (save_pretrained writes safetensors)".to_string()
+        "weights as PyTorch pickles (pytorch_model.bin), which are programs and are not read: \
+         load the folder with transformers and save it again (save_pretrained writes \
+         safetensors)"
+            .to_string()
     } else if let Some(file) = ends(".gguf") {
         format!("a GGUF file: give {file} itself")
     } else if begins("model-") && ends(".safetensors").is_some() {
@@ -166,7 +175,8 @@ impl Shard {
         let expected = data_start.saturating_add(metadata.data_len() as u64);
         if length != expected {
             let message = format!(
-                "the header promises {expected} bytes, the file has {length}; it is incomplete or damaged, fetch or train it again"
+                "the header promises {expected} bytes, the file has {length}; it is incomplete \
+                 or damaged, fetch or train it again"
             );
             return Err(Error::malformed(&path, message));
         }
@@ -202,7 +212,8 @@ fn read_header(file: &mut File, path: &Path, length: u64) -> Result<Vec<u8>> {
     let header_len = u64::from_le_bytes(prefix);
     if header_len > (length - 8).min(HEADER_BYTES_MAX) {
         let message = format!(
-            "the header should have {header_len} bytes, {} follow; the file is incomplete or not safetensors",
+            "the header should have {header_len} bytes, {} follow; the file is incomplete or not \
+             safetensors",
             length - 8
         );
         return Err(Error::malformed(path, message));

@@ -1,8 +1,8 @@
 //! Where weights come from: safetensors files (one or sharded), a GGUF file, or a seed.
 //!
-//! Every source answers to the names of a Hugging Face checkpoint. Tensors are read one by one. A matrix
-//! that is stored in the wanted number type is handed on bit by bit, all else is converted to `f32` piece
-//! by piece as it comes.
+//! Every source answers to the names of a Hugging Face checkpoint. Tensors are read one by one. A
+//! matrix that is stored in the wanted number type is handed on bit by bit, all else is converted
+//! to `f32` piece by piece as it comes.
 
 use crate::error::Result;
 use crate::weights::encoded::{Matrix, RawTensor};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 /// The embedding matrix.
-pub const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The head's matrix, where it is not the embedding.
 pub const HEAD: &str = "lm_head.weight";
 
@@ -24,8 +24,8 @@ pub trait WeightSource {
     /// The tensor `name` of `shape`, row by row.
     ///
     /// # Errors
-    /// When there is no such tensor, it has another shape, it cannot be read, or it holds a number that
-    /// is not finite.
+    /// When there is no such tensor, it has another shape, it cannot be read, or it holds a number
+    /// that is not finite.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
 
     /// The matrix `name` of `shape`: bit by bit where it is stored as `wanted`, else as numbers. By
@@ -38,8 +38,8 @@ pub trait WeightSource {
         Ok(Matrix::F32(self.tensor(name, &shape)?))
     }
 
-    /// The rows `rows` of such a matrix, which is wanted band by band; nothing where a source cannot
-    /// give it so.
+    /// The rows `rows` of such a matrix, which is wanted band by band; nothing where a source
+    /// cannot give it so.
     ///
     /// # Errors
     /// As [`Self::tensor`].
@@ -90,14 +90,15 @@ impl Seeded {
         ChaCha8Rng::from_seed(seed)
     }
 
-    /// The largest weight of a tensor. Uniform numbers of variance 1 / inputs keep every layer's output
-    /// at the scale of its input.
+    /// The largest weight of a tensor. Uniform numbers of variance 1 / inputs keep every layer's
+    /// output at the scale of its input.
     fn bound(name: &str, inputs: usize) -> f32 {
         if name.contains("embed") { 1.7 } else { (3.0 / inputs as f32).sqrt() }
     }
 }
 
-/// Random blocks: codes of equal probability, one scale for all, so that weights lie within `bound`.
+/// Random blocks: codes of equal probability, one scale for all, so that weights lie within
+/// `bound`.
 fn draw_blocks(rng: &mut ChaCha8Rng, dtype: Dtype, bound: f32, bytes: &mut [u8]) {
     rng.fill_bytes(bytes);
     let half = |x: f32| f16::from_f32(x).to_le_bytes();
@@ -121,7 +122,8 @@ fn draw_blocks(rng: &mut ChaCha8Rng, dtype: Dtype, bound: f32, bytes: &mut [u8])
             bytes.chunks_exact_mut(18).for_each(|block| block[..2].copy_from_slice(&scale));
         }
         _ => {
-            // Scale 32 and minimum 60 in all eight sub-blocks: 32 x 7.5 codes are 4 x 60, the middle.
+            // Scale 32 and minimum 60 in all eight sub-blocks: 32 x 7.5 codes are 4 x 60, the
+            // middle.
             let (scale, minimum) = (half(bound / 256.0), half(bound / 64.0));
             const PACKED: [u8; 12] = [160, 160, 160, 160, 252, 252, 252, 252, 192, 192, 192, 192];
             for block in bytes.chunks_exact_mut(144) {

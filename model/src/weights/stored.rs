@@ -27,7 +27,7 @@ pub(super) struct Stored<'f> {
 
 impl Stored<'_> {
     /// The values. Only one piece of the stored form is in memory at a time.
-    pub fn values(&self) -> Result<Vec<f32>> {
+    pub(super) fn values(&self) -> Result<Vec<f32>> {
         let mut values = vec![0.0; self.weights(self.bytes as usize)];
         let mut rest = &mut values[..];
         self.each_piece(|piece| {
@@ -40,7 +40,7 @@ impl Stored<'_> {
     }
 
     /// The same tensor, cut to some of its rows of `columns` numbers.
-    pub fn rows(self, rows: Range<usize>, columns: usize) -> Self {
+    pub(super) fn rows(self, rows: Range<usize>, columns: usize) -> Self {
         let row = self.kind.row_bytes(columns as u64).unwrap_or(0);
         let start = self.start + rows.start as u64 * row;
         Self { start, bytes: rows.len() as u64 * row, ..self }
@@ -48,7 +48,7 @@ impl Stored<'_> {
 
     /// A matrix of rows of `columns` weights: as it is stored where that is as `wanted`, else as
     /// numbers.
-    pub fn matrix(&self, columns: usize, wanted: Dtype) -> Result<Matrix> {
+    pub(super) fn matrix(&self, columns: usize, wanted: Dtype) -> Result<Matrix> {
         let whole_blocks = columns.is_multiple_of(self.kind.block_weights());
         let known = Dtype::ENGINE.contains(&wanted) && wanted != Dtype::F32;
         if !self.kind.is(wanted) || !known || !whole_blocks {
@@ -82,8 +82,8 @@ impl Stored<'_> {
         bytes / self.block() * self.kind.block_weights()
     }
 
-    /// Calls `take` with whole blocks, one piece of the file after another. Pieces are read and not mapped: a file
-    /// that gets shorter meanwhile is an error, and not the end of the program.
+    /// Calls `take` with whole blocks, one piece of the file after another. Pieces are read and not
+    /// mapped: a file that gets shorter meanwhile is an error, and not the end of the program.
     fn each_piece(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut file = File::open(self.path).map_err(|e| Error::io("open", self.path, e))?;
         let mut seek = |at| file.seek(at).map_err(|e| Error::io("read", self.path, e));
@@ -123,7 +123,8 @@ impl Stored<'_> {
             Some(x) => Err(Error::malformed(
                 self.path,
                 format!(
-                    "tensor '{}' holds {x}; expected finite numbers: fetch or train the checkpoint again",
+                    "tensor '{}' holds {x}; expected finite numbers: fetch or train the \
+                     checkpoint again",
                     self.name
                 ),
             )),
@@ -160,7 +161,8 @@ mod tests {
     fn pieces_are_the_file_wherever_they_begin_and_a_shortened_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("weights");
-        // Numbers that tell their place, behind a header whose length divides no page; more than two pieces.
+        // Numbers that tell their place, behind a header whose length divides no page; more than
+        // two pieces.
         let count = 2 * PIECE / 4 + 77;
         let numbers: Vec<f32> = (0..count).map(|i| i as f32).collect();
         let stored: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -1,12 +1,12 @@
-//! Widening: the same function with more channels, heads and neurons (Net2WiderNet, Chen, Goodfellow,
-//! Shlens, arXiv 1511.05641, section 2.2).
+//! Widening: the same function with more channels, heads and neurons (Net2WiderNet, Chen,
+//! Goodfellow, Shlens, arXiv 1511.05641, section 2.2).
 //!
-//! A small model lives in the cache, where a wide pass costs more than a narrow one and nothing can be
-//! gained by speculation. Repeating every channel, head and neuron `factor` times makes each matrix
-//! `factor^2` times as large: the memory traffic of a larger model, the text of this one. A unit that
-//! was fed by one copy is now fed by `factor` equal copies, so incoming weights are divided by
-//! `factor`; a power of two, hence exact in floating point. Sums run over more terms, so logits differ
-//! in their last bits from those of the model before widening.
+//! A small model lives in the cache, where a wide pass costs more than a narrow one and nothing can
+//! be gained by speculation. Repeating every channel, head and neuron `factor` times makes each
+//! matrix `factor^2` times as large: the memory traffic of a larger model, the text of this one. A
+//! unit that was fed by one copy is now fed by `factor` equal copies, so incoming weights are
+//! divided by `factor`; a power of two, hence exact in floating point. Sums run over more terms, so
+//! logits differ in their last bits from those of the model before widening.
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -65,8 +65,8 @@ impl Widening {
         if self.0 == 1 { vector } else { vector.repeat(self.0) }
     }
 
-    /// The norm before the head: it takes the division that the head's incoming weights would, so that
-    /// a tied head remains the embedding matrix.
+    /// The norm before the head: it takes the division that the head's incoming weights would, so
+    /// that a tied head remains the embedding matrix.
     pub fn final_norm(self, weight: Vec<f32>) -> Vec<f32> {
         self.outputs(weight.iter().map(|w| w / self.0 as f32).collect())
     }

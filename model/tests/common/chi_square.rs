@@ -5,8 +5,8 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 /// Cells that expect fewer draws are judged together (Cochran's rule).
 const LEAST_EXPECTED: f64 = 5.0;
 
-/// How often draws of the distribution `exact` would differ from it at least as much as `counts` do: Pearson's
-/// chi-square. 0 where something impossible was drawn.
+/// How often draws of the distribution `exact` would differ from it at least as much as `counts`
+/// do: Pearson's chi-square. 0 where something impossible was drawn.
 pub fn p_value(counts: &[u64], exact: &[f64]) -> f64 {
     let draws = counts.iter().sum::<u64>() as f64;
     let (mut statistic, mut cells) = (0.0, 0);

@@ -149,8 +149,8 @@ impl Naive {
         add(x, &self.adapted(layer, Part::Down, multiply(&down, &inner), &inner, draft))
     }
 
-    /// The logits of one row that continues the text in `cache`. With a skip it is a row of a draft pass in
-    /// simultaneous drafting, on which adapters act.
+    /// The logits of one row that continues the text in `cache`. With a skip it is a row of a draft
+    /// pass in simultaneous drafting, on which adapters act.
     pub fn step(&self, row: Result<u32, usize>, skip: Option<&Skip>, cache: &mut Cache) -> Vector {
         let mut x = self.embed(row);
         for (layer, kv) in cache.iter_mut().enumerate() {

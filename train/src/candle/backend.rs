@@ -1,9 +1,11 @@
-//! The same objective on candle's tensors, for cards: whole batches at once, gradients by candle's autograd.
+//! The same objective on candle's tensors, for cards: whole batches at once, gradients by candle's
+//! autograd.
 //!
-//! Weights, moments, the residual stream, norms, probabilities and losses are `f32`; what goes through a
-//! matrix, and what attends, is of the number type that the device multiplies fastest. Samples of a step
-//! that skip the same layers go through together. The slices of [`crate::cpu::network`] are the other
-//! implementation: on the CPU in `f32` both give the same gradients.
+//! Weights, moments, the residual stream, norms, probabilities and losses are `f32`; what goes
+//! through a matrix, and what attends, is of the number type that the device multiplies fastest.
+//! Samples of a step that skip the same layers go through together. The slices of
+//! [`crate::cpu::network`] are the other implementation: on the CPU in `f32` both give the same
+//! gradients.
 
 use super::batch::Batch;
 use crate::cpu::adam::{Adam, BETA_1, BETA_2, EPSILON, Rule};
@@ -48,7 +50,7 @@ impl OnDevice {
     ///
     /// # Errors
     /// Too little memory on the device.
-    pub fn new(
+    pub(crate) fn new(
         network: &Network,
         (weights, adam): (&[f32], &Adam),
         device: &Device,
@@ -84,7 +86,7 @@ impl OnDevice {
     }
 
     /// Where the variables are.
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
@@ -92,7 +94,7 @@ impl OnDevice {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn download(&self, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
+    pub(crate) fn download(&self, weights: &mut [f32], adam: &mut Adam) -> Result<()> {
         let down = |from: &Tensor, to: &mut [f32]| -> Result<()> {
             to.copy_from_slice(&from.flatten_all()?.to_vec1::<f32>()?);
             Ok(())
@@ -109,7 +111,7 @@ impl OnDevice {
     ///
     /// # Errors
     /// When the device fails, or its memory does not hold a batch.
-    pub fn gradients(
+    pub(crate) fn gradients(
         &self,
         network: &Network,
         samples: &[Sample],
@@ -142,7 +144,7 @@ impl OnDevice {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn update(&mut self, gradients: &Gradients, step: u64, rule: Rule) -> Result<f32> {
+    pub(crate) fn update(&mut self, gradients: &Gradients, step: u64, rule: Rule) -> Result<f32> {
         let squares = gradients.values().map(|g| g.sqr()?.sum_all()).collect::<Vec<_>>();
         let squares = squares.into_iter().collect::<candle_core::Result<Vec<_>>>()?;
         let norm = Tensor::stack(&squares, 0)?.sum_all()?.to_scalar::<f32>()?.sqrt();
@@ -186,7 +188,8 @@ fn stretches(layout: &Layout) -> impl Iterator<Item = &Range<usize>> {
     layers.chain(others).chain(adapters).filter(|range| !range.is_empty())
 }
 
-/// Places of the samples that go through together: same layers skipped, same number of draft groups.
+/// Places of the samples that go through together: same layers skipped, same number of draft
+/// groups.
 fn together(samples: &[Sample]) -> Vec<Vec<usize>> {
     let mut parts: Vec<Vec<usize>> = Vec::new();
     for (place, sample) in samples.iter().enumerate() {

@@ -26,7 +26,8 @@ pub(crate) struct Batch {
     /// `[samples, rows, 1, head_dim / 2]`.
     cosines: Tensor,
     sines: Tensor,
-    /// Added to the scores: 0 where a row sees a row, else minus infinity; `[samples, 1, rows, rows]`.
+    /// Added to the scores: 0 where a row sees a row, else minus infinity;
+    /// `[samples, 1, rows, rows]`.
     hidden: Tensor,
 }
 
@@ -66,7 +67,7 @@ impl Batch {
     ///
     /// # Errors
     /// No samples; too little memory on the device.
-    pub fn new(
+    pub(crate) fn new(
         network: &Network,
         samples: &[&Sample],
         weight: RowWeights,
@@ -121,23 +122,24 @@ impl Batch {
         })
     }
 
-    /// What the text rows do not see of each other, or, where `first` is the first draft row, what the draft
-    /// rows do not see of all rows.
+    /// What the text rows do not see of each other, or, where `first` is the first draft row, what
+    /// the draft rows do not see of all rows.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn hidden(&self, first: usize) -> Result<Tensor> {
+    pub(crate) fn hidden(&self, first: usize) -> Result<Tensor> {
         match first {
             0 => Ok(self.hidden.narrow(2, 0, self.text)?.narrow(3, 0, self.text)?),
             first => Ok(self.hidden.narrow(2, first, self.rows - first)?),
         }
     }
 
-    /// Turns `[samples, rows, heads, head_dim]`, rows of the batch from `first` on, each to its position.
+    /// Turns `[samples, rows, heads, head_dim]`, rows of the batch from `first` on, each to its
+    /// position.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn rotate(&self, first: usize, heads: &Tensor) -> Result<Tensor> {
+    pub(crate) fn rotate(&self, first: usize, heads: &Tensor) -> Result<Tensor> {
         let (_, rows, _, width) = heads.dims4()?;
         let half = width / 2;
         let (left, right) = (heads.narrow(3, 0, half)?, heads.narrow(3, half, half)?);

@@ -1,5 +1,6 @@
-//! A product with a matrix that is not trained. candle's own product computes the gradient of both of its
-//! operands, and keeps it: for frozen weights as many bytes as they have themselves, and a third of the time.
+//! A product with a matrix that is not trained. candle's own product computes the gradient of both
+//! of its operands, and keeps it: for frozen weights as many bytes as they have themselves, and a
+//! third of the time.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor};

@@ -51,8 +51,8 @@ impl OnDevice {
         Ok(Some(Tensor::cat(&[queries, of_heads(width, config.kv_heads())?], 0)?))
     }
 
-    /// Cross-entropy of every row, in nats: `[samples * rows]`. Draft rows are to predict what `targets` says;
-    /// where the model has adapters the text is not judged, and costs nothing.
+    /// Cross-entropy of every row, in nats: `[samples * rows]`. Draft rows are to predict what
+    /// `targets` says; where the model has adapters the text is not judged, and costs nothing.
     pub(crate) fn forward(
         &self,
         network: &Network,
@@ -118,7 +118,8 @@ impl OnDevice {
         Ok(self.linear(&normed, &network.layout.head)?.to_dtype(DType::F32)?)
     }
 
-    /// What the adapter of `part` adds to the products of the draft rows `x`, if the model has adapters.
+    /// What the adapter of `part` adds to the products of the draft rows `x`, if the model has
+    /// adapters.
     fn adapt(
         &self,
         network: &Network,
@@ -136,8 +137,8 @@ impl OnDevice {
         Ok((products + (added * f64::from(config.scale()))?)?)
     }
 
-    /// One layer over `[samples, rows, hidden]`: over all text rows, or, with the keys and values that these
-    /// had, over all draft rows. Returns what leaves it, and its own keys and values.
+    /// One layer over `[samples, rows, hidden]`: over all text rows, or, with the keys and values
+    /// that these had, over all draft rows. Returns what leaves it, and its own keys and values.
     fn layer(
         &self,
         network: &Network,
@@ -198,8 +199,8 @@ fn nats(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     Ok(log_softmax(logits, D::Minus1)?.gather(targets, 1)?.squeeze(1)?.neg()?)
 }
 
-/// Queries, `[samples, heads, rows, head_dim]`, keys and values of `qkv[samples * rows, width]`, whose rows
-/// are those of the batch from `first` on.
+/// Queries, `[samples, heads, rows, head_dim]`, keys and values of `qkv[samples * rows, width]`,
+/// whose rows are those of the batch from `first` on.
 fn heads(
     config: &ModelConfig,
     batch: &Batch,

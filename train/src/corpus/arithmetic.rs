@@ -1,4 +1,5 @@
-//! Sums, sequences and worked steps: the operands are anybody's guess, everything after them follows.
+//! Sums, sequences and worked steps: the operands are anybody's guess, everything after them
+//! follows.
 
 use super::dice::Dice;
 use super::words::{NAMES, PLACES, THINGS};

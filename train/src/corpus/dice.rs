@@ -11,7 +11,7 @@ pub(crate) struct Dice {
 
 impl Dice {
     /// Independent dice for document `index` of `stream` under `seed`.
-    pub fn new(seed: u64, stream: u64, index: u64) -> Self {
+    pub(super) fn new(seed: u64, stream: u64, index: u64) -> Self {
         let mut dice = Self { state: seed, nats: 0.0 };
         for part in [stream, index] {
             dice.state = dice.next() ^ part;
@@ -20,7 +20,7 @@ impl Dice {
     }
 
     /// Nats of all choices so far.
-    pub fn nats(&self) -> f64 {
+    pub(super) fn nats(&self) -> f64 {
         self.nats
     }
 
@@ -38,24 +38,24 @@ impl Dice {
     }
 
     /// A number in `0..n`, all equally likely.
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.nats += (n as f64).ln();
         self.draw(n)
     }
 
     /// A number in `low..=high`, all equally likely.
-    pub fn range(&mut self, low: usize, high: usize) -> usize {
+    pub(super) fn range(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low + 1)
     }
 
     /// One of `items`, all equally likely.
-    pub fn pick<'a>(&mut self, items: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, items: &[&'a str]) -> &'a str {
         items[self.below(items.len())]
     }
 
     /// Index below `n` that is `usual` in `percent` of all cases and anything (`usual` included)
     /// otherwise: high entropy with one clear favourite.
-    pub fn lean(&mut self, usual: usize, n: usize, percent: usize) -> usize {
+    pub(super) fn lean(&mut self, usual: usize, n: usize, percent: usize) -> usize {
         let free = self.draw(100) >= percent;
         let index = if free { self.draw(n) } else { usual % n };
         let tail = (100 - percent) as f64 / (100 * n) as f64;
@@ -65,7 +65,7 @@ impl Dice {
     }
 
     /// True in `percent` of all cases.
-    pub fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         let yes = self.draw(100) < percent;
         let share = if yes { percent } else { 100 - percent };
         self.nats -= (share as f64 / 100.0).ln();

@@ -65,7 +65,7 @@ pub struct Document {
 }
 
 /// Document number `index` of `split`; workloads take turns.
-pub fn document(seed: u64, split: Split, index: u64) -> Document {
+pub(crate) fn document(seed: u64, split: Split, index: u64) -> Document {
     let stream = match split {
         Split::Training => 1,
         Split::HeldOut => 2,
@@ -93,7 +93,8 @@ pub struct Prompt {
 
 /// Characters of a prompt, at least and at most: about 48 to 128 tokens.
 const PROMPT_CHARS: (usize, usize) = (160, 310);
-/// Characters that a document must have left after its prompt, so that there is something to foresee.
+/// Characters that a document must have left after its prompt, so that there is something to
+/// foresee.
 const CONTINUATION_CHARS: usize = 420;
 
 /// `count` prompts from the held-out part, workloads taking turns; cut before a space.
@@ -161,8 +162,8 @@ mod tests {
         assert_eq!(texts.len(), 6000);
     }
 
-    /// Documents take turns, end in a line feed, hold real choices, and repeat no line: greedy text that
-    /// follows them moves on.
+    /// Documents take turns, end in a line feed, hold real choices, and repeat no line: greedy text
+    /// that follows them moves on.
     #[test]
     fn documents_are_well_formed() {
         for index in 0..600 {

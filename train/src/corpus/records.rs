@@ -1,4 +1,5 @@
-//! Numbered key=value records: the layout is fixed per document, the values are free, some are copies.
+//! Numbered key=value records: the layout is fixed per document, the values are free, some are
+//! copies.
 
 use super::dice::Dice;
 use super::words::{JOBS, KINDS, NAMES, PLACES, THINGS};

@@ -25,7 +25,8 @@ pub(crate) fn write(dice: &mut Dice) -> String {
     let Tale { hero, friend, goods, owned, place } = tale;
     let place = PLACES[place];
     let mut text = format!(
-        "A story in {parts} parts. {hero} and {friend} lived at the {place} and had {owned} {goods}s.\n"
+        "A story in {parts} parts. {hero} and {friend} lived at the {place} and had {owned} \
+         {goods}s.\n"
     );
     for part in 1..=parts {
         text += &format!("Part {part}. {}", journey(dice, &mut tale, part));

@@ -4,8 +4,8 @@ use crate::layout::Layout;
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Elements updated by one task; also the unit in which the gradient norm is summed, so that the sum
-/// does not depend on the number of threads.
+/// Elements updated by one task; also the unit in which the gradient norm is summed, so that the
+/// sum does not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
 
 /// Constants of the update.
@@ -31,7 +31,7 @@ pub(crate) struct Adam {
 
 impl Adam {
     /// Moments at zero.
-    pub fn new(layout: &Layout) -> Self {
+    pub(crate) fn new(layout: &Layout) -> Self {
         let size = layout.trained.len();
         let mut decays = vec![0.0; size];
         for variable in layout.variables.iter().filter(|v| v.decays()) {
@@ -42,9 +42,10 @@ impl Adam {
         Self { first: vec![0.0; size], second: vec![0.0; size], decays }
     }
 
-    /// Sums the lanes' gradients in their order into the first, and updates the trained `weights`; `step` counts
-    /// from 1. Returns the norm of the gradient before clipping; where that is not finite, nothing is updated.
-    pub fn update(
+    /// Sums the lanes' gradients in their order into the first, and updates the trained `weights`;
+    /// `step` counts from 1. Returns the norm of the gradient before clipping; where that is not
+    /// finite, nothing is updated.
+    pub(crate) fn update(
         &mut self,
         weights: &mut [f32],
         lanes: &mut [&mut [f32]],
@@ -74,7 +75,8 @@ impl Adam {
     }
 }
 
-/// Adds the other lanes' gradients to `chunk`, which begins at element `start`; returns the sum of squares.
+/// Adds the other lanes' gradients to `chunk`, which begins at element `start`; returns the sum of
+/// squares.
 fn sum_lanes(chunk: &mut [f32], others: &[&[f32]], start: usize) -> f64 {
     Arch::new().dispatch(|| {
         for other in others {

@@ -1,16 +1,17 @@
 //! Grouped-query attention of the training layout, forward and backward.
 //!
-//! Rows 0..text are the text itself: row i sees keys 0..=i. After them come groups of draft rows, one
-//! group per anchor t: a draft row sees the full-depth keys of the text *before* t, and the rows of its
-//! own group up to itself; never token t's own full-depth key, exactly as when drafting.
+//! Rows 0..text are the text itself: row i sees keys 0..=i. After them come groups of draft rows,
+//! one group per anchor t: a draft row sees the full-depth keys of the text *before* t, and the
+//! rows of its own group up to itself; never token t's own full-depth key, exactly as when
+//! drafting.
 
 use super::matmul::{Matrix, Write, multiply};
 use super::ops::{add_scaled, dot, softmax};
 use pulp::Arch;
 use std::ops::Range;
 
-/// Who sees whom, and how rows are laid out. A row of `qkv` holds all query heads, then all key heads,
-/// then all value heads.
+/// Who sees whom, and how rows are laid out. A row of `qkv` holds all query heads, then all key
+/// heads, then all value heads.
 #[derive(Clone, Copy)]
 pub(crate) struct Geometry<'a> {
     /// Text rows.
@@ -35,22 +36,22 @@ const BLOCK_ROWS: usize = 64;
 
 impl Geometry<'_> {
     /// Text rows and draft rows.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.text + self.anchors.len() * self.group
     }
 
     /// Length of a row of probabilities: text keys, then the keys of the own group.
-    pub fn reach(&self) -> usize {
+    pub(crate) fn reach(&self) -> usize {
         self.text + self.group
     }
 
     /// Length of a row of queries, keys and values.
-    pub fn stride(&self) -> usize {
+    pub(crate) fn stride(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_width
     }
 
     /// Rotary position of a row.
-    pub fn position(&self, row: usize) -> usize {
+    pub(crate) fn position(&self, row: usize) -> usize {
         match row.checked_sub(self.text) {
             None => row,
             Some(draft) => self.anchors[draft / self.group] + draft % self.group,
@@ -58,7 +59,7 @@ impl Geometry<'_> {
     }
 
     /// Text keys that a row sees.
-    pub fn limit(&self, row: usize) -> usize {
+    pub(crate) fn limit(&self, row: usize) -> usize {
         match row.checked_sub(self.text) {
             None => row + 1,
             Some(draft) => self.anchors[draft / self.group],
@@ -66,7 +67,7 @@ impl Geometry<'_> {
     }
 
     /// First row of the group of a draft row, and the row's place in it.
-    pub fn group_of(&self, row: usize) -> Option<(usize, usize)> {
+    pub(crate) fn group_of(&self, row: usize) -> Option<(usize, usize)> {
         let place = row.checked_sub(self.text)? % self.group;
         Some((row - place, place))
     }
@@ -82,7 +83,7 @@ impl Geometry<'_> {
     }
 
     /// Columns of `qkv` where the query, key and value of query head `head` begin.
-    pub fn columns(&self, head: usize) -> (usize, usize, usize) {
+    pub(crate) fn columns(&self, head: usize) -> (usize, usize, usize) {
         let shared = head * self.kv_heads / self.heads;
         (
             head * self.head_width,
@@ -91,7 +92,7 @@ impl Geometry<'_> {
         )
     }
 
-    pub fn scale(&self) -> f32 {
+    pub(crate) fn scale(&self) -> f32 {
         1.0 / (self.head_width as f32).sqrt()
     }
 
@@ -107,8 +108,8 @@ impl Geometry<'_> {
     }
 }
 
-/// Attention of the first `rows` rows. `out`: [rows, heads head_width]; `probabilities`: [heads, rows,
-/// reach], kept for the backward pass.
+/// Attention of the first `rows` rows. `out`: [rows, heads head_width]; `probabilities`: [heads,
+/// rows, reach], kept for the backward pass.
 pub(crate) fn attend(
     out: &mut [f32],
     probabilities: &mut [f32],
@@ -186,8 +187,8 @@ pub(crate) struct Attended<'a> {
     pub d_out: &'a [f32],
 }
 
-/// Gradient of [`attend`] into `d_qkv` (overwritten) for the rows from `first` on: 0, or the first draft
-/// row, and then the text is a constant. `scratch` holds at least 64 * text values.
+/// Gradient of [`attend`] into `d_qkv` (overwritten) for the rows from `first` on: 0, or the first
+/// draft row, and then the text is a constant. `scratch` holds at least 64 * text values.
 pub(crate) fn attend_back(
     d_qkv: &mut [f32],
     scratch: &mut [f32],

@@ -1,5 +1,5 @@
-//! What queries, keys and values go through between their projection and the attention: biases, norms of
-//! heads, rotation; forward and backward.
+//! What queries, keys and values go through between their projection and the attention: biases,
+//! norms of heads, rotation; forward and backward.
 
 use super::ops::{Rotary, add_bias, add_bias_back, norm, norm_back};
 use super::tape::HeadTape;
@@ -28,7 +28,12 @@ impl Heads<'_> {
     }
 
     /// Makes rows that attend of the projections `qkv`; row i stands at `position(i)`.
-    pub fn forward(&self, qkv: &mut [f32], tape: &mut HeadTape, position: impl Fn(usize) -> usize) {
+    pub(crate) fn forward(
+        &self,
+        qkv: &mut [f32],
+        tape: &mut HeadTape,
+        position: impl Fn(usize) -> usize,
+    ) {
         if let Some(bias) = &self.ranges.qkv_bias {
             add_bias(qkv, &self.weights[bias.clone()]);
         }
@@ -38,9 +43,10 @@ impl Heads<'_> {
         self.rotate(qkv, position, 1.0);
     }
 
-    /// Turns the gradient `d_qkv` of what [`Self::forward`] made into that of the projections, for the rows
-    /// from `first` on; adds to `gradient` those of biases and gains, where they are trained.
-    pub fn back(
+    /// Turns the gradient `d_qkv` of what [`Self::forward`] made into that of the projections, for
+    /// the rows from `first` on; adds to `gradient` those of biases and gains, where they are
+    /// trained.
+    pub(crate) fn back(
         &self,
         layout: &Layout,
         d_qkv: &mut [f32],

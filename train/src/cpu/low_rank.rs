@@ -16,7 +16,7 @@ pub(crate) struct LowRank<'w> {
 
 impl<'w> LowRank<'w> {
     /// The adapter of `part` in `layer`, if the model has adapters.
-    pub fn of(
+    pub(crate) fn of(
         layout: &'w Layout,
         config: &ModelConfig,
         weights: &'w [f32],
@@ -44,14 +44,14 @@ impl<'w> LowRank<'w> {
     }
 
     /// Adds what the adapter makes of the rows `x` to the rows `y`.
-    pub fn add(&self, y: &mut [f32], x: &[f32]) {
+    pub(crate) fn add(&self, y: &mut [f32], x: &[f32]) {
         let inner = self.inner(x);
         let (inner, b) = (Matrix::dense(&inner, self.rank), Matrix::dense(self.b, self.rank));
         multiply(y, self.outputs(), Write::Add, self.scale, inner, b.t());
     }
 
     /// Gradients of [`Self::add`]: added to `d_x`, and to the adapter's own in `gradient`.
-    pub fn back(
+    pub(crate) fn back(
         &self,
         layout: &Layout,
         d_x: &mut [f32],

@@ -1,7 +1,7 @@
 //! Matrix products of the trainer, single-threaded: one window on the `gemm` crate.
 //!
-//! Training multiplies hundreds of rows at a time, the regime that `gemm` is made for (decoding, with
-//! its one to eight rows, has kernels of its own).
+//! Training multiplies hundreds of rows at a time, the regime that `gemm` is made for (decoding,
+//! with its one to eight rows, has kernels of its own).
 
 /// A matrix to read: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy)]
@@ -15,18 +15,18 @@ pub(crate) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// `rows` rows of `cols` neighbouring elements, `stride` apart.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "matrix leaves its slice");
         Self { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
     /// `data` as rows of `cols` elements without gaps.
-    pub fn dense(data: &'a [f32], cols: usize) -> Self {
+    pub(crate) fn dense(data: &'a [f32], cols: usize) -> Self {
         Self::new(data, data.len() / cols, cols, cols)
     }
 
     /// The transpose.
-    pub fn t(self) -> Self {
+    pub(crate) fn t(self) -> Self {
         Self {
             rows: self.cols,
             cols: self.rows,
@@ -94,7 +94,8 @@ pub(crate) fn linear(out: &mut [f32], x: &[f32], weight: &[f32], inputs: usize, 
     multiply(out, outputs, mode, 1.0, Matrix::dense(x, inputs), Matrix::dense(weight, inputs).t());
 }
 
-/// Gradients of [`linear`]: `d_x = d_out * weight` and, where they are wanted, `d_weight += d_out^T * x`.
+/// Gradients of [`linear`]: `d_x = d_out * weight` and, where they are wanted,
+/// `d_weight += d_out^T * x`.
 pub(crate) fn linear_back(
     d_x: &mut [f32],
     d_weight: Option<&mut [f32]>,
@@ -126,7 +127,8 @@ mod tests {
         (0..a.cols).map(|i| at(a, row, i) * at(b, i, col)).sum()
     }
 
-    /// source: the definition of the matrix product, over strides, transposes and both ways of writing.
+    /// source: the definition of the matrix product, over strides, transposes and both ways of
+    /// writing.
     #[test]
     fn products_equal_the_definition() {
         let (x, w) = (noise(40 * 50, 1), noise(40 * 50, 2));

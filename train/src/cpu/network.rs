@@ -1,10 +1,10 @@
 //! Forward and backward of one training sample, written out over plain slices.
 //!
-//! Text rows go through every layer. Draft rows go round the skipped layers: there their state is simply
-//! carried over. Everything that the backward pass needs stays in the [`Tape`].
+//! Text rows go through every layer. Draft rows go round the skipped layers: there their state is
+//! simply carried over. Everything that the backward pass needs stays in the [`Tape`].
 //!
-//! Where the model has adapters, they act on draft rows, and only they and the masks are trained: text
-//! rows are then constants that the backward pass never enters.
+//! Where the model has adapters, they act on draft rows, and only they and the masks are trained:
+//! text rows are then constants that the backward pass never enters.
 
 use super::attention::{Attended, Geometry, attend, attend_back};
 use super::halves::Rows;
@@ -34,11 +34,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// A network of this shape, for at most `positions` rotary positions and draft groups of `group` rows.
+    /// A network of this shape, for at most `positions` rotary positions and draft groups of
+    /// `group` rows.
     ///
     /// # Errors
     /// An architecture or a rotation that is unknown.
-    pub fn new(config: &ModelConfig, positions: usize, group: usize) -> Result<Self> {
+    pub(crate) fn new(config: &ModelConfig, positions: usize, group: usize) -> Result<Self> {
         let parts = config.attention_parts().map_err(Error::invalid)?;
         if !config.turns_all() || parts.mlp_bias {
             return Err(Error::invalid(
@@ -56,7 +57,7 @@ impl Network {
     }
 
     /// The first row that training differentiates: with adapters, the first draft row.
-    pub fn first_trained(&self, sample: &Sample) -> usize {
+    pub(crate) fn first_trained(&self, sample: &Sample) -> usize {
         if self.layout.adapters.is_empty() { 0 } else { sample.text() }
     }
 
@@ -65,7 +66,7 @@ impl Network {
         LowRank::of(&self.layout, &self.config, weights, index, part)
     }
 
-    pub fn geometry<'a>(&self, sample: &'a Sample) -> Geometry<'a> {
+    pub(crate) fn geometry<'a>(&self, sample: &'a Sample) -> Geometry<'a> {
         Geometry {
             text: sample.text(),
             group: self.group,
@@ -77,7 +78,7 @@ impl Network {
     }
 
     /// The heads of layer `layer`.
-    pub fn heads<'w>(&'w self, weights: &'w [f32], layer: usize) -> Heads<'w> {
+    pub(crate) fn heads<'w>(&'w self, weights: &'w [f32], layer: usize) -> Heads<'w> {
         let config = &self.config;
         Heads {
             weights,
@@ -95,7 +96,7 @@ impl Network {
     }
 
     /// Element range of the embedding that a row starts from.
-    pub fn embedding(&self, sample: &Sample, row: usize) -> Range<usize> {
+    pub(crate) fn embedding(&self, sample: &Sample, row: usize) -> Range<usize> {
         let hidden = self.config.hidden_size;
         let text = sample.text();
         let (table, index) = match row.checked_sub(text) {
@@ -112,7 +113,7 @@ impl Network {
     }
 
     /// The token that a row is to predict.
-    pub fn target(&self, sample: &Sample, row: usize) -> u32 {
+    pub(crate) fn target(&self, sample: &Sample, row: usize) -> u32 {
         match row.checked_sub(sample.text()) {
             None => sample.tokens[row + 1],
             Some(draft) => sample.next[sample.anchors[draft / self.group] + draft % self.group],
@@ -120,20 +121,26 @@ impl Network {
     }
 
     /// Runs the sample; the logits of all rows are then in `tape.logits`.
-    pub fn forward(&self, weights: &[f32], sample: &Sample, tape: &mut Tape) {
+    pub(crate) fn forward(&self, weights: &[f32], sample: &Sample, tape: &mut Tape) {
         self.forward_from(0, weights, sample, tape);
     }
 
-    /// Runs the sample; the logits of the rows from `first` on, over the whole vocabulary, are then in
-    /// `tape.logits`.
-    pub fn forward_from(&self, first: usize, weights: &[f32], sample: &Sample, tape: &mut Tape) {
+    /// Runs the sample; the logits of the rows from `first` on, over the whole vocabulary, are then
+    /// in `tape.logits`.
+    pub(crate) fn forward_from(
+        &self,
+        first: usize,
+        weights: &[f32],
+        sample: &Sample,
+        tape: &mut Tape,
+    ) {
         self.layers(weights, sample, tape);
         self.read_out(first..self.geometry(sample).rows(), None, weights, tape);
     }
 
-    /// Runs the sample to learn from its rows from `first` on, whose logits are then in `tape.logits`: draft
-    /// rows are to predict what `targets` says.
-    pub fn forward_to_learn(
+    /// Runs the sample to learn from its rows from `first` on, whose logits are then in
+    /// `tape.logits`: draft rows are to predict what `targets` says.
+    pub(crate) fn forward_to_learn(
         &self,
         first: usize,
         targets: DraftTargets,
@@ -171,7 +178,8 @@ impl Network {
         }
     }
 
-    /// The logits of some rows, over the whole vocabulary or a part of it, from `tape.state` into `tape.logits`.
+    /// The logits of some rows, over the whole vocabulary or a part of it, from `tape.state` into
+    /// `tape.logits`.
     fn read_out(
         &self,
         rows: Range<usize>,
@@ -270,9 +278,9 @@ impl Network {
         }
     }
 
-    /// The losses of the last forward pass, of the rows that have logits; these become their gradient. What is
-    /// reported is cross-entropy, whatever the gradient is of.
-    pub fn losses(&self, sample: &Sample, tape: &mut Tape, weight: RowWeights) -> Losses {
+    /// The losses of the last forward pass, of the rows that have logits; these become their
+    /// gradient. What is reported is cross-entropy, whatever the gradient is of.
+    pub(crate) fn losses(&self, sample: &Sample, tape: &mut Tape, weight: RowWeights) -> Losses {
         let (text, width, first) = (sample.text(), tape.width, tape.first);
         let part = self.products.vocabulary.as_ref().filter(|part| part.len() == width);
         let falls: Vec<f32> = (0..self.group).map(|i| weight.fall.powi(i as i32)).collect();
@@ -296,9 +304,9 @@ impl Network {
         losses
     }
 
-    /// Adds the gradient of all trained variables to `gradient`, after [`Network::losses`]. With adapters
-    /// the forward pass must have begun at [`Self::first_trained`].
-    pub fn backward(
+    /// Adds the gradient of all trained variables to `gradient`, after [`Network::losses`]. With
+    /// adapters the forward pass must have begun at [`Self::first_trained`].
+    pub(crate) fn backward(
         &self,
         weights: &[f32],
         sample: &Sample,

@@ -182,11 +182,12 @@ fn exponentials(values: &mut [f32], top: f32) -> f32 {
     lanes.iter().sum()
 }
 
-/// Turns a row of logits into `weight` times the gradient of its loss; returns its cross-entropy with `target` in
-/// nats. `says` are the probabilities that a soft loss learns; without them `target` alone is learned.
+/// Turns a row of logits into `weight` times the gradient of its loss; returns its cross-entropy
+/// with `target` in nats. `says` are the probabilities that a soft loss learns; without them
+/// `target` alone is learned.
 ///
-/// With p the row's own probabilities and t the target, the gradient of cross-entropy is `p - t`, that of `1 - p_t`
-/// is `p_t (p - t)`.
+/// With p the row's own probabilities and t the target, the gradient of cross-entropy is `p - t`,
+/// that of `1 - p_t` is `p_t (p - t)`.
 pub(crate) fn row_loss(
     logits: &mut [f32],
     target: u32,
@@ -223,7 +224,7 @@ pub(crate) struct Rotary {
 
 impl Rotary {
     /// Angles for positions below `positions`.
-    pub fn new(rope: &Rope, positions: usize) -> Self {
+    pub(crate) fn new(rope: &Rope, positions: usize) -> Self {
         let table = (0..positions)
             .flat_map(|p| rope.frequencies.iter().map(move |frequency| p as f64 * frequency))
             .map(|a| ((a.cos() * rope.scale) as f32, (a.sin() * rope.scale) as f32))
@@ -232,13 +233,13 @@ impl Rotary {
     }
 
     /// (cos, sin) of every pair at `position`.
-    pub fn angles(&self, position: usize) -> &[(f32, f32)] {
+    pub(crate) fn angles(&self, position: usize) -> &[(f32, f32)] {
         &self.table[position * self.half..][..self.half]
     }
 
-    /// Rotates every head of one row to `position`; `sign` -1 turns back (which is the gradient: the
-    /// transpose, also where the rotation scales).
-    pub fn rotate(&self, heads: &mut [f32], position: usize, sign: f32) {
+    /// Rotates every head of one row to `position`; `sign` -1 turns back (which is the gradient:
+    /// the transpose, also where the rotation scales).
+    pub(crate) fn rotate(&self, heads: &mut [f32], position: usize, sign: f32) {
         let angles = self.angles(position);
         for head in heads.chunks_exact_mut(2 * self.half) {
             let (left, right) = head.split_at_mut(self.half);
@@ -330,7 +331,8 @@ mod tests {
         }
     }
 
-    /// Turning there and back is nothing; the angle between two rows depends on their distance alone.
+    /// Turning there and back is nothing; the angle between two rows depends on their distance
+    /// alone.
     #[test]
     fn rotation_is_relative() {
         let frequencies = (0..4).map(|i| 10_000f64.powf(-f64::from(i) / 4.0)).collect();

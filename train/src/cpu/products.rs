@@ -1,5 +1,5 @@
-//! How the matrices of the network are multiplied: in `f32`, or, where they are frozen and the recipe says so, in
-//! `bf16`; and the part of the vocabulary that drafts learn to choose from.
+//! How the matrices of the network are multiplied: in `f32`, or, where they are frozen and the
+//! recipe says so, in `bf16`; and the part of the vocabulary that drafts learn to choose from.
 
 use super::halves::{Halves, Rows};
 use super::matmul::{Write, linear, linear_back};
@@ -19,7 +19,7 @@ pub(crate) struct Products {
 
 impl Products {
     /// Packs the layers.
-    pub fn pack_layers(&mut self, layout: &Layout, config: &ModelConfig, weights: &[f32]) {
+    pub(crate) fn pack_layers(&mut self, layout: &Layout, config: &ModelConfig, weights: &[f32]) {
         let pack = |layer: usize| {
             Part::ALL.map(|part| {
                 let weight = &weights[layout.layers[layer].matrix(part).clone()];
@@ -31,7 +31,7 @@ impl Products {
     }
 
     /// The packed forms of one matrix, where there are any.
-    pub fn halves(&self, layer: usize, part: Part) -> Option<&[Halves; 2]> {
+    pub(crate) fn halves(&self, layer: usize, part: Part) -> Option<&[Halves; 2]> {
         self.layers.get(layer).map(|parts| &parts[part as usize])
     }
 }
@@ -45,17 +45,17 @@ pub(crate) struct Product<'w> {
 
 impl<'w> Product<'w> {
     /// In `f32`.
-    pub fn new(weight: &'w [f32], inputs: usize) -> Self {
+    pub(crate) fn new(weight: &'w [f32], inputs: usize) -> Self {
         Self { weight, inputs, halves: None }
     }
 
     /// In `bf16`, where there are packed forms.
-    pub fn with(self, halves: Option<&'w [Halves; 2]>) -> Self {
+    pub(crate) fn with(self, halves: Option<&'w [Halves; 2]>) -> Self {
         Self { halves, ..self }
     }
 
     /// `out = x * weight^T`, or added to it.
-    pub fn forward(&self, out: &mut [f32], x: &[f32], rows: &mut Rows, mode: Write) {
+    pub(crate) fn forward(&self, out: &mut [f32], x: &[f32], rows: &mut Rows, mode: Write) {
         match self.halves {
             Some([forward, _]) => {
                 forward.multiply(out, rows.set(x, self.inputs), mode == Write::Add);
@@ -65,7 +65,7 @@ impl<'w> Product<'w> {
     }
 
     /// Gradients: `d_x = d_out * weight` and, where they are wanted, `d_weight += d_out^T * x`.
-    pub fn back(
+    pub(crate) fn back(
         &self,
         d_x: &mut [f32],
         d_weight: Option<&mut [f32]>,
@@ -86,7 +86,8 @@ impl<'w> Product<'w> {
 pub(crate) struct Vocabulary {
     /// The tokens, ascending.
     tokens: Vec<u32>,
-    /// Of every token of the whole vocabulary, its place here; that of the last one where it has none.
+    /// Of every token of the whole vocabulary, its place here; that of the last one where it has
+    /// none.
     places: Vec<u32>,
     weight: Vec<f32>,
     inputs: usize,
@@ -95,7 +96,7 @@ pub(crate) struct Vocabulary {
 
 impl Vocabulary {
     /// The part of `head[vocabulary, inputs]` that `tokens` (ascending, at least one) are.
-    pub fn new(tokens: Vec<u32>, head: &[f32], inputs: usize, in_halves: bool) -> Self {
+    pub(crate) fn new(tokens: Vec<u32>, head: &[f32], inputs: usize, in_halves: bool) -> Self {
         let mut places = vec![tokens.len() as u32 - 1; head.len() / inputs];
         for (place, token) in tokens.iter().enumerate() {
             places[*token as usize] = place as u32;
@@ -108,22 +109,22 @@ impl Vocabulary {
     }
 
     /// How many tokens.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.tokens.len()
     }
 
     /// The token at a place.
-    pub fn token(&self, place: u32) -> u32 {
+    pub(crate) fn token(&self, place: u32) -> u32 {
         self.tokens[place as usize]
     }
 
     /// The place of a token.
-    pub fn place(&self, token: u32) -> u32 {
+    pub(crate) fn place(&self, token: u32) -> u32 {
         self.places[token as usize]
     }
 
     /// Its rows of the head.
-    pub fn product(&self) -> Product<'_> {
+    pub(crate) fn product(&self) -> Product<'_> {
         Product::new(&self.weight, self.inputs).with(self.halves.as_ref())
     }
 }

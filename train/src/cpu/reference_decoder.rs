@@ -1,5 +1,5 @@
-//! Greedy decoding and acceptance with the trainer's own network: slow, simple, and independent of the
-//! inference engine, so that either can check the other.
+//! Greedy decoding and acceptance with the trainer's own network: slow, simple, and independent of
+//! the inference engine, so that either can check the other.
 
 use super::attention::Geometry;
 use super::matmul::{Write, linear};
@@ -11,7 +11,7 @@ use std::ops::Range;
 
 impl Network {
     /// Extends `prompt` greedily by at most `count` tokens, stopping after `end`.
-    pub fn continue_text(
+    pub(crate) fn continue_text(
         &self,
         weights: &[f32],
         prompt: &[u32],
@@ -115,10 +115,10 @@ impl Network {
         out
     }
 
-    /// Drafts that an iteration would get accepted when its last committed token is `text[t]`, for every
-    /// t from `from` on at which a whole group has a text to be compared with. `text` must be what
-    /// greedy decoding gives.
-    pub fn accepted(
+    /// Drafts that an iteration would get accepted when its last committed token is `text[t]`, for
+    /// every t from `from` on at which a whole group has a text to be compared with. `text` must be
+    /// what greedy decoding gives.
+    pub(crate) fn accepted(
         &self,
         weights: &[f32],
         text: &[u32],

@@ -38,8 +38,8 @@ pub(crate) struct Tape {
     pub state: Vec<f32>,
     pub inverse: Vec<f32>,
     pub normed: Vec<f32>,
-    /// [rows from `first` on, vocabulary or the part of it that is learned]; after [`super::network::Network::losses`] their
-    /// gradient.
+    /// [rows from `first` on, vocabulary or the part of it that is learned]; after
+    /// [`super::network::Network::losses`] their gradient.
     pub logits: Vec<f32>,
     /// Tokens of a row of `logits`.
     pub width: usize,
@@ -56,7 +56,7 @@ pub(crate) struct Tape {
 
 impl Tape {
     /// The query, key and value rows of every layer of the last forward pass.
-    pub fn caches(&self) -> Vec<Vec<f32>> {
+    pub(crate) fn caches(&self) -> Vec<Vec<f32>> {
         self.layers.iter().map(|layer| layer.qkv.clone()).collect()
     }
 }

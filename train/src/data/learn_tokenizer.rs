@@ -1,7 +1,8 @@
-//! The tokenizer of the corpus: byte-level BPE (Sennrich et al. 2016), learned from training documents.
+//! The tokenizer of the corpus: byte-level BPE (Sennrich et al. 2016), learned from training
+//! documents.
 //!
-//! Words keep the space before them, every digit is a token of its own, and any text can be encoded,
-//! because all 256 bytes are in the vocabulary.
+//! Words keep the space before them, every digit is a token of its own, and any text can be
+//! encoded, because all 256 bytes are in the vocabulary.
 
 use crate::corpus::{Split, document};
 use s3d_model::{Error, Result, Tokenizer};
@@ -13,13 +14,13 @@ use tokenizers::pre_tokenizers::split::{Split as SplitBy, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 /// The token that ends a text.
-pub const END_OF_TEXT: &str = "</s>";
+pub(crate) const END_OF_TEXT: &str = "</s>";
 
 /// What may not be merged across: words, single digits and signs, each with the space before it.
 const PIECES: &str = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s";
 
-/// Learns a vocabulary of `size` tokens, [`END_OF_TEXT`] (token 0) included, from the first `documents`
-/// training documents of the corpus of `seed`.
+/// Learns a vocabulary of `size` tokens, [`END_OF_TEXT`] (token 0) included, from the first
+/// `documents` training documents of the corpus of `seed`.
 pub fn learn_tokenizer(seed: u64, size: usize, documents: u64) -> Result<Tokenizer> {
     build(seed, size, documents)
         .map_err(|error| Error::invalid(format!("the tokenizer could not be learned: {error}")))

@@ -35,8 +35,8 @@ pub(crate) enum Pieces {
     Generated,
     /// Texts of one's own: what is trained on, and what is held out.
     Own { training: Vec<u32>, held_out: Vec<u32> },
-    /// Texts of the model's own, each no longer than a context and a token: drafts are practised behind the
-    /// prompts, on text by text in an order that changes each time round.
+    /// Texts of the model's own, each no longer than a context and a token: drafts are practised
+    /// behind the prompts, on text by text in an order that changes each time round.
     Written { training: Vec<Written>, held_out: Vec<Written> },
 }
 
@@ -56,7 +56,7 @@ const START: usize = 48;
 
 impl Data {
     /// The tokens of one document, end-of-text included.
-    pub fn document(&self, split: Split, index: u64) -> Result<Vec<u32>> {
+    pub(crate) fn document(&self, split: Split, index: u64) -> Result<Vec<u32>> {
         let mut tokens = self.tokenizer.encode(&document(self.seed, split, index).text)?;
         tokens.push(self.end);
         Ok(tokens)
@@ -64,7 +64,7 @@ impl Data {
 
     /// Training sample `index`: documents one after the other from the beginning of the first, with
     /// `anchors` draft groups.
-    pub fn sample(&self, index: u64, anchors: usize) -> Result<Sample> {
+    pub(crate) fn sample(&self, index: u64, anchors: usize) -> Result<Sample> {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (index << 20));
         let mut first = 1;
         let tokens = match &self.pieces {
@@ -115,8 +115,8 @@ impl Data {
     /// Generated documents, one after the other.
     fn generated(&self, index: u64) -> Result<Vec<u32>> {
         let wanted = self.context + 1;
-        // Far enough apart that samples share no document; not a multiple of 3, so that all workloads
-        // take turns in coming first.
+        // Far enough apart that samples share no document; not a multiple of 3, so that all
+        // workloads take turns in coming first.
         let stride = (self.context / 128 + 1) as u64;
         let stride = if stride.is_multiple_of(3) { stride + 1 } else { stride };
         let mut tokens = Vec::with_capacity(2 * wanted);
@@ -129,8 +129,9 @@ impl Data {
         Ok(tokens)
     }
 
-    /// Held-out text number `index`, at most a context and one token long; nothing when there are no more.
-    pub fn held_out(&self, index: u64) -> Result<Option<Vec<u32>>> {
+    /// Held-out text number `index`, at most a context and one token long; nothing when there are
+    /// no more.
+    pub(crate) fn held_out(&self, index: u64) -> Result<Option<Vec<u32>>> {
         match &self.pieces {
             Pieces::Generated => {
                 let mut tokens = self.document(Split::HeldOut, index)?;
@@ -148,7 +149,7 @@ impl Data {
     }
 
     /// The beginnings of `count` held-out texts, or of as many as there are.
-    pub fn starts(&self, count: usize) -> Result<Vec<Start>> {
+    pub(crate) fn starts(&self, count: usize) -> Result<Vec<Start>> {
         match &self.pieces {
             Pieces::Generated => prompts(self.seed, count)
                 .into_iter()
@@ -192,8 +193,8 @@ fn some_of(random: &mut ChaCha8Rng, range: RangeInclusive<usize>, count: usize) 
     all
 }
 
-/// A window to skip, at most all layers but two: three times of four symmetric, of any length from none
-/// on, else anywhere.
+/// A window to skip, at most all layers but two: three times of four symmetric, of any length from
+/// none on, else anywhere.
 fn skip(random: &mut ChaCha8Rng, layers: usize) -> Range<usize> {
     let length = random.random_range(0..=layers.saturating_sub(2));
     let start = if random.random_range(0..4) < 3 {

@@ -1,8 +1,8 @@
-//! Texts that the model wrote itself, after prompts: the corpus that needs nobody's corpus, and the text that
-//! greedy decoding will meet.
+//! Texts that the model wrote itself, after prompts: the corpus that needs nobody's corpus, and the
+//! text that greedy decoding will meet.
 //!
-//! They stand in a file of one JSON object a line, the first of which says what was asked for. A file that was
-//! cut off goes on where it stopped; one that was asked for otherwise is refused.
+//! They stand in a file of one JSON object a line, the first of which says what was asked for. A
+//! file that was cut off goes on where it stopped; one that was asked for otherwise is refused.
 
 use s3d_data::prompt::HELD_OUT;
 use s3d_data::{Limit, Plan, Prompt, file};
@@ -14,7 +14,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// The time that chat templates are told, so that the same prompts are written each time: the first of 2025.
+/// The time that chat templates are told, so that the same prompts are written each time: the first
+/// of 2025.
 const NOW: Now = Now::utc(1_735_689_600);
 
 /// One text of the model's own.
@@ -37,8 +38,8 @@ pub struct Written {
 pub struct Writing {
     /// Tokens after each prompt, at most.
     pub tokens: usize,
-    /// Texts of every prompt that is trained on; the first is greedy, the others are drawn at temperature 1.
-    /// Held-out prompts have the greedy one alone.
+    /// Texts of every prompt that is trained on; the first is greedy, the others are drawn at
+    /// temperature 1. Held-out prompts have the greedy one alone.
     pub texts: usize,
     /// Seed of the draws.
     pub seed: u64,
@@ -56,12 +57,12 @@ struct Job<'p> {
     draw: u64,
 }
 
-/// Writes the texts of all `prompts` into `file`, or those that are not there yet; returns all. `said` hears how
-/// many of how many texts there are.
+/// Writes the texts of all `prompts` into `file`, or those that are not there yet; returns all.
+/// `said` hears how many of how many texts there are.
 ///
 /// # Errors
-/// A model without a tokenizer; a file of other prompts, another model or other settings; a prompt that is too
-/// long; a disk that refuses.
+/// A model without a tokenizer; a file of other prompts, another model or other settings; a prompt
+/// that is too long; a disk that refuses.
 pub fn write_texts(
     model: &Model,
     prompts: &[Prompt],
@@ -148,7 +149,8 @@ fn add_line<T: Serialize>(out: &mut File, value: &T, path: &Path) -> Result<()> 
     out.write_all(&line).map_err(|e| Error::io("write", path, e))
 }
 
-/// The file at the end of its last whole line, and the texts in it; a fresh one gets its first line.
+/// The file at the end of its last whole line, and the texts in it; a fresh one gets its first
+/// line.
 fn open(path: &Path, writing: &Writing) -> Result<(File, Vec<Written>)> {
     file::own(path)?;
     let mut file = OpenOptions::new()

@@ -32,8 +32,8 @@ struct Line {
     prompt: Option<String>,
 }
 
-/// Reads `files`: `.jsonl` files have `{"text": ...}` or `{"prompt": ...}` on each line, all others are
-/// plain text. Both are UTF-8.
+/// Reads `files`: `.jsonl` files have `{"text": ...}` or `{"prompt": ...}` on each line, all others
+/// are plain text. Both are UTF-8.
 ///
 /// # Errors
 /// A file that cannot be read, is not UTF-8, holds no text, or has a line of another form.

@@ -41,8 +41,8 @@ fn on_written<'a>(base: &'a Path, texts: &'a [Written], hash: &'a str) -> Finetu
     }
 }
 
-/// Written once, then read; a file that was cut off goes on to the same texts. Each first text is what plain
-/// decoding gives.
+/// Written once, then read; a file that was cut off goes on to the same texts. Each first text is
+/// what plain decoding gives.
 #[test]
 fn texts_of_the_models_own_are_what_it_decodes_and_are_written_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -73,8 +73,8 @@ fn texts_of_the_models_own_are_what_it_decodes_and_are_written_once() {
     assert_eq!(said.last(), Some(&(14, 14)));
 }
 
-/// Masks and adapters learn from such texts; laid over the base they are the trained model, also from a copy in
-/// another number type, and over another model they are refused.
+/// Masks and adapters learn from such texts; laid over the base they are the trained model, also
+/// from a copy in another number type, and over another model they are refused.
 #[test]
 fn adapters_alone_are_laid_over_their_base_and_over_no_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -178,7 +178,8 @@ fn adapters_of_an_earlier_training_are_begun_with() {
     assert!(error.contains("rank 4 for 4 drafts; rank 4 and 3 drafts"), "{error}");
 }
 
-/// A learning rate beyond all reason ends the training; the state that was there is the last good one.
+/// A learning rate beyond all reason ends the training; the state that was there is the last good
+/// one.
 #[test]
 fn a_loss_that_is_not_finite_ends_the_training_and_keeps_its_last_state() {
     let dir = tempfile::tempdir().unwrap();

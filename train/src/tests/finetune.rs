@@ -80,9 +80,9 @@ fn skill(trainer: &Trainer) -> (f64, f64) {
     (rate, losses[1..].iter().sum::<f64>() / 3.0)
 }
 
-/// Adapters leave the model's own files and its text as they are, and lower the losses of the masks. More is
-/// accepted too; that is asked of the first model alone: texts of models that have learned so little
-/// repeat themselves, some so much that masks which know nothing are accepted.
+/// Adapters leave the model's own files and its text as they are, and lower the losses of the
+/// masks. More is accepted too; that is asked of the first model alone: texts of models that have
+/// learned so little repeat themselves, some so much that masks which know nothing are accepted.
 #[test]
 fn adapters_learn_to_draft_and_leave_the_model_as_it_is() {
     let more = attentions().map(|(model, _)| learn_to_draft(model));

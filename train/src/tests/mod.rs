@@ -63,7 +63,8 @@ fn full_model() -> ModelConfig {
     as_class("Qwen3ForCausalLM", true)
 }
 
-/// Models that differ in what attention has besides its matrices; each with its variables per layer.
+/// Models that differ in what attention has besides its matrices; each with its variables per
+/// layer.
 fn attentions() -> [(ModelConfig, usize); 4] {
     [
         (tiny_model(), 9),
@@ -79,8 +80,8 @@ fn adapted(config: ModelConfig) -> ModelConfig {
     ModelConfig { s3d: Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() }), ..config }
 }
 
-/// Weights larger than at the start of training, so that no part of the network is nearly linear, and
-/// none that is left at 0 or 1 where that hides something.
+/// Weights larger than at the start of training, so that no part of the network is nearly linear,
+/// and none that is left at 0 or 1 where that hides something.
 fn lively(network: &Network) -> Vec<f32> {
     let layout = &network.layout;
     let mut weights = layout.init(5);
@@ -126,8 +127,8 @@ fn gradients_are_derivatives() {
     }
 }
 
-/// The same where adapters act on draft rows and learn what the model would choose: they and the masks have
-/// gradients, and nothing else has.
+/// The same where adapters act on draft rows and learn what the model would choose: they and the
+/// masks have gradients, and nothing else has.
 #[test]
 fn gradients_of_adapters_are_derivatives() {
     for (config, per_layer) in attentions() {
@@ -224,8 +225,8 @@ fn draft_targets_are_the_text_or_the_models_own_choices() {
     assert_eq!(logits, others);
 }
 
-/// A draft row sees only the text before its anchor: what comes after changes nothing. Token t enters as
-/// row 0 of the group.
+/// A draft row sees only the text before its anchor: what comes after changes nothing. Token t
+/// enters as row 0 of the group.
 #[test]
 fn drafts_cannot_see_ahead() {
     let network = Network::new(&tiny_model(), 80, 4).unwrap();
@@ -243,8 +244,8 @@ fn drafts_cannot_see_ahead() {
     assert_ne!(group(39), group(80));
 }
 
-/// Token by token with a cache gives what one pass over the whole text gives; and the first draft of a
-/// window that skips nothing is always accepted.
+/// Token by token with a cache gives what one pass over the whole text gives; and the first draft
+/// of a window that skips nothing is always accepted.
 #[test]
 fn decoding_follows_the_training_layout() {
     for (config, _) in attentions() {

@@ -106,8 +106,8 @@ fn all_apart(network: &Network, found: &Gradients, wanted: &[f32]) -> Vec<(usize
     found.iter().map(one).collect()
 }
 
-/// A number of 8 bits keeps the direction of the gradient. (Of choices by logits that were never trained it
-/// makes some differently, and these have another gradient: here drafts learn the text.)
+/// A number of 8 bits keeps the direction of the gradient. (Of choices by logits that were never
+/// trained it makes some differently, and these have another gradient: here drafts learn the text.)
 #[test]
 fn halves_lose_little() {
     for config in [tiny_model(), full_model(), adapted(full_model())] {

@@ -31,7 +31,7 @@ pub(super) struct Builder<'s> {
 }
 
 impl<'s> Builder<'s> {
-    pub fn new(
+    pub(super) fn new(
         source: &'s dyn WeightSource,
         config: &'s ModelConfig,
         options: &'s LoadOptions,
@@ -48,7 +48,7 @@ impl<'s> Builder<'s> {
         Ok(Self { reader, config, parts, widening, dtype, backend })
     }
 
-    pub fn wide_config(&self) -> ModelConfig {
+    pub(super) fn wide_config(&self) -> ModelConfig {
         self.widening.config(self.config)
     }
 
@@ -70,7 +70,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    pub fn embedding(&self) -> Result<Embedding> {
+    pub(super) fn embedding(&self) -> Result<Embedding> {
         let (masks, hidden) = (self.config.masks(), self.config.hidden_size);
         let masks = match masks {
             0 => Vec::new(),
@@ -111,7 +111,7 @@ impl<'s> Builder<'s> {
         RawTensor::new(dtype, [vocab, columns], bytes)
     }
 
-    pub fn layer(&self, number: usize) -> Result<Layer> {
+    pub(super) fn layer(&self, number: usize) -> Result<Layer> {
         let (hidden, neurons) = (self.config.hidden_size, self.config.intermediate_size);
         let [queries, ..] = self.qkv_rows();
         let name = |part: &str| format!("model.layers.{number}.{part}.weight");
@@ -196,8 +196,8 @@ impl<'s> Builder<'s> {
         [heads, kv_heads, kv_heads].map(|heads| heads * self.config.head_dim())
     }
 
-    /// Several matrices over the residual stream: one by one under `names`, or as rows of the matrix
-    /// `fused`, as the architecture has them.
+    /// Several matrices over the residual stream: one by one under `names`, or as rows of the
+    /// matrix `fused`, as the architecture has them.
     fn matrices(&self, fused: &str, names: &[String], rows: &[usize]) -> Result<Vec<Matrix>> {
         let hidden = self.config.hidden_size;
         if !self.parts.fused {
@@ -231,8 +231,8 @@ impl<'s> Builder<'s> {
         Ok(Some(self.vector(self.widening.outputs(bias))?))
     }
 
-    /// The biases of gate and up projection, laid out as their products are: those of a layer over one input,
-    /// which is 1.
+    /// The biases of gate and up projection, laid out as their products are: those of a layer over
+    /// one input, which is 1.
     fn gate_up_bias(&self, layer: usize) -> Result<Option<Rows>> {
         if !self.parts.mlp_bias {
             return Ok(None);
@@ -275,7 +275,7 @@ impl<'s> Builder<'s> {
     }
 
     /// Refuses weights that nothing asked for.
-    pub fn check_all_used(&self) -> Result<()> {
+    pub(super) fn check_all_used(&self) -> Result<()> {
         self.reader.check_all_used(self.config.tie_word_embeddings)
     }
 
@@ -289,12 +289,12 @@ impl<'s> Builder<'s> {
         self.small(numbers, &shape)
     }
 
-    pub fn final_norm(&self) -> Result<Rows> {
+    pub(super) fn final_norm(&self) -> Result<Rows> {
         let weight = self.reader.tensor("model.norm.weight", &[self.config.hidden_size])?;
         self.vector(self.widening.final_norm(weight))
     }
 
-    pub fn head(&self) -> Result<Linear> {
+    pub(super) fn head(&self) -> Result<Linear> {
         let name = match self.config.tie_word_embeddings {
             true => "model.embed_tokens.weight",
             false => "lm_head.weight",

@@ -76,8 +76,8 @@ impl Model {
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
         let (rotary, positions) = rotary(config, 0)?;
-        // The largest matrices come first: what packing them needs beside them is free again before the
-        // layers fill the memory.
+        // The largest matrices come first: what packing them needs beside them is free again before
+        // the layers fill the memory.
         let (head, embedding) = (builder.head()?, builder.embedding()?);
         let layers = (0..config.num_hidden_layers).map(|n| builder.layer(n));
         let layers = layers.collect::<Result<_>>()?;

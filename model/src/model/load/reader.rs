@@ -1,4 +1,5 @@
-//! Reads the weights of a model from their source, matrix by matrix or in bands, and remembers which.
+//! Reads the weights of a model from their source, matrix by matrix or in bands, and remembers
+//! which.
 
 use crate::error::{Error, Result};
 use crate::weights::encoded::BAND;
@@ -10,26 +11,26 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A source, and the names that it was asked for.
-pub struct Reader<'s> {
+pub(super) struct Reader<'s> {
     source: &'s dyn WeightSource,
     asked: RefCell<BTreeSet<String>>,
 }
 
 impl<'s> Reader<'s> {
-    pub fn new(source: &'s dyn WeightSource) -> Self {
+    pub(super) fn new(source: &'s dyn WeightSource) -> Self {
         Self { source, asked: RefCell::default() }
     }
 
-    /// Rows that a matrix is read by: bands, so that it needs no second copy in memory, or all of them
-    /// where the source cannot give bands.
-    pub fn band(&self, name: &str, shape: [usize; 2], dtype: Dtype) -> Result<usize> {
+    /// Rows that a matrix is read by: bands, so that it needs no second copy in memory, or all of
+    /// them where the source cannot give bands.
+    pub(super) fn band(&self, name: &str, shape: [usize; 2], dtype: Dtype) -> Result<usize> {
         self.ask(name);
         let bands = self.source.rows(name, shape, 0..0, dtype)?.is_some();
         Ok(if bands { BAND } else { shape[0] })
     }
 
     /// A band of a matrix of `shape` in the file, as [`Self::band`] says; or all of it.
-    pub fn read(
+    pub(super) fn read(
         &self,
         name: &str,
         shape: [usize; 2],
@@ -53,7 +54,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A whole matrix, as it is stored where that is as wanted.
-    pub fn matrix(&self, name: &str, shape: [usize; 2], wanted: Dtype) -> Result<Matrix> {
+    pub(super) fn matrix(&self, name: &str, shape: [usize; 2], wanted: Dtype) -> Result<Matrix> {
         self.ask(name);
         let matrix = self.source.matrix(name, shape, wanted)?;
         check_range(name, &matrix, wanted)?;
@@ -61,14 +62,14 @@ impl<'s> Reader<'s> {
     }
 
     /// A tensor of the source.
-    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         self.ask(name);
         self.source.tensor(name, shape)
     }
 
-    /// Refuses weights that nothing asked for: a model without them is another model. A head beside a `tied` one
-    /// is its copy (see [`crate::weights::checkpoint`]), and frequencies are computed.
-    pub fn check_all_used(&self, tied: bool) -> Result<()> {
+    /// Refuses weights that nothing asked for: a model without them is another model. A head beside
+    /// a `tied` one is its copy (see [`crate::weights::checkpoint`]), and frequencies are computed.
+    pub(super) fn check_all_used(&self, tied: bool) -> Result<()> {
         let asked = self.asked.borrow();
         let names = self.source.names();
         let idle = |name: &str| name.ends_with("rotary_emb.inv_freq") || tied && name == HEAD;
@@ -77,16 +78,17 @@ impl<'s> Reader<'s> {
         match left {
             None => Ok(()),
             Some(name) => Err(Error::invalid(format!(
-                "the checkpoint holds '{}', which its configuration does not call for; is it of another architecture, or of more layers?",
+                "the checkpoint holds '{}', which its configuration does not call for; is it of \
+                 another architecture, or of more layers?",
                 name.chars().take(80).collect::<String>().escape_debug()
             ))),
         }
     }
 }
 
-/// Refuses a number that is too large for the type it is to be held in, where it would become infinite: for a half
-/// or the scale of a block, which is one.
-pub fn check_range(name: &str, matrix: &Matrix, dtype: Dtype) -> Result<()> {
+/// Refuses a number that is too large for the type it is to be held in, where it would become
+/// infinite: for a half or the scale of a block, which is one.
+pub(super) fn check_range(name: &str, matrix: &Matrix, dtype: Dtype) -> Result<()> {
     // From here on, a half rounds to infinity.
     const HALF: f32 = 65_520.0;
     let Matrix::F32(numbers) = matrix else { return Ok(()) };
@@ -102,7 +104,8 @@ pub fn check_range(name: &str, matrix: &Matrix, dtype: Dtype) -> Result<()> {
     match most < below {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "tensor '{name}' holds a weight of size {most}, too large for {dtype}; load it as {} (--dtype)",
+            "tensor '{name}' holds a weight of size {most}, too large for {dtype}; load it as {} \
+             (--dtype)",
             if dtype == Dtype::Bf16 { Dtype::F32 } else { Dtype::Bf16 }
         ))),
     }

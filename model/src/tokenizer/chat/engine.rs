@@ -1,4 +1,5 @@
-//! Runs a template: the environment that transformers gives it, in a thread of its own, within limits.
+//! Runs a template: the environment that transformers gives it, in a thread of its own, within
+//! limits.
 
 use super::Message;
 use super::json;
@@ -24,7 +25,7 @@ const DEEPEST: usize = 100;
 ///
 /// # Errors
 /// What is wrong with the template, in words.
-pub fn render(
+pub(super) fn render(
     template: &str,
     tokens: &BTreeMap<String, String>,
     messages: &[Message],
@@ -59,7 +60,8 @@ fn render_here(
     Ok(text)
 }
 
-/// What a template sees: the conversation, that there are neither tools nor documents, and special tokens.
+/// What a template sees: the conversation, that there are neither tools nor documents, and special
+/// tokens.
 fn context(tokens: &BTreeMap<String, String>, messages: &[Message]) -> Value {
     let turn = |message: &Message| {
         let pairs = [("role", message.role.as_str()), ("content", message.content.as_str())];
@@ -92,7 +94,8 @@ fn environment(now: Now) -> Environment<'static> {
     jinja
 }
 
-/// A copy of `value` that holds nothing which can change later, and is not nested deeply: whatever walks over it ends.
+/// A copy of `value` that holds nothing which can change later, and is not nested deeply: whatever
+/// walks over it ends.
 fn plain(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<Value, Error> {
     let fail = |message: String| Err(Error::new(ErrorKind::InvalidOperation, message));
     state.consume_fuel(1)?;

@@ -10,7 +10,7 @@ const DEEPEST: usize = 100;
 const WIDEST: usize = 32;
 
 /// `value | tojson(ensure_ascii=..., indent=..., separators=..., sort_keys=...)`.
-pub fn tojson(
+pub(super) fn tojson(
     state: &State<'_, '_>,
     value: &Value,
     ascii: Option<bool>,
@@ -170,7 +170,8 @@ impl Writer<'_, '_, '_> {
     }
 }
 
-/// Whether `value` is a namespace of a template: the one kind that can be changed, and so could hold itself.
-pub fn is_namespace(value: &Value) -> bool {
+/// Whether `value` is a namespace of a template: the one kind that can be changed, and so could
+/// hold itself.
+pub(super) fn is_namespace(value: &Value) -> bool {
     value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }

@@ -1,7 +1,9 @@
-//! Conversations as text: the chat template of a checkpoint, in the context that transformers gives it.
+//! Conversations as text: the chat template of a checkpoint, in the context that transformers gives
+//! it.
 //!
-//! Templates are programs of strangers. They run in a thread of their own with a stack of known size, within limits of
-//! nesting, steps and output; what breaks a limit is an error that names the template.
+//! Templates are programs of strangers. They run in a thread of their own with a stack of known
+//! size, within limits of nesting, steps and output; what breaks a limit is an error that names the
+//! template.
 
 mod engine;
 mod json;
@@ -17,7 +19,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Largest file that a template is looked for in: `tokenizer_config.json` of some models lists 100,000 tokens.
+/// Largest file that a template is looked for in: `tokenizer_config.json` of some models lists
+/// 100,000 tokens.
 const LARGEST_FILE: u64 = 64 << 20;
 /// The special tokens that templates may name.
 const SPECIAL: [&str; 7] =
@@ -44,8 +47,8 @@ pub struct Rendering {
 }
 
 impl ChatTemplate {
-    /// The template of a checkpoint folder: `chat_template.jinja`, or the one in `tokenizer_config.json`; nothing
-    /// where there is none.
+    /// The template of a checkpoint folder: `chat_template.jinja`, or the one in
+    /// `tokenizer_config.json`; nothing where there is none.
     ///
     /// # Errors
     /// When a file cannot be read, or `tokenizer_config.json` is no JSON.

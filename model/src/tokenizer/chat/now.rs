@@ -32,7 +32,7 @@ impl Now {
     ///
     /// # Errors
     /// A form that is not known, or a time outside the years that have dates.
-    pub fn strftime(self, form: &str) -> Result<String, String> {
+    pub(crate) fn strftime(self, form: &str) -> Result<String, String> {
         let zone = if self.local { TimeZone::system() } else { TimeZone::UTC };
         let time = Timestamp::from_second(self.seconds).map_err(|e| e.to_string())?;
         strtime::format(form, &time.to_zoned_datetime(zone)).map_err(|e| e.to_string())

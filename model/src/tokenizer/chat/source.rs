@@ -1,4 +1,5 @@
-//! A template's text, made ready for the engine: what Jinja2 does to it, limits, and two rewritings.
+//! A template's text, made ready for the engine: what Jinja2 does to it, limits, and two
+//! rewritings.
 
 use minijinja::Error;
 use minijinja::machinery::{Span, Token, tokenize};
@@ -7,20 +8,22 @@ use std::ops::Range;
 
 /// Longest template in bytes.
 const LONGEST: usize = 1 << 20;
-/// Words and signs in one tag. The engine descends once for each of a chain, so this bounds its depth.
+/// Words and signs in one tag. The engine descends once for each of a chain, so this bounds its
+/// depth.
 const SIGNS: usize = 4096;
 /// Tags of a template; each `elif` is one step deeper.
 const TAGS: usize = 10_000;
 
 /// The filter that keeps what namespaces hold plain.
-pub const PLAIN: &str = "s3d_plain";
+pub(super) const PLAIN: &str = "s3d_plain";
 
-/// The template as the engine is to read it: line ends are those of Jinja2, `{% generation %}` (a block that marks the
-/// assistant's text for training) is a block without effect, and what is assigned to a namespace goes through [`PLAIN`].
+/// The template as the engine is to read it: line ends are those of Jinja2, `{% generation %}` (a
+/// block that marks the assistant's text for training) is a block without effect, and what is
+/// assigned to a namespace goes through [`PLAIN`].
 ///
 /// # Errors
 /// A template that is damaged or too large.
-pub fn prepare(template: &str, syntax: &SyntaxConfig) -> Result<String, String> {
+pub(super) fn prepare(template: &str, syntax: &SyntaxConfig) -> Result<String, String> {
     if template.len() > LONGEST {
         return Err(format!("expected at most {LONGEST} bytes, found {}", template.len()));
     }

@@ -1,4 +1,5 @@
-//! Templates against transformers' renderings (`scripts/fixtures/templates.py`), and against those who write hostile ones.
+//! Templates against transformers' renderings (`scripts/fixtures/templates.py`), and against those
+//! who write hostile ones.
 
 use super::*;
 use serde::Deserialize;
@@ -56,7 +57,8 @@ fn a_template_that_fails_or_never_ends_says_so_and_is_named() {
                 .into(),
             "fuel",
         ),
-        // One that holds itself, at once, through another, and through a value that is made when it is looked at.
+        // One that holds itself, at once, through another, and through a value that is made when it
+        // is looked at.
         ("{% set n = namespace() %}{% set n.a = n %}{{ n }}".into(), "found a namespace"),
         (
             "{% set n = namespace() %}{% set m = namespace(b=n) %}{% set n.a = [m] %}{{ n|tojson }}".into(),
@@ -116,7 +118,8 @@ fn what_is_as_deep_as_the_limits_allow_stays_within_the_stack() {
 fn an_ordinary_namespace_in_a_raw_block_or_a_text_is_left_alone() {
     let text = "{% raw %}{{ \"{% endraw %}{% set n = namespace() %}{% set n.a = 'n.b = {% set n.c = n %}' %}{{ n.a }}";
     assert_eq!(render(text).unwrap(), "{{ \"n.b = {% set n.c = n %}");
-    // What looks at the namespace when it is read is copied, and holds what the namespace held then.
+    // What looks at the namespace when it is read is copied, and holds what the namespace held
+    // then.
     let text = "{% set n = namespace(a=1) %}{% set n.a = n|items %}{{ n.a }}{% set n.a = [n]|map('list') %}{{ n.a }}";
     assert_eq!(render(text).unwrap(), "[['a', 1]][['a']]");
 }
@@ -126,7 +129,8 @@ fn a_date_is_that_of_the_time_that_was_given() {
     let text = render("{{ strftime_now('%d %b %Y, %H:%M, %A') }}").unwrap();
     assert_eq!(text, "30 Nov 2026, 12:00, Monday");
     assert!(render("{{ strftime_now('%!') }}").is_err());
-    // source: by definition; the system's zone is not known here, its distance from UTC is at most 14 hours
+    // source: by definition; the system's zone is not known here, its distance from UTC is at most
+    // 14 hours
     let day: i64 = Now::local(1_796_040_000).strftime("%s").unwrap().parse().unwrap();
     assert_eq!(day, 1_796_040_000);
     assert_eq!(Now::of_record("2026-11-30T12:00:00Z"), Some(Now::local(1_796_040_000)));

@@ -1,7 +1,7 @@
 //! The header of a GGUF file: metadata and the table of tensors, read with every number distrusted.
 //!
-//! The format is described in github.com/ggml-org/ggml, `docs/gguf.md`. Nothing is allocated before the
-//! bytes it is read from are known to exist, and what is kept is bounded.
+//! The format is described in github.com/ggml-org/ggml, `docs/gguf.md`. Nothing is allocated before
+//! the bytes it is read from are known to exist, and what is kept is bounded.
 
 use s3d_kernels::codes::number_type::NumberType;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ const HEADER_BYTES_MAX: u64 = 1 << 30;
 
 /// A value of the metadata.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Any whole number.
     Integer(i128),
     /// Either floating-point type.
@@ -35,7 +35,7 @@ pub enum Value {
 
 /// Where a tensor stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
+pub(crate) struct TensorInfo {
     /// Rows first, as everywhere in this crate (the file has them last).
     pub shape: Vec<usize>,
     /// How its numbers are stored.
@@ -48,7 +48,7 @@ pub struct TensorInfo {
 
 /// All that a GGUF file says before its numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Header {
+pub(crate) struct Header {
     /// Keys and values.
     pub metadata: BTreeMap<String, Value>,
     /// Tensors by name.
@@ -72,7 +72,7 @@ impl Header {
     ///
     /// # Errors
     /// Says what is not as the format wants it.
-    pub fn read(from: impl Read, length: u64) -> Outcome<Self> {
+    pub(crate) fn read(from: impl Read, length: u64) -> Outcome<Self> {
         let mut source = Source { from, read: 0, length, elements: 0 };
         if source.bytes::<4>()? != *b"GGUF" {
             return Err("not a GGUF file: it does not begin with the letters GGUF".into());
@@ -87,7 +87,8 @@ impl Header {
             }
         }
         let (tensors, pairs) = (source.u64()?, source.u64()?);
-        // A pair has at least a length, a kind and a byte; a tensor a length, a rank, a kind and an offset.
+        // A pair has at least a length, a kind and a byte; a tensor a length, a rank, a kind and an
+        // offset.
         source.can_hold(pairs, 13, "metadata entries")?;
         let mut metadata = BTreeMap::new();
         for _ in 0..pairs {
@@ -139,7 +140,8 @@ fn place(
         let end = start.saturating_add(info.bytes);
         if !info.start.is_multiple_of(alignment) || end > length {
             return Err(format!(
-                "tensor '{name}' should have {} bytes at offset {}, the file has {length} bytes; it is incomplete or damaged",
+                "tensor '{name}' should have {} bytes at offset {}, the file has {length} bytes; \
+                 it is incomplete or damaged",
                 info.bytes, info.start
             ));
         }
@@ -170,7 +172,8 @@ impl<R: Read> Source<R> {
         match count.checked_mul(bytes) {
             Some(needed) if needed <= self.left() => Ok(()),
             _ => Err(format!(
-                "{count} {what} are promised, which do not fit into the {} bytes that follow; the file is incomplete or damaged",
+                "{count} {what} are promised, which do not fit into the {} bytes that follow; \
+                 the file is incomplete or damaged",
                 self.left()
             )),
         }

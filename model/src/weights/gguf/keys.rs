@@ -1,7 +1,7 @@
 //! The metadata of a GGUF file in the words of a `config.json`.
 //!
-//! llama.cpp's loader (`llama-model.cpp`) says what a key means and what holds where it is missing. A key of
-//! the architecture that is neither read nor known to change nothing is refused by name.
+//! llama.cpp's loader (`llama-model.cpp`) says what a key means and what holds where it is missing.
+//! A key of the architecture that is neither read nor known to change nothing is refused by name.
 
 use super::header::{TensorInfo, Value};
 use crate::config::architecture::Architecture;
@@ -42,7 +42,8 @@ const READ: [&str; 29] = [
     "feature_length",
 ];
 
-/// Keys that change nothing where they have this value, as whole number, fraction or flag; any other is refused.
+/// Keys that change nothing where they have this value, as whole number, fraction or flag; any
+/// other is refused.
 const NEUTRAL: [(&str, f64); 15] = [
     ("attention.causal", 1.0),
     ("attention.clamp_kqv", 0.0),
@@ -121,7 +122,9 @@ pub(super) fn tokenizer_notes(metadata: &BTreeMap<String, Value>) -> Vec<String>
     }
     if byte_level && set("add_space_prefix") {
         notes.push(
-            "tokenizer.ggml.add_space_prefix = true is not followed for byte-level BPE, as in llama.cpp".into(),
+            "tokenizer.ggml.add_space_prefix = true is not followed for byte-level BPE, as in \
+             llama.cpp"
+                .into(),
         );
     }
     if get("suppress_tokens").is_some() {
@@ -145,18 +148,18 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 impl Keys<'_> {
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.metadata.get(&format!("{}.{key}", self.name))
     }
 
     /// Says what a key must be and is not.
-    pub fn wrong(&self, key: &str, expected: &str) -> String {
+    pub(super) fn wrong(&self, key: &str, expected: &str) -> String {
         let found = self.get(key).map_or("nothing".into(), shown);
         format!("metadata '{}.{key}' must be {expected}; found {found}", self.name)
     }
 
     /// A whole number, where the file has one.
-    pub fn whole(&self, key: &str) -> Outcome<Option<u64>> {
+    pub(super) fn whole(&self, key: &str) -> Outcome<Option<u64>> {
         let wrong = || self.wrong(key, "a whole number");
         let number = match self.get(key) {
             None => return Ok(None),
@@ -174,7 +177,7 @@ impl Keys<'_> {
     }
 
     /// A number, where the file has one.
-    pub fn number(&self, key: &str) -> Outcome<Option<f64>> {
+    pub(super) fn number(&self, key: &str) -> Outcome<Option<f64>> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Float(number)) => Ok(Some(shortest(*number))),
@@ -212,7 +215,7 @@ impl Keys<'_> {
     }
 
     /// The keys of a `config.json` that says the same.
-    pub fn config(
+    pub(super) fn config(
         &self,
         architecture: Architecture,
         rope: serde_json::Value,
@@ -284,7 +287,7 @@ impl Keys<'_> {
     }
 
     /// Channels of a head that turn.
-    pub fn turned(&self) -> Outcome<usize> {
+    pub(super) fn turned(&self) -> Outcome<usize> {
         let turned = self.whole("rope.dimension_count")?.map_or_else(|| self.head_dim(), Ok)?;
         match usize::try_from(turned) {
             Ok(turned @ 0..=0x10_0000) => Ok(turned),

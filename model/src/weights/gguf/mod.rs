@@ -1,8 +1,8 @@
 //! Weights, configuration and vocabulary from a GGUF file, as llama.cpp writes them.
 //!
 //! Tensors answer to their Hugging Face names. llama.cpp turns neighbouring channels in its `llama`
-//! architecture, where everyone else turns channels half a head apart: its converter reorders the rows
-//! of queries and keys, and here they are put back.
+//! architecture, where everyone else turns channels half a head apart: its converter reorders the
+//! rows of queries and keys, and here they are put back.
 
 pub(crate) mod header;
 mod keys;
@@ -82,7 +82,7 @@ fn name_there(name: &str) -> Option<String> {
 }
 
 /// Whether a file begins as GGUF files do, or is named so.
-pub fn is_gguf(path: &Path) -> bool {
+pub(crate) fn is_gguf(path: &Path) -> bool {
     use std::io::Read;
     let mut magic = [0; 4];
     let starts = File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
@@ -156,7 +156,7 @@ impl GgufFile {
     }
 
     /// The type of most weights in the matrices of the layers; nothing where there is none.
-    pub fn main_type(&self) -> Option<NumberType> {
+    pub(crate) fn main_type(&self) -> Option<NumberType> {
         let mut weights: HashMap<NumberType, u64> = HashMap::new();
         let layers = self
             .tensors

@@ -1,6 +1,8 @@
-//! The parts of a split GGUF file, as llama-gguf-split writes them: `NAME-00001-of-00003.gguf` and so on.
+//! The parts of a split GGUF file, as llama-gguf-split writes them: `NAME-00001-of-00003.gguf` and
+//! so on.
 //!
-//! The first part has all metadata; each says which part it is and of how many, and has tensors of its own.
+//! The first part has all metadata; each says which part it is and of how many, and has tensors of
+//! its own.
 
 use super::header::{Header, TensorInfo, Value};
 use super::keys::shown;
@@ -59,7 +61,8 @@ fn sibling(path: &Path, own: u64, count: u64, number: u64) -> Result<PathBuf> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = name.strip_suffix(&end(own)).ok_or_else(|| {
         let message = format!(
-            "is part {own} of {count} of a split file; its name must end in {} for the other parts to be found",
+            "is part {own} of {count} of a split file; its name must end in {} for the other \
+             parts to be found",
             end(own)
         );
         Error::malformed(path, message)
@@ -72,7 +75,7 @@ impl Parts {
     ///
     /// # Errors
     /// When one cannot be read, is missing, or is a part of another file.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let header = read(path)?;
         let count = whole(&header, path, "split.count")?.unwrap_or(1);
         if count <= 1 {
@@ -83,7 +86,8 @@ impl Parts {
         let own = whole(&header, path, "split.no")?.unwrap_or(u64::MAX);
         if own >= count || count > PARTS_MAX {
             let message = format!(
-                "split.no = {own} and split.count = {count}: expected a part of at most {PARTS_MAX}, counted from 0"
+                "split.no = {own} and split.count = {count}: expected a part of at most \
+                 {PARTS_MAX}, counted from 0"
             );
             return Err(Error::malformed(path, message));
         }
@@ -129,7 +133,8 @@ impl Parts {
             Some(promised) => Err(Error::malformed(
                 &paths[own],
                 format!(
-                    "split.tensors.count = {promised}, its {count} parts have {} tensors; they belong to different files",
+                    "split.tensors.count = {promised}, its {count} parts have {} tensors; they \
+                     belong to different files",
                     all.tensors.len()
                 ),
             )),

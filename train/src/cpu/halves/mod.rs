@@ -1,7 +1,8 @@
-//! Products with frozen matrices in `bf16`: rows of `f32` are rounded to `bf16`, products are summed in `f32`
-//! (AVX-512 BF16, `vdpbf16ps`: two products a lane and step).
+//! Products with frozen matrices in `bf16`: rows of `f32` are rounded to `bf16`, products are
+//! summed in `f32` (AVX-512 BF16, `vdpbf16ps`: two products a lane and step).
 //!
-//! A matrix is packed once: panels of 32 outputs, each the values of two neighbouring inputs side by side.
+//! A matrix is packed once: panels of 32 outputs, each the values of two neighbouring inputs side
+//! by side.
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -61,17 +62,17 @@ impl Halves {
     }
 
     /// Of `weight[outputs, inputs]`: `x * weight^T`.
-    pub fn forward(weight: &[f32], inputs: usize) -> Self {
+    pub(crate) fn forward(weight: &[f32], inputs: usize) -> Self {
         Self::pack(weight.len() / inputs, inputs, |output, input| weight[output * inputs + input])
     }
 
     /// Of the same matrix: `d_y * weight`.
-    pub fn backward(weight: &[f32], inputs: usize) -> Self {
+    pub(crate) fn backward(weight: &[f32], inputs: usize) -> Self {
         Self::pack(inputs, weight.len() / inputs, |output, input| weight[input * inputs + output])
     }
 
     /// `out[rows, outputs] = x * matrix^T`, or added to what is there.
-    pub fn multiply(&self, out: &mut [f32], x: &Rows, add: bool) {
+    pub(crate) fn multiply(&self, out: &mut [f32], x: &Rows, add: bool) {
         assert!(x.inputs == self.inputs && out.len() == x.count * self.outputs, "sizes differ");
         let depth = self.inputs.div_ceil(2);
         for (panel, w) in self.pairs.chunks_exact((depth * PANEL).max(1)).enumerate() {
@@ -96,7 +97,7 @@ impl Halves {
 
 impl Rows {
     /// Rounds the rows `x[count, inputs]`.
-    pub fn set(&mut self, x: &[f32], inputs: usize) -> &Self {
+    pub(crate) fn set(&mut self, x: &[f32], inputs: usize) -> &Self {
         let (count, depth) = (x.len() / inputs, inputs.div_ceil(2));
         (self.count, self.inputs) = (count, inputs);
         self.pairs.resize(count.next_multiple_of(ROWS) * depth, [bf16::ZERO; 2]);
