@@ -177,13 +177,4 @@ impl Trainer {
         let window = |w: usize| by_text.iter().map(|traces| traces[w].clone()).collect();
         Ok((0..windows.len()).map(window).collect())
     }
-
-    /// The greedy continuation of a text, as text.
-    pub(crate) fn continue_text(&self, prompt: &str, count: usize) -> Result<String> {
-        let tokens = self.data.tokenizer.encode(prompt)?;
-        let mut tape = Tape::default();
-        let end = self.data.end;
-        let text = self.network.continue_text(self.host_weights()?, &tokens, count, end, &mut tape);
-        self.data.tokenizer.decode(&text[tokens.len()..])
-    }
 }

@@ -41,7 +41,8 @@ impl ModelConfig {
         notes.extend(config.limits());
         notes.extend(config.short_positions().map(|short| {
             format!(
-                "long_factor is used from the start where prompt and output together may exceed {short} tokens; otherwise short_factor"
+                "long_factor is used from the start where prompt and output together may exceed \
+                 {short} tokens; otherwise short_factor"
             )
         }));
         Ok(Self { notes, ..config })

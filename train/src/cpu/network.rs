@@ -43,7 +43,8 @@ impl Network {
         let parts = config.attention_parts().map_err(Error::invalid)?;
         if !config.turns_all() || parts.mlp_bias {
             return Err(Error::invalid(
-                "training does not support partial rotation or layers without rotation (partial_rotary_factor, no_rope_layers), nor mlp_bias; expected one without",
+                "training does not support partial rotation or layers without rotation \
+                 (partial_rotary_factor, no_rope_layers), nor mlp_bias; expected one without",
             ));
         }
         let rope = config.rope_for(positions).map_err(Error::invalid)?;

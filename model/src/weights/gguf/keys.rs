@@ -112,7 +112,9 @@ pub(super) fn tokenizer_notes(metadata: &BTreeMap<String, Value>) -> Vec<String>
     let mut notes = Vec::new();
     if byte_level && get("pre").is_none() {
         notes.push(
-            "tokenizer.ggml.pre is missing: text is split as llama.cpp does by default, which may differ from training".into(),
+            "tokenizer.ggml.pre is missing: text is split as llama.cpp does by default, which \
+             may differ from training"
+                .into(),
         );
     }
     for key in ["add_sep_token", "remove_extra_whitespaces"] {
