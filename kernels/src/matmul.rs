@@ -361,7 +361,7 @@ mod tests {
                 Dtype::Q8_0 => scale(raw, 1.0 / 128.0),
                 Dtype::Q4_0 => scale(raw, 1.0 / 8.0),
                 Dtype::Q4K => {
-                    scale(raw, 1.0 / 1024.0);
+                    scale(raw, 1.0 / 1000.0);
                     scale(&mut raw[2..], 1.0 / 128.0);
                 }
                 _ => raw.copy_from_slice(&x[0].to_le_bytes()),

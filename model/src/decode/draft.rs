@@ -185,7 +185,7 @@ mod tests {
         // 9 0.9 and 0.1.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let rows = [nine, 0.0, 0.0, three, 0.0, nine];
-        let logits = Rows::from_slice(&rows, (3, 2), &candle_core::Device::Cpu).unwrap();
+        let logits = Rows::from_slice(&rows, (3, 2), &crate::device::Device::Cpu).unwrap();
         let taken = |threshold| {
             let mut proposal = proposal(threshold);
             proposal.take_rows(&logits).map(|going_on| (going_on, proposal.tokens)).unwrap()
