@@ -1,8 +1,10 @@
 //! What several commands share: loading, locating, concluding, showing; and the only printing.
 
 pub mod conclude;
+pub mod decode;
 pub mod extras;
 pub mod heartbeat;
+pub mod held_out_text;
 pub mod hub;
 pub mod job;
 pub mod load;
@@ -13,6 +15,7 @@ pub mod prompts;
 pub mod resolve;
 pub mod shipped;
 pub mod show;
+pub mod step_budget;
 pub mod stop_rule;
 pub mod terminal;
 pub mod typed_numbers;

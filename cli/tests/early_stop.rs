@@ -7,7 +7,7 @@ use s3d_model::{
     DraftThreshold, Generation, Limits, LoadOptions, Model, Silent, Step, TextTrace, trace_text,
 };
 use s3d_simulator::traces::replay::replay;
-use s3d_simulator::{Affine, CostModel, DraftCost, DraftLength, PassLaw, Replay, ReplayOptions};
+use s3d_simulator::{Affine, DraftCost, DraftLength, PassLaw, Replay, ReplayOptions, TypedCosts};
 use std::path::Path;
 
 const TOKENS: usize = 48;
@@ -33,7 +33,7 @@ fn replayed(trace: &TextTrace, prompt: usize, plan: &DraftPlan, threshold: f64) 
     // Through the form that files hold, as confidences reach a replay.
     let trace: Trace = serde_json::from_str(&line.to_string()).unwrap();
     let full = PassLaw::Affine(Affine::new(0.0, 1.0, 0.0).unwrap());
-    let costs = CostModel { full, draft: DraftCost::ShareOfFull(0.0), step: 0.0 };
+    let costs = TypedCosts { full, draft: DraftCost::ShareOfFull(0.0), step: 0.0 };
     let options = ReplayOptions {
         drafting: plan.drafting,
         draft_length: DraftLength::Confident { most: plan.predictors, threshold },

@@ -11,7 +11,7 @@ use s3d_simulator::cost::summary;
 use s3d_simulator::explore::early_stop::early_stop;
 use s3d_simulator::explore::sublayers::free_sets;
 use s3d_simulator::explore::training::training_gain;
-use s3d_simulator::predict::measured::Blocks;
+use s3d_simulator::predict::blocks::Blocks;
 use s3d_simulator::validate::{self, block_sums, bookkeeping, control, sweep_regret, waterfall};
 use s3d_simulator::{FitOptions, Request, choose, fit};
 use std::fs;

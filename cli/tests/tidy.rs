@@ -226,6 +226,77 @@ fn the_architecture_page_names_every_file_of_these_crates() {
     }
 }
 
+/// The code of a file by line: comments, texts in quotes and the tests at its end left out.
+fn code(text: &str) -> Vec<String> {
+    let mut quoted = false;
+    let own = text.split("#[cfg(test)]").next().unwrap();
+    let line = |line: &str| {
+        let (mut kept, mut before) = (String::new(), ' ');
+        for (place, letter) in line.char_indices() {
+            if !quoted && line[place..].starts_with("//") {
+                break;
+            }
+            if letter == '"' && before != '\\' && before != '\'' {
+                quoted = !quoted;
+            } else if !quoted {
+                kept.push(letter);
+            }
+            before = if before == '\\' { ' ' } else { letter };
+        }
+        kept
+    };
+    own.lines().map(line).collect()
+}
+
+/// Lines of code below `folder` that hold one of `needles`, outside `homes`.
+fn lines_with(folder: &str, homes: &[&str], needles: &[&str]) -> Vec<String> {
+    let mine = |name: &str| name.starts_with(folder) && !homes.iter().any(|h| name.starts_with(h));
+    let mut found = Vec::new();
+    for (name, text) in sources().into_iter().filter(|(name, _)| mine(name)) {
+        let lines = code(&text).into_iter().filter(|l| needles.iter().any(|n| l.contains(n)));
+        found.extend(lines.map(|line| format!("{name}: {}", line.trim())));
+    }
+    found
+}
+
+/// Functions of numbers that make a result.
+const FUNCTIONS: [&str; 9] = [
+    ".powi(",
+    ".powf(",
+    ".sqrt(",
+    ".ln(",
+    ".exp(",
+    ".hypot(",
+    "median(",
+    "quantile(",
+    "statistics::",
+];
+
+#[test]
+fn commands_do_no_arithmetic() {
+    let operators = [" * ", " / ", " % ", " *= ", " /= ", " -= ", " as f64", ".round(", ".abs("];
+    let needles: Vec<&str> = operators.into_iter().chain(FUNCTIONS).collect();
+    let mut found = lines_with("cli/src/commands", &[], &needles);
+    // One less than a count is a count.
+    let minus = lines_with("cli/src/commands", &[], &[" - "]);
+    found.extend(minus.into_iter().filter(|line| !line.contains(" - 1")));
+    assert!(found.is_empty(), "computed in a command: {found:#?}");
+}
+
+#[test]
+fn reports_compute_no_new_result() {
+    // Drawing places ink, which takes geometry.
+    let found = lines_with("reports/src", &["reports/src/draw"], &FUNCTIONS);
+    assert!(found.is_empty(), "computed in a report: {found:#?}");
+}
+
+#[test]
+fn the_simulator_has_no_file_no_clock_and_no_entropy() {
+    let needles = ["std::fs", "std::time", "std::env", "File::", "from_os_rng", "rand::rng("];
+    let found = lines_with("simulator/src", &[], &needles);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn every_file_opens_with_what_it_is() {
     for (name, text) in sources() {

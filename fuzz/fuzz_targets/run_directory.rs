@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use s3d_data::{RunDir, finite};
-use s3d_simulator::machines::on_machine;
+use s3d_simulator::choose::machines::on_machine;
 use s3d_simulator::{FitOptions, Request, choose, fit};
 use std::fs;
 use std::path::PathBuf;

@@ -2,26 +2,20 @@
 
 mod training;
 
+pub use crate::input::NamedRun;
+
 use crate::draw::palette::Hue;
+use crate::error::Result;
 use crate::figure::{Axis, Bar, Figure, Mark, Note, Point, Quantity, Series, Symbol};
 use crate::figures::equal_lines;
 use crate::format::html;
-use crate::input::ReportInput;
+use crate::page;
 use crate::report::{write_figures, write_tables};
 use crate::table::{Cell, Column, Table};
 use crate::words::provenance;
 use crate::words::verdict::Verdict;
-use crate::{Result, page};
-use s3d_data::{Bytes, Drafting, Estimate, RunDir, store};
-
-/// A run with the name it goes by.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedRun {
-    /// Such as its folder.
-    pub name: String,
-    /// The run.
-    pub input: ReportInput,
-}
+use s3d_data::{Drafting, PlanResult, RunDir, store};
+use s3d_simulator::choose::runs::beside;
 
 /// The comparison as one self-contained HTML document.
 ///
@@ -84,7 +78,7 @@ pub fn table(runs: &[NamedRun]) -> Table {
         Column::new("peak memory"),
         Column::unit("speed per memory", "tokens/s per GiB"),
     ];
-    let first = runs.first().and_then(speed); // its own quotient is left unknown
+    let first = runs.first().and_then(choice); // its own quotient is left unknown
     Table::new("comparison", "Runs side by side", columns)
         .note(
             "Speed is that of the choice, measured where it was measured. Intervals are 95 %; those \
@@ -94,11 +88,11 @@ pub fn table(runs: &[NamedRun]) -> Table {
         .without_empty_columns()
 }
 
-fn speed(run: &NamedRun) -> Option<Estimate> {
-    run.input.recommendation.choice.as_ref()?.tokens_per_s
+fn choice(run: &NamedRun) -> Option<&PlanResult> {
+    run.input.recommendation.choice.as_ref()
 }
 
-fn row(run: &NamedRun, first: Option<Estimate>) -> Vec<Cell> {
+fn row(run: &NamedRun, first: Option<&PlanResult>) -> Vec<Cell> {
     let recommendation = &run.input.recommendation;
     let widen = match recommendation.widen {
         1 => String::new(),
@@ -113,31 +107,18 @@ fn row(run: &NamedRun, first: Option<Estimate>) -> Vec<Cell> {
     ];
     let Some(choice) = &recommendation.choice else { return row };
     let role = if recommendation.speculate { "" } else { " (do not speculate)" };
-    let gib = choice.peak_memory_bytes.map(|bytes| Bytes(bytes).gib());
-    let per_gib = speed(run).zip(gib).map(|(speed, gib)| speed.map(|value| value / gib));
+    let beside = beside(choice, first);
     row.extend([
         Cell::text(format!("{}{role}", choice.plan)),
         Cell::estimate(recommendation.baseline.tokens_per_s, 1),
         Cell::estimate(choice.tokens_per_s, 1),
-        Cell::estimate(speed(run).zip(first).map(|(speed, first)| quotient(speed, first)), 2),
+        Cell::estimate(beside.over_first, 2),
         Cell::estimate(choice.measured_speedup.or(choice.predicted_speedup), 2),
         Cell::estimate(choice.tokens_per_iteration, 2),
         choice.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
-        Cell::estimate(per_gib, 1),
+        Cell::estimate(beside.per_gib, 1),
     ]);
     row
-}
-
-/// `a / b` of independent estimates: relative half widths add in quadrature (delta method). Where one
-/// has no interval, neither has the quotient.
-pub fn quotient(a: Estimate, b: Estimate) -> Estimate {
-    let value = a.value / b.value;
-    let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
-        return Estimate::alone(value);
-    };
-    let half =
-        |a_end: f64, b_end: f64| ((a_end / a.value - 1.0).hypot(b_end / b.value - 1.0)) * value;
-    Estimate::new(value, value - half(a_ends.0, b_ends.1), value + half(a_ends.1, b_ends.0))
 }
 
 fn figures(runs: &[NamedRun]) -> Vec<Figure> {

@@ -7,5 +7,7 @@ mod legend;
 mod marks;
 pub mod palette;
 mod panels;
+mod plot;
 pub(crate) mod scale;
 pub mod scene;
+pub mod shape;

@@ -3,11 +3,12 @@
 //! Plain data; every list may be empty, and what depends on it is then left out of the page.
 
 use s3d_data::{
-    Component, Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip,
-    SkipWindow,
+    Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip, SkipWindow,
 };
-use s3d_simulator::cost::summary::PassKind;
+use s3d_simulator::cost::summary::{ComponentSeconds, FullPass};
 use s3d_simulator::predict::conditions::Condition;
+use s3d_simulator::predict::held_out::HeldOutPlan;
+use s3d_simulator::validate::waterfall::WaterfallStep;
 
 /// All that a report shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,21 +24,19 @@ pub struct ReportInput {
     /// Plans measured but not used to fit.
     pub held_out: Vec<HeldOutPlan>,
     /// Time of a full pass by width, at the run's context.
-    pub passes: Vec<PassTime>,
+    pub passes: Vec<FullPass>,
     /// Time of each component, over all layers, at the run's context.
-    pub components: Vec<ComponentTime>,
+    pub components: Vec<ComponentSeconds>,
     /// From ideal to measured speedup of the choice.
     pub waterfall: Vec<WaterfallStep>,
-    /// Share of the choice's iterations by number of accepted drafts.
-    pub accepted: Vec<AcceptedShare>,
+    /// Share of the choice's iterations by number of accepted drafts, from none.
+    pub accepted: Vec<Estimate>,
     /// Rows of `memory.csv`.
     pub memory: Vec<MemoryRecord>,
     /// Computed peak memory of plain decoding at the run's context, in bytes.
     pub plain_memory_bytes: Option<u64>,
     /// The choice under other conditions, for the sliders of the page.
     pub what_if: Vec<Condition>,
-    /// A sample of what was decoded: prompt and continuation.
-    pub sample: Option<Sample>,
 }
 
 impl ReportInput {
@@ -56,7 +55,6 @@ impl ReportInput {
             memory: Vec::new(),
             plain_memory_bytes: None,
             what_if: Vec::new(),
-            sample: None,
         }
     }
 
@@ -69,6 +67,15 @@ impl ReportInput {
     pub fn chosen(&self) -> Option<&Plan> {
         self.recommendation.choice.as_ref().map(|choice| &choice.plan)
     }
+}
+
+/// A run with the name it goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedRun {
+    /// Such as its folder.
+    pub name: String,
+    /// The run.
+    pub input: ReportInput,
 }
 
 /// One plan of the search, with what is known of it.
@@ -141,68 +148,4 @@ impl GridCell {
         }
         words
     }
-}
-
-/// A plan that was predicted without having been seen, and then measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeldOutPlan {
-    /// The plan.
-    pub plan: Plan,
-    /// Predicted speedup.
-    pub predicted: Estimate,
-    /// Measured speedup.
-    pub measured: Estimate,
-}
-
-/// Time of a full pass at one width.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PassTime {
-    /// Tokens fed.
-    pub width: usize,
-    /// Measured seconds.
-    pub seconds: Estimate,
-    /// The least time that the machine's bandwidth and multiply-add rate allow, in seconds.
-    pub limit_seconds: Option<f64>,
-}
-
-/// Time of one component over all layers of one kind of pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ComponentTime {
-    /// What was timed.
-    pub component: Component,
-    /// In which kind of pass.
-    pub pass: PassKind,
-    /// Tokens fed.
-    pub width: usize,
-    /// Measured seconds.
-    pub seconds: Estimate,
-}
-
-/// One step from the ideal speedup to the measured one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WaterfallStep {
-    /// What is taken away (or added), in words.
-    pub label: String,
-    /// Speedup before the step; null for a total.
-    pub from: Option<f64>,
-    /// Speedup after the step.
-    pub to: Estimate,
-}
-
-/// How often an iteration accepted a number of drafts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AcceptedShare {
-    /// Accepted drafts.
-    pub accepted: usize,
-    /// Share of iterations.
-    pub share: Estimate,
-}
-
-/// A text that was decoded, shown on the page as it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// The prompt.
-    pub prompt: String,
-    /// What followed.
-    pub continuation: String,
 }

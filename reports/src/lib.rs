@@ -29,10 +29,7 @@ pub mod words;
 
 pub use error::{Error, Result};
 pub use figure::Figure;
-pub use input::{
-    AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, Sample,
-    WaterfallStep,
-};
+pub use input::{GridCell, ReportInput};
 pub use report::write_report;
 pub use table::Table;
 pub use words::verdict::Verdict;

@@ -7,13 +7,14 @@ pub mod what_if;
 
 use crate::draw::palette::Hue;
 use crate::draw::{chart, scene};
+use crate::error::Result;
 use crate::figure::Figure;
 use crate::format::html::{self, escape};
 use crate::input::ReportInput;
 use crate::table::Table;
 use crate::words::verdict::Verdict;
 use crate::words::{baseline, provenance};
-use crate::{Result, figures, tables};
+use crate::{figures, tables};
 use s3d_data::TimesFrom;
 
 /// Forbids every request: what the page shows is in the page.
@@ -40,7 +41,7 @@ pub fn page(input: &ReportInput) -> Result<String> {
     body += &section("How far the predictions can be trusted", &draw(&figures, &["prediction"])?);
     body += &section(
         "Text, workloads, memory",
-        &(draw(&figures, &["accepted", "acceptance_by_task", "speed_memory"])? + &sample(input)),
+        &draw(&figures, &["accepted", "acceptance_by_task", "speed_memory"])?,
     );
     body += &section("Tables", &table_list(&tables)).replacen(
         "<section>",
@@ -177,14 +178,4 @@ fn table_list(tables: &[Table]) -> String {
         )
     };
     tables.iter().map(folded).collect()
-}
-
-fn sample(input: &ReportInput) -> String {
-    let Some(sample) = &input.sample else { return String::new() };
-    format!(
-        "<p>A prompt and what followed; the text is the same with and without speculation.</p>\n\
-         <blockquote><strong>{}</strong>{}</blockquote>\n",
-        escape(&sample.prompt),
-        escape(&sample.continuation)
-    )
 }

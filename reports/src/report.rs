@@ -1,11 +1,12 @@
 //! Writes a report into its run directory.
 
 use crate::draw::{chart, scene};
+use crate::error::Result;
 use crate::figure::Figure;
 use crate::format::{csv, markdown};
 use crate::input::ReportInput;
 use crate::table::Table;
-use crate::{Result, figures, page, tables};
+use crate::{figures, page, tables};
 use s3d_data::{RunDir, finite, store};
 use std::thread;
 

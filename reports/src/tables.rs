@@ -2,7 +2,7 @@
 
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
-use crate::words::verdict::caveat;
+use crate::words::caveat::caveat;
 use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
 use s3d_simulator::cost::summary::PassKind;
 
@@ -206,7 +206,7 @@ pub fn laws(fit: &Fit) -> Table {
         Column::new("law"),
         Column::unit("parameters", "seconds per unit"),
         Column::new("median held-out error"),
-        Column::new("used"),
+        Column::new("best"),
     ];
     let rows = fit.laws.iter().map(|law| {
         let parameter = |p: &s3d_data::Parameter| {
@@ -224,7 +224,13 @@ pub fn laws(fit: &Fit) -> Table {
             Cell::text(if law.chosen { "yes" } else { "" }),
         ]
     });
-    Table::new("laws", "Cost laws", columns).rows(rows)
+    Table::new("laws", "Cost laws", columns)
+        .note(
+            "Best: lowest error on times left out, the simplest within their noise. The laws of full passes and of \
+             components describe; the choice takes the times themselves. The best law of draft passes also gives \
+             the times of windows that were not timed.",
+        )
+        .rows(rows)
 }
 
 fn passes(input: &ReportInput) -> Table {

@@ -103,7 +103,8 @@ fn tables_of_the_paper() {
 
 #[test]
 fn runs_are_compared() {
-    use s3d_reports::compare::{NamedRun, quotient, table, write_comparison};
+    use s3d_reports::compare::{NamedRun, table, write_comparison};
+    use s3d_simulator::statistics::quotient;
     let mut other = fixture::input();
     other.header.dtype = "q8_0".into();
     other.recommendation.dtype = "q8_0".into();

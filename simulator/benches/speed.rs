@@ -9,14 +9,14 @@ mod planted;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use planted::Planted;
+use planted::monte_carlo::Drawing;
 use s3d_data::{Drafting, Predictors, SkipRatio, SkipWindow};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::cost::improvement::ideal_improvement;
-use s3d_simulator::tokens::monte_carlo::Drawing;
 use s3d_simulator::traces::replay::replay;
 use s3d_simulator::traces::walk::walk;
 use s3d_simulator::{
-    AcceptanceCurve, AcceptanceRate, CostModel, DraftLength, Family, ReplayOptions,
+    AcceptanceCurve, AcceptanceRate, DraftLength, Family, ReplayOptions, TypedCosts,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn replayed(c: &mut Criterion) {
         batch: 1,
         include_prompt: true,
     };
-    let costs = CostModel::ideal(0.5);
+    let costs = TypedCosts::ideal(0.5);
     let mut group = c.benchmark_group("replay");
     group.throughput(Throughput::Elements(200 * 1000));
     group.bench_function("decoded tokens, times and averages", |b| {

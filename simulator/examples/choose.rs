@@ -2,8 +2,8 @@
 //! `cargo run --release -p s3d-simulator --example choose`
 
 use s3d_data::{Drafting, Predictors, SkipRatio};
-use s3d_simulator::cost::what_if::{Cell, Rates, map};
-use s3d_simulator::{AcceptanceCurve, Affine, CostModel, DraftCost, Family, PassLaw, Result};
+use s3d_simulator::cost::what_if::{PlanAnswer, Rates, map};
+use s3d_simulator::{AcceptanceCurve, Affine, DraftCost, Family, PassLaw, Result, TypedCosts};
 use std::io::Write;
 
 /// A pass of 4 ms, 2 % more for each further token, 1 us for each cached one.
@@ -11,13 +11,13 @@ fn full() -> Result<PassLaw> {
     Ok(PassLaw::Affine(Affine::new(3.9e-3, 8e-5, 1e-6)?))
 }
 
-fn costs(skip_ratio: SkipRatio) -> Result<CostModel> {
+fn costs(skip_ratio: SkipRatio) -> Result<TypedCosts> {
     let draft = DraftCost::ShareOfFull(1.0 - 0.95 * skip_ratio.get());
-    Ok(CostModel { full: full()?, draft, step: 5e-5 })
+    Ok(TypedCosts { full: full()?, draft, step: 5e-5 })
 }
 
-fn show(cell: &Cell) -> String {
-    let Cell { drafting, skipped, predictors, answer, .. } = cell;
+fn show(cell: &PlanAnswer) -> String {
+    let PlanAnswer { drafting, skipped, predictors, answer, .. } = cell;
     let (gain, tokens) = (answer.improvement_factor, answer.expected_tokens);
     format!(
         "{drafting}, {skipped} of 32 layers, {predictors} drafts: {gain:.2}x, {tokens:.2} a pass"

@@ -11,7 +11,7 @@ pub mod points;
 
 use crate::cost::pass_times::PassTimes;
 use crate::error::{Error, Result};
-use crate::statistics::Resamples;
+use crate::statistics::{Resamples, Z95};
 use crate::tokens::curves::{AcceptanceCurve, Family};
 use crate::traces::table::TraceTable;
 use rayon::prelude::*;
@@ -81,8 +81,8 @@ pub(crate) fn check_machine(run: &Run, machine: usize) -> Result<()> {
 
 /// `t(w) / t(1)` of full passes with normal 95 % intervals; without, where one block was timed.
 fn width_ratio(passes: &PassTimes) -> Vec<(usize, Estimate)> {
-    let ratio = |(&width, cell): (&usize, &crate::cost::pass_times::Cell)| {
-        let half = 1.96 * cell.error;
+    let ratio = |(&width, cell): (&usize, &crate::cost::model::PassTime)| {
+        let half = Z95 * cell.error;
         let estimate = match passes.blocks {
             0 | 1 => Estimate::alone(cell.value),
             _ => Estimate::new(cell.value, cell.value - half, cell.value + half),

@@ -15,10 +15,9 @@
 //! E = 1 + sum_{j=1..gamma} prod_{i<=j} alpha_i         (Leviathan et al., arXiv 2211.17192, eq. 1)
 //! ```
 //!
-//! ([`expected_tokens()`]). The same number comes from an exact Markov chain, which also knows that
-//! the last iteration of a text is cut ([`tokens::markov`]), from drawing ([`tokens::monte_carlo`]), and from walking
-//! a recorded trace as decoding would ([`traces::replay`]); they agree to rounding or to the error of
-//! drawing.
+//! ([`expected_tokens()`]). The same number comes from walking a recorded trace as decoding would
+//! ([`traces::replay`]). The tests hold both against an exact Markov chain, which also knows that the last
+//! iteration of a text is cut, and against drawing.
 //!
 //! # Acceptance
 //!
@@ -75,8 +74,11 @@ pub mod validate;
 
 pub use choose::{Choice, PlanEvaluation, Request, choose};
 pub use cost::file::CostsFile;
+pub use cost::law::{Affine, PassLaw, Roofline};
+pub use cost::model::{CostModel, IterationCost};
+pub use cost::table::{CostRow, CostTable};
+pub use cost::typed::{DraftCost, TypedCosts};
 pub use cost::what_if::{WhatIf, what_if};
-pub use cost::{Affine, CostCell, CostModel, CostTable, DraftCost, PassLaw, Roofline};
 pub use error::{Error, Result};
 pub use fit::{FitOptions, fit};
 pub use tokens::curves::{AcceptanceCurve, AcceptanceRate, Family};

@@ -2,10 +2,15 @@
 //! measured speedup that is reported of it.
 
 pub mod additive;
+pub mod blocks;
 pub mod calibration;
 pub mod conditions;
-pub mod costs;
-pub mod measured;
+pub(crate) mod evaluated;
+pub mod generation;
+pub mod held_out;
 pub mod neighbours;
+mod plans_run;
 pub mod prediction;
 pub mod reported;
+pub mod request;
+mod walked;

@@ -8,6 +8,15 @@ use rayon::prelude::*;
 use s3d_data::Estimate;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
+/// Half the width of a 95 % interval of a normal variate, in standard errors.
+pub const Z95: f64 = 1.96;
+/// Standard deviation of a normal variate over its median absolute deviation from the middle.
+pub const SIGMA_OF_MAD: f64 = 1.4826;
+/// The median of the absolute value of a normal variate, in standard deviations.
+pub const MEDIAN_ABSOLUTE: f64 = 0.6745;
+/// Standard error of a median over that of a mean, for normal values.
+pub const MEDIAN_ERROR: f64 = 1.2533;
+
 /// The quantile `q` of `sorted` values, linear between order statistics (type 7 of Hyndman and Fan,
 /// The American Statistician 50, 1996); `None` without values.
 pub fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
@@ -48,8 +57,8 @@ pub fn weighted_median(values: &[(f64, f64)]) -> Option<f64> {
 pub fn robust_mean(values: &[f64]) -> Option<(f64, f64)> {
     let middle = median(values)?;
     let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-    let sigma = 1.4826 * median(&deviations)?;
-    Some((middle, 1.2533 * sigma / (values.len() as f64).sqrt()))
+    let sigma = SIGMA_OF_MAD * median(&deviations)?;
+    Some((middle, MEDIAN_ERROR * sigma / (values.len() as f64).sqrt()))
 }
 
 /// Tails that make a percentile interval hold 95 % although only `clusters` were resampled: the
@@ -106,6 +115,30 @@ pub fn broken_line(points: &[(f64, f64)], x: f64) -> Option<f64> {
     let after = points.partition_point(|point| point.0 <= x).clamp(1, points.len() - 1);
     let (left, right) = (points[after - 1], points[after]);
     Some(left.1 + (right.1 - left.1) * (x - left.0) / (right.0 - left.0))
+}
+
+/// Product of two independent estimates: relative half-widths add in squares. Where one has no
+/// interval, neither has the product.
+pub fn product(a: Estimate, b: Estimate) -> Estimate {
+    let value = a.value * b.value;
+    let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
+        return Estimate::alone(value);
+    };
+    let spread = |a_end: f64, b_end: f64| (a_end / a.value - 1.0).hypot(b_end / b.value - 1.0);
+    let (below, above) = (spread(a_ends.0, b_ends.0), spread(a_ends.1, b_ends.1));
+    Estimate::new(value, value * (1.0 - below), value * (1.0 + above))
+}
+
+/// `a / b` of independent estimates: relative half widths add in quadrature (delta method). Where one
+/// has no interval, neither has the quotient.
+pub fn quotient(a: Estimate, b: Estimate) -> Estimate {
+    let value = a.value / b.value;
+    let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
+        return Estimate::alone(value);
+    };
+    let half =
+        |a_end: f64, b_end: f64| ((a_end / a.value - 1.0).hypot(b_end / b.value - 1.0)) * value;
+    Estimate::new(value, value - half(a_ends.0, b_ends.1), value + half(a_ends.1, b_ends.0))
 }
 
 /// Bootstrap draws of clusters: how often each of `clusters` occurs in each draw.

@@ -2,5 +2,3 @@
 
 pub mod curves;
 pub mod expected;
-pub mod markov;
-pub mod monte_carlo;

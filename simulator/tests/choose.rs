@@ -8,7 +8,7 @@ use planted::{CONTEXT, Planted};
 use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, RegretBasis, Run};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::expected_tokens;
-use s3d_simulator::predict::measured::Blocks;
+use s3d_simulator::predict::blocks::Blocks;
 use s3d_simulator::validate::{bookkeeping, held_out, rivals, sweep_regret, waterfall::waterfall};
 use s3d_simulator::{AcceptanceCurve, Family, FitOptions, fit};
 

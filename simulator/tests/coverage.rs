@@ -7,6 +7,7 @@
 
 mod planted;
 
+use planted::markov::Chain;
 use planted::{CONTEXT, Planted};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +17,6 @@ use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::fit::curves::{CurveData, curve_data, fit_families, fit_family};
 use s3d_simulator::fit::points::{count_ways, points};
 use s3d_simulator::statistics::Resamples;
-use s3d_simulator::tokens::markov::Chain;
 use s3d_simulator::traces::table::TraceTable;
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate, Family};
 

@@ -1,9 +1,9 @@
 //! Flags of the commands that use the model or the program itself: generate, train, inspect, completions, man.
 
-use super::generated::Shell;
 use super::numbers;
 use super::shared::ModelArgs;
 use clap::{Args, ValueEnum};
+use clap_complete::Shell;
 use std::path::PathBuf;
 
 /// How tokens are chosen from what the model says.

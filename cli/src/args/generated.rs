@@ -1,10 +1,9 @@
 //! What is generated from the command line's definition: shell completions and manual pages.
 
-use super::Cli;
+use super::command_line::Cli;
 use clap::{Command, CommandFactory};
+use clap_complete::Shell;
 use std::io;
-
-pub use clap_complete::Shell;
 
 /// The completions of `shell`, as a script.
 pub fn completions(shell: Shell) -> Vec<u8> {

@@ -1,15 +1,14 @@
 //! `s3d generate`: decode with S3D, stream the text, print speed and, compared with plain decoding, speedup.
 
 mod concluded_run;
-mod decode;
 
 use crate::args::GenerateArgs;
 use crate::commands::generate::concluded_run::ConcludedRun;
+use crate::shared::decode::{Decoded, TextToDecode};
 use crate::shared::load::{self, Loaded};
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{prompts, resolve, terminal};
 use anyhow::Context;
-use decode::{Decoded, Job};
 use s3d_data::prompt::load_text;
 use s3d_data::{Plan, Prompt, finite};
 use s3d_measure::Agreement;
@@ -29,7 +28,7 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let prompt = tokens(args, &text, tokenizer(&loaded)?)?;
     loaded.expect(prompt.len().saturating_add(args.tokens))?;
     let tokenizer = tokenizer(&loaded)?;
-    let job = Job { loaded: &loaded, tokenizer, prompt, limits, sampling, threshold };
+    let job = TextToDecode { loaded: &loaded, tokenizer, prompt, limits, sampling, threshold };
     job.warm_up()?;
     if !args.json && !args.chat {
         terminal::stream(&text)?;
@@ -117,7 +116,7 @@ fn compares(args: &GenerateArgs, plan: &Plan) -> bool {
 }
 
 /// The same text decoded plainly.
-fn compared(job: &Job<'_>, plan: &Plan, drafted: &Decoded) -> anyhow::Result<Decoded> {
+fn compared(job: &TextToDecode<'_>, plan: &Plan, drafted: &Decoded) -> anyhow::Result<Decoded> {
     let plain = job.decode(&Plan::Plain, false)?;
     // Drawn tokens follow the same distribution, not the same text; stock decoding adds in another order.
     let agreement = match plan {
@@ -161,16 +160,13 @@ struct Outcome {
 
 impl Outcome {
     fn new(
-        job: &Job<'_>,
+        job: &TextToDecode<'_>,
         plan: &Plan,
         drafted: &Decoded,
         plain: Option<&Decoded>,
         text: String,
     ) -> Self {
-        let rate = drafted.per(drafted.seconds);
-        let plain_rate = plain.and_then(|plain| plain.per(plain.seconds));
         let sampling = (!job.sampling.is_greedy()).then_some(job.sampling);
-        let steps = drafted.steps as f64;
         let same = |plain: &Decoded| drafted.tokens == plain.tokens;
         Self {
             plan: plan.clone(),
@@ -178,11 +174,11 @@ impl Outcome {
             draft_threshold: job.threshold.get(),
             tokens: drafted.tokens.len(),
             iterations: drafted.steps,
-            tokens_per_iteration: drafted.per(steps),
-            drafts_per_iteration: drafted.per(1.0).map(|_| drafted.drafted as f64 / steps),
-            tokens_per_s: rate,
-            plain_tokens_per_s: plain_rate,
-            speedup: rate.zip(plain_rate).map(|(rate, plain)| rate / plain),
+            tokens_per_iteration: drafted.tokens_per_iteration(),
+            drafts_per_iteration: drafted.drafts_per_iteration(),
+            tokens_per_s: drafted.tokens_per_s(),
+            plain_tokens_per_s: plain.and_then(Decoded::tokens_per_s),
+            speedup: plain.and_then(|plain| drafted.speedup_over(plain)),
             same_text: plain.filter(|_| sampling.is_none()).map(same),
             token_ids: drafted.tokens.clone(),
             text,

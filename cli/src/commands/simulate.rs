@@ -5,7 +5,6 @@ use crate::shared::terminal;
 use crate::shared::typed_numbers::{self, Costs};
 use crate::shared::usage::usage;
 use s3d_data::{Drafting, SkipRatio, Trace, finite};
-use s3d_simulator::cost::improvement::IterationCost;
 use s3d_simulator::traces::replay::common_identity;
 use s3d_simulator::{AcceptanceRate, CostModel, DraftLength, Replay, ReplayOptions};
 use s3d_simulator::{expected_tokens, replay};
@@ -34,7 +33,7 @@ fn closed_form(ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<
     let rates = rates(ratio, args)?;
     let drafting = args.drafting.unwrap_or(Drafting::Simultaneous);
     let costs = Costs::read(args.costs.as_deref())?.model(drafting, ratio)?;
-    let cost = iteration(&costs, drafting, rates.len(), args)?;
+    let cost = costs.at(args.context, args.batch).iteration(drafting, rates.len())?;
     let tokens = expected_tokens(&rates);
     Ok(ClosedForm {
         alpha: rates.iter().map(|rate| rate.get()).collect(),
@@ -56,21 +55,6 @@ fn rates(ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<Vec<Ac
     let count = typed_numbers::predictors(count)?.get();
     let curves = typed_numbers::curves(&args.curve, count)?;
     Ok(curves.iter().map(|curve| curve.rate(ratio)).collect())
-}
-
-fn iteration(
-    costs: &CostModel,
-    drafting: Drafting,
-    predictors: usize,
-    args: &SimulateArgs,
-) -> anyhow::Result<IterationCost> {
-    let (context, batch) = (args.context, args.batch);
-    Ok(IterationCost::new(
-        costs.full.seconds(batch, batch * context),
-        costs.draft_seconds(drafting, predictors, context, batch),
-        costs.full.seconds(batch * (predictors + 1), batch * context),
-        costs.step,
-    )?)
 }
 
 fn replayed(path: &Path, ratio: Option<SkipRatio>, args: &SimulateArgs) -> anyhow::Result<Replay> {

@@ -3,14 +3,14 @@
 
 mod begin;
 mod cues;
-mod held_out;
 mod place;
 
 use crate::args::TrainArgs;
 use crate::shared::heartbeat::Heartbeat;
+use crate::shared::held_out_text::{HeldOutText, Summary};
+use crate::shared::step_budget::stretch;
 use crate::shared::usage::usage;
 use crate::shared::{load, terminal};
-use held_out::{Judge, Summary};
 use place::Place;
 use s3d_measure::{Clock, SystemClock};
 use s3d_model::device::DeviceName;
@@ -19,8 +19,6 @@ use std::path::Path;
 
 /// Held-out prompts written beside the model.
 const SHIPPED_PROMPTS: usize = 240;
-/// Steps whose time says how many of them fit into `--cpu-seconds`.
-const TIMED_STEPS: u64 = 10;
 
 /// Trains, keeps a state to go on from, saves the model, judges it on held-out text.
 pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
@@ -43,15 +41,17 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     if name != DeviceName::Cpu {
         trainer.move_to(&device)?;
     }
-    let mut judge = Judge::new(&trainer, args.validate_positions);
+    let mut held_out = HeldOutText::new(&trainer, args.validate_positions);
     // A run that goes on has its length in its state.
-    if args.cpu_seconds.is_some() && trainer.steps_done() == 0 {
-        judge.training_cpu_seconds += stretch(&mut trainer, args, &clock)?;
+    if let Some(seconds) = args.cpu_seconds
+        && trainer.steps_done() == 0
+    {
+        held_out.training(&clock, || stretch(&mut trainer, seconds, &clock))?;
     }
-    steps(args, &place, &mut trainer, &mut judge, (&clock, &talk))?;
+    steps(args, &place, &mut trainer, &mut held_out, (&clock, &talk))?;
     trainer.download()?;
     place.keep("", |folder| save(&trainer, folder))?;
-    let summary: Summary = judge.conclude(&trainer, &clock, &talk)?;
+    let summary: Summary = held_out.conclude(&trainer, &clock, &talk)?;
     talk.clear();
     terminal::json(&summary)
 }
@@ -61,15 +61,13 @@ fn steps(
     args: &TrainArgs,
     place: &Place,
     trainer: &mut Trainer,
-    judge: &mut Judge,
+    held_out: &mut HeldOutText,
     (clock, talk): (&SystemClock, &Heartbeat),
 ) -> anyhow::Result<()> {
     let steps = trainer.config().steps;
     while trainer.steps_done() < steps {
-        let start = clock.cpu().0;
-        let report = trainer.step()?;
-        judge.training_cpu_seconds += clock.cpu().0 - start;
-        talk.show(report.step as f64 / steps as f64, progress(&report, steps));
+        let report = held_out.training(clock, || Ok(trainer.step()?))?;
+        talk.part(report.step, steps, progress(&report, steps));
         let is_last = report.step == steps;
         if report.step.is_multiple_of(args.checkpoint_every) || is_last {
             trainer.download()?;
@@ -81,7 +79,7 @@ fn steps(
         }
         if args.validate_every > 0 && report.step.is_multiple_of(args.validate_every) && !is_last {
             trainer.download()?;
-            let found = judge.validate(trainer, talk)?;
+            let found = held_out.validate(trainer, talk)?;
             talk.above(&format!("step {} of {steps}: {found}", report.step));
         }
     }
@@ -103,19 +101,4 @@ fn progress(report: &StepReport, steps: u64) -> String {
 fn save(trainer: &Trainer, folder: &Path) -> s3d_model::Result<()> {
     trainer.save(folder)?;
     trainer.save_prompts(folder, SHIPPED_PROMPTS)
-}
-
-/// Makes the first steps and gives the run the length that `--cpu-seconds` allows; returns the
-/// processor time taken.
-fn stretch(trainer: &mut Trainer, args: &TrainArgs, clock: &SystemClock) -> anyhow::Result<f64> {
-    let wanted = args.cpu_seconds.unwrap_or_default();
-    let start = clock.cpu().0;
-    // The first step fills buffers and is not typical.
-    trainer.step()?;
-    let first = clock.cpu().0 - start;
-    (1..TIMED_STEPS).try_for_each(|_| trainer.step().map(drop))?;
-    let used = clock.cpu().0 - start;
-    let steps = held_out::steps_within(wanted, used - first, TIMED_STEPS - 1);
-    trainer.stretch(steps.max(TIMED_STEPS));
-    Ok(used)
 }

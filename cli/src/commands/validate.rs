@@ -7,7 +7,7 @@ use s3d_data::{Estimate, Plan, PredictionError, RegretBasis, Run, RunDir, Share}
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::Request;
-use s3d_simulator::predict::measured::Blocks;
+use s3d_simulator::predict::blocks::Blocks;
 use s3d_simulator::validate::{
     self, Errors, block_sums, bookkeeping, control, rivals, sweep_regret, waterfall,
     waterfall::WaterfallStep,
@@ -35,7 +35,7 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
         replays.equal == replays.compared,
         "{}: {} generations differ from their replay; the first: {}",
         args.dir.display(),
-        replays.compared - replays.equal,
+        replays.different(),
         replays.first_difference.unwrap_or_default()
     );
     Ok(())

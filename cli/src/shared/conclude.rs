@@ -1,14 +1,11 @@
 //! From a run directory to what is concluded of it: fit, choice, judgement, report.
 
-use s3d_data::{DraftPlan, Output, Plan, Run, RunDir};
-use s3d_reports::{
-    AcceptedShare, ComponentTime, GridCell, HeldOutPlan, PassTime, ReportInput, WaterfallStep,
-    write_report,
-};
+use s3d_data::{Output, Plan, Run, RunDir};
+use s3d_reports::{GridCell, ReportInput, write_report};
 use s3d_simulator::cost::memory::plain_memory;
 use s3d_simulator::cost::summary;
 use s3d_simulator::predict::conditions::conditions;
-use s3d_simulator::validate::{self, Errors, waterfall};
+use s3d_simulator::validate::{Errors, waterfall};
 use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose, fit};
 
 /// All that is concluded of a run.
@@ -47,10 +44,8 @@ pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
     let options = FitOptions { seed: request.seed, ..FitOptions::default() };
     let fit = fit(&run, &options)?;
-    let held_out = validate::held_out(&run, &request)?;
-    // The errors are at hand: choosing need not find them once more.
-    let mut choice = choose(&run, &Request { with_errors: false, ..request.clone() })?;
-    choice.recommendation.prediction_error = held_out.as_ref().map(|e| e.summary.clone());
+    let mut choice = choose(&run, &request)?;
+    let held_out = choice.held_out.take();
     Ok(Conclusion { run, request, fit, choice, held_out })
 }
 
@@ -80,30 +75,25 @@ impl Conclusion {
         let mut input = ReportInput::new(header, self.choice.recommendation.clone());
         input.fit = Some(self.fit.clone());
         input.grid = self.choice.grid.iter().filter_map(|row| self.grid_cell(row)).collect();
-        input.held_out = self.held_out_plans();
-        input.passes = self.passes();
-        input.components = components(&self.run, input.chosen().and_then(Plan::draft));
+        input.held_out = self.held_out.iter().flat_map(|errors| errors.plans.clone()).collect();
+        // Nothing where none was timed.
+        let context = self.request.context();
+        input.passes =
+            summary::full_passes(&self.run, self.request.machine, context).unwrap_or_default();
+        let chosen = input.chosen().and_then(Plan::draft);
+        input.components = summary::components(&self.run, 0, chosen);
         input.what_if = conditions(&self.run, &self.request)?;
-        input.plain_memory_bytes = self.plain_memory()?;
+        input.plain_memory_bytes =
+            plain_memory(&self.run, self.request.context())?.map(|m| m.peak_bytes.0);
         input.memory = self.run.observations.memory.clone();
         if let Some(draft) = input.chosen().and_then(Plan::draft) {
             let choice = self.choice.recommendation.choice.as_ref();
             let measured = choice.and_then(|choice| choice.measured_speedup);
             let steps = waterfall::waterfall(&self.run, &self.request, draft, measured)?;
-            let shares = summary::accepted_shares(&self.run, draft, self.request.seed)?;
-            input.waterfall = waterfall_steps(&steps);
-            input.accepted = shares
-                .into_iter()
-                .enumerate()
-                .map(|(accepted, share)| AcceptedShare { accepted, share })
-                .collect();
+            input.accepted = summary::accepted_shares(&self.run, draft, self.request.seed)?;
+            input.waterfall = steps;
         }
         Ok(input)
-    }
-
-    fn plain_memory(&self) -> anyhow::Result<Option<u64>> {
-        let memory = plain_memory(&self.run, self.request.context())?;
-        Ok(memory.map(|memory| memory.peak_bytes.0))
     }
 
     fn grid_cell(&self, row: &PlanEvaluation) -> Option<GridCell> {
@@ -123,51 +113,4 @@ impl Conclusion {
             ..GridCell::new(row.plan.clone())?
         })
     }
-
-    fn held_out_plans(&self) -> Vec<HeldOutPlan> {
-        let plans = self.held_out.iter().flat_map(|errors| &errors.plans);
-        plans
-            .map(|plan| HeldOutPlan {
-                plan: plan.plan.clone(),
-                predicted: plan.predicted,
-                measured: plan.measured,
-            })
-            .collect()
-    }
-
-    /// Pass times beside the least time that the machine allows; nothing where none was timed.
-    fn passes(&self) -> Vec<PassTime> {
-        let context = self.request.context();
-        let times = summary::full_passes(&self.run, self.request.machine, context);
-        let limit = |width| summary::limit_seconds(&self.run.header, self.request.machine, width);
-        times
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(width, seconds, _)| PassTime { width, seconds, limit_seconds: limit(width) })
-            .collect()
-    }
-}
-
-fn components(run: &Run, chosen: Option<&DraftPlan>) -> Vec<ComponentTime> {
-    let times = summary::components(run, 0, chosen).into_iter();
-    times
-        .map(|time| ComponentTime {
-            component: time.component,
-            pass: time.pass,
-            width: time.width,
-            seconds: time.seconds,
-        })
-        .collect()
-}
-
-fn waterfall_steps(steps: &[waterfall::WaterfallStep]) -> Vec<WaterfallStep> {
-    let mut before = None;
-    steps
-        .iter()
-        .map(|step| {
-            let from = before.replace(step.speedup);
-            let to = s3d_data::Estimate::exact(step.speedup);
-            WaterfallStep { label: step.cause.to_string(), from, to }
-        })
-        .collect()
 }

@@ -34,6 +34,11 @@ impl Heartbeat {
         self.bar.show(fraction, message);
     }
 
+    /// What is being done, with `done` of `all` parts finished.
+    pub fn part(&self, done: u64, all: u64, message: String) {
+        self.show(done as f64 / all as f64, message);
+    }
+
     /// Says something above the bar, unless `--quiet` is given.
     pub fn above(&self, text: &str) {
         self.bar.above(text);

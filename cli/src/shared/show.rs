@@ -9,7 +9,7 @@ use s3d_reports::compare::{self, NamedRun};
 use s3d_reports::format::{markdown, text};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::words::verdict;
-use s3d_simulator::cost::what_if::Cell as MapCell;
+use s3d_simulator::cost::what_if::PlanAnswer;
 use serde::Serialize;
 use std::path::Path;
 
@@ -147,7 +147,7 @@ pub fn files(dir: &RunDir) {
 const ROWS: usize = 12;
 
 /// The fastest of `cells`.
-pub fn fastest(cells: &[MapCell]) -> Table {
+pub fn fastest(cells: &[PlanAnswer]) -> Table {
     let columns = vec![
         Column::new("drafting"),
         Column::new("skipped"),

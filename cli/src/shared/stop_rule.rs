@@ -2,7 +2,7 @@
 
 use s3d_data::{Draft, DraftPlan, Plan, PlanResult, Run};
 use s3d_measure::{Judge, Standing, Verdict};
-use s3d_simulator::predict::measured::Blocks;
+use s3d_simulator::predict::blocks::Blocks;
 use s3d_simulator::{Choice, Error, Request, choose};
 use std::collections::BTreeSet;
 

@@ -4,9 +4,12 @@ use crate::args::CurveArgs;
 use crate::shared::usage::{or_usage, usage};
 use anyhow::Context;
 use s3d_data::{Drafting, Limit, Predictors, SkipRatio, file, store};
-use s3d_simulator::{AcceptanceCurve, AcceptanceRate, CostCell, CostModel, CostsFile, Family};
+use s3d_simulator::{AcceptanceCurve, AcceptanceRate, CostRow, CostsFile, Family, TypedCosts};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// Plans of a drafting that are looked at where nothing was measured.
+const MOST_CELLS: usize = 1 << 16;
 
 /// The skip ratio of `--layers` and `--skip`; `None` when neither is given.
 ///
@@ -32,6 +35,19 @@ pub fn skip_ratio(layers: Option<usize>, skip: Option<usize>) -> anyhow::Result<
 /// Outside 1..=64.
 pub fn predictors(value: usize) -> anyhow::Result<Predictors> {
     or_usage("--predictors", Predictors::new(value))
+}
+
+/// Refuses a map of more plans than anyone reads.
+///
+/// # Errors
+/// Too many layers for this number of predictors.
+pub fn check_size(layers: usize, gamma_max: Predictors) -> anyhow::Result<()> {
+    if layers * gamma_max.get() > MOST_CELLS {
+        return Err(usage(format!(
+            "--layers {layers}: with --gamma-max {gamma_max} that is more than {MOST_CELLS} plans; give less of one"
+        )));
+    }
+    Ok(())
 }
 
 /// One acceptance rate per predictor from `--alphas`.
@@ -98,7 +114,7 @@ fn parameters(args: &CurveArgs, family: Family) -> anyhow::Result<Vec<f64>> {
 /// The costs of `--costs` with the tables that it names, read once; or the ideal case.
 pub struct Costs {
     file: Option<(PathBuf, CostsFile)>,
-    tables: BTreeMap<String, Vec<CostCell>>,
+    tables: BTreeMap<String, Vec<CostRow>>,
 }
 
 impl Costs {
@@ -123,13 +139,13 @@ impl Costs {
         &self,
         drafting: Drafting,
         skip_ratio: Option<SkipRatio>,
-    ) -> anyhow::Result<CostModel> {
+    ) -> anyhow::Result<TypedCosts> {
         let kept = skip_ratio.map(|ratio| 1.0 - ratio.get());
         let Some((path, file)) = &self.file else {
             let kept = kept.ok_or_else(|| {
                 usage("expected --layers and --skip (or --costs with a [draft] section), found neither")
             })?;
-            return Ok(CostModel::ideal(kept));
+            return Ok(TypedCosts::ideal(kept));
         };
         let rows = |name: &str| Ok(self.tables.get(name).cloned().unwrap_or_default());
         file.model(drafting, kept, rows).with_context(|| path.display().to_string())

@@ -1,9 +1,9 @@
 //! What training buys: the training parameter (`U` in the paper) against training steps, over
 //! checkpoints of one model.
 
-use super::NamedRun;
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
+use crate::input::NamedRun;
 use crate::table::{Cell, Column, Table};
 use s3d_data::{CurveFit, Drafting, Estimate};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,8 @@
 //! plotters places shapes on whole pixels, so everything is drawn at twice its size.
 
 use crate::draw::palette::Hue;
-use crate::draw::scene::{Anchor, Paint, Scene, Shape};
-use crate::{Error, Result};
+use crate::draw::shape::{Anchor, Paint, Scene, Shape};
+use crate::error::{Error, Result};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::{Circle, PathElement, Polygon, Text};
@@ -146,7 +146,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw::scene::Anchor;
+    use crate::draw::shape::Anchor;
 
     fn scene(text: &str) -> Scene {
         let shapes = vec![Shape::text((10.0, 10.0), text, 12.0, Hue::Ink, Anchor::Start)];

@@ -2,7 +2,7 @@
 
 use crate::draw::palette::Hue;
 use crate::draw::scale::{Scale, range, tick_labels, ticks};
-use crate::draw::scene::{Anchor, SMALL, Scene, Shape, WIDTH, text_width, wrap};
+use crate::draw::shape::{Anchor, SMALL, Scene, Shape, WIDTH, text_width, wrap};
 use crate::figure::{Axis, Figure, Mark};
 
 /// Size of the title.

@@ -2,7 +2,7 @@
 
 use crate::draw::frame::Frame;
 use crate::draw::palette::Hue;
-use crate::draw::scene::{Anchor, SMALL, Scene, Shape, text_width};
+use crate::draw::shape::{Anchor, SMALL, Scene, Shape, text_width};
 use crate::figure::{Figure, Mark, Point};
 
 /// Writes the words of labelled points where they cover neither a point nor other words; words that

@@ -2,7 +2,7 @@
 
 use crate::draw::marks::{dashed, draw_symbol, heat_reach};
 use crate::draw::palette::{Hue, diverging};
-use crate::draw::scene::{Anchor, Paint, SMALL, Scene, Shape, WIDTH, text_width};
+use crate::draw::shape::{Anchor, Paint, SMALL, Scene, Shape, WIDTH, text_width};
 use crate::figure::{Cell, CellMark, Figure, Mark, Note, Series, Stroke};
 
 /// Pixels from one row to the next.

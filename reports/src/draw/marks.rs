@@ -2,7 +2,7 @@
 
 use crate::draw::frame::Frame;
 use crate::draw::palette::{Hue, diverging, text_on};
-use crate::draw::scene::{Anchor, Hotspot, Paint, SMALL, Scene, Shape, text_width};
+use crate::draw::shape::{Anchor, Hotspot, Paint, SMALL, Scene, Shape, text_width};
 use crate::figure::{Bar, Cell, CellMark, Mark, Note, Point, Series, Stroke, Symbol};
 
 /// Radius of a point.

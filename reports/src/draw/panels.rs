@@ -4,7 +4,8 @@
 use crate::draw::frame::Size;
 use crate::draw::legend;
 use crate::draw::palette::Hue;
-use crate::draw::scene::{Anchor, SMALL, Scene, Shape, WIDTH, plot, wrap};
+use crate::draw::plot::plot;
+use crate::draw::shape::{Anchor, SMALL, Scene, Shape, WIDTH, wrap};
 use crate::figure::{Figure, Series};
 
 /// Panels in a row.

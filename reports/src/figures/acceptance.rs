@@ -122,17 +122,18 @@ fn task_series(here: &[&AcceptancePoint], task: &str, index: usize, shift: f64) 
 
 /// How many drafts the choice's iterations accept.
 pub fn accepted(input: &ReportInput) -> Figure {
-    let rows = || input.accepted.iter().rev(); // places count upwards; none accepted stands on top
-    let names = rows().map(|row| format!("{} accepted", row.accepted)).collect();
+    // Places count upwards; none accepted stands on top.
+    let rows = || input.accepted.iter().enumerate().rev();
+    let names = rows().map(|(accepted, _)| format!("{accepted} accepted")).collect();
     let x = Axis::new("share of iterations", Quantity::Number).reach(0.0);
     let title = "Iterations by number of accepted drafts";
-    let bars = rows().enumerate().map(|(index, row)| Bar {
+    let bars = rows().enumerate().map(|(index, (accepted, share))| Bar {
         at: index as f64,
         thickness: 0.7,
         from: 0.0,
-        to: row.share,
-        text: format!("{} accepted: {} of iterations", row.accepted, row.share),
-        label: Share(row.share.value).to_string(),
+        to: *share,
+        text: format!("{accepted} accepted: {share} of iterations"),
+        label: Share(share.value).to_string(),
     });
     let series = Series::unlisted(Hue::Blue, Mark::Bars { bars: bars.collect() });
     Figure::new("accepted", title, x, Axis::categories("", names))

@@ -2,16 +2,17 @@
 
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
-use crate::input::{ComponentTime, ReportInput, WaterfallStep};
-use s3d_data::{Component, Drafting, Seconds};
-use s3d_simulator::cost::summary::PassKind;
+use crate::input::ReportInput;
+use s3d_data::{Component, Drafting, Estimate, Seconds};
+use s3d_simulator::cost::summary::{ComponentSeconds, FullPass, PassKind};
+use s3d_simulator::validate::waterfall::WaterfallStep;
 use std::collections::BTreeSet;
 
 /// Time of a full pass against its width, beside the least time that the machine allows.
 pub fn pass_time(input: &ReportInput) -> Figure {
     let x = Axis::new("tokens fed to the pass (width)", Quantity::Count);
     let y = Axis::new("time of a full pass", Quantity::Seconds).reach(0.0);
-    let point = |pass: &crate::input::PassTime| {
+    let point = |pass: &FullPass| {
         let seconds = pass.seconds;
         let words =
             format!("width {}: {}", pass.width, crate::table::Cell::Seconds(seconds).words());
@@ -46,7 +47,7 @@ pub fn components(input: &ReportInput) -> Figure {
     let thickness = 0.8 / shown.len().max(1) as f64;
     for (index, (label, hue, pass, width)) in shown.iter().enumerate() {
         let shift = (index as f64 - (shown.len() as f64 - 1.0) / 2.0) * thickness;
-        let bar = |time: &ComponentTime| {
+        let bar = |time: &ComponentSeconds| {
             let place = kinds.iter().position(|kind| *kind == time.component)?;
             let words =
                 format!("{}, {label}: {}", name(time.component), Seconds(time.seconds.value));
@@ -97,7 +98,7 @@ fn shown_passes(input: &ReportInput) -> Vec<(String, Hue, PassKind, usize)> {
 }
 
 /// The components that occur, the last of a pass first (places count upwards).
-fn kinds(times: &[ComponentTime]) -> Vec<Component> {
+fn kinds(times: &[ComponentSeconds]) -> Vec<Component> {
     let all: BTreeSet<_> = times.iter().map(|time| time.component).collect();
     all.into_iter().rev().collect()
 }
@@ -117,9 +118,9 @@ fn name(component: Component) -> &'static str {
 
 /// From the ideal speedup of the choice to the measured one, step by step.
 pub fn waterfall(input: &ReportInput) -> Figure {
-    let end = total(input);
-    let steps: Vec<_> = input.waterfall.iter().chain(&end).rev().collect();
-    let names = steps.iter().map(|step| step.label.clone()).collect();
+    let mut steps = steps(input);
+    steps.reverse();
+    let names = steps.iter().map(|step| step.label.to_string()).collect();
     let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("waterfall", "From ideal to measured speedup", x, Axis::categories("", names))
         .caption(
@@ -127,7 +128,7 @@ pub fn waterfall(input: &ReportInput) -> Figure {
              one; the last step is what the model of costs does not explain. Steps are point estimates.",
         );
     for (label, hue) in [("total", Hue::Blue), ("costs", Hue::Orange), ("gains", Hue::Green)] {
-        let bar = |(place, step): (usize, &&WaterfallStep)| Bar {
+        let bar = |(place, step): (usize, &Step)| Bar {
             at: place as f64,
             thickness: 0.7,
             from: step.from.unwrap_or(0.0),
@@ -145,18 +146,35 @@ pub fn waterfall(input: &ReportInput) -> Figure {
     figure
 }
 
-/// The speedup where the steps lead to, with its interval; nothing where they end in a total already.
-fn total(input: &ReportInput) -> Option<WaterfallStep> {
-    input.waterfall.last()?.from?;
-    let choice = input.recommendation.choice.as_ref()?;
-    let (label, to) = match (choice.measured_speedup, choice.predicted_speedup) {
-        (Some(measured), _) => ("measured speedup", measured),
-        (None, predicted) => ("predicted speedup", predicted?),
-    };
-    Some(WaterfallStep { label: label.into(), from: None, to })
+/// A bar of the waterfall: a total, or what is added or taken between two speedups.
+struct Step {
+    label: &'static str,
+    /// Speedup before the step; null for a total.
+    from: Option<f64>,
+    to: Estimate,
 }
 
-fn step_kind(step: &WaterfallStep) -> &'static str {
+/// The steps, the first as a total, and the speedup where they lead to, with its interval.
+fn steps(input: &ReportInput) -> Vec<Step> {
+    let before = std::iter::once(None).chain(input.waterfall.iter().map(|s| Some(s.speedup)));
+    let step = |(step, from): (&WaterfallStep, Option<f64>)| Step {
+        label: step.cause,
+        from,
+        to: Estimate::exact(step.speedup),
+    };
+    let mut steps: Vec<Step> = input.waterfall.iter().zip(before).map(step).collect();
+    let choice = input.recommendation.choice.as_ref().filter(|_| steps.len() > 1);
+    if let Some(choice) = choice {
+        let (label, to) = match choice.measured_speedup {
+            Some(measured) => ("measured speedup", Some(measured)),
+            None => ("predicted speedup", choice.predicted_speedup),
+        };
+        steps.extend(to.map(|to| Step { label, from: None, to }));
+    }
+    steps
+}
+
+fn step_kind(step: &Step) -> &'static str {
     match step.from {
         None => "total",
         Some(from) if step.to.value < from => "costs",

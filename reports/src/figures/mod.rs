@@ -16,7 +16,7 @@ pub use speedup::speedup;
 
 use crate::figure::Figure;
 use crate::input::ReportInput;
-use crate::words::verdict::caveat;
+use crate::words::caveat::caveat;
 use s3d_data::Drafting;
 
 /// All figures that `input` has data for, in the order of the page.

@@ -2,8 +2,9 @@
 
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
-use crate::input::{HeldOutPlan, ReportInput};
+use crate::input::ReportInput;
 use s3d_data::Drafting;
+use s3d_simulator::predict::held_out::HeldOutPlan;
 
 /// Plans that were measured but not used, with the band of 5 % around equality.
 pub fn prediction(input: &ReportInput) -> Figure {

@@ -1,17 +1,17 @@
 //! Part (c), by format: each method on two geometries at f16, q8_0 and q4_0. Memory is computed, speed
 //! published where it was published, modelled for plain decoding and S3D, and else left empty.
 
-use super::PaperInput;
-use super::memory::{FORMATS, PREDICTORS, methods, shape};
-use crate::Result;
+use super::input::PaperInput;
+use super::methods::{FORMATS, PREDICTORS, methods, shape};
 use crate::draw::palette::Hue;
+use crate::error::Result;
 use crate::figure::{Axis, Figure, Mark, Point, Quantity, Series, Symbol};
 use crate::figures::equal_lines;
 use crate::table::{Cell, Column, Table};
 use s3d_data::memory::{Load, Memory, Method};
 use s3d_data::published::{self, System};
-use s3d_data::{Bytes, Drafting, Dtype, Estimate, SkipRatio};
-use s3d_simulator::cost::improvement::IterationCost;
+use s3d_data::{Bytes, Drafting, Dtype, Estimate};
+use s3d_simulator::cost::improvement::{ideal_gain, rate_by_bytes};
 
 /// The geometries that are compared.
 pub(super) const TARGETS: [&str; 2] = ["LLaMA-2-7B", "Phi-3-mini"];
@@ -93,8 +93,7 @@ fn modelled(
     let Some(base) = base else { return Ok(Speed::Missing) };
     let load = Load { context: input.context, width: 1, batch: 1 };
     let there = Memory::elsewhere(&shape(SCALED_FROM)?, Dtype::F16, load, &Method::Plain);
-    let read = |memory: &Memory| (memory.weights_bytes.0 + memory.kv_cache_bytes.0) as f64;
-    let plain = base * read(&there) / read(here);
+    let plain = rate_by_bytes(base, &there, here);
     if name == "plain decoding" {
         return Ok(Speed::Modelled(Estimate::exact(plain)));
     }
@@ -103,14 +102,9 @@ fn modelled(
     let choice = choices.into_iter().find(|choice| choice.drafting == Drafting::Simultaneous);
     let gain = choice.and_then(|choice| {
         let tokens = choice.tokens_per_iteration?;
-        Some(ideal_gain(tokens, choice.skip_ratio, *predictors))
+        Some(ideal_gain(Drafting::Simultaneous, tokens, choice.skip_ratio, *predictors))
     });
     Ok(gain.map_or(Speed::Missing, |gain| Speed::Modelled(gain.map(|times| plain * times))))
-}
-
-fn ideal_gain(tokens: Estimate, ratio: SkipRatio, predictors: usize) -> Estimate {
-    let cost = IterationCost::ideal(Drafting::Simultaneous, ratio, predictors);
-    tokens.map(|tokens| cost.improvement(tokens))
 }
 
 /// The table.

@@ -1,9 +1,9 @@
 //! Part (a): acceptance and ideal improvement over skip ratio and predictors, by how well the model
 //! is trained for skipping.
 
-use super::{PaperInput, Part};
-use crate::Result;
+use super::input::{PaperInput, Part};
 use crate::draw::palette::Hue;
+use crate::error::Result;
 use crate::figure::{Axis, Figure, Mark, Note, Quantity, Series, Stroke};
 use crate::table::{Cell, Column, Table};
 use s3d_data::{Drafting, SkipRatio};

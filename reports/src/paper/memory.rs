@@ -1,29 +1,17 @@
 //! Part (c): speed against memory; memory computed from published shapes and checked against published
 //! memory, speed published or modelled, each marked.
 
-use super::{PaperInput, Part, formats};
-use crate::Result;
+use super::formats;
+use super::input::{PaperInput, Part};
+use super::methods::{FORMATS, PREDICTORS, computed_gib, methods, shape};
 use crate::draw::palette::Hue;
+use crate::error::Result;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::table::{Cell, Column, Table};
 use s3d_data::memory::{Load, Memory, Method};
 use s3d_data::published::{self, System};
-use s3d_data::{Bytes, Dtype, Estimate, ModelShape, Share};
-
-/// Predictors of S3D in this comparison; about what the paper found best.
-pub(super) const PREDICTORS: usize = 4;
-
-/// Heads of Medusa-1 on Vicuna-7B: the paper trains five (arXiv 2401.10774, section 3.1), and the authors'
-/// loader sets five although the configuration uploaded with the weights names two
-/// (github.com/FasterDecoding/Medusa, `medusa/model/medusa_model.py`).
-const MEDUSA_HEADS: usize = 5;
-
-/// The shape of the separate draft model.
-const DRAFT_MODEL: &str = "draft model (68M)";
-
-/// Formats that are compared, with their names.
-pub(super) const FORMATS: [(Dtype, &str); 3] =
-    [(Dtype::F16, "f16"), (Dtype::Q8_0, "q8_0"), (Dtype::Q4_0, "q4_0")];
+use s3d_data::{Bytes, Dtype, Estimate, Share};
+use s3d_simulator::cost::improvement::ideal_gain;
 
 /// The part.
 pub(super) fn part(input: &PaperInput) -> Result<Part> {
@@ -45,42 +33,6 @@ pub(super) fn part(input: &PaperInput) -> Result<Part> {
         figures,
         tables: vec![formats::table(input)?, checks_table(input.context)?],
     })
-}
-
-/// The methods that are compared, by the names of the published rows where there are any.
-pub(super) fn methods() -> Result<Vec<(&'static str, Method)>> {
-    let draft = Method::DraftModel { shape: Box::new(shape(DRAFT_MODEL)?), format: Dtype::F16 };
-    Ok(vec![
-        ("plain decoding", Method::Plain),
-        ("Draft & Verify", Method::Plain),
-        ("S3D", Method::S3d { predictors: PREDICTORS }),
-        ("EAGLE", Method::Eagle),
-        ("Medusa", Method::Medusa { predictors: MEDUSA_HEADS }),
-        ("draft model", draft),
-    ])
-}
-
-pub(super) fn shape(name: &str) -> Result<ModelShape> {
-    let row = published::shapes()?.into_iter().find(|row| row.name == name);
-    let missing = || s3d_data::Error::invalid(format!("data/published/shapes.csv has no '{name}'"));
-    Ok(row.ok_or_else(missing)?.shape())
-}
-
-/// Computed peak memory in GiB of a published system at half precision; null for methods that the
-/// formulas do not know.
-///
-/// # Errors
-/// A published table that does not parse.
-pub fn computed_gib(target: &str, method: &str, context: usize) -> Result<Option<f64>> {
-    let known = match method {
-        "autoregressive" | "Self-Spec (Draft & Verify)" => Method::Plain,
-        "EAGLE v2" => Method::Eagle,
-        "Medusa" => Method::Medusa { predictors: MEDUSA_HEADS },
-        _ => return Ok(None),
-    };
-    let load = Load { context, width: PREDICTORS + 1, batch: 1 };
-    let computed = Memory::elsewhere(&shape(target)?, Dtype::F16, load, &known);
-    Ok(Some(computed.peak_bytes.gib()))
 }
 
 /// A published memory beside the computed one, in GiB, with each method's increment over plain.
@@ -249,8 +201,9 @@ fn modelled(input: &PaperInput, rows: &[System]) -> Result<Vec<Point>> {
     let method = Method::S3d { predictors: PREDICTORS };
     let bytes = Memory::elsewhere(&shape(target)?, Dtype::F16, load, &method).peak_bytes.0 as f64;
     let point = |choice: &s3d_data::PlanResult| {
-        let ideal = 2.0 - choice.skip_ratio.get();
-        let speed = choice.tokens_per_iteration?.map(|tokens| plain * tokens / ideal);
+        let tokens = choice.tokens_per_iteration?;
+        let gain = ideal_gain(choice.drafting, tokens, choice.skip_ratio, PREDICTORS);
+        let speed = gain.map(|times| plain * times);
         let simultaneous = choice.drafting == s3d_data::Drafting::Simultaneous;
         let words = format!("S3D {} (modelled)", choice.plan);
         simultaneous.then(|| Point::new(bytes, speed, words).labelled())

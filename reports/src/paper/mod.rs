@@ -4,52 +4,20 @@
 
 mod formats;
 mod hyper;
+mod input;
 mod memory;
+mod methods;
 mod systems;
 
-pub use memory::{computed_gib, published_checks};
+pub use input::{PaperInput, Part};
+pub use memory::published_checks;
+pub use methods::computed_gib;
 
-use crate::figure::Figure;
+use crate::error::Result;
 use crate::format::html;
-use crate::input::ReportInput;
+use crate::page;
 use crate::report::{write_figures, write_tables};
-use crate::table::Table;
-use crate::{Result, page};
-use s3d_data::published::System;
 use s3d_data::{RunDir, store};
-use s3d_simulator::Family;
-
-/// What the comparison is made from.
-#[derive(Debug, Clone)]
-pub struct PaperInput {
-    /// Our runs; may be empty.
-    pub runs: Vec<ReportInput>,
-    /// A user's own rows, with the columns of the published systems.
-    pub figures: Vec<System>,
-    /// The family of acceptance curves in part (a).
-    pub family: Family,
-    /// Context that memory is computed for, in tokens.
-    pub context: usize,
-}
-
-impl Default for PaperInput {
-    fn default() -> Self {
-        Self { runs: Vec::new(), figures: Vec::new(), family: Family::Superellipse, context: 2048 }
-    }
-}
-
-/// One part of the comparison.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// Its heading.
-    pub title: String,
-    /// What a reader must know before looking.
-    pub words: String,
-    /// Its figures.
-    pub figures: Vec<Figure>,
-    /// Its tables.
-    pub tables: Vec<Table>,
-}
 
 /// The three parts: hyper-parameters, systems, memory.
 ///

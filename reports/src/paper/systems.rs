@@ -1,7 +1,7 @@
 //! Part (b): systems side by side, each row published, measured by us, or modelled.
 
-use super::{PaperInput, Part};
-use crate::Result;
+use super::input::{PaperInput, Part};
+use crate::error::Result;
 use crate::input::ReportInput;
 use crate::table::{Cell, Column, Table};
 use s3d_data::published::{self, Cited, System};

@@ -51,7 +51,7 @@ pub fn rows(header: &RunHeader) -> Vec<(String, String)> {
     ];
     rows.extend(header.machines.iter().map(|machine| ("Machine".into(), machine_row(machine))));
     rows.extend(
-        crate::words::verdict::imposed_words(header.imposed.as_deref())
+        crate::words::caveat::imposed_words(header.imposed.as_deref())
             .map(|words| ("Acceptance".into(), words)),
     );
     let commit = header.program_commit.as_deref().unwrap_or("unknown");

@@ -1,6 +1,8 @@
 //! Plain decoding, the measure of every speedup.
 
-use crate::choose::{Evaluated, Request};
+use crate::predict::evaluated::Evaluated;
+use crate::predict::request::Request;
+use crate::statistics::Z95;
 use s3d_data::memory::streamed_bytes;
 use s3d_data::{Baseline, Dtype, Estimate, Plan, Run};
 
@@ -9,7 +11,7 @@ pub(super) fn plain_rate(all: &Evaluated) -> Option<Estimate> {
     let measured = all.blocks.rate(&Plan::Plain, &all.blocks.holding(&Plan::Plain));
     let (seconds, error) = all.costs.plain;
     let value = (seconds * (1.0 + all.costs.step().value)).recip();
-    let half = 1.96 * error / seconds * value;
+    let half = Z95 * error / seconds * value;
     // One block shows no spread, and a law or a data sheet has none.
     let timed = match half > 0.0 && all.costs.blocks > 1 {
         true => Estimate::new(value, value - half, value + half),

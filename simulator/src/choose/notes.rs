@@ -1,6 +1,6 @@
 //! What a recommendation leaves open, in sentences: why there is no interval, and what counts do not say.
 
-use crate::choose::Evaluated;
+use crate::predict::evaluated::Evaluated;
 use crate::predict::prediction::Prediction;
 
 /// Notes on the evaluated plans, and on the prediction of the chosen one.

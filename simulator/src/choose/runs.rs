@@ -1,7 +1,8 @@
 //! Several runs of one model (precisions, devices, checkpoints) chosen from together.
 
-use crate::choose::Choice;
-use s3d_data::{Bytes, Plan};
+use crate::choose::select::Choice;
+use crate::statistics::quotient;
+use s3d_data::{Bytes, Estimate, Plan, PlanResult};
 use serde::Serialize;
 
 /// One way to run the model: of one run, one plan (or plain decoding).
@@ -57,4 +58,25 @@ fn of_run(run: usize, choice: &Choice) -> Vec<Candidate> {
         candidate(row.plan.clone(), plain.value * speedup, row.peak_memory_bytes)
     });
     std::iter::once(candidate(Plan::Plain, plain.value, smallest)).chain(plans).collect()
+}
+
+/// The choice of one run beside that of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Beside {
+    /// Its speed over that of the first run's choice.
+    pub over_first: Option<Estimate>,
+    /// Its speed over its peak memory, in tokens per second and GiB.
+    pub per_gib: Option<Estimate>,
+}
+
+/// Sets `choice` beside `first`, the choice of the first run; runs are independent.
+pub fn beside(choice: &PlanResult, first: Option<&PlanResult>) -> Beside {
+    let speed = choice.tokens_per_s;
+    let gib = choice.peak_memory_bytes.map(|bytes| Bytes(bytes).gib());
+    Beside {
+        over_first: speed
+            .zip(first.and_then(|first| first.tokens_per_s))
+            .map(|(speed, first)| quotient(speed, first)),
+        per_gib: speed.zip(gib).map(|(speed, gib)| speed.map(|value| value / gib)),
+    }
 }

@@ -2,21 +2,42 @@
 //! speculate at all.
 
 use crate::choose::baseline::{baseline, plain_rate};
-use crate::choose::{Choice, Evaluated, PlanEvaluation, Request, break_even, ideal_speedup, notes};
+use crate::choose::grid::{PlanEvaluation, grid};
+use crate::choose::notes;
+use crate::choose::regret::regret;
 use crate::error::Result;
+use crate::predict::evaluated::Evaluated;
+use crate::predict::held_out::{Errors, held_out_of};
 use crate::predict::reported::ENOUGH_BLOCKS;
-use crate::statistics::{interval, quantile, tail};
-use crate::validate::{self, Regret};
+use crate::predict::request::Request;
+use crate::statistics::{product, quantile, tail};
 use rayon::prelude::*;
 use s3d_data::{
-    Answer, Basis, Estimate, Plan, PlanResult, Recommendation, RegretBasis, Run, RunHeader,
-    SCHEMA_VERSION, Skip, SkipRatio, TimesFrom,
+    Answer, Basis, Plan, PlanResult, Recommendation, Run, RunHeader, SCHEMA_VERSION, Skip,
+    SkipRatio, TimesFrom,
 };
+use serde::Serialize;
 
 /// Ties beyond this number are counted but not listed.
 const MOST_TIES: usize = 64;
 /// A speedup below which a plan is not worth running.
 const WORTH: f64 = 1.03;
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// What is recorded and printed.
+    pub recommendation: Recommendation,
+    /// Every plan, the fastest prediction first.
+    pub grid: Vec<PlanEvaluation>,
+    /// Of the choice and its ties, the one with the least memory.
+    pub cheapest_tie: Option<Plan>,
+    /// Whether a context lies outside those that were timed.
+    pub extrapolated: bool,
+    /// Predictions of plans that were held out, where they were asked for.
+    #[serde(skip)]
+    pub held_out: Option<Errors>,
+}
 
 /// A chosen plan: its index, and the blocks left to report it.
 struct Chosen {
@@ -24,7 +45,7 @@ struct Chosen {
     report: Vec<usize>,
 }
 
-pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Choice> {
+pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Choice> {
     let chosen = choose_index(all);
     let ties = chosen.as_ref().map_or(Vec::new(), |chosen| ties(all, chosen.index));
     let choice = chosen.as_ref().map(|c| result(run, all, c.index, &c.report)).transpose()?;
@@ -32,7 +53,7 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         .iter()
         .take(MOST_TIES)
         .map(|&tie| {
-            let report = all.blocks.purposes(&plan(all, tie)).reporting();
+            let report = all.blocks.purposes(&all.plan(tie)).reporting();
             result(run, all, tie, &report)
         })
         .collect::<Result<_>>()?;
@@ -46,8 +67,9 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let (answer, reason) = answer(choice.as_ref().zip(index), request, all, &run.header);
     let notes = notes::of(all, index.map(|index| &all.predictions[index]));
     let header = &run.header;
-    let held_out = request.with_errors.then(|| validate::held_out(run, request)).transpose()?;
-    let prediction_error = held_out.flatten().map(|errors| errors.summary);
+    let errors = request.with_errors.then(|| held_out_of(run, request, &all.walked)).transpose()?;
+    let held_out = errors.flatten();
+    let prediction_error = held_out.as_ref().map(|errors| errors.summary.clone());
     let recommendation = Recommendation {
         schema_version: SCHEMA_VERSION,
         model: header.model.name.clone(),
@@ -70,24 +92,20 @@ pub(crate) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         evaluated: all.predictions.len(),
         seconds_measuring: header.seconds_measuring,
     };
-    let cheapest_tie = cheapest.map(|index| plan(all, index));
+    let cheapest_tie = cheapest.map(|index| all.plan(index));
     let extrapolated = all.costs.extrapolated();
-    Ok(Choice { recommendation, grid: grid(run, all), cheapest_tie, extrapolated })
-}
-
-fn plan(all: &Evaluated, index: usize) -> Plan {
-    Plan::Speculate(all.predictions[index].plan.clone())
+    Ok(Choice { recommendation, grid: grid(run, all), cheapest_tie, extrapolated, held_out })
 }
 
 /// The plan that was chosen before and confirmed since, unless another is better now; else the best.
 fn choose_index(all: &Evaluated) -> Option<Chosen> {
     let best = best_index(all)?;
-    let confirmed = |index: usize| all.blocks.purposes(&plan(all, index)).confirmed();
+    let confirmed = |index: usize| all.blocks.purposes(&all.plan(index)).confirmed();
     let stands = |&index: &usize| {
         all.fits[index] && confirmed(index) && (index == best || may_be_as_good(all, index, best))
     };
     let index = (0..all.predictions.len()).find(stands).unwrap_or(best);
-    Some(Chosen { index, report: all.blocks.purposes(&plan(all, index)).reporting() })
+    Some(Chosen { index, report: all.blocks.purposes(&all.plan(index)).reporting() })
 }
 
 /// The best plan that fits. Where leading plans were set beside each other for this question, one of them; else by
@@ -162,18 +180,6 @@ fn skip_ratio(skip: &Skip, layers: usize) -> Result<SkipRatio> {
     Ok(SkipRatio::new(ratio)?)
 }
 
-/// Product of two independent estimates: relative half-widths add in squares. Where one has no
-/// interval, neither has the product.
-fn product(a: Estimate, b: Estimate) -> Estimate {
-    let value = a.value * b.value;
-    let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
-        return Estimate::alone(value);
-    };
-    let spread = |a_end: f64, b_end: f64| (a_end / a.value - 1.0).hypot(b_end / b.value - 1.0);
-    let (below, above) = (spread(a_ends.0, b_ends.0), spread(a_ends.1, b_ends.1));
-    Estimate::new(value, value * (1.0 - below), value * (1.0 + above))
-}
-
 /// Whether to speculate, and why not. *Speculate*: 95 % sure that the choice is faster than plain decoding. *Do not*:
 /// 95 % sure that no plan gains more than [`WORTH`]. Else, and where the choice was run in too few blocks to have a
 /// measured speedup: *cannot tell yet*.
@@ -227,54 +233,4 @@ fn answer(
 fn best_speedup(all: &Evaluated) -> f64 {
     let best: Vec<f64> = all.best_of_draws.iter().map(|(_, speedup)| *speedup).collect();
     quantile(&best, 0.95).unwrap_or(f64::INFINITY)
-}
-
-/// By a second measurement where a sweep was made, else the bootstrap bound over predictions.
-fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
-    let swept = validate::sweep_regret(run, &all.blocks, &plan(all, choice));
-    swept.or_else(|| {
-        let mine = all.predictions[choice].draws.iter();
-        let best = all.best_of_draws.iter();
-        // A draw without a prompt of the plan says nothing about it.
-        let lost = mine.zip(best).map(|(mine, (_, best))| 1.0 - mine / best);
-        let lost: Vec<f64> = lost.filter(|lost| lost.is_finite()).collect();
-        let middle = quantile(&lost, 0.5)?;
-        Some(Regret {
-            estimate: interval(middle, lost, all.prompts),
-            basis: RegretBasis::Bootstrap,
-        })
-    })
-}
-
-/// Every plan, the fastest prediction first, the Pareto front of speed and memory marked.
-fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
-    let mut order: Vec<usize> = (0..all.predictions.len()).collect();
-    let value = |index: usize| all.predictions[index].speedup.value;
-    order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
-    let plain = plain_rate(all);
-    let mut smallest = u64::MAX;
-    let row = |index: usize| {
-        let (prediction, name) = (&all.predictions[index], plan(all, index));
-        let peak = all.memory[index].map(|memory| memory.peak_bytes.0);
-        // Rows come fastest first: on the front is what is smaller than all before it.
-        let pareto = all.fits[index] && peak.is_some_and(|peak| peak < smallest);
-        smallest = peak.filter(|_| pareto).unwrap_or(smallest);
-        PlanEvaluation {
-            ideal_speedup: ideal_speedup(run, prediction),
-            predicted_speedup: prediction.speedup,
-            predicted_tokens_per_s: plain.map(|plain| product(prediction.speedup, plain)),
-            measured_speedup: all.reported[index].as_ref().map(|reported| reported.speedup),
-            plan: name,
-            tokens_per_iteration: prediction.tokens_per_iteration,
-            break_even_tokens: prediction.cost.in_plain_steps(),
-            break_even_acceptance: break_even(prediction),
-            probability_best: all.probability_best[index],
-            peak_memory_bytes: peak,
-            score: all.scores[index],
-            fits: all.fits[index],
-            timed: prediction.cost.draft.timed,
-            pareto,
-        }
-    };
-    order.into_iter().map(row).collect()
 }

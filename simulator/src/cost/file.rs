@@ -7,7 +7,9 @@
 //! [step]  fixed = 0
 //! ```
 
-use crate::cost::{Affine, CostCell, CostModel, CostTable, DraftCost, PassLaw};
+use crate::cost::law::{Affine, PassLaw};
+use crate::cost::table::{CostRow, CostTable};
+use crate::cost::typed::{DraftCost, TypedCosts};
 use crate::error::{Error, Result, non_negative};
 use s3d_data::Drafting;
 use serde::{Deserialize, Serialize};
@@ -102,8 +104,8 @@ impl CostsFile {
         &self,
         drafting: Drafting,
         kept_share: Option<f64>,
-        mut rows: impl FnMut(&str) -> Result<Vec<CostCell>>,
-    ) -> Result<CostModel> {
+        mut rows: impl FnMut(&str) -> Result<Vec<CostRow>>,
+    ) -> Result<TypedCosts> {
         let step = non_negative("[step] fixed", self.step.fixed)?;
         let FullSection { fixed, per_token, per_cached_token, table } = &self.full;
         let full = law("[full]", [*fixed, *per_token, *per_cached_token], table, &mut rows)?;
@@ -115,7 +117,7 @@ impl CostsFile {
                 return Err(Error::missing("draft cost in the costs file", advice));
             }
         };
-        Ok(CostModel { full, draft, step })
+        Ok(TypedCosts { full, draft, step })
     }
 }
 
@@ -123,7 +125,7 @@ impl DraftSection {
     fn cost(
         &self,
         drafting: Drafting,
-        rows: &mut impl FnMut(&str) -> Result<Vec<CostCell>>,
+        rows: &mut impl FnMut(&str) -> Result<Vec<CostRow>>,
     ) -> Result<DraftCost> {
         if drafting == Drafting::Sequential && self.extra_tokens > 0 {
             return Err(Error::domain(
@@ -153,7 +155,7 @@ fn law(
     section: &str,
     coefficients: [Option<f64>; 3],
     table: &Option<String>,
-    rows: &mut impl FnMut(&str) -> Result<Vec<CostCell>>,
+    rows: &mut impl FnMut(&str) -> Result<Vec<CostRow>>,
 ) -> Result<PassLaw> {
     let names = ["fixed", "per_token", "per_cached_token"];
     match (table, coefficients.iter().any(Option::is_some)) {
@@ -183,8 +185,8 @@ mod tests {
         CostsFile::parse(text.as_bytes(), Path::new("costs.toml")).map_err(|e| e.to_string())
     }
 
-    fn model(text: &str, drafting: Drafting, share: Option<f64>) -> Result<CostModel> {
-        let cells = [CostCell { width: 1, context: 8, seconds: 2.0 }];
+    fn model(text: &str, drafting: Drafting, share: Option<f64>) -> Result<TypedCosts> {
+        let cells = [CostRow { width: 1, context: 8, seconds: 2.0 }];
         read(text).unwrap().model(drafting, share, |_| Ok(cells.to_vec()))
     }
 

@@ -4,57 +4,11 @@
 //! a pass costs the same at any small width and nothing else costs anything (arXiv 2405.20314):
 //! simultaneous `IF = E / (2 - beta)`, sequential `IF = E / (1 + gamma (1 - beta))`.
 
-use crate::error::{Result, non_negative, positive};
+use crate::cost::model::IterationCost;
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::{expected_tokens, expected_tokens_equal};
-use s3d_data::{Drafting, SkipRatio};
-
-/// Measured or computed times that make one iteration comparable with plain steps, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct IterationCost {
-    plain: f64,
-    iteration: f64,
-}
-
-impl IterationCost {
-    /// From the times of one plain step and of the parts of one iteration: all draft passes, the
-    /// verify pass; `step` (`t_step`) is added to both.
-    ///
-    /// # Errors
-    /// A time that is negative or not finite; a plain step or an iteration that costs nothing.
-    pub fn new(plain: f64, draft: f64, verify: f64, step: f64) -> Result<Self> {
-        for (what, value) in
-            [("plain pass", plain), ("draft", draft), ("verify", verify), ("step", step)]
-        {
-            non_negative(&format!("{what} seconds"), value)?;
-        }
-        Ok(Self {
-            plain: positive("seconds of a plain step", plain + step)?,
-            iteration: positive("seconds of an iteration", draft + verify + step)?,
-        })
-    }
-
-    /// The ideal case in units of one full pass: `T_iter = 1 + (1 - beta)`, or
-    /// `1 + gamma (1 - beta)` for sequential drafting.
-    pub fn ideal(drafting: Drafting, skip_ratio: SkipRatio, predictors: usize) -> Self {
-        let kept = 1.0 - skip_ratio.get();
-        let drafts = match drafting {
-            Drafting::Simultaneous => 1.0,
-            Drafting::Sequential => predictors as f64,
-        };
-        Self { plain: 1.0, iteration: 1.0 + drafts * kept }
-    }
-
-    /// An iteration in plain steps: the tokens per iteration that just break even.
-    pub fn in_plain_steps(&self) -> f64 {
-        self.iteration / self.plain
-    }
-
-    /// `IF` at `tokens` per iteration.
-    pub fn improvement(&self, tokens: f64) -> f64 {
-        tokens * self.plain / self.iteration
-    }
-}
+use s3d_data::memory::Memory;
+use s3d_data::{Drafting, Estimate, SkipRatio};
 
 /// The improvement factor of the ideal case at the given rates (gamma = their number).
 pub fn ideal_improvement(
@@ -63,6 +17,24 @@ pub fn ideal_improvement(
     rates: &[AcceptanceRate],
 ) -> f64 {
     IterationCost::ideal(drafting, skip_ratio, rates.len()).improvement(expected_tokens(rates))
+}
+
+/// The improvement factor of the ideal case at measured tokens per iteration.
+pub fn ideal_gain(
+    drafting: Drafting,
+    tokens: Estimate,
+    skip_ratio: SkipRatio,
+    predictors: usize,
+) -> Estimate {
+    let cost = IterationCost::ideal(drafting, skip_ratio, predictors);
+    tokens.map(|tokens| cost.improvement(tokens))
+}
+
+/// Plain decoding in tokens per second where a pass moves as many bytes as `here` says, as fast as a machine
+/// moves them that decodes at `rate` with `there`: an upper bound, since coded weights cost arithmetic too.
+pub fn rate_by_bytes(rate: f64, there: &Memory, here: &Memory) -> f64 {
+    let read = |memory: &Memory| (memory.weights_bytes.0 + memory.kv_cache_bytes.0) as f64;
+    rate * read(there) / read(here)
 }
 
 /// The equal acceptance rate at which `cost` just breaks even with `predictors` drafts: where

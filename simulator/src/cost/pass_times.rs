@@ -1,34 +1,24 @@
 //! Pass times in situ, in plain steps: every sample is divided by the plain pass of its own block,
 //! so that drift of the machine cancels, and brought to the context of the question.
 //!
-//! What was timed is a [`Cell`] with its standard error; what was not comes from a law over the
+//! What was timed is a [`PassTime`] with its standard error; what was not comes from a law over the
 //! layers kept and the width ([`draft_law`]), with the error that this law shows on windows that
 //! were left out.
 
 mod context_slope;
 pub mod draft_law;
+mod keys;
 
 pub use context_slope::ContextSlope;
 
+use crate::cost::model::PassTime;
 use crate::error::{Error, Result};
-use crate::statistics::{median, robust_mean};
+use crate::statistics::{MEDIAN_ERROR, median, robust_mean};
 use context_slope::context_slope;
 use draft_law::DraftLaw;
-use s3d_data::{
-    BlockPurpose, Component, Draft, Drafting, LatencySample, Plan, Run, ThroughputSample,
-};
+use keys::{Key, kept_share, keyed};
+use s3d_data::{BlockPurpose, Draft, Drafting, Plan, Run, ThroughputSample};
 use std::collections::BTreeMap;
-
-/// A time in plain passes with its standard error.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cell {
-    /// Median over blocks.
-    pub value: f64,
-    /// Standard error of it.
-    pub error: f64,
-    /// Whether it was timed; else it comes from a law.
-    pub timed: bool,
-}
 
 /// All pass times of a run at one context.
 #[derive(Debug, Clone)]
@@ -42,37 +32,17 @@ pub struct PassTimes {
     /// Blocks in which it was timed: one shows no spread, so nothing that rests on it has an interval.
     pub blocks: usize,
     /// Bookkeeping of one step or iteration (`t_step`), in plain passes.
-    pub step: Cell,
+    pub step: PassTime,
     /// Full passes by width: verify passes where they were timed, else passes outside speculation.
-    pub full: BTreeMap<usize, Cell>,
+    pub full: BTreeMap<usize, PassTime>,
     /// Draft passes by way and width.
-    pub draft: BTreeMap<(Draft, usize), Cell>,
+    pub draft: BTreeMap<(Draft, usize), PassTime>,
     /// Growth with the context.
     pub slope: ContextSlope,
     /// The law for draft passes that were not timed.
     pub law: DraftLaw,
     /// Whether the context lies outside those that were timed.
     pub extrapolated: bool,
-}
-
-/// What a sample timed, as far as pass times care.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Full(usize),
-    Verify(usize),
-    Draft(Draft, usize),
-}
-
-fn key(sample: &LatencySample) -> Option<Key> {
-    match (sample.component, &sample.plan) {
-        (Component::FullPass, Some(Plan::Stock)) => None,
-        (Component::FullPass, _) => Some(Key::Full(sample.width)),
-        (Component::VerifyPass, _) => Some(Key::Verify(sample.width)),
-        (Component::DraftPass, Some(Plan::Speculate(plan))) => {
-            Some(Key::Draft(plan.draft(), sample.width))
-        }
-        _ => None,
-    }
 }
 
 impl PassTimes {
@@ -112,9 +82,9 @@ impl PassTimes {
     ///
     /// # Errors
     /// No full pass of any width above 1 was timed.
-    pub fn full(&self, width: usize) -> Result<Cell> {
+    pub fn full(&self, width: usize) -> Result<PassTime> {
         if width == 1 {
-            return Ok(Cell { value: 1.0, error: 0.0, timed: true });
+            return Ok(PassTime { value: 1.0, error: 0.0, timed: true });
         }
         if let Some(cell) = self.full.get(&width) {
             return Ok(*cell);
@@ -129,7 +99,7 @@ impl PassTimes {
     ///
     /// # Errors
     /// Not timed, and too little else was timed for a law.
-    pub fn draft(&self, way: &Draft, predictors: usize) -> Result<Cell> {
+    pub fn draft(&self, way: &Draft, predictors: usize) -> Result<PassTime> {
         let drafting = way.drafting;
         let width = if drafting == Drafting::Simultaneous { predictors } else { 1 };
         let one = match (self.timed(way, width), self.law.predict(way, width)) {
@@ -144,58 +114,32 @@ impl PassTimes {
     }
 
     /// The timed draft pass; a single token is drafted alike by both draftings.
-    fn timed(&self, way: &Draft, width: usize) -> Option<Cell> {
+    fn timed(&self, way: &Draft, width: usize) -> Option<PassTime> {
         let other = match way.drafting {
             Drafting::Simultaneous => Drafting::Sequential,
             Drafting::Sequential => Drafting::Simultaneous,
         };
         let same = self.draft.get(&(way.clone(), width));
-        let alike = || {
-            self.draft
-                .get(&(Draft { drafting: other, skip: way.skip.clone() }, 1))
-                .filter(|_| width == 1)
-        };
+        let single = Draft { drafting: other, skip: way.skip.clone() };
+        let alike = || self.draft.get(&(single, 1)).filter(|_| width == 1);
         same.or_else(alike).copied()
     }
 
     /// `sum over i of T(1, c + i)`.
-    fn repeated(&self, way: &Draft, one: Cell, predictors: usize) -> Cell {
+    fn repeated(&self, way: &Draft, one: PassTime, predictors: usize) -> PassTime {
         let times = predictors as f64;
         let share = self.law.kept_layers(&way.skip) / self.layers as f64;
         let growth = share * self.slope.at(1) * times * (times - 1.0) / 2.0 / self.plain.0;
-        Cell { value: one.value * times + growth, error: one.error * times, timed: one.timed }
+        PassTime { value: one.value * times + growth, error: one.error * times, timed: one.timed }
     }
 }
 
 /// A timed pass and what the law says of it, weighted by their precision: a pass that was timed once
 /// or twice would else be believed too much, and the luckiest of many such passes chosen.
-fn weighted(timed: Cell, law: Cell) -> Cell {
+fn weighted(timed: PassTime, law: PassTime) -> PassTime {
     let (t, l) = (timed.error.max(1e-9).powi(-2), law.error.max(1e-9).powi(-2));
     let value = (t * timed.value + l * law.value) / (t + l);
-    Cell { value, error: (t + l).sqrt().recip(), timed: true }
-}
-
-/// Samples of the machine that time a pass, with what they time.
-fn keyed(latency: &[LatencySample], machine: usize) -> Result<Vec<(Key, &LatencySample)>> {
-    let mut samples = Vec::with_capacity(latency.len());
-    for sample in latency.iter().filter(|sample| sample.machine == machine) {
-        if !(sample.seconds.is_finite() && sample.seconds > 0.0) {
-            let what = format!("seconds of block {}, order {}", sample.block, sample.order);
-            return Err(Error::domain(what, "a finite number > 0", sample.seconds));
-        }
-        samples.extend(key(sample).map(|key| (key, sample)));
-    }
-    Ok(samples)
-}
-
-fn kept_share(key: &Key, layers: usize) -> f64 {
-    match key {
-        Key::Draft(Draft { skip, .. }, _) => {
-            let kept = (0..layers).filter(|layer| !skip.skips_attention(*layer)).count();
-            kept as f64 / layers.max(1) as f64
-        }
-        _ => 1.0,
-    }
+    PassTime { value, error: (t + l).sqrt().recip(), timed: true }
 }
 
 /// A time with its standard error, and the blocks that it was seen in.
@@ -232,7 +176,7 @@ fn plain_steps(throughput: &[ThroughputSample], machine: usize) -> Result<Seen> 
 }
 
 /// Every cell in plain passes: within-block ratios, their median over blocks, its error.
-fn relative_cells(samples: &[(Key, usize, f64)], plain: f64) -> BTreeMap<Key, Cell> {
+fn relative_cells(samples: &[(Key, usize, f64)], plain: f64) -> BTreeMap<Key, PassTime> {
     let blocks = plain_by_block(samples);
     let mut ratios: BTreeMap<&Key, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     for (key, block, seconds) in samples {
@@ -246,8 +190,8 @@ fn relative_cells(samples: &[(Key, usize, f64)], plain: f64) -> BTreeMap<Key, Ce
     let typical = typical_spread(medians.values());
     let cell = |(key, blocks): (&Key, Vec<f64>)| {
         let (value, error) = robust_mean(&blocks)?;
-        let usual = 1.2533 * typical * value / (blocks.len() as f64).sqrt();
-        Some((key.clone(), Cell { value, error: error.max(usual), timed: true }))
+        let usual = MEDIAN_ERROR * typical * value / (blocks.len() as f64).sqrt();
+        Some((key.clone(), PassTime { value, error: error.max(usual), timed: true }))
     };
     medians.into_iter().filter_map(cell).collect()
 }
@@ -257,15 +201,15 @@ fn relative_cells(samples: &[(Key, usize, f64)], plain: f64) -> BTreeMap<Key, Ce
 fn typical_spread<'a>(cells: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
     let spread = |blocks: &Vec<f64>| {
         let (value, error) = robust_mean(blocks)?;
-        Some(error / 1.2533 * (blocks.len() as f64).sqrt() / value)
+        Some(error / MEDIAN_ERROR * (blocks.len() as f64).sqrt() / value)
     };
     let all: Vec<f64> = cells.filter(|blocks| blocks.len() >= 2).filter_map(spread).collect();
     median(&all).unwrap_or(0.02)
 }
 
-type FullAndDraft = (BTreeMap<usize, Cell>, BTreeMap<(Draft, usize), Cell>);
+type FullAndDraft = (BTreeMap<usize, PassTime>, BTreeMap<(Draft, usize), PassTime>);
 
-fn split(cells: BTreeMap<Key, Cell>) -> FullAndDraft {
+fn split(cells: BTreeMap<Key, PassTime>) -> FullAndDraft {
     let (mut full, mut draft) = (BTreeMap::new(), BTreeMap::new());
     for (key, cell) in cells {
         match key {
@@ -278,7 +222,7 @@ fn split(cells: BTreeMap<Key, Cell>) -> FullAndDraft {
 }
 
 /// What end-to-end blocks spend beside prompt, draft and verify passes, per step.
-fn step_cell(throughput: &[ThroughputSample], machine: usize, plain: f64) -> Cell {
+fn step_cell(throughput: &[ThroughputSample], machine: usize, plain: f64) -> PassTime {
     let rest = |s: &ThroughputSample| {
         let rest = s.seconds - s.prompt_seconds - s.draft_seconds - s.verify_seconds;
         (rest / s.iterations as f64 / plain).max(0.0)
@@ -287,11 +231,11 @@ fn step_cell(throughput: &[ThroughputSample], machine: usize, plain: f64) -> Cel
         |s: &&ThroughputSample| s.machine == machine && s.iterations > 0 && s.plan != Plan::Stock;
     let all: Vec<f64> = throughput.iter().filter(usable).map(rest).collect();
     let (value, error) = robust_mean(&all).unwrap_or((0.0, 0.0));
-    Cell { value, error, timed: !all.is_empty() }
+    PassTime { value, error, timed: !all.is_empty() }
 }
 
 /// Between (or beyond) the timed widths, linear.
-fn interpolated(cells: &BTreeMap<usize, Cell>, width: usize) -> Option<Cell> {
+fn interpolated(cells: &BTreeMap<usize, PassTime>, width: usize) -> Option<PassTime> {
     let below = cells.range(..width).next_back();
     let above = cells.range(width + 1..).next();
     let (left, right) = match (below, above) {
@@ -303,5 +247,5 @@ fn interpolated(cells: &BTreeMap<usize, Cell>, width: usize) -> Option<Cell> {
     let share = (width as f64 - *left.0 as f64) / (*right.0 as f64 - *left.0 as f64);
     let value = left.1.value + (right.1.value - left.1.value) * share;
     let error = left.1.error.hypot(right.1.error) + 0.01 * value;
-    Some(Cell { value, error, timed: false })
+    Some(PassTime { value, error, timed: false })
 }

@@ -3,7 +3,7 @@
 
 use crate::cost::pass_times::PassTimes;
 use crate::error::Result;
-use crate::statistics::{Resamples, interval, quantile_of_sorted};
+use crate::statistics::{Resamples, Z95, interval, quantile_of_sorted};
 use crate::traces::table::TraceTable;
 use crate::traces::walk::count;
 use s3d_data::memory::streamed_bytes;
@@ -13,8 +13,6 @@ use s3d_data::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Half the width of a 95 % interval of a normal variate, in standard errors.
-const Z95: f64 = 1.96;
 /// Draws behind the interval of an accepted share.
 const DRAWS: usize = 400;
 
@@ -34,15 +32,25 @@ fn median_of(mut values: Vec<f64>) -> Option<Estimate> {
     Some(Estimate::new(at(0.5)?, at(0.5 - half)?, at(0.5 + half)?))
 }
 
-/// Seconds of a full pass by width at `context`, and the ratio to width 1.
+/// A full pass of one width.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FullPass {
+    /// Tokens fed.
+    pub width: usize,
+    /// Its time, in seconds.
+    pub seconds: Estimate,
+    /// Over that of a pass over one token.
+    pub ratio: Estimate,
+    /// The least time that the machine's bandwidth and multiply-add rate allow, in seconds.
+    #[serde(skip)]
+    pub limit_seconds: Option<f64>,
+}
+
+/// The full passes by width at `context`.
 ///
 /// # Errors
 /// No timed plain pass, or a time that is not above 0.
-pub fn full_passes(
-    run: &Run,
-    machine: usize,
-    context: usize,
-) -> Result<Vec<(usize, Estimate, Estimate)>> {
+pub fn full_passes(run: &Run, machine: usize, context: usize) -> Result<Vec<FullPass>> {
     let times = PassTimes::new(run, machine, context)?;
     let (plain, error) = times.plain;
     // One block shows no spread.
@@ -50,10 +58,14 @@ pub fn full_passes(
         0 | 1 => Estimate::alone(value),
         _ => around(value, error),
     };
-    let first = (1, around(plain, error), Estimate::exact(1.0));
-    let wider = times.full.iter().filter(|(width, _)| **width > 1).map(|(width, cell)| {
-        let ratio = around(cell.value, cell.error);
-        (*width, ratio.map(|r| r * plain), ratio)
+    let pass = |width: usize, seconds: Estimate, ratio: Estimate| {
+        let limit_seconds = limit_seconds(&run.header, machine, width);
+        FullPass { width, seconds, ratio, limit_seconds }
+    };
+    let first = pass(1, around(plain, error), Estimate::exact(1.0));
+    let wider = times.full.iter().filter(|(width, _)| **width > 1).map(|(width, time)| {
+        let ratio = around(time.value, time.error);
+        pass(*width, ratio.map(|r| r * plain), ratio)
     });
     Ok(std::iter::once(first).chain(wider).collect())
 }

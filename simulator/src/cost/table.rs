@@ -4,10 +4,10 @@ use crate::error::{Error, Result, non_negative};
 use ndarray::Array2;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One measured cell: a row of a cost table.
+/// One measured pass: a row of a cost table.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CostCell {
+pub struct CostRow {
     /// Tokens fed to the pass.
     pub width: usize,
     /// Tokens committed.
@@ -31,7 +31,7 @@ impl CostTable {
     ///
     /// # Errors
     /// No cells, a negative or non-finite time, a cell given twice, a grid with holes.
-    pub fn new(cells: &[CostCell]) -> Result<Self> {
+    pub fn new(cells: &[CostRow]) -> Result<Self> {
         let mut known = BTreeMap::new();
         for cell in cells {
             let at = format!("width {} at context {}", cell.width, cell.context);
@@ -100,15 +100,15 @@ fn bracket(axis: &[usize], at: usize) -> (usize, f64) {
 mod tests {
     use super::*;
 
-    fn cell(width: usize, context: usize, seconds: f64) -> CostCell {
-        CostCell { width, context, seconds }
+    fn cell(width: usize, context: usize, seconds: f64) -> CostRow {
+        CostRow { width, context, seconds }
     }
 
     #[test]
     fn a_table_is_bilinear_and_flags_what_it_does_not_know() {
         // source: algebra. The plane 1 + 2 w + 0.5 n is its own bilinear interpolation.
         let plane = |w: usize, n: usize| 1.0 + 2.0 * w as f64 + 0.5 * n as f64;
-        let cells: Vec<CostCell> = [1, 4, 8]
+        let cells: Vec<CostRow> = [1, 4, 8]
             .into_iter()
             .flat_map(|w| [0, 64, 256].map(|n| cell(w, n, plane(w, n))))
             .collect();

@@ -1,7 +1,8 @@
 //! What if: speedup from numbers alone, without any run.
 
-use crate::cost::CostModel;
-use crate::cost::improvement::{IterationCost, break_even_acceptance};
+use crate::cost::improvement::break_even_acceptance;
+use crate::cost::model::{CostModel, IterationCost};
+use crate::cost::typed::TypedCosts;
 use crate::error::{Error, Result};
 use crate::tokens::curves::{AcceptanceCurve, AcceptanceRate};
 use crate::tokens::expected::expected_tokens;
@@ -52,6 +53,18 @@ pub struct WhatIf {
     pub skip_ratio: f64,
 }
 
+impl WhatIf {
+    fn new(skip_ratio: SkipRatio, rates: &[AcceptanceRate], cost: &IterationCost) -> Self {
+        let tokens = expected_tokens(rates);
+        Self {
+            alpha: rates.iter().map(|rate| rate.get()).collect(),
+            expected_tokens: tokens,
+            improvement_factor: cost.improvement(tokens),
+            skip_ratio: skip_ratio.get(),
+        }
+    }
+}
+
 /// The speedup at `context` of drafting `rates.len()` tokens with `costs`.
 ///
 /// # Errors
@@ -60,38 +73,17 @@ pub fn what_if(
     drafting: Drafting,
     skip_ratio: SkipRatio,
     rates: &[AcceptanceRate],
-    costs: &CostModel,
+    costs: &TypedCosts,
     context: usize,
 ) -> Result<WhatIf> {
     Predictors::new(rates.len())?;
-    let tokens = expected_tokens(rates);
-    Ok(WhatIf {
-        alpha: rates.iter().map(|rate| rate.get()).collect(),
-        expected_tokens: tokens,
-        improvement_factor: iteration_cost(costs, drafting, rates.len(), context)?
-            .improvement(tokens),
-        skip_ratio: skip_ratio.get(),
-    })
+    let cost = costs.at(context, 1).iteration(drafting, rates.len())?;
+    Ok(WhatIf::new(skip_ratio, rates, &cost))
 }
 
-/// One iteration against one plain step at `context`.
-///
-/// # Errors
-/// Costs that add up to nothing.
-pub fn iteration_cost(
-    costs: &CostModel,
-    drafting: Drafting,
-    predictors: usize,
-    context: usize,
-) -> Result<IterationCost> {
-    let draft = costs.draft_seconds(drafting, predictors, context, 1);
-    let verify = costs.full.seconds(predictors + 1, context);
-    IterationCost::new(costs.full.seconds(1, context), draft, verify, costs.step)
-}
-
-/// One cell of the map over skipped layers and predictors.
+/// One plan of the map over skipped layers and predictors.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cell {
+pub struct PlanAnswer {
     /// How drafts are made.
     pub drafting: Drafting,
     /// Layers skipped.
@@ -105,6 +97,26 @@ pub struct Cell {
     pub answer: WhatIf,
 }
 
+impl PlanAnswer {
+    /// The answer for `rates.len()` drafts that skip `skipped` layers, a share `ratio` of them.
+    pub fn new(
+        drafting: Drafting,
+        (skipped, ratio): (usize, SkipRatio),
+        rates: &[AcceptanceRate],
+        cost: &IterationCost,
+    ) -> Self {
+        let predictors = rates.len();
+        let need = break_even_acceptance(cost, predictors).map(AcceptanceRate::get);
+        let answer = WhatIf::new(ratio, rates, cost);
+        Self { drafting, skipped, predictors, break_even_acceptance: need, answer }
+    }
+}
+
+/// The fastest first.
+pub(crate) fn fastest_first(answers: &mut [PlanAnswer]) {
+    answers.sort_by(|a, b| b.answer.improvement_factor.total_cmp(&a.answer.improvement_factor));
+}
+
 /// Every skip count below `layers` with 1 to `gamma_max` predictors, the fastest first. `costs`
 /// gives the cost model of a skip ratio.
 ///
@@ -116,37 +128,30 @@ pub fn map<E: From<Error>>(
     drafting: Drafting,
     rates: &Rates,
     context: usize,
-    costs: impl Fn(SkipRatio) -> std::result::Result<CostModel, E>,
-) -> std::result::Result<Vec<Cell>, E> {
+    costs: impl Fn(SkipRatio) -> std::result::Result<TypedCosts, E>,
+) -> std::result::Result<Vec<PlanAnswer>, E> {
     if layers == 0 {
         return Err(Error::domain("layers", "at least 1", 0).into());
     }
-    let mut cells = Vec::with_capacity(layers * gamma_max.get());
+    let mut answers = Vec::with_capacity(layers * gamma_max.get());
     for skipped in 0..layers {
         let ratio = SkipRatio::new(skipped as f64 / layers as f64).map_err(Error::from)?;
         let costs = costs(ratio)?;
         for predictors in 1..=gamma_max.get() {
             let count = Predictors::new(predictors).map_err(Error::from)?;
             let rates = rates.at(ratio, count)?;
-            let cost = iteration_cost(&costs, drafting, predictors, context)?;
-            let need = break_even_acceptance(&cost, predictors);
-            cells.push(Cell {
-                drafting,
-                skipped,
-                predictors,
-                break_even_acceptance: need.map(AcceptanceRate::get),
-                answer: what_if(drafting, ratio, &rates, &costs, context)?,
-            });
+            let cost = costs.at(context, 1).iteration(drafting, predictors)?;
+            answers.push(PlanAnswer::new(drafting, (skipped, ratio), &rates, &cost));
         }
     }
-    cells.sort_by(|a, b| b.answer.improvement_factor.total_cmp(&a.answer.improvement_factor));
-    Ok(cells)
+    fastest_first(&mut answers);
+    Ok(answers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Affine, PassLaw};
+    use crate::cost::law::{Affine, PassLaw};
     use crate::tokens::curves::Family;
 
     fn at(beta: f64) -> SkipRatio {
@@ -158,12 +163,12 @@ mod tests {
         // source: cost model, section 3: IF = E / (2 - beta), E of 0.9, 0.8, 0.7 = 3.124
         let rates = AcceptanceRate::all(&[0.9, 0.8, 0.7]).unwrap();
         let answer =
-            what_if(Drafting::Simultaneous, at(0.5), &rates, &CostModel::ideal(0.5), 256).unwrap();
+            what_if(Drafting::Simultaneous, at(0.5), &rates, &TypedCosts::ideal(0.5), 256).unwrap();
         assert!((answer.improvement_factor - 3.124 / 1.5).abs() < 1e-15);
         let answer =
-            what_if(Drafting::Sequential, at(0.5), &rates, &CostModel::ideal(0.5), 256).unwrap();
+            what_if(Drafting::Sequential, at(0.5), &rates, &TypedCosts::ideal(0.5), 256).unwrap();
         assert!((answer.improvement_factor - 3.124 / 2.5).abs() < 1e-15);
-        let none = what_if(Drafting::Sequential, at(0.5), &[], &CostModel::ideal(0.5), 256);
+        let none = what_if(Drafting::Sequential, at(0.5), &[], &TypedCosts::ideal(0.5), 256);
         assert!(none.is_err());
     }
 
@@ -172,12 +177,12 @@ mod tests {
         let curve = AcceptanceCurve::new(Family::Power, &[3.0], 0.7).unwrap();
         let rates = Rates::Curves(vec![curve]);
         let most = Predictors::new(8).unwrap();
-        let costs = |ratio: SkipRatio| -> Result<CostModel> {
+        let costs = |ratio: SkipRatio| -> Result<TypedCosts> {
             let full = PassLaw::Affine(Affine::new(1.0, 0.2, 0.0)?);
-            Ok(CostModel { full, ..CostModel::ideal(1.0 - ratio.get()) })
+            Ok(TypedCosts { full, ..TypedCosts::ideal(1.0 - ratio.get()) })
         };
         let flat =
-            |ratio: SkipRatio| -> Result<CostModel> { Ok(CostModel::ideal(1.0 - ratio.get())) };
+            |ratio: SkipRatio| -> Result<TypedCosts> { Ok(TypedCosts::ideal(1.0 - ratio.get())) };
         let cells = map(32, most, Drafting::Simultaneous, &rates, 0, costs).unwrap();
         assert_eq!(cells.len(), 32 * 8);
         assert!((2..8).contains(&cells[0].predictors), "{:?}", cells[0]);

@@ -1,9 +1,9 @@
 //! What it would gain to end a draft early when its confidence is low, replayed where traces hold
 //! confidences.
 
-use crate::choose::Request;
+use crate::cost::measured::MeasuredCosts;
 use crate::error::{Error, Result};
-use crate::predict::costs::Costs;
+use crate::predict::request::Request;
 use crate::traces::replay::sure;
 use crate::traces::table::TraceTable;
 use s3d_data::{DraftPlan, Drafting, Run, Trace};
@@ -41,7 +41,7 @@ pub fn early_stop(
         let what = format!("trace of {} with confidences", plan.skip);
         return Err(Error::missing(what, "measure acceptance with confidences"));
     }
-    let costs = Costs::new(run, request.machine, &request.contexts)?;
+    let costs = MeasuredCosts::new(run, request.machine, &request.contexts)?;
     let gamma = plan.predictors.get();
     let one = costs.of(&way, 1)?;
     let wide = costs.of(&way, gamma)?.draft.value;

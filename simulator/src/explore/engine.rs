@@ -2,13 +2,13 @@
 //! each draft length breaks even, the draft length that pays at an acceptance that someone gives, and
 //! what the engine itself measured. None of it needs traces.
 
-use crate::choose::Request;
-use crate::cost::improvement::{IterationCost, break_even_acceptance};
-use crate::cost::summary::full_passes;
+use crate::cost::improvement::break_even_acceptance;
+use crate::cost::measured::MeasuredCosts;
+use crate::cost::summary::{FullPass, full_passes};
 use crate::cost::what_if::Rates;
 use crate::error::Result;
-use crate::predict::costs::Costs;
-use crate::predict::measured::Blocks;
+use crate::predict::blocks::Blocks;
+use crate::predict::request::Request;
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
 use crate::traces::table::skipped_layers;
@@ -22,24 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Engine {
     /// Full passes by width: `t(w)` and `t(w) / t(1)`.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<FullPass>,
     /// Every draft length of some drafts, with the acceptance that it needs.
     pub break_even: Vec<BreakEven>,
     /// The draft length that pays best at the given acceptance; null without one, or where nothing is timed.
     pub pays: Option<BreakEven>,
     /// What the engine measured by itself, against plain decoding.
     pub measured: Vec<Measured>,
-}
-
-/// A full pass.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Pass {
-    /// Tokens fed.
-    pub width: usize,
-    /// Its time.
-    pub seconds: Estimate,
-    /// Over that of a pass over one token.
-    pub ratio: Estimate,
 }
 
 /// A draft length of one draft.
@@ -85,10 +74,8 @@ const SHARES: [f64; 3] = [0.1, 0.25, 0.5];
 /// # Errors
 /// What `rates` refuses.
 pub fn engine(run: &Run, request: &Request, rates: Option<&Rates>) -> Result<Engine> {
-    let costs = Costs::new(run, request.machine, &request.contexts).ok();
+    let costs = MeasuredCosts::new(run, request.machine, &request.contexts).ok();
     let passes = full_passes(run, request.machine, request.context()).unwrap_or_default();
-    let passes: Vec<Pass> =
-        passes.into_iter().map(|(width, seconds, ratio)| Pass { width, seconds, ratio }).collect();
     let break_even = match &costs {
         Some(costs) if passes.len() > 1 => lengths(run, request, costs, rates)?,
         _ => Vec::new(),
@@ -103,7 +90,7 @@ pub fn engine(run: &Run, request: &Request, rates: Option<&Rates>) -> Result<Eng
 fn lengths(
     run: &Run,
     request: &Request,
-    costs: &Costs,
+    costs: &MeasuredCosts,
     rates: Option<&Rates>,
 ) -> Result<Vec<BreakEven>> {
     let mut rows = Vec::new();
@@ -162,7 +149,7 @@ fn looked_at(run: &Run) -> Vec<Skip> {
 /// One draft length; none where its cost is not known.
 fn length(
     run: &Run,
-    costs: &Costs,
+    costs: &MeasuredCosts,
     way: Draft,
     predictors: usize,
     rates: Option<&Rates>,
@@ -170,7 +157,6 @@ fn length(
     let (Ok(cost), Ok(one)) = (costs.of(&way, predictors), costs.of(&way, 1)) else {
         return Ok(None);
     };
-    let iteration = IterationCost::new(1.0, cost.draft.value, cost.verify.value, cost.step.value)?;
     let count = Predictors::new(predictors)?;
     let ratio = skipped_layers(&way.skip) / run.header.model.shape.layers.max(1) as f64;
     let alpha = rates.map(|rates| at(rates, SkipRatio::new(ratio)?, count)).transpose()?.flatten();
@@ -183,9 +169,9 @@ fn length(
         drafting: way.drafting,
         predictors,
         draft_share: one.draft.value,
-        tokens_per_iteration: iteration.in_plain_steps(),
-        acceptance: break_even_acceptance(&iteration, predictors).map(AcceptanceRate::get),
-        speedup: alpha.map(|alpha| iteration.improvement(expected_tokens(&alpha))),
+        tokens_per_iteration: cost.in_plain_steps(),
+        acceptance: break_even_acceptance(&cost, predictors).map(AcceptanceRate::get),
+        speedup: alpha.map(|alpha| cost.improvement(expected_tokens(&alpha))),
     }))
 }
 

@@ -8,42 +8,21 @@
 //! of a proposed set has the last word ([`search`]).
 
 mod estimate;
+mod sub_layer;
 
 pub use estimate::of_run;
+pub use sub_layer::{Half, SubLayer};
 
-use crate::choose::Request;
 use crate::cost::pass_times::PassTimes;
 use crate::error::{Error, Result, non_negative};
 use crate::fit::points::count_ways;
+use crate::predict::request::Request;
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
 use crate::traces::table::TraceTable;
 use estimate::{least_skipping, traced_damages};
 use s3d_data::{Drafting, LayerSet, Run, SkipWindow};
 use serde::Serialize;
-
-/// One half of a decoder layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// Attention with its norm and residual.
-    Attention,
-    /// MLP with its norm and residual.
-    Mlp,
-}
-
-/// A sub-layer that may be skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct SubLayer {
-    /// Its layer.
-    pub layer: usize,
-    /// Its half.
-    pub part: Part,
-    /// Share of a full pass that skipping it saves.
-    pub share: f64,
-    /// What skipping it takes off the logarithm of every acceptance rate.
-    pub damage: f64,
-}
 
 /// What every set shares.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,13 +81,13 @@ impl Surroundings {
         let chosen = members.iter().map(|&index| &parts[index]);
         let (saved, damage) =
             chosen.clone().fold((0.0, 0.0), |sum, part| (sum.0 + part.share, sum.1 + part.damage));
-        let layers = |part: Part| {
+        let layers = |part: Half| {
             let mut all: Vec<usize> =
                 chosen.clone().filter(|p| p.part == part).map(|p| p.layer).collect();
             all.sort_unstable();
             all
         };
-        let set = LayerSet { attention: layers(Part::Attention), mlp: layers(Part::Mlp) };
+        let set = LayerSet { attention: layers(Half::Attention), mlp: layers(Half::Mlp) };
         let (predictors, speedup) = self.best(saved, damage);
         Proposal { set, predictors, saved, damage, speedup, judged: false }
     }
@@ -274,7 +253,7 @@ mod tests {
             share: source.random_range(0.05..0.07) * 6.0 / layers as f64,
             damage: source.random_range(0.0..0.3),
         };
-        (0..layers).flat_map(|l| [part(l, Part::Attention), part(l, Part::Mlp)]).collect()
+        (0..layers).flat_map(|l| [part(l, Half::Attention), part(l, Half::Mlp)]).collect()
     }
 
     fn around(drafting: Drafting) -> Surroundings {

@@ -1,8 +1,8 @@
 //! What more training would buy: the speedup as a function of `U`.
 
-use crate::choose::Request;
+use crate::cost::measured::MeasuredCosts;
 use crate::error::{Error, Result};
-use crate::predict::costs::Costs;
+use crate::predict::request::Request;
 use crate::tokens::curves::{AcceptanceCurve, AcceptanceRate};
 use crate::tokens::expected::expected_tokens;
 use s3d_data::{CurveFit, DraftPlan, Drafting, Fit, Plan, Predictors, Run, SkipRatio, SkipWindow};
@@ -31,7 +31,7 @@ pub fn training_gain(
     drafting: Drafting,
     factors: &[f64],
 ) -> Result<Vec<TrainingGain>> {
-    let costs = Costs::new(run, request.machine, &request.contexts)?;
+    let costs = MeasuredCosts::new(run, request.machine, &request.contexts)?;
     let curves = curves(fit, drafting, request.gamma_max);
     if curves.is_empty() {
         let what = format!("curve with a U for {drafting} drafting");
@@ -68,7 +68,7 @@ fn scaled(curve: &CurveFit, factor: f64) -> Result<AcceptanceCurve> {
 
 fn best(
     run: &Run,
-    costs: &Costs,
+    costs: &MeasuredCosts,
     drafting: Drafting,
     curves: &[AcceptanceCurve],
     factor: f64,

@@ -1,7 +1,7 @@
 //! Cost laws: which one a machine follows, decided on cells that were left out.
 
+use crate::cost::law::{Affine, PassLaw, Roofline};
 use crate::cost::pass_times::PassTimes;
-use crate::cost::{Affine, PassLaw, Roofline};
 use crate::error::Result;
 use crate::fit::minimize::{EXACT, minimize};
 use crate::statistics::{

@@ -6,7 +6,7 @@
 //! seconds per iteration, all of them count (intra-block analysis of incomplete blocks: Yates 1936; Cochran and
 //! Cox, Experimental Designs, ch. 9).
 
-use crate::statistics::student;
+use crate::statistics::{Z95, student};
 use s3d_data::{Estimate, Plan, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,7 @@ impl<'a> Additive<'a> {
     pub fn iteration_cost(&self, plan: &Plan) -> Option<Estimate> {
         let (log, error) = self.log_cost(plan)?;
         let value = log.exp();
-        let reach = 1.96 * error;
+        let reach = Z95 * error;
         Some(Estimate::new(value, value * (-reach).exp(), value * reach.exp()))
     }
 
@@ -78,7 +78,7 @@ impl<'a> Additive<'a> {
         let (own, count) = *self.plans.get(plan)?;
         let (plain, steps) = *self.plans.get(&Plan::Plain)?;
         let error = self.deviation * (1.0 / count as f64 + 1.0 / steps as f64).sqrt();
-        let widened = error * student(self.free.max(1)) / 1.96;
+        let widened = error * student(self.free.max(1)) / Z95;
         (count >= 2 && widened.is_finite()).then_some((own - plain, widened))
     }
 

@@ -1,12 +1,12 @@
 //! The fastest prediction under other conditions than the run's: context, memory budget, most drafts.
 
-use super::costs::Costs;
 use super::prediction::{Known, Pool, Texts, predict};
-use crate::choose::Request;
+use crate::cost::measured::MeasuredCosts;
 use crate::cost::memory::plan_memory;
 use crate::error::Result;
+use crate::predict::plans_run::known_runs;
+use crate::predict::request::Request;
 use crate::traces::table::TraceTable;
-use crate::validate::known_runs;
 use s3d_data::{Estimate, Plan, Run};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -50,16 +50,16 @@ fn contexts_around(own: usize) -> Vec<usize> {
 /// request's budget, none.
 ///
 /// # Errors
-/// What [`super::choose`] refuses.
+/// What [`crate::choose()`] refuses.
 pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     let table = TraceTable::of(run)?;
     let draws = request.draws.min(DRAWS);
     let texts = Texts::new(&table, request.gamma_max, draws, request.seed);
     let pool = Pool::new(request.seed, draws);
-    let runs = known_runs(run, request)?;
+    let runs = known_runs(run, request, &table)?;
     let mut all = Vec::new();
     for context in contexts_around(request.context()) {
-        let costs = Costs::new(run, request.machine, &[(context, 1.0)])?;
+        let costs = MeasuredCosts::new(run, request.machine, &[(context, 1.0)])?;
         let candidate = |prediction: super::prediction::Prediction| {
             let memory = plan_memory(run, &prediction.plan, context)?;
             Ok(Candidate {

@@ -11,12 +11,12 @@
 //! positions give them exactly; only the cut of the last iteration is taken from the neighbours.
 
 use crate::fit::curves::{CurveData, best_curve};
-use crate::statistics::{median, weighted_median};
+use crate::predict::generation::Generation;
+use crate::statistics::{MEDIAN_ABSOLUTE, median, weighted_median};
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
 use crate::traces::table::TraceTable;
 use crate::traces::walk::{count, walk};
-use crate::validate::Job;
 use s3d_data::{AcceptanceCounts, Drafting, Skip, SkipWindow, Trace};
 use std::collections::BTreeMap;
 
@@ -55,30 +55,30 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Walks the texts of `jobs` with the traces of every window that has them all.
+    /// Walks the texts of `generations` with the traces of every window that has them all.
     pub fn new(
         table: &TraceTable,
-        jobs: &[Job],
+        generations: &[Generation],
         layers: usize,
         drafting: Drafting,
         gamma: usize,
     ) -> Self {
         let walked = |skip: &Skip, row: &[Option<&Trace>]| -> Option<Row> {
             let mut counts = AcceptanceCounts::new(gamma);
-            let mut one = |job: &Job| {
-                let trace =
-                    row[job.prompt].filter(|t| t.gamma_max.is_none_or(|m| m.get() >= gamma))?;
+            let mut one = |generation: &Generation| {
+                let trace = row[generation.prompt]
+                    .filter(|t| t.gamma_max.is_none_or(|m| m.get() >= gamma))?;
                 let accepted =
-                    &trace.accepted[..(job.tokens as usize + 1).min(trace.accepted.len())];
+                    &trace.accepted[..(generation.tokens as usize + 1).min(trace.accepted.len())];
                 counts.merge(&count(accepted, gamma));
                 Some(walk(accepted, gamma).iterations as f64)
             };
-            let iterations = jobs.iter().map(&mut one).collect::<Option<_>>()?;
+            let iterations = generations.iter().map(&mut one).collect::<Option<_>>()?;
             Some(Row { skip: skip.clone(), iterations, counts })
         };
         let ways = table.ways.iter().filter(|(way, _)| way.drafting == drafting);
         let rows = ways.filter_map(|(way, row)| walked(&way.skip, row)).collect();
-        let tokens = jobs.iter().map(|job| job.tokens).sum();
+        let tokens = generations.iter().map(|generation| generation.tokens).sum();
         Self { layers, drafting, gamma, tokens, rows }
     }
 
@@ -153,7 +153,7 @@ impl Neighbours {
         let level = weighted_median(&corners)?;
         let off: Vec<_> = corners.iter().map(|(v, w)| ((v / level - 1.0).abs(), *w)).collect();
         // The median of |error| is 0.6745 standard deviations; of their median less is left.
-        let spread = weighted_median(&off)? / 0.6745 / (corners.len() as f64).sqrt();
+        let spread = weighted_median(&off)? / MEDIAN_ABSOLUTE / (corners.len() as f64).sqrt();
         let distance = |(s, e): &(usize, usize)| s.abs_diff(start) + e.abs_diff(end);
         let nearest = known.iter().min_by_key(|(place, _)| distance(place))?.1;
         let scale = rate(nearest) / level;
@@ -168,7 +168,7 @@ impl Neighbours {
             Some((guess / row.iterations.iter().sum::<f64>() - 1.0).abs())
         });
         let errors: Vec<f64> = errors.collect();
-        median(&errors).map_or(0.02, |middle| middle / 0.6745)
+        median(&errors).map_or(0.02, |middle| middle / MEDIAN_ABSOLUTE)
     }
 
     fn by_neighbours(&self, window: SkipWindow, skip: &Skip) -> Option<Guess> {
@@ -194,7 +194,7 @@ impl Neighbours {
         let others = self.rows.iter().filter(|row| row.skip != *skip);
         let errors: Vec<f64> = others.filter_map(error).collect();
         // The median of |error| is 0.6745 standard deviations of a normal one.
-        median(&errors).map_or(0.02, |middle| middle / 0.6745)
+        median(&errors).map_or(0.02, |middle| middle / MEDIAN_ABSOLUTE)
     }
 
     /// Tokens per iteration by curves fitted to the other windows; symmetric windows only.

@@ -2,8 +2,9 @@
 //! prompts, costs moved by their standard errors. All plans share the same draws, so differences
 //! between them are paired.
 
+use crate::cost::measured::MeasuredCosts;
+use crate::cost::model::IterationCost;
 use crate::predict::calibration::Calibration;
-use crate::predict::costs::{Costs, PlanCost};
 use crate::statistics::{Normals, Resamples, interval};
 use crate::traces::table::TraceTable;
 use crate::traces::walk::{favourable, walk};
@@ -118,7 +119,7 @@ pub struct Prediction {
     /// The plan.
     pub plan: DraftPlan,
     /// What an iteration costs.
-    pub cost: PlanCost,
+    pub cost: IterationCost,
     /// Tokens per iteration over all prompts.
     pub tokens_per_iteration: Estimate,
     /// Tokens per iteration by both readings of counts, where more drafts were counted than these.
@@ -135,7 +136,7 @@ pub struct Prediction {
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// Pass times.
-    pub costs: &'a Costs,
+    pub costs: &'a MeasuredCosts,
     /// Plans that were run end to end.
     pub runs: &'a Calibration,
 }
@@ -320,7 +321,12 @@ fn add(sum: &mut [u32], own: &[u32]) {
 }
 
 /// Speedup in each draw; `cells` name the deviates of draft, verify and step.
-pub fn speedup_draws(cost: &PlanCost, tokens: &[f64], cells: [usize; 3], pool: &Pool) -> Vec<f64> {
+pub fn speedup_draws(
+    cost: &IterationCost,
+    tokens: &[f64],
+    cells: [usize; 3],
+    pool: &Pool,
+) -> Vec<f64> {
     let [draft, verify, step] = cells;
     let passes = pool.of(draft).iter().zip(pool.of(verify));
     let draw = |((tokens, (d, v)), s): ((&f64, (&f64, &f64)), &f64)| {

@@ -5,7 +5,7 @@
 //! `min(accepted, drafts) + 1` until the text is complete; positions that it jumps over count for
 //! nothing, which is why averages over all positions over-predict.
 
-use crate::cost::CostModel;
+use crate::cost::typed::TypedCosts;
 use crate::error::{Error, Result};
 use crate::traces::walk::{visit, walk};
 use s3d_data::{Drafting, Predictors, Skip, Trace};
@@ -108,7 +108,7 @@ pub struct Replay {
 /// No traces, a trace that contradicts itself or the options, several windows or draftings, more
 /// drafts than a trace knows of, a confidence policy without confidences, `batch` 0, costs that add
 /// up to nothing.
-pub fn replay(traces: &[Trace], costs: &CostModel, options: &ReplayOptions) -> Result<Replay> {
+pub fn replay(traces: &[Trace], costs: &TypedCosts, options: &ReplayOptions) -> Result<Replay> {
     check(traces, options)?;
     let texts: Result<Vec<_>> = traces.iter().map(|trace| one(trace, costs, options)).collect();
     let requests = texts?;
@@ -182,7 +182,7 @@ fn check_length(trace: &Trace, length: DraftLength) -> Result<()> {
     Ok(())
 }
 
-fn one(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> Result<RequestReplay> {
+fn one(trace: &Trace, costs: &TypedCosts, options: &ReplayOptions) -> Result<RequestReplay> {
     let prompt_seconds = costs.prompt_seconds(trace.prompt, options.batch);
     let before = if options.include_prompt { prompt_seconds } else { 0.0 };
     let (iterations, seconds) = speculative(trace, costs, options);
@@ -203,7 +203,7 @@ fn one(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> Result<Requ
 }
 
 /// Plain steps after the prompt pass.
-fn plain(trace: &Trace, costs: &CostModel, batch: usize) -> f64 {
+fn plain(trace: &Trace, costs: &TypedCosts, batch: usize) -> f64 {
     let steps = trace.tokens() - 1;
     match costs.step_slope(batch) {
         // Affine in the context: a step at 0 for each, and the slope times the sum of contexts.
@@ -216,7 +216,7 @@ fn plain(trace: &Trace, costs: &CostModel, batch: usize) -> f64 {
 }
 
 /// Iterations after the prompt pass, and their seconds.
-fn speculative(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> (u64, f64) {
+fn speculative(trace: &Trace, costs: &TypedCosts, options: &ReplayOptions) -> (u64, f64) {
     let (drafting, batch) = (options.drafting, options.batch);
     if let DraftLength::Fixed(drafts) = options.draft_length
         && let Some(slope) = costs.iteration_slope(drafting, drafts.get(), batch)
@@ -230,7 +230,7 @@ fn speculative(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> (u6
 }
 
 /// The reference of [`speculative`]: every iteration's time, one by one.
-fn stepwise(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> (u64, f64) {
+fn stepwise(trace: &Trace, costs: &TypedCosts, options: &ReplayOptions) -> (u64, f64) {
     let (mut iterations, mut seconds) = (0, 0.0);
     visit(&trace.accepted, |committed, accepted| {
         let context = trace.prompt + committed;
@@ -273,7 +273,7 @@ pub(crate) fn sure(trace: &Trace, committed: usize, most: usize, threshold: f64)
     row.map_or(0, |row| row.iter().take(most).take_while(sure).count())
 }
 
-fn extrapolates(trace: &Trace, costs: &CostModel, options: &ReplayOptions) -> bool {
+fn extrapolates(trace: &Trace, costs: &TypedCosts, options: &ReplayOptions) -> bool {
     let batch = options.batch;
     let mut outside = options.include_prompt && costs.full.extrapolates(batch * trace.prompt, 0);
     let last = trace.prompt + trace.tokens() - 1;
@@ -319,7 +319,8 @@ fn total(requests: &[RequestReplay], batch: usize) -> ReplayTotal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Affine, DraftCost, PassLaw};
+    use crate::cost::law::{Affine, PassLaw};
+    use crate::cost::typed::DraftCost;
     use crate::traces::walk::count;
     use proptest::prelude::*;
 
@@ -332,10 +333,10 @@ mod tests {
         PassLaw::Affine(Affine::new(a, b, c).unwrap())
     }
 
-    fn worked(charge_when_empty: bool) -> CostModel {
+    fn worked(charge_when_empty: bool) -> TypedCosts {
         let draft =
             DraftCost::Law { law: affine(2.0, 0.5, 0.01), extra_tokens: 1, charge_when_empty };
-        CostModel { full: affine(10.0, 1.0, 0.1), draft, step: 1.0 }
+        TypedCosts { full: affine(10.0, 1.0, 0.1), draft, step: 1.0 }
     }
 
     fn options(draft_length: DraftLength) -> ReplayOptions {
@@ -368,14 +369,14 @@ mod tests {
         // of 1 + 1 without the prompt: speedups 3/2 and 1/2.
         let traces = [trace(1, &[2, 0, 0, 0]), trace(1, &[0, 0]), trace(1, &[0])];
         let exclude = ReplayOptions { include_prompt: false, ..options(fixed(2)) };
-        let result = replay(&traces, &CostModel::ideal(1.0), &exclude).unwrap();
+        let result = replay(&traces, &TypedCosts::ideal(1.0), &exclude).unwrap();
         assert_eq!(result.requests[2].speedup, None);
         let speedup = result.total.speedup;
         assert_eq!(speedup.ratio_of_totals, Some(1.0));
         assert_eq!(speedup.mean_of_ratios, Some(1.0));
         // mean(4/2, 2/2) / mean(4/3, 2/1)
         assert!((speedup.ratio_of_mean_rates.unwrap() - 1.5 / (5.0 / 3.0)).abs() < 1e-15);
-        let only = replay(&traces[2..], &CostModel::ideal(1.0), &exclude).unwrap().total;
+        let only = replay(&traces[2..], &TypedCosts::ideal(1.0), &exclude).unwrap().total;
         assert_eq!((only.tokens_per_iteration, only.speedup.ratio_of_totals), (None, None));
     }
 
@@ -398,12 +399,12 @@ mod tests {
         let threshold = 0.5;
         let length = DraftLength::Confident { most: Predictors::new(3).unwrap(), threshold };
         let sequential = ReplayOptions { drafting: Drafting::Sequential, ..options(length) };
-        let result = replay(&[one.clone()], &CostModel::ideal(0.5), &sequential).unwrap();
+        let result = replay(&[one.clone()], &TypedCosts::ideal(0.5), &sequential).unwrap();
         // One draft is kept and two are paid for; c = 1 -> 3 -> 4.
         assert_eq!(result.total.iterations, 2);
         assert_eq!(result.total.speculative_seconds, 1.0 + 2.0 * (2.0 * 0.5 + 1.0));
         one.confidence = None;
-        assert!(replay(&[one], &CostModel::ideal(0.5), &sequential).is_err());
+        assert!(replay(&[one], &TypedCosts::ideal(0.5), &sequential).is_err());
     }
 
     #[test]
@@ -421,7 +422,7 @@ mod tests {
         (left.skip_start, left.skip_end) = (Some(1), Some(2));
         (right.skip_start, right.skip_end) = (Some(1), Some(3));
         assert!(replay(&[left, right], &costs, &options(fixed(1))).is_err());
-        let free = CostModel { full: affine(0.0, 0.0, 0.0), step: 0.0, ..worked(true) };
+        let free = TypedCosts { full: affine(0.0, 0.0, 0.0), step: 0.0, ..worked(true) };
         assert!(replay(&[trace(3, &[1, 0])], &free, &options(fixed(1))).is_err());
         let none = ReplayOptions { batch: 0, ..options(fixed(1)) };
         assert!(replay(&[trace(3, &[1, 0])], &costs, &none).is_err());

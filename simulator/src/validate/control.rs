@@ -1,6 +1,6 @@
 //! The control: plain decoding stands twice in every block, and the two copies must agree.
 
-use crate::predict::measured::estimate;
+use crate::predict::blocks::estimate;
 use s3d_data::{Estimate, Plan, Run, ThroughputSample};
 use std::collections::BTreeMap;
 

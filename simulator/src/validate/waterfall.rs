@@ -1,9 +1,9 @@
 //! From ideal to measured speedup, one cause at a time.
 
-use crate::choose::Request;
+use crate::cost::measured::MeasuredCosts;
 use crate::error::{Error, Result};
-use crate::predict::costs::Costs;
 use crate::predict::prediction::WayTable;
+use crate::predict::request::Request;
 use crate::traces::table::{TraceTable, skipped_layers};
 use s3d_data::{DraftPlan, Drafting, Estimate, Run};
 use serde::Serialize;
@@ -46,9 +46,9 @@ pub fn waterfall(
             "trace longer texts",
         )
     })?;
-    let here = Costs::new(run, request.machine, &request.contexts)?;
+    let here = MeasuredCosts::new(run, request.machine, &request.contexts)?;
     let cost = here.of(&way, gamma)?;
-    let short = Costs::new(run, request.machine, &[(1, 1.0)])?.of(&way, gamma)?;
+    let short = MeasuredCosts::new(run, request.machine, &[(1, 1.0)])?.of(&way, gamma)?;
     let kept = 1.0 - skipped_layers(&plan.skip) / run.header.model.shape.layers as f64;
     let passes = if plan.drafting == Drafting::Sequential { gamma as f64 } else { 1.0 };
     let ideal = 1.0 + passes * kept;

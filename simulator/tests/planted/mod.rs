@@ -4,6 +4,10 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+pub mod markov;
+pub mod monte_carlo;
+
+use monte_carlo::Drawing;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::{
@@ -12,7 +16,6 @@ use s3d_data::{
     Seconds, SkipRatio, SkipWindow, ThroughputSample, Trace,
 };
 use s3d_simulator::statistics::Normals;
-use s3d_simulator::tokens::monte_carlo::Drawing;
 use s3d_simulator::traces::walk::walk;
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate};
 

@@ -7,8 +7,9 @@ use s3d_data::{Run, TimesFrom};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::Request;
+use s3d_simulator::cost::summary::FullPass;
 use s3d_simulator::cost::what_if::Rates;
-use s3d_simulator::explore::engine::{BreakEven, Engine, Measured, Pass, engine};
+use s3d_simulator::explore::engine::{BreakEven, Engine, Measured, engine};
 use serde_json::json;
 
 /// The acceptance that the flags give, if any.
@@ -147,10 +148,10 @@ pub fn tables(engine: &Engine) -> Vec<Table> {
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
-fn passes(passes: &[Pass]) -> Table {
+fn passes(passes: &[FullPass]) -> Table {
     let columns =
         vec![Column::unit("width", "tokens"), Column::new("full pass"), Column::new("t(w) / t(1)")];
-    let row = |pass: &Pass| {
+    let row = |pass: &FullPass| {
         vec![
             Cell::Count(pass.width as u64),
             Cell::Seconds(pass.seconds),

@@ -10,9 +10,6 @@ use serde_json::json;
 /// Context of costs where none is asked for.
 const CONTEXT: usize = 256;
 
-/// Plans of a drafting that are looked at where nothing was measured.
-const MOST_CELLS: usize = 1 << 16;
-
 /// The fastest plans of a model of `--layers`, by `--curve` and `--costs`.
 ///
 /// # Errors
@@ -35,11 +32,7 @@ pub fn from_numbers(args: &OptimizeArgs) -> anyhow::Result<()> {
         Some([(context, _)]) => *context,
         Some(_) => return Err(usage("--context: without a run directory, expected one context")),
     };
-    if layers * gamma_max.get() > MOST_CELLS {
-        return Err(usage(format!(
-            "--layers {layers}: with --gamma-max {gamma_max} that is more than {MOST_CELLS} plans; give less of one"
-        )));
-    }
+    typed_numbers::check_size(layers, gamma_max)?;
     let known = typed_numbers::Costs::read(args.costs.as_deref())?;
     let costs = |drafting: Drafting| {
         let known = &known;

@@ -61,8 +61,8 @@ pub fn texts(
         of: String::new(),
     };
     let mut said = |done: usize, all: usize| {
-        let share = done as f64 / all as f64;
-        talk.show(share, format!("the model writes its own texts: {done} of {all}"));
+        let words = format!("the model writes its own texts: {done} of {all}");
+        talk.part(done as u64, all as u64, words);
     };
     Ok(write_texts(&model, prompts, &writing, &place.texts()?, &mut said)?)
 }

@@ -1,6 +1,6 @@
 //! How pass times grow with the context, from passes timed at several contexts in one block.
 
-use crate::cost::pass_times::{Key, kept_share};
+use super::keys::{Key, kept_share};
 use crate::statistics::{median, non_negative_least_squares};
 use s3d_data::LatencySample;
 use std::collections::BTreeMap;

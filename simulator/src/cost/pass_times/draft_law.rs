@@ -6,9 +6,9 @@
 //! neighbours know); *components*, the sum of timed sub-layers, scaled to the timed full pass. The
 //! one with the lowest error on windows left out is used.
 
-use crate::cost::pass_times::Cell;
+use crate::cost::model::PassTime;
 use crate::error::{Error, Result};
-use crate::statistics::{broken_line, median, non_negative_least_squares};
+use crate::statistics::{SIGMA_OF_MAD, broken_line, median, non_negative_least_squares};
 use s3d_data::{Component, Draft, LatencySample, LawKind, Skip};
 use std::collections::BTreeMap;
 
@@ -86,8 +86,8 @@ impl DraftLaw {
     /// The law of the timed `draft` and `full` passes; components from the raw samples.
     pub fn new(
         layers: usize,
-        draft: &BTreeMap<(Draft, usize), Cell>,
-        full: &BTreeMap<usize, Cell>,
+        draft: &BTreeMap<(Draft, usize), PassTime>,
+        full: &BTreeMap<usize, PassTime>,
         latency: &[LatencySample],
         machine: usize,
     ) -> Self {
@@ -110,7 +110,7 @@ impl DraftLaw {
             .map(|(skip, kept, width, value)| Point { skip, kept, width, value })
             .collect();
         law.fitted = Fitted::new(&law.points);
-        law.judge();
+        law.rank_candidates();
         law
     }
 
@@ -140,12 +140,12 @@ impl DraftLaw {
     ///
     /// # Errors
     /// Too little was timed for any candidate.
-    pub fn predict(&self, way: &Draft, width: usize) -> Result<Cell> {
+    pub fn predict(&self, way: &Draft, width: usize) -> Result<PassTime> {
         let kept = self.kept_layers(&way.skip);
         for candidate in &self.errors {
             if let Some(value) = self.value(candidate.kind, kept, width) {
-                let error = value * candidate.median.clamp(0.005, 0.2) * 1.4826;
-                return Ok(Cell { value, error, timed: false });
+                let error = value * candidate.median.clamp(0.005, 0.2) * SIGMA_OF_MAD;
+                return Ok(PassTime { value, error, timed: false });
             }
         }
         let what = format!("draft pass timed near {} at width {width}", way.skip);
@@ -153,7 +153,7 @@ impl DraftLaw {
     }
 
     /// Orders the candidates by their error on windows left out.
-    fn judge(&mut self) {
+    fn rank_candidates(&mut self) {
         let mut skips: Vec<&Skip> = self.points.iter().filter_map(|p| p.skip.as_ref()).collect();
         skips.sort();
         skips.dedup();
@@ -169,12 +169,12 @@ impl DraftLaw {
                 }
             }
         }
-        let mut judged: Vec<LawError> = errors
+        let mut ranked: Vec<LawError> = errors
             .into_iter()
             .map(|(kind, e)| LawError { kind, median: median(&e).unwrap_or(f64::INFINITY) })
             .collect();
-        judged.sort_by(|a, b| a.median.total_cmp(&b.median));
-        self.errors = judged;
+        ranked.sort_by(|a, b| a.median.total_cmp(&b.median));
+        self.errors = ranked;
     }
 
     fn value(&self, kind: LawKind, kept: f64, width: usize) -> Option<f64> {

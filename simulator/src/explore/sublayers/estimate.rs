@@ -2,7 +2,7 @@
 
 use crate::cost::pass_times::PassTimes;
 use crate::error::{Error, Result};
-use crate::explore::sublayers::{Part, SubLayer};
+use crate::explore::sublayers::sub_layer::{Half, SubLayer};
 use crate::fit::points::WayCounts;
 use crate::statistics::{median, non_negative_least_squares};
 use crate::tokens::curves::{AcceptanceRate, conditional_rates};
@@ -39,12 +39,12 @@ pub fn of_run(
     let damages = damages(ways, layers, drafting)?;
     let attention = passes.law.attention_share();
     let outside = outside_share(run, machine);
-    let part = |layer: usize, part: Part| {
-        let half = if part == Part::Attention { attention } else { 1.0 - attention };
+    let part = |layer: usize, part: Half| {
+        let half = if part == Half::Attention { attention } else { 1.0 - attention };
         let share = (1.0 - outside) * half / layers as f64;
         SubLayer { layer, part, share, damage: damages[layer] * half }
     };
-    let both = |layer| [part(layer, Part::Attention), part(layer, Part::Mlp)];
+    let both = |layer| [part(layer, Half::Attention), part(layer, Half::Mlp)];
     Ok((0..layers).flat_map(both).collect())
 }
 

@@ -5,8 +5,8 @@
 //! exactly `j` drafts are accepted. The closed form `E` is the mean move while nothing is cut; the
 //! chain also knows that the last iteration overshoots the end of the text.
 
-use crate::tokens::curves::AcceptanceRate;
-use crate::tokens::expected::accepted_law;
+use s3d_simulator::AcceptanceRate;
+use s3d_simulator::tokens::expected::accepted_law;
 
 /// A text of `length` output tokens, decoded with the same rates throughout.
 #[derive(Debug, Clone)]
@@ -73,46 +73,5 @@ impl Chain {
     /// for a text that the prompt pass completes.
     pub fn tokens_per_iteration(&self) -> Option<f64> {
         (self.length > 1).then(|| (self.length - 1) as f64 / self.iterations().mean)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tokens::expected::expected_tokens;
-    use proptest::prelude::*;
-
-    fn rates(values: &[f64]) -> Vec<AcceptanceRate> {
-        AcceptanceRate::all(values).unwrap()
-    }
-
-    #[test]
-    fn by_hand() {
-        // source: one predictor, rate 1/2, length 3 (two tokens to go): one iteration with
-        // probability 1/2, else two. Mean 1.5, variance 0.25.
-        let chain = Chain::new(&rates(&[0.5]), 3);
-        assert_eq!(chain.iterations(), Moments { mean: 1.5, variance: 0.25 });
-        assert_eq!(chain.visits(), [1.0, 0.5]);
-        assert_eq!(Chain::new(&rates(&[0.5]), 1).tokens_per_iteration(), None);
-    }
-
-    #[test]
-    fn an_uncut_iteration_moves_by_the_closed_form() {
-        // source: renewal theorem (Feller, volume 1, XIII.3): far from the ends a position is
-        // visited with probability 1 / E.
-        let rates = rates(&[0.9, 0.8, 0.75, 0.4]);
-        let visits = Chain::new(&rates, 4000).visits();
-        assert!((visits[3000] - expected_tokens(&rates).recip()).abs() < 1e-12);
-    }
-
-    proptest! {
-        #[test]
-        fn visits_add_up_to_the_iterations(
-            values in prop::collection::vec(0.0..=1.0, 1..9), length in 1usize..120,
-        ) {
-            let chain = Chain::new(&rates(&values), length);
-            let total = chain.expected_seconds(|_| 1.0);
-            prop_assert!((total - chain.iterations().mean).abs() < 1e-10);
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! Regret against a sweep: all symmetric windows, predictors and draftings were run end to end, then
 //! the choice and the best of them once more. Rates are ratios of totals over the blocks' texts.
 
-use crate::predict::measured::Blocks;
-use crate::statistics::{Resamples, interval};
+use crate::predict::blocks::Blocks;
+use crate::predict::evaluated::Evaluated;
+use crate::statistics::{Resamples, interval, quantile};
 use s3d_data::{BlockPurpose, Drafting, Estimate, Plan, RegretBasis, Run};
 use serde::Serialize;
 
@@ -79,4 +80,21 @@ pub fn sweep_regret(run: &Run, blocks: &Blocks, choice: &Plan) -> Option<Regret>
     let resamples = Resamples::new(second.len(), 1000, run.header.seed);
     let draws = resamples.draws().filter_map(lost).collect();
     Some(Regret { estimate: interval(value, draws, second.len()), basis: RegretBasis::Sweep })
+}
+
+/// By a second measurement where a sweep was made, else the bootstrap bound over predictions.
+pub(super) fn regret(run: &Run, all: &Evaluated, choice: usize) -> Option<Regret> {
+    let swept = sweep_regret(run, &all.blocks, &all.plan(choice));
+    swept.or_else(|| {
+        let mine = all.predictions[choice].draws.iter();
+        let best = all.best_of_draws.iter();
+        // A draw without a prompt of the plan says nothing about it.
+        let lost = mine.zip(best).map(|(mine, (_, best))| 1.0 - mine / best);
+        let lost: Vec<f64> = lost.filter(|lost| lost.is_finite()).collect();
+        let middle = quantile(&lost, 0.5)?;
+        Some(Regret {
+            estimate: interval(middle, lost, all.prompts),
+            basis: RegretBasis::Bootstrap,
+        })
+    })
 }

@@ -1,13 +1,14 @@
-//! Iteration costs at the asked contexts: one, or several with weights.
+//! Costs by passes that were timed, in plain passes, at the asked contexts: one, or several with weights.
 
-use crate::cost::pass_times::{Cell, PassTimes};
+use crate::cost::model::{CostModel, IterationCost, PassTime};
+use crate::cost::pass_times::PassTimes;
 use crate::error::{Error, Result};
-use s3d_data::{Draft, Run};
+use s3d_data::{Draft, Drafting, Run, Skip};
 
 /// Pass times at weighted contexts. All costs are in plain passes: the weighted mean of the plain
 /// passes at these contexts.
 #[derive(Debug, Clone)]
-pub struct Costs {
+pub struct MeasuredCosts {
     /// Pass times with the share of plain time spent at their context; shares add up to 1.
     at: Vec<(PassTimes, f64)>,
     /// Seconds of the mean plain pass and its standard error.
@@ -16,32 +17,7 @@ pub struct Costs {
     pub blocks: usize,
 }
 
-/// What one iteration of a plan costs, in plain passes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PlanCost {
-    /// All its draft passes.
-    pub draft: Cell,
-    /// Its verify pass.
-    pub verify: Cell,
-    /// Bookkeeping, which a plain step pays as well.
-    pub step: Cell,
-}
-
-impl PlanCost {
-    /// `T_iter / T_plain step`: the tokens per iteration that break even.
-    pub fn in_plain_steps(&self) -> f64 {
-        (self.draft.value + self.verify.value + self.step.value) / (1.0 + self.step.value)
-    }
-
-    /// The same with passes that take `factor` times as long.
-    pub fn slower(self, factor: f64) -> Self {
-        let scaled =
-            |cell: Cell| Cell { value: cell.value * factor, error: cell.error * factor, ..cell };
-        Self { draft: scaled(self.draft), verify: scaled(self.verify), ..self }
-    }
-}
-
-impl Costs {
+impl MeasuredCosts {
     /// The costs of `run` at `contexts` with their weights.
     ///
     /// # Errors
@@ -72,25 +48,26 @@ impl Costs {
     ///
     /// # Errors
     /// What was neither timed nor follows from a law.
-    pub fn of(&self, way: &Draft, predictors: usize) -> Result<PlanCost> {
-        Ok(PlanCost {
-            draft: self.mean(|times| times.draft(way, predictors))?,
-            verify: self.full(predictors + 1)?,
-            step: self.step(),
-        })
+    pub fn of(&self, way: &Draft, predictors: usize) -> Result<IterationCost> {
+        self.skipping(&way.skip).iteration(way.drafting, predictors)
+    }
+
+    /// The costs of drafts that skip `skip`.
+    pub fn skipping<'a>(&'a self, skip: &'a Skip) -> Skipping<'a> {
+        Skipping { costs: self, skip }
     }
 
     /// The full pass over `width` tokens.
     ///
     /// # Errors
     /// No full pass of any width above 1 was timed.
-    pub fn full(&self, width: usize) -> Result<Cell> {
+    pub fn full(&self, width: usize) -> Result<PassTime> {
         self.mean(|times| times.full(width))
     }
 
     /// Bookkeeping per step, in plain passes.
-    pub fn step(&self) -> Cell {
-        let zero = Cell { value: 0.0, error: 0.0, timed: true };
+    pub fn step(&self) -> PassTime {
+        let zero = PassTime { value: 0.0, error: 0.0, timed: true };
         self.mean(|times| Ok(times.step)).unwrap_or(zero)
     }
 
@@ -109,8 +86,8 @@ impl Costs {
         self.at.iter().any(|(times, _)| times.extrapolated)
     }
 
-    fn mean(&self, cell: impl Fn(&PassTimes) -> Result<Cell>) -> Result<Cell> {
-        let mut sum = Cell { value: 0.0, error: 0.0, timed: true };
+    fn mean(&self, cell: impl Fn(&PassTimes) -> Result<PassTime>) -> Result<PassTime> {
+        let mut sum = PassTime { value: 0.0, error: 0.0, timed: true };
         for (times, share) in &self.at {
             let one = cell(times)?;
             sum.value += share * one.value;
@@ -118,5 +95,27 @@ impl Costs {
             sum.timed &= one.timed;
         }
         Ok(sum)
+    }
+}
+
+/// Timed costs of drafts that leave out one skip set, in plain passes.
+#[derive(Debug, Clone, Copy)]
+pub struct Skipping<'a> {
+    costs: &'a MeasuredCosts,
+    skip: &'a Skip,
+}
+
+impl CostModel for Skipping<'_> {
+    fn full(&self, width: usize) -> Result<PassTime> {
+        self.costs.full(width)
+    }
+
+    fn draft(&self, drafting: Drafting, predictors: usize) -> Result<PassTime> {
+        let way = Draft { drafting, skip: self.skip.clone() };
+        self.costs.mean(|times| times.draft(&way, predictors))
+    }
+
+    fn step(&self) -> PassTime {
+        self.costs.step()
     }
 }

@@ -7,7 +7,7 @@ use s3d_measure::{Clock, SystemClock};
 use s3d_model::{DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer};
 
 /// One text to decode, however often.
-pub struct Job<'a> {
+pub struct TextToDecode<'a> {
     pub loaded: &'a Loaded,
     pub tokenizer: &'a Tokenizer,
     pub prompt: Vec<u32>,
@@ -27,8 +27,28 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// Tokens for each iteration; none where there was none.
+    pub fn tokens_per_iteration(&self) -> Option<f64> {
+        self.per(self.steps as f64)
+    }
+
+    /// Verified drafts for each iteration; none where there was none.
+    pub fn drafts_per_iteration(&self) -> Option<f64> {
+        self.per(1.0).map(|_| self.drafted as f64 / self.steps as f64)
+    }
+
+    /// Tokens after the prompt pass in a second; none where there is none.
+    pub fn tokens_per_s(&self) -> Option<f64> {
+        self.per(self.seconds)
+    }
+
+    /// Speed over that of `other`.
+    pub fn speedup_over(&self, other: &Self) -> Option<f64> {
+        Some(self.tokens_per_s()? / other.tokens_per_s()?)
+    }
+
     /// Tokens after the prompt pass for each of `count`; none where there is no such token.
-    pub fn per(&self, count: f64) -> Option<f64> {
+    fn per(&self, count: f64) -> Option<f64> {
         let after_prompt = self.tokens.len().saturating_sub(1);
         (after_prompt > 0).then(|| after_prompt as f64 / count)
     }
@@ -48,7 +68,7 @@ impl Observer for PromptEnd<'_> {
     }
 }
 
-impl Job<'_> {
+impl TextToDecode<'_> {
     /// What `tokens` add to the prompt.
     pub fn text(&self, tokens: &[u32]) -> anyhow::Result<String> {
         let mut stream = self.tokenizer.stream_after(&self.prompt);

@@ -4,13 +4,13 @@
 //! Every text draws from its own ChaCha stream of the seed and sums are taken in the order of the
 //! texts, so the result is the same to the bit on any number of threads.
 
-use crate::tokens::curves::AcceptanceRate;
-use crate::tokens::markov::Moments;
-use crate::traces::walk::walk;
+use super::markov::Moments;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use s3d_data::{Predictors, Trace};
+use s3d_simulator::AcceptanceRate;
+use s3d_simulator::traces::walk::walk;
 
 /// What to draw.
 #[derive(Debug, Clone)]
@@ -97,56 +97,4 @@ impl Drawing {
 /// Drafts accepted before the first rejection.
 fn one_iteration(rates: &[f64], source: &mut ChaCha8Rng) -> u32 {
     rates.iter().take_while(|&&rate| source.random::<f64>() < rate).count() as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tokens::markov::Chain;
-
-    fn drawing(source: &mut ChaCha8Rng, texts: usize) -> Drawing {
-        let predictors = source.random_range(1..=8);
-        let rates: Vec<f64> = (0..predictors).map(|_| source.random()).collect();
-        let length = source.random_range(2..=60);
-        let rates = AcceptanceRate::all(&rates).unwrap();
-        Drawing { rates, length, texts, spread: 0.0, seed: source.random() }
-    }
-
-    #[test]
-    fn agrees_with_the_chain_within_its_error() {
-        // source: the exact chain; 200 random settings, each within 4 standard errors
-        let mut source = ChaCha8Rng::seed_from_u64(7);
-        for setting in 0..200 {
-            let drawing = drawing(&mut source, 4000);
-            let exact = Chain::new(&drawing.rates, drawing.length).iterations();
-            let drawn = drawing.iterations();
-            let error = (exact.variance / drawing.texts as f64).sqrt().max(1e-12);
-            let off = (drawn.moments.mean - exact.mean).abs() / error;
-            assert!(off < 4.0, "setting {setting}: {off} standard errors");
-        }
-    }
-
-    #[test]
-    fn any_number_of_threads_gives_the_same_bits() {
-        let drawing = drawing(&mut ChaCha8Rng::seed_from_u64(3), 1000);
-        let on = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let drawn = drawing.iterations();
-                (drawn.moments.mean.to_bits(), drawn.moments.variance.to_bits(), drawing.traces())
-            })
-        };
-        assert_eq!(on(1), on(2));
-        assert_eq!(on(1), on(7));
-    }
-
-    #[test]
-    fn spread_keeps_the_mean_rate() {
-        let rates = AcceptanceRate::all(&[0.7]).unwrap();
-        let drawing = Drawing { rates, length: 50, texts: 4000, spread: 1.0, seed: 11 };
-        let all: Vec<u32> = drawing.traces().into_iter().flat_map(|t| t.accepted).collect();
-        let mean = all.iter().sum::<u32>() as f64 / all.len() as f64;
-        // source: standard error of clusters: sqrt((0.21^2 / 3 + 0.21 / 50) / 4000) = 0.0022
-        assert!((mean - 0.7).abs() < 0.009, "{mean}");
-    }
 }

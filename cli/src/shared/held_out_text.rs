@@ -65,28 +65,38 @@ pub struct Summary {
 }
 
 /// Looks at held-out text now and then.
-pub struct Judge {
+pub struct HeldOutText {
     middle: SkipWindow,
     /// Places of held-out texts that are looked at, at most.
     positions: Option<usize>,
     /// Greedy texts of a model whose text does not change.
     texts: Option<Vec<GreedyText>>,
     /// Processor time of the steps so far.
-    pub training_cpu_seconds: f64,
+    training_cpu_seconds: f64,
     found: Vec<Validation>,
 }
 
-/// Steps that fit into `seconds` when `steps` of them took `used`.
-pub fn steps_within(seconds: f64, used: f64, steps: u64) -> u64 {
-    (seconds * steps as f64 / used.max(f64::MIN_POSITIVE)).round() as u64
-}
-
-impl Judge {
+impl HeldOutText {
     /// Skips the middle one of the windows while training goes on.
     pub fn new(trainer: &Trainer, positions: Option<usize>) -> Self {
         let windows = windows(trainer);
         let middle = windows[windows.len() / 2];
         Self { middle, positions, texts: None, training_cpu_seconds: 0.0, found: Vec::new() }
+    }
+
+    /// Counts the processor time of `work` as training.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn training<T>(
+        &mut self,
+        clock: &SystemClock,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let start = clock.cpu().0;
+        let done = work()?;
+        self.training_cpu_seconds += clock.cpu().0 - start;
+        Ok(done)
     }
 
     /// Looks at little held-out text.
@@ -132,8 +142,8 @@ impl Judge {
         let texts = trainer.greedy_texts(prompts, tokens)?;
         let mut traces = Vec::new();
         for (number, window) in windows.iter().enumerate() {
-            let share = number as f64 / windows.len() as f64;
-            talk.show(share, format!("judging on held-out text: drafts with {window} skipped"));
+            let words = format!("judging on held-out text: drafts with {window} skipped");
+            talk.part(number as u64, windows.len() as u64, words);
             traces.extend(trainer.acceptance(&texts, &[*window])?);
         }
         let rows = windows.iter().zip(&traces);

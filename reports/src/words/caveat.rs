@@ -1,0 +1,27 @@
+//! What was imposed or derived and not measured, in words, wherever a number of it is shown.
+
+use s3d_data::{Recommendation, RunHeader, TimesFrom};
+
+/// What the numbers of a recommendation rest on that was not measured, if anything: words that go behind
+/// "with", for every headline, figure and table.
+pub fn caveat(recommendation: &Recommendation) -> Option<String> {
+    let derived = (recommendation.times_from() == TimesFrom::DataSheet)
+        .then(|| "times derived from a data sheet".to_string());
+    let imposed = imposed_words(recommendation.imposed.as_deref());
+    let words: Vec<String> = derived.into_iter().chain(imposed).collect();
+    (!words.is_empty()).then(|| words.join(" and "))
+}
+
+/// `imposed acceptance (0.9, 0.8, then 0.7)`, where acceptance was imposed.
+pub fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
+    let (last, before) = rates?.split_last()?;
+    let before: String = before.iter().map(|rate| format!("{rate}, ")).collect();
+    let then = if before.is_empty() { "" } else { "then " };
+    Some(format!("imposed acceptance ({before}{then}{last})"))
+}
+
+/// What a reader must know first when nothing was timed.
+pub(super) fn derived(header: &RunHeader) -> Option<String> {
+    let warning = "Times are derived from a data sheet, not measured.";
+    (header.times_from() == TimesFrom::DataSheet).then(|| warning.into())
+}

@@ -1,0 +1,202 @@
+//! Plans that were run end to end, each beside what would be predicted of it: they say how far
+//! predicted costs are off, and how wrong predictions are.
+
+use crate::cost::measured::MeasuredCosts;
+use crate::error::Result;
+use crate::predict::additive::Additive;
+use crate::predict::blocks::Blocks;
+use crate::predict::calibration::{Calibration, Sample};
+use crate::predict::generation::Generation;
+use crate::predict::neighbours::Neighbours;
+use crate::predict::prediction::{Pool, speedup_draws};
+use crate::predict::request::Request;
+use crate::statistics::{Z95, interval};
+use crate::traces::table::TraceTable;
+use rayon::prelude::*;
+use s3d_data::{DraftPlan, Estimate, Plan, Run, ThroughputSample};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A plan that was run end to end, with what was predicted of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldOutPlan {
+    /// The plan.
+    pub plan: Plan,
+    /// Predicted speedup; its interval is one for a measurement, whose own noise is in it.
+    pub predicted: Estimate,
+    /// Measured speedup: the one that is reported of the plan everywhere.
+    pub measured: Estimate,
+    /// `|predicted - measured| / measured`.
+    pub error: f64,
+    /// Whether the acceptance was extrapolated: no traced windows lie around this one.
+    pub extrapolated: bool,
+}
+
+/// What end-to-end runs say about costs, by the blocks that help to choose: how far predicted and
+/// measured speedups are apart where trace and passes are known.
+///
+/// # Errors
+/// As [`held_out`].
+pub(crate) fn known_runs<'a>(
+    run: &'a Run,
+    request: &'a Request,
+    table: &'a TraceTable<'a>,
+) -> Result<Calibration> {
+    let blocks = Blocks::new(run, request.machine, request.seed);
+    let choosing: BTreeMap<&Plan, Vec<usize>> =
+        blocks.plans().into_keys().map(|plan| (plan, blocks.purposes(plan).choosing())).collect();
+    let chooses = |sample: &ThroughputSample| {
+        choosing.get(&sample.plan).is_some_and(|blocks| blocks.contains(&sample.block))
+    };
+    let ran = PlansRun::new(run, request, table, chooses)?;
+    let predicted = ran.map_or(Vec::new(), |ran| ran.predicted(false));
+    let samples: Vec<Sample> = predicted.iter().filter_map(PlanRun::sample).collect();
+    Ok(Calibration::new(&samples))
+}
+
+/// The context that decoding had on average: half-way through its texts. What was measured there
+/// must be predicted there, whatever the request asks.
+fn mean_context(generations: &BTreeMap<&Plan, Vec<Generation>>) -> usize {
+    let all: Vec<f64> =
+        generations.values().flatten().map(|one| one.prompt_tokens + one.tokens / 2.0).collect();
+    (all.iter().sum::<f64>() / all.len().max(1) as f64).round() as usize
+}
+
+/// All generations of speculative plans on prompts whose `places` in the table are known.
+fn generations<'a>(
+    samples: &[&'a ThroughputSample],
+    table: &TraceTable,
+    places: &BTreeMap<&str, usize>,
+) -> BTreeMap<&'a Plan, Vec<Generation>> {
+    let mut generations: BTreeMap<&Plan, Vec<Generation>> = BTreeMap::new();
+    for sample in samples {
+        let Some(&prompt) = places.get(sample.id.as_str()) else { continue };
+        let trace = table.ways.values().find_map(|row| row[prompt]);
+        generations.entry(&sample.plan).or_default().push(Generation {
+            prompt,
+            prompt_tokens: trace.map_or(0.0, |trace| trace.prompt as f64),
+            tokens: sample.tokens as f64 - 1.0,
+            iterations: sample.iterations as f64,
+        });
+    }
+    generations
+}
+
+/// The plans that were run end to end, and what predicting them needs.
+pub(super) struct PlansRun<'a> {
+    pub(super) evidence: Evidence<'a>,
+    generations: Vec<(&'a Plan, Vec<Generation>)>,
+}
+
+impl<'a> PlansRun<'a> {
+    /// Nothing where no plan was run end to end in blocks that `used` lets through.
+    pub(super) fn new(
+        run: &'a Run,
+        request: &'a Request,
+        table: &'a TraceTable<'a>,
+        used: impl Fn(&ThroughputSample) -> bool,
+    ) -> Result<Option<Self>> {
+        if run.observations.throughput.is_empty() {
+            return Ok(None);
+        }
+        let here = || run.observations.throughput.iter().filter(|s| s.machine == request.machine);
+        let common = table.common();
+        let traced = |s: &ThroughputSample| common.contains_key(s.id.as_str());
+        let speculative = |s: &&ThroughputSample| s.plan.draft().is_some() && s.tokens > 1;
+        let samples: Vec<&ThroughputSample> =
+            here().filter(speculative).filter(|s| traced(s) && used(s)).collect();
+        let generations = generations(&samples, table, &common);
+        if generations.is_empty() {
+            return Ok(None);
+        }
+        let contexts = [(mean_context(&generations), 1.0)];
+        let blocks: BTreeSet<usize> = samples.iter().map(|sample| sample.block).collect();
+        let beside = here().filter(|s| s.plan == Plan::Plain && blocks.contains(&s.block));
+        let evidence = Evidence {
+            request,
+            table,
+            costs: MeasuredCosts::new(run, request.machine, &contexts)?,
+            timed: Additive::fit(samples.iter().copied().chain(beside)),
+            layers: run.header.model.shape.layers,
+            known: Calibration::default(),
+        };
+        Ok(Some(Self { evidence, generations: generations.into_iter().collect() }))
+    }
+
+    pub(super) fn predicted(&self, hold_out: bool) -> Vec<PlanRun> {
+        let one = |(plan, generations): &(&Plan, Vec<Generation>)| {
+            self.evidence.plan(plan, generations, hold_out)
+        };
+        self.generations.par_iter().filter_map(one).collect()
+    }
+}
+
+/// What predicting one plan needs.
+pub(super) struct Evidence<'a> {
+    request: &'a Request,
+    table: &'a TraceTable<'a>,
+    costs: MeasuredCosts,
+    timed: Additive<'a>,
+    layers: usize,
+    /// How far prediction and measurement are apart where trace and passes are known.
+    pub(super) known: Calibration,
+}
+
+/// A plan beside its prediction.
+pub(super) struct PlanRun {
+    pub(super) plan: HeldOutPlan,
+    /// Relative standard error of the measurement: of timing, since the prediction is for the same texts.
+    timing: f64,
+}
+
+impl PlanRun {
+    /// What a plan with known trace and passes says about costs.
+    pub(super) fn sample(&self) -> Option<Sample> {
+        Some(Sample {
+            plan: self.plan.plan.draft()?.clone(),
+            log_ratio: (self.plan.predicted.value / self.plan.measured.value).ln(),
+            error: self.timing,
+        })
+    }
+}
+
+impl Evidence<'_> {
+    /// Predicts what was measured on the same texts: their tokens per iteration, which are counted, over what an
+    /// iteration costs.
+    fn plan(&self, plan: &Plan, generations: &[Generation], hold_out: bool) -> Option<PlanRun> {
+        let draft: &DraftPlan = plan.draft()?;
+        let (way, gamma) = (draft.draft(), draft.predictors.get());
+        let sum = |of: fn(&Generation) -> f64| generations.iter().map(of).sum::<f64>();
+        let counted = sum(|one| one.tokens) / sum(|one| one.iterations);
+        let iteration = self.timed.iteration_cost(plan)?;
+        let (low, high) = iteration.ends();
+        let measured = Estimate::new(counted / iteration.value, counted / high, counted / low);
+        let timing = counted * (low.recip() - high.recip()) / (2.0 * Z95) / measured.value;
+        let neighbours =
+            Neighbours::new(self.table, generations, self.layers, draft.drafting, gamma);
+        let (guess, cost) = match hold_out {
+            true => {
+                (neighbours.without(&way.skip)?, self.costs.without(&way).of(&way, gamma).ok()?)
+            }
+            false => (neighbours.own(&way.skip)?, self.costs.of(&way, gamma).ok()?),
+        };
+        let correction = self.known.of(draft);
+        let cost = cost.slower(correction.factor.recip());
+        let tokens = sum(|one| one.tokens) / guess.iterations.iter().sum::<f64>();
+        // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.
+        let noise = guess.doubt.hypot(timing).hypot(correction.error);
+        let pool = Pool::new(self.request.seed, self.request.draws);
+        let same = vec![tokens; self.request.draws];
+        let draws = speedup_draws(&cost, &same, [1, gamma + 1, 0], &pool);
+        let moved = draws.iter().zip(pool.of(usize::MAX / 2)).map(|(s, z)| s * (1.0 + z * noise));
+        let value = tokens / cost.in_plain_steps();
+        let plan = HeldOutPlan {
+            plan: plan.clone(),
+            predicted: interval(value, moved.collect(), usize::MAX),
+            measured,
+            error: (value / measured.value - 1.0).abs(),
+            extrapolated: !guess.inside,
+        };
+        Some(PlanRun { plan, timing })
+    }
+}
