@@ -1,4 +1,5 @@
-//! What is built into the program besides its code: the shipped files, and the commit it was built from.
+//! What is built into the program besides its code: the shipped files, and the commit it was built
+//! from.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Files and folders of `data/` that travel inside the program. Tables and data sheets are compiled into
-/// `s3d-data`; runs stay in the repository, they are large and only read by tests.
+/// Files and folders of `data/` that travel inside the program. Tables and data sheets are compiled
+/// into `s3d-data`; runs stay in the repository, they are large and only read by tests.
 const SHIPPED: [&str; 4] = ["models/story", "models/smollm2-135m-s3d", "prompts", "profiles"];
 
 /// What all of them may take: the program is copied to every node of a cluster.
@@ -100,7 +101,8 @@ fn stamp(root: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The stamp is made again when a source changes (which rebuilds the program anyway) and after a commit.
+/// The stamp is made again when a source changes (which rebuilds the program anyway) and after a
+/// commit.
 fn watch_sources(root: &Path) {
     // One that is not there would make cargo ask every time.
     for part in sources(root).iter().map(|part| root.join(part)).filter(|part| part.exists()) {
@@ -112,7 +114,8 @@ fn watch_sources(root: &Path) {
     }
 }
 
-/// What the program is made of, relative to the root: manifests, shipped files, the sources of every crate.
+/// What the program is made of, relative to the root: manifests, shipped files, the sources of
+/// every crate.
 fn sources(root: &Path) -> Vec<String> {
     let mut parts: Vec<String> =
         ["Cargo.toml", "Cargo.lock", "cli/build.rs", "data/devices", "data/published"]
@@ -128,8 +131,8 @@ fn sources(root: &Path) -> Vec<String> {
     parts
 }
 
-/// The commit of the sources, with `, dirty` where they differ from it; `None` where `root` is not the
-/// root of a git work tree.
+/// The commit of the sources, with `, dirty` where they differ from it; `None` where `root` is not
+/// the root of a git work tree.
 fn commit_of(root: &Path) -> Option<String> {
     let top = git(root, &["rev-parse", "--show-toplevel"])?;
     if Path::new(&top).canonicalize().ok()? != root {

@@ -26,7 +26,8 @@ pub fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// The model flags of a command line that measured; nothing of one that did not, or of another program's version.
+/// The model flags of a command line that measured; nothing of one that did not, or of another
+/// program's version.
 pub fn of_command(command: &[String]) -> Option<ModelArgs> {
     match Cli::try_parse_from(command).ok()?.command {
         Command::Run(args) => Some(args.model),

@@ -1,5 +1,5 @@
-//! What is concluded of a recorded run: one, several together, several checkpoints. The run in `data/runs` is a
-//! real one; no model is loaded and nothing is measured here.
+//! What is concluded of a recorded run: one, several together, several checkpoints. The run in
+//! `data/runs` is a real one; no model is loaded and nothing is measured here.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -79,7 +79,8 @@ fn several_runs_are_chosen_from_together() {
     let answer = json(&arguments);
     let candidates = answer["candidates"].as_array().unwrap();
     assert!(candidates.iter().any(|c| c["run"] == 0) && candidates.iter().any(|c| c["run"] == 1));
-    // source: the same times in half the weights: below the size of the first run only the second fits
+    // source: the same times in half the weights: below the size of the first run only the second
+    // fits
     let bytes = |c: &Value| c["peak_memory_bytes"].as_u64().unwrap();
     let small = candidates.iter().filter(|c| c["run"] == 0).map(bytes).min().unwrap() - 1;
     let budget = format!("{}B", small);

@@ -1,4 +1,5 @@
-//! Checkpoints of every kind on the command line: Hugging Face folders, GGUF files, free sets of layers.
+//! Checkpoints of every kind on the command line: Hugging Face folders, GGUF files, free sets of
+//! layers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -16,7 +17,8 @@ fn fixtures() -> PathBuf {
 fn checkpoints() -> Vec<(PathBuf, PathBuf)> {
     let list = |folder: PathBuf| {
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-        // The expected logits of this one are of a text that is long from its start: cli/tests/limits.rs
+        // The expected logits of this one are of a text that is long from its start:
+        // cli/tests/limits.rs
         files.filter(|path| !path.ends_with("phi3-longrope-long")).collect::<Vec<_>>()
     };
     let folders = list(fixtures().join("checkpoints")).into_iter();

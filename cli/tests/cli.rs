@@ -226,10 +226,11 @@ fn a_full_disk_is_an_error_that_keeps_what_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let measure = |limit: &str| {
-        // A file may grow to so many blocks of 512 bytes; the signal for it is ignored, as a full disk
-        // sends none.
+        // A file may grow to so many blocks of 512 bytes; the signal for it is ignored, as a full
+        // disk sends none.
         let line = format!(
-            "trap '' XFSZ; ulimit -f {limit}; exec '{}' measure acceptance --widen 1 --prompt-count 3 \
+            "trap '' XFSZ; ulimit -f {limit}; exec '{}' measure acceptance --widen 1 \
+             --prompt-count 3 \
              --tokens 24 --gamma-max 2 --quiet --out '{}'",
             env!("CARGO_BIN_EXE_s3d"),
             out.display()

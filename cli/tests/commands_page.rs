@@ -1,5 +1,5 @@
-//! `docs/COMMANDS.md` is what the program itself says of its commands. To write it anew after a change:
-//! `S3D_WRITE_DOCS=1 cargo test --release --workspace --test commands_page`.
+//! `docs/COMMANDS.md` is what the program itself says of its commands. To write it anew after a
+//! change: `S3D_WRITE_DOCS=1 cargo test --release --workspace --test commands_page`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -19,8 +19,10 @@ fn commands() -> Vec<String> {
 
 fn page() -> String {
     let mut page = String::from(
-        "# Which commands and flags are there?\n\nWhat `s3d COMMAND --help` prints; a test keeps this page equal to it. \
-         Results go to standard output,\neverything else to standard error; exit code 0: done (also when the answer \
+        "# Which commands and flags are there?\n\nWhat `s3d COMMAND --help` prints; a test keeps \
+         this page equal to it. \
+         Results go to standard output,\neverything else to standard error; exit code 0: done \
+         (also when the answer \
          is \"do not speculate\"), 2: wrong usage,\n1: everything else.\n",
     );
     for name in commands().into_iter().filter(|name| name != "help") {

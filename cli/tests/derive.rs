@@ -37,9 +37,9 @@ fn a_derived_profile_says_so_and_serves_a_choice() {
     let choose = ["optimize", "--profile", out, "--curve", "power", "--u", "3", "--json"];
     let answer = json(&[&choose[..], &["--ceiling", "0.8"]].concat());
     assert_eq!((&answer["derived"], &answer["machine"]), (&true.into(), &"NVIDIA A10G".into()));
-    // source: by hand, simultaneous, layers 12..20 skipped, 4 predictors at 1024 tokens: a full pass reads
-    // its layers, head and 1024 x 524,288 bytes of cache, a draft pass the head and 24/32 of
-    // the layers with their cache; both are bound by reading.
+    // source: by hand, simultaneous, layers 12..20 skipped, 4 predictors at 1024 tokens: a full
+    // pass reads its layers, head and 1024 x 524,288 bytes of cache, a draft pass the head and
+    // 24/32 of the layers with their cache; both are bound by reading.
     let cells = answer["cells"].as_array().unwrap();
     let cell = cells.iter().find(|cell| {
         cell["drafting"] == "simultaneous" && cell["skipped"] == 8 && cell["predictors"] == 4

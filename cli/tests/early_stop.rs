@@ -1,4 +1,5 @@
-//! Drafts that end early: the engine makes exactly the iterations that the simulator replays from confidences.
+//! Drafts that end early: the engine makes exactly the iterations that the simulator replays from
+//! confidences.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

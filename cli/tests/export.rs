@@ -1,5 +1,5 @@
-//! The choice in the forms of other engines: every command of the page runs, what is written is read back, and
-//! nothing is advice where the verdict is not to speculate.
+//! The choice in the forms of other engines: every command of the page runs, what is written is
+//! read back, and nothing is advice where the verdict is not to speculate.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "tests")]
 
@@ -17,8 +17,8 @@ fn page() -> String {
     fs::read_to_string(root.join("docs/EXPORT.md")).unwrap()
 }
 
-/// A run of one window that ends at `end` of 32 layers, drafted in this way, with its report; of two texts that
-/// accept `share` per mille of the first draft.
+/// A run of one window that ends at `end` of 32 layers, drafted in this way, with its report; of
+/// two texts that accept `share` per mille of the first draft.
 fn run(folder: &Path, drafting: &str, end: usize, share: usize) -> String {
     let row = |id: &str, more: usize| {
         let (first, second) = (share + more, (share + more) / 10 * 9);

@@ -1,5 +1,5 @@
-//! Nobody's files are lost and no answer comes from another run's data: the real program on folders that hold
-//! something, on runs that were killed, on disks that are full.
+//! Nobody's files are lost and no answer comes from another run's data: the real program on folders
+//! that hold something, on runs that were killed, on disks that are full.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
@@ -15,9 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A small measurement: 2 windows of traces on one short text.
-const TRACES: &str = "measure acceptance --plans 3..9:2,4..8:2 --widen 1 --tokens 8 --gamma-max 2 --threads 1 --quiet";
+const TRACES: &str = "measure acceptance --plans 3..9:2,4..8:2 --widen 1 --tokens 8 --gamma-max 2 \
+    --threads 1 --quiet";
 /// A measurement that goes on until it is killed.
-const LONG: &str = "measure throughput --plans plain,3..9:2 --widen 1 --tokens 100 --prompt-count 200 --threads 1 --quiet";
+const LONG: &str = "measure throughput --plans plain,3..9:2 --widen 1 --tokens 100 --prompt-count \
+    200 --threads 1 --quiet";
 
 /// Everything below a folder: names, and the bytes of files.
 fn all(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -254,7 +256,8 @@ fn a_run_goes_on_only_with_the_same_request() {
     write(dir, "p.jsonl", "{\"id\":\"a\",\"text\":\"Never was there\"}\n");
     let said = fails(dir, 1, &measure);
     assert!(said.contains("--prompts (of acceptance) 1 of digest"), "{said}");
-    let throughput = "measure throughput --plans plain,3..9:2 --widen 1 --tokens 8 --gamma-max 2 --threads 1 --quiet";
+    let throughput = "measure throughput --plans plain,3..9:2 --widen 1 --tokens 8 --gamma-max 2 \
+        --threads 1 --quiet";
     let said = fails(dir, 1, &format!("{throughput} --prompts p.jsonl --out run"));
     assert!(said.contains("made with --prompts 1 of digest"), "{said}");
     assert!(all(&dir.join("run")) == before, "the run was touched");
@@ -327,7 +330,8 @@ fn on_a_full_disk_nothing_looks_finished() {
         "man --out out",
         "report run",
     ] {
-        // A file may have so many blocks; the signal that would end the program is off, as on a full disk.
+        // A file may have so many blocks; the signal that would end the program is off, as on a
+        // full disk.
         let limited =
             format!("trap '' XFSZ; ulimit -f 2; exec {} {arguments}", env!("CARGO_BIN_EXE_s3d"));
         let mut shell = Command::new("sh");

@@ -1,4 +1,5 @@
-//! Flags that would do nothing are refused, paths need not be UTF-8, threads and time stay within what there is.
+//! Flags that would do nothing are refused, paths need not be UTF-8, threads and time stay within
+//! what there is.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -1,4 +1,5 @@
-//! `s3d generate`: plans, comparison, the model of a run; and what a run says at its end, again, and on Ctrl-C.
+//! `s3d generate`: plans, comparison, the model of a run; and what a run says at its end, again,
+//! and on Ctrl-C.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -117,7 +118,8 @@ fn what_a_run_says_to_try_runs_as_printed_and_its_folder_stands_for_its_flags() 
 fn a_gguf_file_runs_in_its_own_number_type_or_the_nearest() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    // source: gguf (PyPI) 0.19.0: most weights of the layers of llama.gguf are F16, of qwen2.gguf Q8_0
+    // source: gguf (PyPI) 0.19.0: most weights of the layers of llama.gguf are F16, of qwen2.gguf
+    // Q8_0
     for (file, dtype) in [("llama.gguf", "f16"), ("qwen2.gguf", "q8_0")] {
         let (model, out) = (gguf(file), out.join(dtype));
         let words = ["measure", "latency", "--model", &model, "--out", out.to_str().unwrap()];

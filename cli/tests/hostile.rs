@@ -1,5 +1,5 @@
-//! Records, sets, plans and flags that someone made wrong on purpose: a clear refusal at once, and nothing read
-//! that was not named on the command line.
+//! Records, sets, plans and flags that someone made wrong on purpose: a clear refusal at once, and
+//! nothing read that was not named on the command line.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -162,7 +162,8 @@ fn numbers_that_are_none_are_wrong_usage() {
     }
 }
 
-/// What stands where a file should: waits for a writer, never ends, is a folder, or is larger than any.
+/// What stands where a file should: waits for a writer, never ends, is a folder, or is larger than
+/// any.
 fn no_files(dir: &Path) -> Vec<PathBuf> {
     let pipe = dir.join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -1,4 +1,5 @@
-//! `--download` against a server of this test that answers like the Hugging Face Hub; nothing leaves the machine.
+//! `--download` against a server of this test that answers like the Hugging Face Hub; nothing
+//! leaves the machine.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -34,7 +35,8 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         let length = body.len();
         return write!(
             stream,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: \
+             {length}\r\nconnection: close\r\n\r\n{body}"
         );
     }
     let Some(name) = path.strip_prefix("/org/story/resolve/main/").filter(|n| FILES.contains(n))

@@ -1,5 +1,5 @@
-//! Measurements from outside: the examples of the documentation are read as they stand, and a run that
-//! goes out and in again gives the same answer.
+//! Measurements from outside: the examples of the documentation are read as they stand, and a run
+//! that goes out and in again gives the same answer.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -89,8 +89,8 @@ fn counts_without_their_drafting_are_refused_and_the_flag_decides() {
         let answer = optimized(&files, &["--gamma-max", "3", "--drafting", drafting], &[]);
         answer["choice"]["predicted_speedup"]["value"].as_f64().unwrap()
     };
-    // source: the field case of the same counts and law: 1.51 drafted at once, 1.08 one after the other
-    // (one text of these two).
+    // source: the field case of the same counts and law: 1.51 drafted at once, 1.08 one after the
+    // other (one text of these two).
     assert!((speedup("simultaneous") - 1.51).abs() < 0.03, "{}", speedup("simultaneous"));
     assert!((speedup("sequential") - 1.08).abs() < 0.03, "{}", speedup("sequential"));
 }
@@ -144,10 +144,10 @@ fn fewer_drafts_than_were_counted_are_in_doubt_and_the_doubt_holds_the_truth() {
         let answer = optimized(&files, &import, &["--gamma-max", drafts]);
         (answer["choice"]["tokens_per_iteration"].clone(), answer["notes"].to_string())
     };
-    // source: by hand. 11043 iterations commit 49655 tokens (38612 drafts and one each). With one draft:
-    // unfavourably the walk of the same failed tokens, 1.74 (the field case); favourably only the 2632
-    // tokens that failed as first drafts fail, 1 in 18.9: 2 - 2632 / 49655 = 1.95. The page
-    // that logged this log also logged 1.83 with one draft.
+    // source: by hand. 11043 iterations commit 49655 tokens (38612 drafts and one each). With one
+    // draft: unfavourably the walk of the same failed tokens, 1.74 (the field case); favourably
+    // only the 2632 tokens that failed as first drafts fail, 1 in 18.9: 2 - 2632 / 49655 = 1.95.
+    // The page that logged this log also logged 1.83 with one draft.
     let (one, notes) = tokens("1");
     let (low, high) = (one["low"].as_f64().unwrap(), one["high"].as_f64().unwrap());
     assert!((low - 1.74).abs() < 0.01 && (high - 1.947).abs() < 0.01, "{one}");
@@ -282,9 +282,10 @@ fn why_is_it_not_faster_here_is_answered_from_a_benchmark_alone() {
         };
         rows.iter().find(of).unwrap().clone()
     };
-    // source: by hand: three drafts of half a pass each and a pass over four tokens: 1.5 + 1.3 plain steps.
-    // 1 + a + a^2 + a^3 = 2.8 at a = 0.7672; at 0.8 there are 2.952 tokens. (A draft pass that is known is weighed
-    // with the law of draft passes, which moves the half by a percent.)
+    // source: by hand: three drafts of half a pass each and a pass over four tokens: 1.5 + 1.3
+    // plain steps. 1 + a + a^2 + a^3 = 2.8 at a = 0.7672; at 0.8 there are 2.952 tokens. (A draft
+    // pass that is known is weighed with the law of draft passes, which moves the half by a
+    // percent.)
     let three = row("sequential", 3);
     let number = |key: &str| three[key].as_f64().unwrap();
     let (share, tokens) = (number("draft_share"), number("tokens_per_iteration"));
@@ -301,7 +302,8 @@ fn acceptance_of_a_log_and_times_of_a_benchmark_give_the_choice() {
     let (dir, bench) = bench();
     let log = |rates: &str| {
         format!(
-            "SpecDecoding metrics: Mean acceptance length: 2.4, Accepted: 140 tokens, Drafted: 200 tokens, \
+            "SpecDecoding metrics: Mean acceptance length: 2.4, Accepted: 140 tokens, Drafted: \
+             200 tokens, \
              Per-position acceptance rate: {rates}, Avg Draft acceptance rate: 70.0%\n"
         )
     };
@@ -314,8 +316,9 @@ fn acceptance_of_a_log_and_times_of_a_benchmark_give_the_choice() {
     let answer: serde_json::Value = serde_json::from_str(&printed).unwrap();
     let choice = &answer["choice"];
     assert_eq!(choice["predictors"], 2);
-    // source: by hand: 100 + 78 + ... the two lines commit 1 + 0.79 + 0.59 tokens an iteration, which costs two
-    // drafts of 0.1 and a pass over three tokens (between 1 and 1.3: 1.2): 2.38 / 1.4
+    // source: by hand: 100 + 78 + ... the two lines commit 1 + 0.79 + 0.59 tokens an iteration,
+    // which costs two drafts of 0.1 and a pass over three tokens (between 1 and 1.3: 1.2): 2.38 /
+    // 1.4
     let (tokens, speedup) = (&choice["tokens_per_iteration"], &choice["predicted_speedup"]);
     assert!((tokens["value"].as_f64().unwrap() - 2.38).abs() < 0.01, "{tokens}");
     assert!((speedup["value"].as_f64().unwrap() - 1.70).abs() < 0.03, "{speedup}");

@@ -1,4 +1,5 @@
-//! The program as it is when installed: no clone around it, its files unpacked into the user's data folder.
+//! The program as it is when installed: no clone around it, its files unpacked into the user's data
+//! folder.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -52,7 +53,8 @@ fn succeeds(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Fails where the unpacked model differs from that of the clone, or where something was left beside it.
+/// Fails where the unpacked model differs from that of the clone, or where something was left
+/// beside it.
 fn equals_the_clones(model: &Path) {
     let names = |folder: &Path| {
         let mut names: Vec<_> =

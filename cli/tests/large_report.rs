@@ -1,6 +1,6 @@
-//! The report of a large run: 32 layers, every contiguous window, up to 8 drafts. The run directory is
-//! written by formulas and left in the test's folder, where the time of a report is taken by hand
-//! (docs/PERFORMANCE.md).
+//! The report of a large run: 32 layers, every contiguous window, up to 8 drafts. The run directory
+//! is written by formulas and left in the test's folder, where the time of a report is taken by
+//! hand (docs/PERFORMANCE.md).
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,5 @@
-//! The limits of a model, which every command meets, and what is said of files that are not followed to the letter.
+//! The limits of a model, which every command meets, and what is said of files that are not
+//! followed to the letter.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -111,9 +112,11 @@ fn parameters_count_biases_and_norms_of_heads() {
         let json: Value = serde_json::from_str(&says(&["inspect", &path(name), "--json"])).unwrap();
         json["parameters"].as_u64().unwrap()
     };
-    // source: by hand: 288 x 32 twice, 32; in each of 3 layers 32 x 48 x 3, 32 x 64 x 2 + 32 x 32 x 2, 64, and 2 x 16
+    // source: by hand: 288 x 32 twice, 32; in each of 3 layers 32 x 48 x 3, 32 x 64 x 2 + 32 x 32 x
+    // 2, 64, and 2 x 16
     assert_eq!(count("checkpoints/qwen3"), 2 * 288 * 32 + 32 + 3 * (4608 + 6144 + 64 + 32));
-    // 288 x 32 twice, 32; in each of 3 layers 32 x 48 x 3, 32 x 32 x 2 + 32 x 16 x 2, 64; 32 + 16 + 16 + 32 and 48 + 48 + 32
+    // 288 x 32 twice, 32; in each of 3 layers 32 x 48 x 3, 32 x 32 x 2 + 32 x 16 x 2, 64; 32 + 16 +
+    // 16 + 32 and 48 + 48 + 32
     assert_eq!(
         count("checkpoints/llama-mlp-bias"),
         2 * 288 * 32 + 32 + 3 * (4608 + 3072 + 64 + 96 + 128)

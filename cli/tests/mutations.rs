@@ -1,5 +1,6 @@
-//! Any byte or number of a run directory changed: whatever commands do with it ends with finite answers, or with an
-//! error that names the file and the line. The functions are those that the commands call.
+//! Any byte or number of a run directory changed: whatever commands do with it ends with finite
+//! answers, or with an error that names the file and the line. The functions are those that the
+//! commands call.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -23,7 +23,8 @@ fn tokens(model: &str, more: &[&str]) -> Value {
     serde_json::from_str::<Value>(&said).unwrap()["token_ids"].clone()
 }
 
-/// Measures acceptance of one plan on prompts; what was said, and the tasks and prompt lengths of the traces.
+/// Measures acceptance of one plan on prompts; what was said, and the tasks and prompt lengths of
+/// the traces.
 fn measured(model: &str, plan: &str, more: &[&str]) -> (String, Vec<(String, u64)>) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

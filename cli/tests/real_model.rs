@@ -1,5 +1,5 @@
-//! A model as people have it: SmolLM2-135M-Instruct, a GGUF file of type Q4_1. `scripts/fetch-model smollm2` gets it; where
-//! it is not there, this is skipped.
+//! A model as people have it: SmolLM2-135M-Instruct, a GGUF file of type Q4_1. `scripts/fetch-model
+//! smollm2` gets it; where it is not there, this is skipped.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -41,7 +41,8 @@ fn a_public_file_reads_chats_and_decodes_the_same_under_a_plan() {
     let options = LoadOptions { dtype: own.runs, threads: 2, ..LoadOptions::default() };
     let model = Model::load(&file, &options).unwrap();
     let tokenizer = model.tokenizer().unwrap();
-    // source: transformers 5.24.0 on the file's vocabulary, built as scripts/check-smollm2 does, and its template
+    // source: transformers 5.24.0 on the file's vocabulary, built as scripts/check-smollm2 does,
+    // and its template
     let text = "The bridge was built in 1831, wasn't it?";
     let ids = [504, 7395, 436, 2837, 281, 216, 33, 40, 35, 33, 28, 5603, 982, 357, 47];
     assert_eq!(tokenizer.encode(text).unwrap(), ids);

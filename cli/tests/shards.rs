@@ -1,4 +1,5 @@
-//! Work that is divided over processes: shards of the shipped model, merged, and what is concluded of them.
+//! Work that is divided over processes: shards of the shipped model, merged, and what is concluded
+//! of them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -51,8 +52,10 @@ fn everything_after_takes_a_merged_run_and_keeps_machines_apart() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     for (name, shard) in [("a", "1/2"), ("b", "2/2")] {
-        let measure = "measure acceptance latency throughput --plans plain,3..9:3,seq:4..8:2 --widen 1 \
-                       --prompt-count 4 --tokens 20 --context 20 --gamma-max 3 --time-budget 1s --quiet";
+        let measure = "measure acceptance latency throughput --plans plain,3..9:3,seq:4..8:2 \
+            --widen 1 \
+                       --prompt-count 4 --tokens 20 --context 20 --gamma-max 3 --time-budget 1s \
+                       --quiet";
         done(dir, &format!("{measure} --out {name} --shard {shard}"));
     }
     // The second shard as if another machine had measured it.

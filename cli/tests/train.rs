@@ -89,8 +89,9 @@ fn a_checkpoint_gets_adapters_and_drafts_with_them() {
     assert!(again.contains("3 mask predictors already"), "{again}");
 }
 
-/// Checkpoints made with transformers whose attention has biases or norms of heads: with adapters the text is
-/// what it was, to the last token; with all weights trained it is what plain decoding of the new ones gives.
+/// Checkpoints made with transformers whose attention has biases or norms of heads: with adapters
+/// the text is what it was, to the last token; with all weights trained it is what plain decoding
+/// of the new ones gives.
 #[test]
 fn biases_and_norms_of_heads_are_trained_too() {
     for name in ["qwen2", "qwen3", "llama-linear-bias"] {
@@ -180,7 +181,8 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// What is not a training's is refused and stays: another model's files, and links to those of the source.
+/// What is not a training's is refused and stays: another model's files, and links to those of the
+/// source.
 #[test]
 fn a_folder_of_something_else_is_refused_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -205,8 +207,8 @@ fn a_folder_of_something_else_is_refused_and_stays_as_it_is() {
     assert_eq!(contents(&base), source);
 }
 
-/// Files of a training that were made links afterwards are replaced, not written through; those that are the
-/// files to be read, by whatever link, are refused before the first step.
+/// Files of a training that were made links afterwards are replaced, not written through; those
+/// that are the files to be read, by whatever link, are refused before the first step.
 #[test]
 fn nothing_is_written_through_a_link() {
     let dir = tempfile::tempdir().unwrap();
@@ -343,7 +345,8 @@ fn a_model_trains_on_its_own_texts_and_its_adapters_are_laid_over_it() {
     let line = |i: usize| {
         let split = if i.is_multiple_of(3_usize) { "held-out" } else { "train" };
         format!(
-            "{{\"id\": \"a{i}\", \"task\": \"t{}\", \"split\": \"{split}\", \"text\": \"The miller has {i}\"}}\n",
+            "{{\"id\": \"a{i}\", \"task\": \"t{}\", \"split\": \"{split}\", \"text\": \"The \
+             miller has {i}\"}}\n",
             i % 2
         )
     };

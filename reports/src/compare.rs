@@ -81,7 +81,8 @@ pub fn table(runs: &[NamedRun]) -> Table {
     let first = runs.first().and_then(choice); // its own quotient is left unknown
     Table::new("comparison", "Runs side by side", columns)
         .note(
-            "Speed is that of the choice, measured where it was measured. Intervals are 95 %; those \
+            "Speed is that of the choice, measured where it was measured. Intervals are 95 %; \
+             those \
              of quotients between runs take the runs as independent.",
         )
         .rows(runs.iter().enumerate().map(|(index, run)| row(run, first.filter(|_| index > 0))))
@@ -150,7 +151,8 @@ fn speed_memory(runs: &[NamedRun]) -> Figure {
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("comparison_speed_memory", "Speed against memory by run", x, y)
         .caption(
-            "The choice of each run, with the 95 % interval of its speed; dashed: equal speed per memory.",
+            "The choice of each run, with the 95 % interval of its speed; dashed: equal speed per \
+             memory.",
         );
     for (index, run) in runs.iter().enumerate() {
         let choice = run.input.recommendation.choice.as_ref();

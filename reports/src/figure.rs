@@ -7,7 +7,7 @@ use crate::draw::palette::Hue;
 use s3d_data::{Bytes, Seconds};
 use serde::Serialize;
 
-pub use mark::{Bar, Cell, CellMark, Mark, Note, Point, Stroke, Symbol};
+pub use mark::{Bar, Mark, Note, Point, Stroke, Symbol, Tile, TileMark};
 
 /// A figure that can go into a paper as it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -108,7 +108,8 @@ pub struct Axis {
     pub categories: Vec<String>,
     /// Values the axis must reach, whatever the data.
     pub include: Vec<f64>,
-    /// The least share of its highest value that the axis spans, so that what hardly differs looks so.
+    /// The least share of its highest value that the axis spans, so that what hardly differs looks
+    /// so.
     #[serde(skip_serializing_if = "is_zero")]
     pub least_span: f64,
 }

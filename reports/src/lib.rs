@@ -1,9 +1,10 @@
 //! Results to figures, tables and one page.
 //!
 //! A [`ReportInput`] goes in: records as they are, and numbers that `simulator` computed. Out come
-//! figures and tables as data ([`figures::all`], [`tables::all`]), the verdict in words ([`Verdict`]),
-//! and files ([`write_report`]). Nothing is computed here that is not needed to place ink, nothing is
-//! printed, and nothing here knows an engine: a run made on another machine is reported on any.
+//! figures and tables as data ([`figures::all`], [`tables::all`]), the verdict in words
+//! ([`Verdict`]), and files ([`write_report`]). Nothing is computed here that is not needed to
+//! place ink, nothing is printed, and nothing here knows an engine: a run made on another machine
+//! is reported on any.
 //!
 //! ```
 //! use s3d_reports::format::text;

@@ -1,7 +1,7 @@
 //! The page: one self-contained file that needs no network and no script to be read.
 //!
-//! The order is that of a reader's questions: should I speculate, with which plan, how sure is that,
-//! why is it not more, is the comparison fair, what does it cost, how was it made.
+//! The order is that of a reader's questions: should I speculate, with which plan, how sure is
+//! that, why is it not more, is the comparison fair, what does it cost, how was it made.
 
 pub mod what_if;
 
@@ -77,7 +77,8 @@ fn figure_styles() -> String {
     let rule = |hue: &Hue| {
         let (light, dark) = (hue.hex(), hue.dark_hex());
         format!(
-            "svg [fill=\"{light}\"] {{ fill: {dark}; }} svg [stroke=\"{light}\"] {{ stroke: {dark}; }}\n"
+            "svg [fill=\"{light}\"] {{ fill: {dark}; }} svg [stroke=\"{light}\"] {{ stroke: \
+             {dark}; }}\n"
         )
     };
     let rules: String = Hue::ALL.iter().map(rule).collect();
@@ -121,7 +122,8 @@ fn inline(figure: &Figure) -> Result<String> {
     let zoom = chart::ZOOM;
     let spots = scene.hotspots.iter().map(|spot| {
         format!(
-            "<rect class=\"spot\" x=\"{:.0}\" y=\"{:.0}\" width=\"{:.0}\" height=\"{:.0}\"><title>{}</title></rect>\n",
+            "<rect class=\"spot\" x=\"{:.0}\" y=\"{:.0}\" width=\"{:.0}\" \
+             height=\"{:.0}\"><title>{}</title></rect>\n",
             (spot.centre.0 - spot.half.0) * zoom,
             (spot.centre.1 - spot.half.1) * zoom,
             spot.half.0 * 2.0 * zoom,
@@ -148,7 +150,8 @@ fn verdict(input: &ReportInput) -> String {
         format!("<pre class=\"copy\" id=\"command\"><code>{}</code></pre>\n", escape(command))
     });
     let mut out = format!(
-        "<h1>{} on {}{}</h1>\n<div class=\"{class}\" id=\"verdict\">\n<p class=\"headline\">{}</p>\n<ul>\n{details}</ul>\n</div>\n{}",
+        "<h1>{} on {}{}</h1>\n<div class=\"{class}\" id=\"verdict\">\n<p \
+         class=\"headline\">{}</p>\n<ul>\n{details}</ul>\n</div>\n{}",
         escape(&input.header.model.name),
         escape(&provenance::machine_name(&input.header)),
         if input.header.imposed.is_some() { ", with imposed acceptance" } else { "" },

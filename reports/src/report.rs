@@ -10,7 +10,8 @@ use crate::{figures, page, tables};
 use s3d_data::{RunDir, finite, store};
 use std::thread;
 
-/// Writes `report.html`, `figures/*` (SVG, PNG, and the data as CSV) and `tables/*` (CSV and Markdown).
+/// Writes `report.html`, `figures/*` (SVG, PNG, and the data as CSV) and `tables/*` (CSV and
+/// Markdown).
 ///
 /// # Errors
 /// When a figure cannot be drawn or a file cannot be written; the file is named.
@@ -22,8 +23,8 @@ pub fn write_report(dir: &RunDir, input: &ReportInput) -> Result<()> {
     Ok(())
 }
 
-/// Writes figures below `figures/`, drawn on all cores: encoding the pictures takes most of a report's
-/// time.
+/// Writes figures below `figures/`, drawn on all cores: encoding the pictures takes most of a
+/// report's time.
 ///
 /// # Errors
 /// As [`write_report`].

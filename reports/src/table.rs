@@ -1,5 +1,5 @@
-//! A table is data: columns with units, cells that keep value and interval apart. One small file per
-//! format writes it (`format`).
+//! A table is data: columns with units, cells that keep value and interval apart. One small file
+//! per format writes it (`format`).
 
 use s3d_data::{Bytes, Estimate, Seconds, Share};
 use serde::Serialize;
@@ -175,7 +175,8 @@ impl Cell {
     }
 }
 
-/// An interval of no width is not written: the value is exact. One that is not known is said to be so.
+/// An interval of no width is not written: the value is exact. One that is not known is said to be
+/// so.
 fn with_interval(e: &Estimate, text: impl Fn(f64) -> String) -> (String, Option<String>) {
     let interval = match e.interval() {
         Some((low, high)) if low == high => None,

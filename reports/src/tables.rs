@@ -226,8 +226,10 @@ pub fn laws(fit: &Fit) -> Table {
     });
     Table::new("laws", "Cost laws", columns)
         .note(
-            "Best: lowest error on times left out, the simplest within their noise. The laws of full passes and of \
-             components describe; the choice takes the times themselves. The best law of draft passes also gives \
+            "Best: lowest error on times left out, the simplest within their noise. The laws of \
+             full passes and of \
+             components describe; the choice takes the times themselves. The best law of draft \
+             passes also gives \
              the times of windows that were not timed.",
         )
         .rows(rows)

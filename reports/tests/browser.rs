@@ -12,7 +12,8 @@ use s3d_reports::page;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Moves the sliders of context and drafts to their left ends and writes what the page then says into an attribute.
+/// Moves the sliders of context and drafts to their left ends and writes what the page then says
+/// into an attribute.
 const PROBE: &str = r##"<script>
 "use strict";
 const before = document.querySelector("#what-if-choice").textContent;
@@ -25,10 +26,12 @@ const marked = [...document.querySelectorAll("svg .spot")].filter(spot => spot.s
 const box = document.querySelector("#verdict").getBoundingClientRect();
 const head = document.querySelector("table th:nth-child(5)");
 head.click();
-const speeds = [...head.closest("table").querySelectorAll("tbody td:nth-child(5)")].map(td => Number(td.dataset.value));
+const speeds = [...head.closest("table").querySelectorAll("tbody td:nth-child(5)")].map(td => \
+Number(td.dataset.value));
 const sorted = speeds.every((speed, i) => i === 0 || speeds[i - 1] >= speed);
 const wide = document.documentElement.scrollWidth > innerWidth;
-document.body.setAttribute("data-probe", JSON.stringify({ before, after, marked, visible: box.top < innerHeight && box.height > 40, sorted, wide }));
+document.body.setAttribute("data-probe", JSON.stringify({ before, after, marked, visible: box.top \
+< innerHeight && box.height > 40, sorted, wide }));
 </script>"##;
 
 fn browser(arguments: &[&str], file: &Path) -> Option<Output> {

@@ -13,7 +13,8 @@ use s3d_reports::table::Cell;
 #[test]
 fn computed_memory_agrees_with_published_memory() {
     // source: arXiv 2505.24544, main table, A10G, MT-Bench, BF16: autoregressive 13.7 and 13.8,
-    // Medusa 15.0, EAGLE v2 14.5 GiB (Vicuna); 15.5 for EAGLE v2 on the same shape stays unexplained
+    // Medusa 15.0, EAGLE v2 14.5 GiB (Vicuna); 15.5 for EAGLE v2 on the same shape stays
+    // unexplained
     let checks = paper::published_checks(2048).unwrap();
     let judged = |target: &str, method: &str| {
         let check =

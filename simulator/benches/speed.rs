@@ -65,8 +65,8 @@ fn replayed(c: &mut Criterion) {
     group.finish();
 }
 
-/// The choice from a 32-layer run: all 528 windows, 8 predictors, both draftings, 100 prompts of 200
-/// positions, 1,000 draws; on all cores.
+/// The choice from a 32-layer run: all 528 windows, 8 predictors, both draftings, 100 prompts of
+/// 200 positions, 1,000 draws; on all cores.
 fn chosen(c: &mut Criterion) {
     let windows = (0..32).flat_map(|start| (start + 1..=32).map(move |end| (start, end)));
     let curve = AcceptanceCurve::new(Family::Superellipse, &[4.0], 0.9).unwrap();

@@ -3,8 +3,9 @@
 //! Tokens per iteration come from exact replay of traces, costs from passes timed in situ; every
 //! plan is predicted with an interval, the best one that fits the memory is chosen, and what cannot
 //! be told apart from it is listed. Where plans were run end to end, the first half of their blocks
-//! helps to choose, through what it says about the costs of all plans, and only the second half is reported. Where the
-//! leading plans were set beside each other (a run-off), their costs there decide among them.
+//! helps to choose, through what it says about the costs of all plans, and only the second half is
+//! reported. Where the leading plans were set beside each other (a run-off), their costs there
+//! decide among them.
 
 mod baseline;
 mod grid;

@@ -1,4 +1,5 @@
-//! Questions beside the choice: free sets of sub-layers, early stopping, more training, other engines.
+//! Questions beside the choice: free sets of sub-layers, early stopping, more training, other
+//! engines.
 
 pub mod early_stop;
 pub mod engine;

@@ -1,7 +1,8 @@
 //! From observations to curves and laws: `fit.json`.
 //!
-//! Acceptance points are counts at the positions that decoding visits, with prompt-cluster bootstrap
-//! intervals; curves are fitted to them ([`curves`]); cost laws to the timed passes ([`laws`]).
+//! Acceptance points are counts at the positions that decoding visits, with prompt-cluster
+//! bootstrap intervals; curves are fitted to them ([`curves`]); cost laws to the timed passes
+//! ([`laws`]).
 
 pub mod curves;
 pub mod laws;

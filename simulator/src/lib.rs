@@ -16,21 +16,23 @@
 //! ```
 //!
 //! ([`expected_tokens()`]). The same number comes from walking a recorded trace as decoding would
-//! ([`traces::replay`]). The tests hold both against an exact Markov chain, which also knows that the last
-//! iteration of a text is cut, and against drawing.
+//! ([`traces::replay`]). The tests hold both against an exact Markov chain, which also knows that
+//! the last iteration of a text is cut, and against drawing.
 //!
 //! # Acceptance
 //!
 //! `alpha(beta; U)` falls with the share `beta` of layers skipped; `U` says how well the model is
-//! trained to do without them ([`tokens::curves`], its only home). Families with one shape parameter and
-//! a ceiling are fitted by binomial maximum likelihood and compared by AIC and by skip counts left
-//! out ([`mod@fit`]). Intervals resample prompts: tokens of one prompt are not independent.
+//! trained to do without them ([`tokens::curves`], its only home). Families with one shape
+//! parameter and a ceiling are fitted by binomial maximum likelihood and compared by AIC and by
+//! skip counts left out ([`mod@fit`]). Intervals resample prompts: tokens of one prompt are not
+//! independent.
 //!
 //! # Cost
 //!
-//! A pass over `w` tokens at `c` committed tokens takes `T_full(w, c)`; a draft pass the same less the
-//! skipped layers ([`cost`]; [`cost::file`] for costs that people type). Measured passes are compared
-//! with the plain pass of their own block, so that a drifting machine cancels ([`cost::pass_times`]).
+//! A pass over `w` tokens at `c` committed tokens takes `T_full(w, c)`; a draft pass the same less
+//! the skipped layers ([`cost`]; [`cost::file`] for costs that people type). Measured passes are
+//! compared with the plain pass of their own block, so that a drifting machine cancels
+//! ([`cost::pass_times`]).
 //!
 //! # Speedup
 //!
@@ -39,16 +41,16 @@
 //! ```
 //!
 //! and in the paper's ideal case, where width costs nothing, `E / (2 - beta)` for simultaneous and
-//! `E / (1 + gamma (1 - beta))` for sequential drafting ([`cost::improvement`]; [`cost::what_if`] answers
-//! without any run). With simultaneous drafting the ideal factor never falls in `gamma`: only
-//! measured widths and falling `alpha_i` give `gamma` an optimum.
+//! `E / (1 + gamma (1 - beta))` for sequential drafting ([`cost::improvement`]; [`cost::what_if`]
+//! answers without any run). With simultaneous drafting the ideal factor never falls in `gamma`:
+//! only measured widths and falling `alpha_i` give `gamma` an optimum.
 //!
 //! # The choice, and how wrong it is
 //!
 //! [`choose()`] predicts every traced plan with an interval, takes the best that fits the memory
-//! ([`cost::memory`]), lists what cannot be told apart from it, and says "do not speculate" when nothing
-//! beats plain decoding with 95 % confidence. [`validate`] holds plans out, predicts them, and reports
-//! error, coverage, regret and the waterfall from ideal to measured speedup.
+//! ([`cost::memory`]), lists what cannot be told apart from it, and says "do not speculate" when
+//! nothing beats plain decoding with 95 % confidence. [`validate`] holds plans out, predicts them,
+//! and reports error, coverage, regret and the waterfall from ideal to measured speedup.
 //!
 //! ```
 //! use s3d_simulator::{AcceptanceRate, expected_tokens, cost::improvement::ideal_improvement};

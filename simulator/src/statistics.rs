@@ -129,8 +129,8 @@ pub fn product(a: Estimate, b: Estimate) -> Estimate {
     Estimate::new(value, value * (1.0 - below), value * (1.0 + above))
 }
 
-/// `a / b` of independent estimates: relative half widths add in quadrature (delta method). Where one
-/// has no interval, neither has the quotient.
+/// `a / b` of independent estimates: relative half widths add in quadrature (delta method). Where
+/// one has no interval, neither has the quotient.
 pub fn quotient(a: Estimate, b: Estimate) -> Estimate {
     let value = a.value / b.value;
     let (Some(a_ends), Some(b_ends)) = (a.interval(), b.interval()) else {
@@ -198,7 +198,8 @@ impl Iterator for Normals {
 }
 
 /// Weighted least squares with coefficients that may not be negative: a design `[cells, features]`,
-/// targets and weights of the cells. Negative coefficients are set to 0, the most negative first, and the rest solved again.
+/// targets and weights of the cells. Negative coefficients are set to 0, the most negative first,
+/// and the rest solved again.
 ///
 /// # Errors
 /// Fewer cells than features, another number of targets or weights, or features that do not differ.

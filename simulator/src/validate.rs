@@ -1,5 +1,5 @@
-//! How wrong is it? Prediction error on plans that were held out, interval coverage, regret, and the
-//! waterfall from ideal to measured speedup (cost model, section 5).
+//! How wrong is it? Prediction error on plans that were held out, interval coverage, regret, and
+//! the waterfall from ideal to measured speedup (cost model, section 5).
 
 pub mod block_sums;
 pub mod control;

@@ -1,5 +1,5 @@
-//! Two independent accounts of decoding, which the walk over traces is held against: the exact chain over
-//! committed tokens, and drawing.
+//! Two independent accounts of decoding, which the walk over traces is held against: the exact
+//! chain over committed tokens, and drawing.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -100,8 +100,8 @@ fn what_was_run_of_a_plan_counts_when_choosing() {
     }
 }
 
-/// A run-off decides among its plans, by all its blocks; the plain ratio of a plan's own blocks leaves them out. At
-/// another context they say nothing of who leads.
+/// A run-off decides among its plans, by all its blocks; the plain ratio of a plan's own blocks
+/// leaves them out. At another context they say nothing of who leads.
 #[test]
 fn a_run_off_chooses_and_enters_no_direct_ratio() {
     let planted = planted(5);

@@ -1,4 +1,5 @@
-//! Planted truth: do intervals hold what was planted, and does AIC find the family that made the data?
+//! Planted truth: do intervals hold what was planted, and does AIC find the family that made the
+//! data?
 //!
 //! The default tests run a part; the whole of it by
 //! `cargo test --release -p s3d-simulator --test coverage -- --ignored --nocapture`.
@@ -42,9 +43,9 @@ struct Limit {
     alphas: Vec<f64>,
 }
 
-/// source: the exact chain, averaged over 4,000 prompts on a low-discrepancy lattice over the planted
-/// spread (additive recurrence with the powers of the root of `x^4 = x + 1`; drawing them at random
-/// would leave an error of half a standard error of the fitted U).
+/// source: the exact chain, averaged over 4,000 prompts on a low-discrepancy lattice over the
+/// planted spread (additive recurrence with the powers of the root of `x^4 = x + 1`; drawing them
+/// at random would leave an error of half a standard error of the fitted U).
 fn limit(planted: &Planted, window: SkipWindow, gamma: usize) -> Limit {
     const ROOT: f64 = 1.220_744_084_605_76;
     let means = planted.rates(window, planted.gamma_max);

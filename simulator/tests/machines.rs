@@ -10,7 +10,8 @@ use s3d_simulator::choose::machines::on_machine;
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::{AcceptanceCurve, Family};
 
-/// A machine on which width costs next to nothing, one on which it costs a lot, and both in one run.
+/// A machine on which width costs next to nothing, one on which it costs a lot, and both in one
+/// run.
 fn merged() -> (Run, Run, Run) {
     let curve = AcceptanceCurve::new(Family::Superellipse, &[4.0], 0.9).unwrap();
     let first = Planted::small(curve.clone(), 5).run();

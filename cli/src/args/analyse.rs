@@ -1,4 +1,5 @@
-//! Flags of the commands that need no model: fit, optimize, validate, simulate, import, derive, report, paper, export.
+//! Flags of the commands that need no model: fit, optimize, validate, simulate, import, derive,
+//! report, paper, export.
 
 use super::numbers;
 use super::shared::{MachineArgs, OutputArgs, with_unit};
@@ -252,7 +253,8 @@ pub struct DeriveArgs {
     /// Folder of the run directory
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Share of the card's bandwidth that passes reach [default: as measured profiles show, else 0.75]
+    /// Share of the card's bandwidth that passes reach [default: as measured profiles show, else
+    /// 0.75]
     #[arg(long, value_name = "SHARE", value_parser = numbers::finite)]
     pub bandwidth_share: Option<f64>,
     /// Share of the card's dense rate that wide passes reach

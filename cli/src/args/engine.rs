@@ -1,4 +1,5 @@
-//! Flags of the commands that use the model or the program itself: generate, train, inspect, completions, man.
+//! Flags of the commands that use the model or the program itself: generate, train, inspect,
+//! completions, man.
 
 use super::numbers;
 use super::shared::ModelArgs;
@@ -37,7 +38,8 @@ pub struct GenerateArgs {
     pub chat: bool,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model, else plain]
+    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model,
+    /// else plain]
     #[arg(long, conflicts_with = "run")]
     pub plan: Option<String>,
     /// Use the model, dtype, --widen and chosen plan of this run directory
@@ -77,8 +79,8 @@ pub enum Method {
 /// What drafts learn to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Targets {
-    /// The tokens that the model itself finds most likely at each place of the texts: greedy decoding
-    /// accepts the most. With adapters only
+    /// The tokens that the model itself finds most likely at each place of the texts: greedy
+    /// decoding accepts the most. With adapters only
     Choices,
     /// The tokens of the texts: sampling at temperature 1 accepts the most
     Text,
@@ -103,8 +105,8 @@ pub enum Objective {
 /// `s3d train`
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// What to train from nothing: story [default, without --model], or story-large (111 M parameters, for a
-    /// card); or, with --model, story: to train it on generated texts
+    /// What to train from nothing: story [default, without --model], or story-large (111 M
+    /// parameters, for a card); or, with --model, story: to train it on generated texts
     #[arg(long, value_name = "NAME", conflicts_with = "corpus")]
     pub preset: Option<String>,
     /// What a preset learns
@@ -113,8 +115,9 @@ pub struct TrainArgs {
     /// The checkpoint to train mask predictors for: a folder or a GGUF file (it is not modified)
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<String>,
-    /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each line, the
-    /// last tenth of each file held out; or self: what the model itself writes after --prompts
+    /// Texts to train --model on: UTF-8, or .jsonl with {"text": ...} or {"prompt": ...} on each
+    /// line, the last tenth of each file held out; or self: what the model itself writes after
+    /// --prompts
     #[arg(long, value_name = "FILES|self", num_args = 1.., requires = "model")]
     pub corpus: Vec<PathBuf>,
     /// Prompts of --corpus self, as .jsonl with "text" (and "task", "id") on each line; those with
@@ -130,16 +133,19 @@ pub struct TrainArgs {
     /// Start from the masks and adapters of an earlier training of the same model
     #[arg(long, value_name = "DIR", requires = "model")]
     pub adapters: Option<PathBuf>,
-    /// Train for symmetric windows that leave out A to B layers alone [default: windows of all lengths]
+    /// Train for symmetric windows that leave out A to B layers alone [default: windows of all
+    /// lengths]
     #[arg(long, value_name = "A..B", requires = "model")]
     pub train_windows: Option<String>,
     /// Draft groups of a sample [default: one for every 8 tokens of --context]
     #[arg(long, value_name = "N", requires = "model")]
     pub groups: Option<usize>,
-    /// Weight of the loss against the model's full distribution (instead of its most likely token), 0 to 1
+    /// Weight of the loss against the model's full distribution (instead of its most likely token),
+    /// 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "model")]
     pub soft: f32,
-    /// Weight of the total-variation loss (the rejection probability) instead of cross-entropy, 0 to 1
+    /// Weight of the total-variation loss (the rejection probability) instead of cross-entropy, 0
+    /// to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "model")]
     pub variation: f32,
     /// Loss weight of each draft relative to the draft before it
@@ -148,7 +154,8 @@ pub struct TrainArgs {
     /// Compute the loss only over the first N tokens and those of the texts (a smaller head)
     #[arg(long, value_name = "N", requires = "model")]
     pub vocabulary: Option<usize>,
-    /// How frozen matrices are multiplied: f32, or bf16 on processors with AVX-512 BF16, in half the time
+    /// How frozen matrices are multiplied: f32, or bf16 on processors with AVX-512 BF16, in half
+    /// the time
     #[arg(long, value_enum, default_value = "f32", requires = "model")]
     pub products: Products,
     /// What of --model is trained
@@ -178,7 +185,8 @@ pub struct TrainArgs {
     /// Where to train: cpu, cuda or cuda:N with a program built with CUDA
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with --model]
+    /// Optimizer steps; the recipe's stages stretch over them [default: the preset's; 600 with
+    /// --model]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Choose --steps so that training takes about this much CPU time
@@ -187,8 +195,8 @@ pub struct TrainArgs {
     /// Evaluate on held-out text every N steps; 0 = never
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub validate_every: u64,
-    /// Evaluate on at most N held-out positions [default: 7680; 576 from 50 M parameters on, and while
-    /// training goes on]
+    /// Evaluate on at most N held-out positions [default: 7680; 576 from 50 M parameters on, and
+    /// while training goes on]
     #[arg(long, value_name = "N")]
     pub validate_positions: Option<usize>,
     /// Save a resumable checkpoint every N steps
@@ -214,7 +222,8 @@ pub struct TrainArgs {
 /// `s3d inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A checkpoint folder, a GGUF file, the name of a shipped model or of a geometry, or a run directory
+    /// A checkpoint folder, a GGUF file, the name of a shipped model or of a geometry, or a run
+    /// directory
     #[arg(value_name = "MODEL|DIR", default_value = "story")]
     pub target: String,
     /// Adapters to lay over the model: a folder that s3d train wrote

@@ -76,7 +76,8 @@ pub struct MergeArgs {
 /// `s3d doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// What to look at: cpu, cuda or cuda:N, which also compares what the card computes with the CPU
+    /// What to look at: cpu, cuda or cuda:N, which also compares what the card computes with the
+    /// CPU
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Threads [default: all cores]

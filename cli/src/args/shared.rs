@@ -8,10 +8,10 @@ use std::path::PathBuf;
 /// Which model, and how it runs.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, one on the Hub, or a
-    /// geometry with random weights for timing: smollm2-135m, qwen2.5-0.5b, tinyllama-1.1b, llama-3.2-1b,
-    /// qwen2.5-1.5b, llama-3.2-3b, phi-3-mini, phi-4-mini, qwen3-4b, llama-2-7b, mistral-7b, qwen2.5-7b,
-    /// llama-3-8b, llama-2-13b, custom [default: story]
+    /// A Hugging Face checkpoint folder, a GGUF file, the name of a shipped model, one on the Hub,
+    /// or a geometry with random weights for timing: smollm2-135m, qwen2.5-0.5b, tinyllama-1.1b,
+    /// llama-3.2-1b, qwen2.5-1.5b, llama-3.2-3b, phi-3-mini, phi-4-mini, qwen3-4b, llama-2-7b,
+    /// mistral-7b, qwen2.5-7b, llama-3-8b, llama-2-13b, custom [default: story]
     #[arg(long, value_name = "DIR|FILE.gguf|NAME")]
     pub model: Option<String>,
     /// Download --model from the Hugging Face Hub (ORG/NAME or ORG/NAME/FILE.gguf)
@@ -29,14 +29,16 @@ pub struct ModelArgs {
     /// Use only the first N layers of a geometry (a model with random weights)
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
-    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding
-    /// and repeats each with one launch (CUDA graphs)
+    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the
+    /// passes of decoding and repeats each with one launch (CUDA graphs)
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Data type of the weights: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of the GGUF file, or the nearest supported one; else f32]
+    /// Data type of the weights: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of the GGUF
+    /// file, or the nearest supported one; else f32]
     #[arg(long)]
     pub dtype: Option<String>,
-    /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped model, else 1]
+    /// Widen the model N times without changing its function (1, 2 or 4) [default: 2 for a shipped
+    /// model, else 1]
     #[arg(long, value_name = "N")]
     pub widen: Option<usize>,
     /// Threads [default: all cores]
@@ -82,8 +84,9 @@ pub struct BudgetArgs {
     /// Largest number of predictors looked at
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub gamma_max: usize,
-    /// Prompts: JSON lines with "text", "prompt", "messages" or "turns" (and "task", "id"), or .txt with a prompt a
-    /// line [default: the model's own, else the held-out half of a shipped set of tasks]
+    /// Prompts: JSON lines with "text", "prompt", "messages" or "turns" (and "task", "id"), or .txt
+    /// with a prompt a line [default: the model's own, else the held-out half of a shipped set of
+    /// tasks]
     #[arg(long, value_name = "FILE.jsonl|.txt")]
     pub prompts: Option<PathBuf>,
     /// Treat plain texts of --prompts as user messages in the model's chat template
@@ -92,7 +95,8 @@ pub struct BudgetArgs {
     /// Use the first N prompts
     #[arg(long, value_name = "N", value_parser = numbers::listed())]
     pub prompt_count: Option<usize>,
-    /// Windows to consider: symmetric, or all contiguous ones (on few prompts first, on more where the choice is undecided)
+    /// Windows to consider: symmetric, or all contiguous ones (on few prompts first, on more where
+    /// the choice is undecided)
     #[arg(long, value_enum, default_value = "symmetric")]
     pub windows: Windows,
     /// Force these acceptance rates, one per predictor, instead of measuring acceptance
@@ -132,8 +136,8 @@ pub struct OutputArgs {
 /// Whose times count where a run was merged from several machines.
 #[derive(Debug, Args, Clone, Copy)]
 pub struct MachineArgs {
-    /// Of a run merged from several machines: take the times of this one, counted from 0 as in run.json
-    /// [default: the first that timed passes]
+    /// Of a run merged from several machines: take the times of this one, counted from 0 as in
+    /// run.json [default: the first that timed passes]
     #[arg(long, value_name = "N")]
     pub machine: Option<usize>,
 }

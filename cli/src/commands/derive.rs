@@ -10,8 +10,7 @@ use s3d_data::{
     Origin, Predictors, Run, RunDir, RunHeader, TimesFrom, datasheets, published,
 };
 use s3d_measure::clock;
-use s3d_simulator::cost::derive::{Derivation, Efficiency, Sheet, bandwidth_share};
-use s3d_simulator::statistics::median;
+use s3d_simulator::cost::derive::{Derivation, Efficiency, Sheet, bandwidth_share, usual_share};
 
 /// The share of the bandwidth that is assumed while no profile of a card was measured.
 const ASSUMED_SHARE: f64 = 0.75;
@@ -53,8 +52,8 @@ pub fn derive(args: &DeriveArgs) -> anyhow::Result<()> {
     terminal::result(&format!("{}: {times} pass times", args.out.display()))
 }
 
-/// The share of the bandwidth, and where it comes from: the flag, the median of the shipped profiles
-/// that were measured, or an assumption.
+/// The share of the bandwidth, and where it comes from: the flag, the median of the shipped
+/// profiles that were measured, or an assumption.
 fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
     if let Some(share) = args.bandwidth_share {
         return Ok((share, "given".into()));
@@ -73,7 +72,7 @@ fn share(args: &DeriveArgs) -> anyhow::Result<(f64, String)> {
         let sheet = Sheet { read_bytes_per_s: card.read_bytes_per_s, flops_per_s };
         shares.extend(bandwidth_share(&run, sheet));
     }
-    Ok(match median(&shares) {
+    Ok(match usual_share(&shares) {
         Some(share) => (share, format!("the median of {} measured profiles", shares.len())),
         None => (ASSUMED_SHARE, "assumed: no profile was measured yet".into()),
     })

@@ -11,8 +11,8 @@ use s3d_reports::words::verdict::quoted;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Prints the choice for the engine of `--to`, or as JSON: skip lists as Draft & Verify and SWIFT publish
-/// them, and the exit layer of LayerSkip where the window reaches the top.
+/// Prints the choice for the engine of `--to`, or as JSON: skip lists as Draft & Verify and SWIFT
+/// publish them, and the exit layer of LayerSkip where the window reaches the top.
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     if let Some(out) = &args.csv {
         return tables(&args.dir, &RunDir::new(out));
@@ -56,7 +56,8 @@ fn advised<'a>(
     if !recommendation.speculate && !args.anyway {
         let reason = recommendation.reason.as_deref().unwrap_or("no plan beats plain decoding");
         anyhow::bail!(
-            "{dir}: the verdict is not 'speculate', so no advice is exported: {reason}. --anyway exports the best \
+            "{dir}: the verdict is not 'speculate', so no advice is exported: {reason}. --anyway \
+             exports the best \
              plan all the same"
         );
     }
@@ -76,7 +77,8 @@ fn tables(dir: &Path, out: &RunDir) -> anyhow::Result<()> {
     let folder = out.root().to_string_lossy();
     let layers = run.header.model.shape.layers;
     terminal::result(&format!(
-        "{folder}: run.json, latency.csv, acceptance.jsonl, throughput.csv, memory.csv, near_ties.csv\n\
+        "{folder}: run.json, latency.csv, acceptance.jsonl, throughput.csv, memory.csv, \
+         near_ties.csv\n\
          read them again: {} --layers {layers} --out DIR",
         import_command(&folder, &run.observations)
     ))

@@ -1,4 +1,5 @@
-//! `s3d generate`: decode with S3D, stream the text, print speed and, compared with plain decoding, speedup.
+//! `s3d generate`: decode with S3D, stream the text, print speed and, compared with plain decoding,
+//! speedup.
 
 mod concluded_run;
 
@@ -87,7 +88,8 @@ fn tokens(args: &GenerateArgs, text: &str, tokenizer: &Tokenizer) -> anyhow::Res
     }
 }
 
-/// The plan of the flags, of a run directory, or the one recorded with the model; else plain decoding.
+/// The plan of the flags, of a run directory, or the one recorded with the model; else plain
+/// decoding.
 fn plan(args: &GenerateArgs, run: Option<&ConcludedRun>, model: &Model) -> anyhow::Result<Plan> {
     let recorded = model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref());
     let plan = match (&args.plan, run, recorded) {
@@ -96,7 +98,8 @@ fn plan(args: &GenerateArgs, run: Option<&ConcludedRun>, model: &Model) -> anyho
         (None, None, Some(text)) => text.parse()?,
         (None, None, None) => {
             terminal::note(
-                "no plan: decoding plainly, since the model records none; try --plan seq:4..8:3 (draft with layers \
+                "no plan: decoding plainly, since the model records none; try --plan seq:4..8:3 \
+                 (draft with layers \
                  4 to 7 skipped), or let 's3d run --model M --out DIR' choose and give --run DIR",
             );
             Plan::Plain
@@ -110,7 +113,8 @@ fn plan(args: &GenerateArgs, run: Option<&ConcludedRun>, model: &Model) -> anyho
     Ok(plan)
 }
 
-/// Whether the text is decoded a second time, plainly. A plain text need not be compared with itself.
+/// Whether the text is decoded a second time, plainly. A plain text need not be compared with
+/// itself.
 fn compares(args: &GenerateArgs, plan: &Plan) -> bool {
     *plan != Plan::Plain && (args.compare || !args.no_compare && terminal::shows_results())
 }
@@ -118,7 +122,8 @@ fn compares(args: &GenerateArgs, plan: &Plan) -> bool {
 /// The same text decoded plainly.
 fn compared(job: &TextToDecode<'_>, plan: &Plan, drafted: &Decoded) -> anyhow::Result<Decoded> {
     let plain = job.decode(&Plan::Plain, false)?;
-    // Drawn tokens follow the same distribution, not the same text; stock decoding adds in another order.
+    // Drawn tokens follow the same distribution, not the same text; stock decoding adds in another
+    // order.
     let agreement = match plan {
         Plan::Stock => Agreement::Same,
         _ if !job.sampling.is_greedy() => Agreement::Same,
@@ -204,7 +209,8 @@ impl Outcome {
             }
         };
         format!(
-            "{speedup:.2} times plain decoding ({plain:.1} tokens/s); {text}. One text, timed once: 's3d run' gives \
+            "{speedup:.2} times plain decoding ({plain:.1} tokens/s); {text}. One text, timed \
+             once: 's3d run' gives \
              intervals."
         )
     }

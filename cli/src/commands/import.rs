@@ -92,7 +92,8 @@ fn shape(args: &ImportArgs) -> anyhow::Result<ModelShape> {
         (Some(shape), _) => Ok(shape),
         (None, Some(layers)) => Ok(ModelShape::of_layers(layers)),
         (None, None) => Err(usage(
-            "--layers is missing: no file of another engine says how many layers the model has; give \
+            "--layers is missing: no file of another engine says how many layers the model has; \
+             give \
              --layers N, or --model NAME of a known geometry such as llama-2-7b",
         )),
     }

@@ -39,7 +39,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
 
 /// Memory of a model at one precision.
 #[derive(Serialize)]
-struct Row {
+struct MemoryRow {
     dtype: &'static str,
     #[serde(flatten)]
     memory: Memory,
@@ -65,9 +65,9 @@ fn inspect_model(args: &InspectArgs) -> anyhow::Result<()> {
     };
     let shape = config.shape();
     let width = shape.masks + 2;
-    let rows: Vec<Row> = Dtype::ENGINE
+    let rows: Vec<MemoryRow> = Dtype::ENGINE
         .into_iter()
-        .map(|dtype| Row {
+        .map(|dtype| MemoryRow {
             dtype: dtype.name(),
             memory: Memory::of(
                 &shape,
@@ -96,7 +96,9 @@ fn shape_text(name: &str, config: &ModelConfig) -> String {
     let shape = config.shape();
     let tied = if shape.tied { "tied" } else { "untied" };
     let masks = match shape.masks {
-        0 => "none: sequential drafting only; simultaneous drafting needs training (s3d train --model)".to_string(),
+        0 => "none: sequential drafting only; simultaneous drafting needs training (s3d train \
+            --model)"
+            .to_string(),
         masks => format!("{masks}: simultaneous drafting of up to {} tokens", masks + 1),
     };
     let adapters = match shape.adapter_rank {
@@ -104,8 +106,10 @@ fn shape_text(name: &str, config: &ModelConfig) -> String {
         rank => format!("\n  adapters      rank {rank}, on draft rows only"),
     };
     format!(
-        "{}\n  architecture  {}\n  positions     {}\n  layers        {}\n  hidden        {}\n  intermediate  {}\n  heads         {} of {} \
-         ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}{adapters}\n  parameters    {}",
+        "{}\n  architecture  {}\n  positions     {}\n  layers        {}\n  hidden        {}\n  \
+         intermediate  {}\n  heads         {} of {} \
+         ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}{adapters}\n  \
+         parameters    {}",
         name,
         config.class(),
         config.positions(),
@@ -129,12 +133,13 @@ fn notes_text(notes: &[String]) -> String {
     }
 }
 
-fn memory_text(rows: &[Row], context: usize) -> String {
+fn memory_text(rows: &[MemoryRow], context: usize) -> String {
     let mut text = format!(
-        "Memory at context {context} on the CPU, computed from the shape\n  {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
+        "Memory at context {context} on the CPU, computed from the shape\n  \
+         {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
         "dtype", "weights", "KV cache", "activations", "masks", "peak"
     );
-    for Row { dtype, memory } in rows {
+    for MemoryRow { dtype, memory } in rows {
         let parts = [
             memory.weights_bytes,
             memory.kv_cache_bytes,
@@ -199,7 +204,8 @@ fn inspect_run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     }
     let header = &run.header;
     let mut text = format!(
-        "{}\n  model    {} at {}, widened x{}\n  device   {} ({} threads)\n  started  {}\n  ended    {}",
+        "{}\n  model    {} at {}, widened x{}\n  device   {} ({} threads)\n  started  {}\n  \
+         ended    {}",
         path.display(),
         header.model.name,
         header.dtype,

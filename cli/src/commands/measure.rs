@@ -30,8 +30,8 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         None => None,
     };
     narrow(&mut job.request, args, plans);
-    // Traces must replay what the generations beside them do, to the iteration: then they are taken on
-    // the model as it runs, not on the one before widening.
+    // Traces must replay what the generations beside them do, to the iteration: then they are taken
+    // on the model as it runs, not on the one before widening.
     if !job.request.wants(Stage::Throughput) && job.request.wants(Stage::Acceptance) {
         job.trace_before_widening()?;
     }

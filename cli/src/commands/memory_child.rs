@@ -1,4 +1,5 @@
-//! The hidden child of the memory measurement: loads a model, decodes as wide as asked, says its peak.
+//! The hidden child of the memory measurement: loads a model, decodes as wide as asked, says its
+//! peak.
 
 use crate::args::MemoryChildArgs;
 use crate::shared::{load, terminal};

@@ -107,7 +107,8 @@ fn show_closed_form(form: &ClosedForm, json: bool) -> anyhow::Result<()> {
     finite::check(form)?;
     let alphas: Vec<String> = form.alpha.iter().map(|a| format!("{a:.3}")).collect();
     terminal::result(&format!(
-        "acceptance per predictor  {}\ntokens per iteration      {:.4}\nimprovement factor        {:.4}",
+        "acceptance per predictor  {}\ntokens per iteration      {:.4}\nimprovement factor        \
+         {:.4}",
         alphas.join(" "),
         form.expected_tokens,
         form.improvement_factor
@@ -123,7 +124,8 @@ fn show_replay(replay: &Replay, json: bool) -> anyhow::Result<()> {
     let total = &replay.total;
     terminal::result(&format!(
         "texts                 {}\ntokens                {}\niterations            {}\n\
-         tokens per iteration  {}\nspeedup               {} (ratio of totals), {} (mean of ratios), \
+         tokens per iteration  {}\nspeedup               {} (ratio of totals), {} (mean of \
+         ratios), \
          {} (ratio of mean rates)",
         replay.requests.len(),
         total.tokens,

@@ -1,5 +1,5 @@
-//! `s3d train`: a preset from nothing, or mask predictors for a checkpoint that has none; begun, or gone
-//! on with where it stopped.
+//! `s3d train`: a preset from nothing, or mask predictors for a checkpoint that has none; begun, or
+//! gone on with where it stopped.
 
 mod begin;
 mod cues;

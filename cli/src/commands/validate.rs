@@ -79,7 +79,8 @@ fn checks(run: &Run, seed: u64) {
         let share = |value: Option<f64>| value.map_or("unknown".into(), |v| Share(v).to_string());
         terminal::note(&format!(
             "sums: components add up to passes within {} (median of {} cells), {} (worst); the \
-             fixed cost is {} of a pass; draft passes estimated from a full pass's layers are {} too \
+             fixed cost is {} of a pass; draft passes estimated from a full pass's layers are {} \
+             too \
              slow (what the cache saves), which is why draft passes are timed in place",
             Share(sums.median),
             sums.cells.len(),

@@ -25,8 +25,8 @@ pub struct Conclusion {
 /// Bootstrap draws of the fit where only the curves themselves are used, not their intervals.
 const FEW_DRAWS: usize = 20;
 
-/// The choice, with what it needs: an answer while one waits. The intervals of the fit are rough, and
-/// plans that were held out are only summed up in the recommendation.
+/// The choice, with what it needs: an answer while one waits. The intervals of the fit are rough,
+/// and plans that were held out are only summed up in the recommendation.
 ///
 /// # Errors
 /// As [`conclude`].
@@ -50,8 +50,8 @@ pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 }
 
 impl Conclusion {
-    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables, all or none; returns what
-    /// they show.
+    /// Writes `fit.json`, `recommendation.json`, the page, figures and tables, all or none; returns
+    /// what they show.
     ///
     /// # Errors
     /// When a file cannot be written.

@@ -54,7 +54,8 @@ impl Extras {
         [sets, early, training].into_iter().flatten().collect()
     }
 
-    /// Writes each free set as a skip list `set-N.json` into `folder`; returns the plans to measure.
+    /// Writes each free set as a skip list `set-N.json` into `folder`; returns the plans to
+    /// measure.
     ///
     /// # Errors
     /// When a file cannot be written, or there is no set.

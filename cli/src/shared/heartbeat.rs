@@ -1,5 +1,5 @@
-//! Progress of work whose stages can be long: a bar on a terminal, elsewhere a line every quarter of a minute, so
-//! that a log shows what is being done. Nothing with `--quiet`.
+//! Progress of work whose stages can be long: a bar on a terminal, elsewhere a line every quarter
+//! of a minute, so that a log shows what is being done. Nothing with `--quiet`.
 
 use crate::shared::progress::Bar;
 use crate::shared::terminal;

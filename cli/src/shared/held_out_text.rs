@@ -162,7 +162,8 @@ impl HeldOutText {
     }
 }
 
-/// Every symmetric window of the model that was trained for; of many, the shortest, the longest and some between.
+/// Every symmetric window of the model that was trained for; of many, the shortest, the longest and
+/// some between.
 fn windows(trainer: &Trainer) -> Vec<SkipWindow> {
     let mut windows = SkipWindow::all_symmetric(trainer.config().model.num_hidden_layers);
     if let Some([least, most]) = trainer.config().practice.windows {
@@ -219,7 +220,8 @@ impl fmt::Display for Validation {
         let Acceptance { skip, alpha, tokens_per_iteration_at_4, .. } = &self.acceptance;
         write!(
             f,
-            "; skipping {skip}, accepted{}, {tokens_per_iteration_at_4:.2} tokens per iteration at 4",
+            "; skipping {skip}, accepted{}, {tokens_per_iteration_at_4:.2} tokens per iteration \
+             at 4",
             numbers(&alpha.iter().map(|rate| rate.unwrap_or(f64::NAN)).collect::<Vec<_>>())
         )
     }

@@ -66,7 +66,8 @@ fn hub_home() -> Option<PathBuf> {
     variable("HF_HOME").or_else(|| Some(variable("HOME")?.join(".cache/huggingface")))
 }
 
-/// Whether a file of a repository is part of a checkpoint: by its name, which is then the one it gets here.
+/// Whether a file of a repository is part of a checkpoint: by its name, which is then the one it
+/// gets here.
 #[cfg(any(feature = "hub", test))]
 fn is_wanted(name: &str, file: Option<&str>) -> bool {
     const NAMES: [&str; 6] = [
@@ -93,7 +94,8 @@ pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
     let name = id.repository;
     let failed = || {
         format!(
-            "--download: cannot fetch {name} from the Hugging Face Hub; check name and network, or fetch its \
+            "--download: cannot fetch {name} from the Hugging Face Hub; check name and network, \
+             or fetch its \
              files otherwise and give their folder with --model"
         )
     };
@@ -117,8 +119,9 @@ pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
     Ok(id.file.map_or(snapshot.clone(), |file| snapshot.join(file)))
 }
 
-/// The Hub, as far as it is asked. Nothing that it answers becomes a path: files get the names of [`is_wanted`], folders
-/// that of a commit. (`hf-hub` itself takes names of files from the headers of answers; here it only asks.)
+/// The Hub, as far as it is asked. Nothing that it answers becomes a path: files get the names of
+/// [`is_wanted`], folders that of a commit. (`hf-hub` itself takes names of files from the headers
+/// of answers; here it only asks.)
 #[cfg(feature = "hub")]
 struct Hub {
     repository: hf_hub::api::sync::ApiRepo,
@@ -211,8 +214,10 @@ impl Hub {
 pub fn fetch(id: &HubId<'_>) -> anyhow::Result<PathBuf> {
     let name = Path::new(id.repository).display();
     anyhow::bail!(
-        "--download: this program was built without access to the Hugging Face Hub, so {name} cannot be fetched; \
-         build it with its default features, or fetch the files otherwise and give their folder with --model"
+        "--download: this program was built without access to the Hugging Face Hub, so {name} \
+         cannot be fetched; \
+         build it with its default features, or fetch the files otherwise and give their folder \
+         with --model"
     )
 }
 

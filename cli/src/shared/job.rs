@@ -21,8 +21,10 @@ const FIRST_LOOK: usize = 4;
 const FURTHER: usize = 4;
 
 /// Said of a checkpoint that was never trained to draft several tokens at once.
-const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) is looked at; \
-     drafting several tokens at once must be trained: s3d train --model DIR --corpus FILES --out OTHER adds \
+const NO_MASKS: &str = "this model has no mask embeddings: only sequential drafting (seq:4..8:3) \
+    is looked at; \
+     drafting several tokens at once must be trained: s3d train --model DIR --corpus FILES --out \
+     OTHER adds \
      mask predictors and leaves the model's own text as it is";
 
 /// All that measuring needs, loaded and checked.
@@ -60,7 +62,8 @@ impl Job {
         Self::of(model, budget, memory_budget, force, output, loaded)
     }
 
-    /// As [`Self::new`], for what needs no text: a tokenizer that cannot be read is noted and left out.
+    /// As [`Self::new`], for what needs no text: a tokenizer that cannot be read is noted and left
+    /// out.
     ///
     /// # Errors
     /// As there.
@@ -125,8 +128,8 @@ impl Job {
         Ok(())
     }
 
-    /// Where all windows alike were to be traced: after that traces those that may hold the best plan on more texts,
-    /// since texts differ in which number of drafts is best for them.
+    /// Where all windows alike were to be traced: after that traces those that may hold the best
+    /// plan on more texts, since texts differ in which number of drafts is best for them.
     pub fn look_further(&mut self) {
         let request = &mut self.request;
         if request.first_look.is_none() && request.impose.is_none() {
@@ -157,8 +160,10 @@ impl Job {
         let run = outcome?.run;
         if finished.is_some() && finished == self.journal_of_a_finished_run() {
             terminal::note(&format!(
-                "finished, nothing measured: {} holds all that was asked for. To measure more: another kind or other \
-                 plans (s3d measure KIND --plans PLANS), or anew with --force and a longer --time-budget",
+                "finished, nothing measured: {} holds all that was asked for. To measure more: \
+                 another kind or other \
+                 plans (s3d measure KIND --plans PLANS), or anew with --force and a longer \
+                 --time-budget",
                 self.out.root().display()
             ));
         }

@@ -37,7 +37,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// A loaded model, to be run up to `context` tokens; what was not followed in its files is said.
+    /// A loaded model, to be run up to `context` tokens; what was not followed in its files is
+    /// said.
     fn new(
         model: Model,
         options: LoadOptions,
@@ -52,7 +53,8 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Announces texts of up to `context` tokens, prompt and output together (see [`Model::expect`]).
+    /// Announces texts of up to `context` tokens, prompt and output together (see
+    /// [`Model::expect`]).
     ///
     /// # Errors
     /// As there.
@@ -228,8 +230,10 @@ pub fn model_for_times(args: &ModelArgs, context: usize) -> anyhow::Result<Loade
 pub fn base_note(distance: f64) -> Option<String> {
     (distance > 0.0).then(|| {
         format!(
-            "note: the values of this model differ by {:.2} % from those that the adapters were trained for, as \
-             those of another number type do; text stays the model's own, drafts may be accepted less often",
+            "note: the values of this model differ by {:.2} % from those that the adapters were \
+             trained for, as \
+             those of another number type do; text stays the model's own, drafts may be accepted \
+             less often",
             distance * 100.0
         )
     })
@@ -312,14 +316,17 @@ pub fn check_budget(args: &ModelArgs, context: usize, budget: Bytes) -> anyhow::
         return Ok(());
     }
     Err(usage(format!(
-        "--memory-budget {budget}: plain decoding alone needs {} at {dtype} and a context of {context} \
-         (weights {}, key-value cache {}, activations {}), and the program comes on top; give more memory, \
+        "--memory-budget {budget}: plain decoding alone needs {} at {dtype} and a context of \
+         {context} \
+         (weights {}, key-value cache {}, activations {}), and the program comes on top; give \
+         more memory, \
          a smaller --dtype or a shorter --context",
         needed.peak_bytes, needed.weights_bytes, needed.kv_cache_bytes, needed.activations_bytes
     )))
 }
 
-/// The number type of `--dtype`; without the flag that of a GGUF file, or the next that the engine runs.
+/// The number type of `--dtype`; without the flag that of a GGUF file, or the next that the engine
+/// runs.
 ///
 /// # Errors
 /// A type that the engine does not run, a file that cannot be read.

@@ -14,7 +14,8 @@ pub fn one_machine(dir: &RunDir, args: MachineArgs) -> anyhow::Result<Run> {
     one_of(load(dir)?, args)
 }
 
-/// Reads a run. Of one that was interrupted it says so, and how it goes on; what it holds so far is used.
+/// Reads a run. Of one that was interrupted it says so, and how it goes on; what it holds so far is
+/// used.
 ///
 /// # Errors
 /// A run that does not load.

@@ -1,5 +1,5 @@
-//! Where shipped things lie: in the data folder that `S3D_DATA` names, in that of the clone worked in or
-//! built from, else inside the program (`shipped.rs`).
+//! Where shipped things lie: in the data folder that `S3D_DATA` names, in that of the clone worked
+//! in or built from, else inside the program (`shipped.rs`).
 
 use crate::shared::hub::{self, HubId};
 use crate::shared::shipped;
@@ -8,8 +8,8 @@ use s3d_data::datasheets;
 use s3d_model::checkpoint::is_checkpoint;
 use std::path::{Path, PathBuf};
 
-/// The folder or file of a model: a path, the name of a shipped one (the flag says which), or of one
-/// on the Hub, which is fetched if `download` says so.
+/// The folder or file of a model: a path, the name of a shipped one (the flag says which), or of
+/// one on the Hub, which is fetched if `download` says so.
 ///
 /// # Errors
 /// When it is neither; the places looked at are named.
@@ -34,7 +34,8 @@ pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
             Some(found) => return Ok((found, false)),
             None if download => return Ok((hub::fetch(&id)?, false)),
             None => anyhow::bail!(
-                "--model {name}: no such folder; if it is a model of the Hugging Face Hub, add --download"
+                "--model {name}: no such folder; if it is a model of the Hugging Face Hub, add \
+                 --download"
             ),
         },
         None if !is_name => anyhow::bail!("--model {name}: no such folder"),
@@ -83,9 +84,12 @@ fn unknown_profile(name: &str, known: &[(String, PathBuf)]) -> String {
         .filter(|(model, _)| s3d_data::published::preset(model).is_ok())
         .unwrap_or(("MODEL", "DTYPE"));
     format!(
-        "--profile {name}: neither a run directory nor a shipped profile (shipped: {known}){measured}. \
-         Make one on that machine: s3d measure latency memory --model {model} --dtype {dtype} --out DIR; or \
-         from a data sheet: s3d derive --card {} --model {model} --dtype {dtype} --out DIR; then --profile \
+        "--profile {name}: neither a run directory nor a shipped profile (shipped: \
+         {known}){measured}. \
+         Make one on that machine: s3d measure latency memory --model {model} --dtype {dtype} \
+         --out DIR; or \
+         from a data sheet: s3d derive --card {} --model {model} --dtype {dtype} --out DIR; then \
+         --profile \
          DIR",
         card.unwrap_or("CARD")
     )
@@ -179,8 +183,10 @@ fn checked(data: PathBuf) -> anyhow::Result<PathBuf> {
         () => "no such folder",
     };
     Err(usage(format!(
-        "S3D_DATA={}: expected a data folder, which holds models/NAME/ (config.json, model.safetensors, \
-         tokenizer.json, prompts.jsonl), profiles/CARD/MODEL-DTYPE/ (run directories) or prompts/; found \
+        "S3D_DATA={}: expected a data folder, which holds models/NAME/ (config.json, \
+         model.safetensors, \
+         tokenizer.json, prompts.jsonl), profiles/CARD/MODEL-DTYPE/ (run directories) or \
+         prompts/; found \
          {found}. Unset it to use what is inside this program",
         data.display()
     )))

@@ -1,4 +1,5 @@
-//! The prompts of a measurement: those of a file, the model's own, or the set that comes with this program.
+//! The prompts of a measurement: those of a file, the model's own, or the set that comes with this
+//! program.
 
 use crate::args::BudgetArgs;
 use crate::shared::load::{Loaded, Source};
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 const RANDOM_PROMPTS: usize = 48;
 /// Tokens of such a prompt at most.
 const MOST_RANDOM_TOKENS: usize = 512;
-/// Where the time comes from that templates are told, in seconds since 1970 (reproducible-builds.org).
+/// Where the time comes from that templates are told, in seconds since 1970
+/// (reproducible-builds.org).
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// The prompts that a run reads, and how.
@@ -27,8 +29,8 @@ pub struct Prompts {
     pub chat: bool,
 }
 
-/// The prompts of `--prompts`, the model's own, or those of this program. A run that goes on tells templates the time
-/// when it `started`, so that its prompts stay the same.
+/// The prompts of `--prompts`, the model's own, or those of this program. A run that goes on tells
+/// templates the time when it `started`, so that its prompts stay the same.
 ///
 /// # Errors
 /// A model without a tokenizer, a file that holds no prompts, a template that fails.
@@ -104,7 +106,8 @@ fn shipped(chat: bool) -> anyhow::Result<(Vec<Prompt>, bool)> {
     prompts.retain(|prompt| prompt.split.as_deref() == Some(HELD_OUT));
     let form = if chat { "as turns in the model's chat template" } else { "as plain text" };
     terminal::note(&format!(
-        "prompts: the held-out half of {}, {} in eight classes, {form}; give others with --prompts FILE",
+        "prompts: the held-out half of {}, {} in eight classes, {form}; give others with \
+         --prompts FILE",
         file.display(),
         prompts.len()
     ));
@@ -118,7 +121,8 @@ fn shipped(chat: bool) -> anyhow::Result<(Vec<Prompt>, bool)> {
 pub fn tasks() -> anyhow::Result<PathBuf> {
     locate::find("prompts", "tasks.jsonl", Path::is_file)?.ok_or_else(|| {
         usage(
-            "--prompts: the model has no prompts.jsonl of its own, and the data folder no prompts/tasks.jsonl; give \
+            "--prompts: the model has no prompts.jsonl of its own, and the data folder no \
+             prompts/tasks.jsonl; give \
              a file with {\"text\": ...} on each line",
         )
     })

@@ -41,7 +41,8 @@ fn list(text: &str) -> anyhow::Result<Vec<Plan>> {
     text.split(',').map(|text| plan("--plans", text.trim())).collect()
 }
 
-/// The plan that a flag names. Only here `set=FILE:3` reads FILE: in records the set is written out.
+/// The plan that a flag names. Only here `set=FILE:3` reads FILE: in records the set is written
+/// out.
 ///
 /// # Errors
 /// Another form, or a file that holds no such set.
@@ -75,7 +76,8 @@ pub fn fits(plan: &Plan, layers: usize) -> anyhow::Result<()> {
 /// Most threads, whatever is asked for.
 const THREADS_MAX: usize = 1024;
 
-/// Number of threads: the flag's, or all cores. Threads that share a core wait for each other at every layer.
+/// Number of threads: the flag's, or all cores. Threads that share a core wait for each other at
+/// every layer.
 ///
 /// # Errors
 /// Zero, or more than there are cores without `oversubscribe`.
@@ -179,7 +181,8 @@ pub fn sampling(args: &SamplingArgs) -> anyhow::Result<Sampling> {
         }
         if given && args.temperature.is_none() {
             return Err(usage(format!(
-                "{flag}: expected --temperature beside it, found none: then nothing is drawn; try --temperature 1"
+                "{flag}: expected --temperature beside it, found none: then nothing is drawn; try \
+                 --temperature 1"
             )));
         }
     }

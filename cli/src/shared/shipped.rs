@@ -1,10 +1,11 @@
-//! Files inside the program (the shipped model, prompts), unpacked into the user's data folder when first
-//! needed, so that an installed program works without a clone.
+//! Files inside the program (the shipped model, prompts), unpacked into the user's data folder when
+//! first needed, so that an installed program works without a clone.
 //!
-//! They lie in `DATA/s3d/HASH/`, where DATA is `$XDG_DATA_HOME` or `~/.local/share` on Linux and HASH that
-//! of the contents, so that several versions of the program live beside each other. A file is compared
-//! with the one inside the program before use and put in place by a rename where it is missing or
-//! differs: first starts at the same time cannot disturb each other, and a damaged file is repaired.
+//! They lie in `DATA/s3d/HASH/`, where DATA is `$XDG_DATA_HOME` or `~/.local/share` on Linux and
+//! HASH that of the contents, so that several versions of the program live beside each other. A
+//! file is compared with the one inside the program before use and put in place by a rename where
+//! it is missing or differs: first starts at the same time cannot disturb each other, and a damaged
+//! file is repaired.
 
 use anyhow::Context;
 use directories::ProjectDirs;
@@ -49,13 +50,15 @@ pub fn names(kind: &str) -> Vec<String> {
 /// Where this version's files lie.
 fn root() -> anyhow::Result<PathBuf> {
     let user = ProjectDirs::from("", "", "s3d").context(
-        "this user has no home folder to unpack the shipped model into; set HOME or XDG_DATA_HOME to a \
+        "this user has no home folder to unpack the shipped model into; set HOME or XDG_DATA_HOME \
+         to a \
          folder that can be written, or S3D_DATA to the data folder of a clone",
     )?;
     Ok(user.data_dir().join(HASH))
 }
 
-/// Whether the file holds exactly these bytes. The length is asked first: reading is for files that may match.
+/// Whether the file holds exactly these bytes. The length is asked first: reading is for files that
+/// may match.
 fn is_intact(path: &Path, bytes: &[u8]) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64)
         && store::read(path).is_ok_and(|found| found == bytes)
@@ -63,7 +66,8 @@ fn is_intact(path: &Path, bytes: &[u8]) -> bool {
 
 fn cannot_unpack(root: &Path) -> String {
     format!(
-        "cannot unpack the shipped model into {}; set XDG_DATA_HOME to a folder that can be written, or \
+        "cannot unpack the shipped model into {}; set XDG_DATA_HOME to a folder that can be \
+         written, or \
          S3D_DATA to the data folder of a clone",
         root.display()
     )

@@ -82,12 +82,13 @@ pub fn warnings(header: &RunHeader) {
     }
 }
 
-/// Why measuring stopped, what the traces cover and what else that would have taken; nothing of what
-/// was not measured.
+/// Why measuring stopped, what the traces cover and what else that would have taken; nothing of
+/// what was not measured.
 pub fn effort(header: &RunHeader) {
     match header.stopped {
         Some(Stop::Narrow) => terminal::note(
-            "end-to-end blocks: stopped because the ratio between the leading plans is narrow enough",
+            "end-to-end blocks: stopped because the ratio between the leading plans is narrow \
+             enough",
         ),
         Some(Stop::Budget) => {
             terminal::note("end-to-end blocks: stopped because their share of the time was spent");
@@ -99,7 +100,8 @@ pub fn effort(header: &RunHeader) {
     }
     if let Some(coverage) = header.coverage.as_ref().filter(|c| c.sampled_plans > 0) {
         terminal::note(&format!(
-            "traces: {} plans, {} positions of windows and draftings in {}; generating as much under \
+            "traces: {} plans, {} positions of windows and draftings in {}; generating as much \
+             under \
              every plan would take {}, {:.0} times as long (extrapolated from {} plans)",
             coverage.plans,
             coverage.positions,

@@ -82,9 +82,9 @@ fn settled(run: &Run, best: &PlanResult, ties: &[PlanResult]) -> bool {
     known(&Plan::Plain) && ties.iter().filter(measured).all(|tie| known(&tie.plan))
 }
 
-/// Half of the plans from the top of the ranking, the best one of each window, since the plans of one
-/// window share their errors; the others evenly from the rest, so that the prediction is also checked
-/// where it did not look.
+/// Half of the plans from the top of the ranking, the best one of each window, since the plans of
+/// one window share their errors; the others evenly from the rest, so that the prediction is also
+/// checked where it did not look.
 fn leading_and_spread(ranked: &[&Plan], wanted: usize) -> Vec<Plan> {
     let mut windows = Vec::new();
     let (mut top, mut rest) = (Vec::new(), Vec::new());

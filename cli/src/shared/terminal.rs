@@ -15,7 +15,8 @@ pub fn result(text: &str) -> anyhow::Result<()> {
     writeln!(out, "{}", printable(text.trim_end())).and_then(|()| out.flush()).context(WRITE)
 }
 
-/// Text of files may hold control characters, which would move the cursor: they are escaped, colours apart.
+/// Text of files may hold control characters, which would move the cursor: they are escaped,
+/// colours apart.
 fn printable(text: &str) -> String {
     let colour = |part: &str| -> Option<usize> {
         let code = part.strip_prefix('[')?;
@@ -77,7 +78,8 @@ pub fn has_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// What is said when Ctrl-C ends the program, which then has the exit code of an interrupted one: 130.
+/// What is said when Ctrl-C ends the program, which then has the exit code of an interrupted one:
+/// 130.
 ///
 /// # Errors
 /// When the system lets no program catch it.

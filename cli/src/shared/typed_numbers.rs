@@ -22,7 +22,8 @@ pub fn skip_ratio(layers: Option<usize>, skip: Option<usize>) -> anyhow::Result<
             Ok(Some(SkipRatio::new(skip as f64 / layers as f64)?))
         }
         (Some(layers), Some(skip)) => Err(usage(format!(
-            "--skip: expected fewer than the {layers} --layers (a draft pass needs one), found {skip}"
+            "--skip: expected fewer than the {layers} --layers (a draft pass needs one), found \
+             {skip}"
         ))),
         (Some(_), None) => Err(usage("--layers needs --skip beside it")),
         (None, Some(_)) => Err(usage("--skip needs --layers beside it")),
@@ -44,7 +45,8 @@ pub fn predictors(value: usize) -> anyhow::Result<Predictors> {
 pub fn check_size(layers: usize, gamma_max: Predictors) -> anyhow::Result<()> {
     if layers * gamma_max.get() > MOST_CELLS {
         return Err(usage(format!(
-            "--layers {layers}: with --gamma-max {gamma_max} that is more than {MOST_CELLS} plans; give less of one"
+            "--layers {layers}: with --gamma-max {gamma_max} that is more than {MOST_CELLS} \
+             plans; give less of one"
         )));
     }
     Ok(())
@@ -143,7 +145,10 @@ impl Costs {
         let kept = skip_ratio.map(|ratio| 1.0 - ratio.get());
         let Some((path, file)) = &self.file else {
             let kept = kept.ok_or_else(|| {
-                usage("expected --layers and --skip (or --costs with a [draft] section), found neither")
+                usage(
+                    "expected --layers and --skip (or --costs with a [draft] section), found \
+                    neither",
+                )
             })?;
             return Ok(TypedCosts::ideal(kept));
         };

@@ -1,4 +1,5 @@
-//! The version of this program and the commit it was built from: stamped by `build.rs`, read here only.
+//! The version of this program and the commit it was built from: stamped by `build.rs`, read here
+//! only.
 
 /// Such as `0.1.0 (abc1234, dirty)`; dirty where sources differed from the commit.
 pub const VERSION: &str = env!("S3D_VERSION");

@@ -41,8 +41,9 @@ pub fn words(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// Writes the files of a page (blocks under a line with their name) into `folder` and runs its commands
-/// (blocks of `sh`) there, each of which must succeed and print something. Returns how many there were.
+/// Writes the files of a page (blocks under a line with their name) into `folder` and runs its
+/// commands (blocks of `sh`) there, each of which must succeed and print something. Returns how
+/// many there were.
 pub fn walk(page: &str, folder: &std::path::Path) -> (usize, usize) {
     let (mut files, mut commands) = (0, 0);
     let mut blocks = page.split("```");

@@ -98,7 +98,8 @@ pub(super) fn figure(runs: &[NamedRun], drafting: Drafting) -> Figure {
     let title = format!("What training buys, {drafting} drafting");
     let mut figure = Figure::new(&format!("training_{drafting}"), title, x, y.reach(0.0)).caption(
         "The shape parameter of the acceptance curve fitted to each checkpoint, with its 95 % \
-         interval (drawn to twice the largest value); the higher, the more layers can be skipped before \
+         interval (drawn to twice the largest value); the higher, the more layers can be skipped \
+         before \
          drafts are rejected.",
     );
     let top = CUT * mine().map(|point| point.training.value).fold(0.0, f64::max);
@@ -147,6 +148,9 @@ pub(super) fn table(runs: &[NamedRun]) -> Table {
         ]
     });
     Table::new("training", "The training parameter by training steps", columns)
-        .note("One family for all rows of a drafting: that which most often explains the points best.")
+        .note(
+            "One family for all rows of a drafting: that which most often explains the points \
+            best.",
+        )
         .rows(rows)
 }

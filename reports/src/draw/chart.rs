@@ -23,7 +23,8 @@ pub const ZOOM: f64 = 2.0;
 /// plotters writes `size / 1.24` as the font size of an SVG.
 const FONT_SCALE: f64 = 1.24;
 
-/// plotters centres text of a bitmap on its capitals' top half; this share of the size lower is the middle.
+/// plotters centres text of a bitmap on its capitals' top half; this share of the size lower is the
+/// middle.
 const BITMAP_DROP: f64 = 0.14;
 
 /// DejaVu Sans 2.37, unmodified (`fonts/LICENSE`): a fresh machine has no fonts.

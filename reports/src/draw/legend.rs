@@ -3,7 +3,7 @@
 use crate::draw::marks::{dashed, draw_symbol, heat_reach};
 use crate::draw::palette::{Hue, diverging};
 use crate::draw::shape::{Anchor, Paint, SMALL, Scene, Shape, WIDTH, text_width};
-use crate::figure::{Cell, CellMark, Figure, Mark, Note, Series, Stroke};
+use crate::figure::{Figure, Mark, Note, Series, Stroke, Tile, TileMark};
 
 /// Pixels from one row to the next.
 const ROW: f64 = 20.0;
@@ -15,7 +15,7 @@ const SWATCH: f64 = 24.0;
 enum Entry<'a> {
     Series(&'a Series),
     Note(&'a Note),
-    Cell(CellMark),
+    Tile(TileMark),
     Ramp { low: f64, high: f64, reach: f64 },
 }
 
@@ -24,9 +24,9 @@ impl Entry<'_> {
         match self {
             Self::Series(series) => series.label.clone().unwrap_or_default(),
             Self::Note(Note::Level { text, .. } | Note::Limit { text, .. }) => text.clone(),
-            Self::Cell(CellMark::Choice) => "choice".into(),
-            Self::Cell(CellMark::Tie) => "tied with it".into(),
-            Self::Cell(CellMark::None) => "measured".into(),
+            Self::Tile(TileMark::Choice) => "choice".into(),
+            Self::Tile(TileMark::Tie) => "tied with it".into(),
+            Self::Tile(TileMark::None) => "measured".into(),
             Self::Ramp { low, high, .. } => format!("{low:.2} to {high:.2}"),
         }
     }
@@ -59,9 +59,9 @@ fn entries(figure: &Figure) -> Vec<Entry<'_>> {
     for series in &figure.series {
         if let Mark::Heat { cells } = &series.mark {
             entries.push(ramp(cells));
-            for mark in [CellMark::Choice, CellMark::Tie] {
+            for mark in [TileMark::Choice, TileMark::Tie] {
                 if cells.iter().any(|cell| cell.mark == mark) {
-                    entries.push(Entry::Cell(mark));
+                    entries.push(Entry::Tile(mark));
                 }
             }
         }
@@ -69,7 +69,7 @@ fn entries(figure: &Figure) -> Vec<Entry<'_>> {
     entries
 }
 
-fn ramp<'a>(cells: &[Cell]) -> Entry<'a> {
+fn ramp<'a>(cells: &[Tile]) -> Entry<'a> {
     let values = || cells.iter().map(|cell| cell.value.value);
     let (low, high) = (values().fold(1.0, f64::min), values().fold(1.0, f64::max));
     Entry::Ramp { low, high, reach: heat_reach(cells) }
@@ -85,7 +85,7 @@ fn draw_entry(entry: &Entry, (x, y): (f64, f64), scene: &mut Scene) {
         Entry::Note(Note::Limit { .. }) => {
             dashed(&[(middle.0, y - 8.0), (middle.0, y + 8.0)], Hue::Muted, 1.5, scene);
         }
-        Entry::Cell(mark) => draw_cell_mark(*mark, middle, 6.5, Hue::Ink.into(), scene),
+        Entry::Tile(mark) => draw_cell_mark(*mark, middle, 6.5, Hue::Ink.into(), scene),
         Entry::Ramp { low, high, reach } => draw_ramp((x, y), (*low, *high, *reach), scene),
     }
     let at = (x + entry.swatch_width(), y);
@@ -125,20 +125,20 @@ fn draw_ramp((x, y): (f64, f64), (low, high, reach): (f64, f64, f64), scene: &mu
 
 /// The mark of a cell around `centre`: a double frame for the choice, a dot for a tie.
 pub fn draw_cell_mark(
-    mark: CellMark,
+    mark: TileMark,
     (x, y): (f64, f64),
     half: f64,
     paint: Paint,
     scene: &mut Scene,
 ) {
     match mark {
-        CellMark::None => {}
-        CellMark::Choice => {
+        TileMark::None => {}
+        TileMark::Choice => {
             let (a, b) = ((x - half, y - half), (x + half, y + half));
             let points = vec![a, (b.0, a.1), b, (a.0, b.1), a];
             scene.shapes.push(Shape::Line { points, paint, width: 3.0 });
         }
-        CellMark::Tie => {
+        TileMark::Tie => {
             scene.shapes.push(Shape::Circle { centre: (x, y), radius: 2.5, paint, ring: None });
         }
     }

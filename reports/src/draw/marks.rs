@@ -3,7 +3,7 @@
 use crate::draw::frame::Frame;
 use crate::draw::palette::{Hue, diverging, text_on};
 use crate::draw::shape::{Anchor, Hotspot, Paint, SMALL, Scene, Shape, text_width};
-use crate::figure::{Bar, Cell, CellMark, Mark, Note, Point, Series, Stroke, Symbol};
+use crate::figure::{Bar, Mark, Note, Point, Series, Stroke, Symbol, Tile, TileMark};
 
 /// Radius of a point.
 const RADIUS: f64 = 4.0;
@@ -161,11 +161,11 @@ fn draw_bar_label(bar: &Bar, frame: &Frame, scene: &mut Scene) {
 }
 
 /// The distance from 1 at which the colours of a heat map saturate.
-pub fn heat_reach(cells: &[Cell]) -> f64 {
+pub fn heat_reach(cells: &[Tile]) -> f64 {
     cells.iter().map(|cell| (cell.value.value - 1.0).abs()).fold(0.0, f64::max).max(0.05)
 }
 
-fn draw_heat(cells: &[Cell], frame: &Frame, scene: &mut Scene) {
+fn draw_heat(cells: &[Tile], frame: &Frame, scene: &mut Scene) {
     let reach = heat_reach(cells);
     let half = (frame.x.unit() / 2.0, frame.y.unit() / 2.0);
     let written = half.0 > 15.0 && half.1 > 8.0;
@@ -188,7 +188,7 @@ fn draw_heat(cells: &[Cell], frame: &Frame, scene: &mut Scene) {
 }
 
 /// The border between cells that gain and cells that lose.
-fn draw_break_even(cells: &[Cell], frame: &Frame, scene: &mut Scene) {
+fn draw_break_even(cells: &[Tile], frame: &Frame, scene: &mut Scene) {
     let gains: std::collections::BTreeMap<_, _> =
         cells.iter().map(|cell| ((cell.x, cell.y), cell.value.value >= 1.0)).collect();
     for (&(x, y), &gain) in &gains {
@@ -207,12 +207,12 @@ fn draw_break_even(cells: &[Cell], frame: &Frame, scene: &mut Scene) {
 }
 
 /// A frame inside the chosen cell; a dot in tied cells, below the number where there is one.
-fn draw_cell_mark(cell: &Cell, half: (f64, f64), written: bool, frame: &Frame, scene: &mut Scene) {
+fn draw_cell_mark(cell: &Tile, half: (f64, f64), written: bool, frame: &Frame, scene: &mut Scene) {
     let (x, y) = (frame.x.at(cell.x as f64), frame.y.at(cell.y as f64));
     let paint = Paint::Fixed([0x10; 3]);
     match cell.mark {
-        CellMark::None => {}
-        CellMark::Choice => {
+        TileMark::None => {}
+        TileMark::Choice => {
             let (a, b) = ((x - half.0, y - half.1), (x + half.0, y + half.1));
             for (inset, paint, width) in [(2.0, Paint::Fixed([0xFD; 3]), 5.0), (1.0, paint, 3.0)] {
                 let (a, b) = ((a.0 + inset, a.1 + inset), (b.0 - inset, b.1 - inset));
@@ -220,7 +220,7 @@ fn draw_cell_mark(cell: &Cell, half: (f64, f64), written: bool, frame: &Frame, s
                 scene.shapes.push(Shape::Line { points, paint, width });
             }
         }
-        CellMark::Tie => {
+        TileMark::Tie => {
             let centre = if written { (x, y + half.1 - 4.5) } else { (x, y) };
             let disc = |radius, paint| Shape::Circle { centre, radius, paint, ring: None };
             scene.shapes.extend([disc(3.5, Paint::Fixed([0xFD; 3])), disc(2.5, paint)]);

@@ -1,7 +1,8 @@
 //! Colours with a meaning: the same thing has the same colour on every figure.
 //!
-//! The hues are those of Okabe and Ito (2008, "Color Universal Design"), which people with any of the
-//! common colour-vision deficiencies can tell apart; its light yellow is darkened to be seen on white.
+//! The hues are those of Okabe and Ito (2008, "Color Universal Design"), which people with any of
+//! the common colour-vision deficiencies can tell apart; its light yellow is darkened to be seen on
+//! white.
 
 use s3d_data::Drafting;
 use s3d_simulator::Family;
@@ -150,7 +151,8 @@ pub fn diverging(value: f64, middle: f64, reach: f64) -> [u8; 3] {
     })
 }
 
-/// Black or white, whichever reads better on `fill` (relative luminance as in WCAG 2, without gamma).
+/// Black or white, whichever reads better on `fill` (relative luminance as in WCAG 2, without
+/// gamma).
 pub fn text_on(fill: [u8; 3]) -> [u8; 3] {
     let [r, g, b] = fill.map(f64::from);
     let luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;

@@ -1,5 +1,5 @@
-//! Small figures side by side under one title, with one legend: many curves that would hide each other
-//! in one figure.
+//! Small figures side by side under one title, with one legend: many curves that would hide each
+//! other in one figure.
 
 use crate::draw::frame::Size;
 use crate::draw::legend;

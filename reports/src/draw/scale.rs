@@ -2,7 +2,8 @@
 
 use crate::figure::{Axis, Figure, Mark, Note, Quantity};
 
-/// A linear map from `[low, high]` to `[start, end]`, in pixels (`start > end` where pixels run down).
+/// A linear map from `[low, high]` to `[start, end]`, in pixels (`start > end` where pixels run
+/// down).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     /// Value at `start`.
@@ -62,7 +63,7 @@ fn mark_values(mark: &Mark, horizontal: bool, all: &mut Vec<f64>) {
         }
         Mark::Bars { bars } => all.extend(bars.iter().map(|b| b.at)),
         Mark::Heat { cells } => {
-            let place = |c: &crate::figure::Cell| if horizontal { c.x } else { c.y };
+            let place = |c: &crate::figure::Tile| if horizontal { c.x } else { c.y };
             all.extend(cells.iter().map(|c| place(c) as f64));
         }
     }

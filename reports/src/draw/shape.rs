@@ -1,10 +1,11 @@
-//! What a figure is made of once it is laid out: shapes at pixels, and the estimate of a text's width.
+//! What a figure is made of once it is laid out: shapes at pixels, and the estimate of a text's
+//! width.
 
 use crate::draw::palette::Hue;
 use crate::format::html::legal;
 
-/// Width of every figure in CSS pixels; chosen so that 13-pixel text is still legible when a phone of
-/// 390 pixels shows the figure at three quarters.
+/// Width of every figure in CSS pixels; chosen so that 13-pixel text is still legible when a phone
+/// of 390 pixels shows the figure at three quarters.
 pub const WIDTH: f64 = 480.0;
 
 /// Size of the text at ticks and in legends.

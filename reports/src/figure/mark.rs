@@ -73,7 +73,7 @@ pub enum Mark {
     /// Cells of side 1 around whole numbers, coloured by value: blue above 1, orange below.
     Heat {
         /// The cells.
-        cells: Vec<Cell>,
+        cells: Vec<Tile>,
     },
 }
 
@@ -145,7 +145,7 @@ pub struct Bar {
 /// What a heat-map cell is besides its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CellMark {
+pub enum TileMark {
     /// Nothing more.
     None,
     /// The choice.
@@ -156,7 +156,7 @@ pub enum CellMark {
 
 /// A cell of a heat map.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cell {
+pub struct Tile {
     /// Column.
     pub x: i64,
     /// Row.
@@ -164,7 +164,7 @@ pub struct Cell {
     /// Its value, with interval.
     pub value: Estimate,
     /// Whether it is the choice or a tie.
-    pub mark: CellMark,
+    pub mark: TileMark,
     /// What it is, shown when a reader points at it.
     pub text: String,
 }

@@ -15,8 +15,10 @@ pub fn acceptance(input: &ReportInput, drafting: Drafting) -> Figure {
     let title = format!("Acceptance by skipped layers, {drafting} drafting");
     let name = format!("acceptance_{drafting}");
     let mut figure = Figure::new(&name, title, x, y).caption(
-        "Points: accepted over attempted drafts at the positions that decoding visits, windows in the \
-         middle of the model, with 95 % intervals over prompts. Lines: the fitted families; the strong one, named above each panel, \
+        "Points: accepted over attempted drafts at the positions that decoding visits, windows in \
+         the \
+         middle of the model, with 95 % intervals over prompts. Lines: the fitted families; the \
+         strong one, named above each panel, \
          explains the points best (AIC).",
     );
     let Some(fit) = &input.fit else { return figure };
@@ -28,8 +30,8 @@ pub fn acceptance(input: &ReportInput, drafting: Drafting) -> Figure {
     figure
 }
 
-/// The points of windows in the middle of the model where there are any, else all: a search over every
-/// window has hundreds at each skip ratio.
+/// The points of windows in the middle of the model where there are any, else all: a search over
+/// every window has hundreds at each skip ratio.
 fn middle_first(points: Vec<&AcceptancePoint>, layers: usize) -> Vec<&AcceptancePoint> {
     let middle = |point: &AcceptancePoint| {
         let window = SkipWindow::symmetric(layers, point.skipped);
@@ -82,8 +84,10 @@ pub fn acceptance_by_task(input: &ReportInput) -> Figure {
     let x = Axis::new("draft position", Quantity::Count);
     let y = Axis::new("acceptance, given the drafts before it", Quantity::Number);
     let title = "Acceptance by draft position and workload";
-    let mut figure = Figure::new("acceptance_by_task", title, x, y.reach(0.0).reach(1.0))
-        .caption("At the chosen window. Workloads with clearly different acceptance may need different plans.");
+    let mut figure = Figure::new("acceptance_by_task", title, x, y.reach(0.0).reach(1.0)).caption(
+        "At the chosen window. Workloads with clearly different acceptance may need \
+            different plans.",
+    );
     let (Some(fit), Some(choice)) = (&input.fit, &input.recommendation.choice) else {
         return figure;
     };

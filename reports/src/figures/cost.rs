@@ -122,11 +122,19 @@ pub fn waterfall(input: &ReportInput) -> Figure {
     steps.reverse();
     let names = steps.iter().map(|step| step.label.to_string()).collect();
     let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
-    let mut figure = Figure::new("waterfall", "From ideal to measured speedup", x, Axis::categories("", names))
-        .caption(
-            "From the speedup if every draft were accepted at the paper's ideal cost to the measured \
-             one; the last step is what the model of costs does not explain. Steps are point estimates.",
-        );
+    let mut figure = Figure::new(
+        "waterfall",
+        "From ideal to measured \
+        speedup",
+        x,
+        Axis::categories("", names),
+    )
+    .caption(
+        "From the speedup if every draft were accepted at the paper's ideal cost to the \
+             measured \
+             one; the last step is what the model of costs does not explain. Steps are point \
+             estimates.",
+    );
     for (label, hue) in [("total", Hue::Blue), ("costs", Hue::Orange), ("gains", Hue::Green)] {
         let bar = |(place, step): (usize, &Step)| Bar {
             at: place as f64,

@@ -1,7 +1,7 @@
 //! Maps of speedup: over skipped layers and drafted tokens, over a window's start and length.
 
 use crate::draw::palette::Hue;
-use crate::figure::{Axis, Cell, CellMark, Figure, Mark, Quantity, Series};
+use crate::figure::{Axis, Figure, Mark, Quantity, Series, Tile, TileMark};
 use crate::input::{GridCell, ReportInput};
 use s3d_data::{Drafting, Estimate};
 
@@ -46,12 +46,12 @@ pub fn window_map(input: &ReportInput, drafting: Drafting) -> Figure {
         .with(Series::unlisted(Hue::Blue, Mark::Heat { cells: cells.collect() }))
 }
 
-fn heat(cell: &GridCell, x: usize, y: usize, input: &ReportInput) -> Option<Cell> {
+fn heat(cell: &GridCell, x: usize, y: usize, input: &ReportInput) -> Option<Tile> {
     let value: Estimate = cell.predicted.or(cell.measured)?;
     let mark = match (Some(&cell.plan) == input.chosen(), cell.tie) {
-        (true, _) => CellMark::Choice,
-        (false, true) => CellMark::Tie,
-        (false, false) => CellMark::None,
+        (true, _) => TileMark::Choice,
+        (false, true) => TileMark::Tie,
+        (false, false) => TileMark::None,
     };
-    Some(Cell { x: x as i64, y: y as i64, value, mark, text: cell.words() })
+    Some(Tile { x: x as i64, y: y as i64, value, mark, text: cell.words() })
 }

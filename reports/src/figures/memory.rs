@@ -19,7 +19,8 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     let x = Axis::new("peak memory", Quantity::Bytes).span(LEAST_SPAN);
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let mut figure = Figure::new("speed_memory", "Speed against peak memory", x, y).caption(
-        "The fastest plan of each number of drafts, plans that were measured, and plans that no other \
+        "The fastest plan of each number of drafts, plans that were measured, and plans that no \
+         other \
          beats on both speed and memory (joined by the line). Dashed: equal speed per memory. The \
          ring is the choice, with its 95 % interval; those of the others stand in the tables.",
     );

@@ -15,7 +15,8 @@ pub fn speedup(input: &ReportInput, drafting: Drafting) -> Figure {
     let title = format!("Speedup by skipped layers, {drafting} drafting");
     let mut figure = Figure::new(&format!("speedup_{drafting}"), title, x, y).caption(
         "Lines: predicted from measured pass times and acceptance, one per number of drafted \
-         tokens; windows in the middle of the model; band: 95 % interval of the chosen number. Points: measured end to end, with their 95 % \
+         tokens; windows in the middle of the model; band: 95 % interval of the chosen number. \
+         Points: measured end to end, with their 95 % \
          intervals. Ring: the choice.",
     );
     let cells: Vec<_> = input.grid.iter().filter(|cell| cell.drafting == drafting).collect();
@@ -79,7 +80,8 @@ fn band(cells: &[&GridCell], chosen: Option<usize>) -> Option<Series> {
     Some(Series::new("95 % interval", hue, Mark::Band { points: corners }))
 }
 
-/// What the paper's ideal cost would give with the measured acceptance, for the chosen draft length.
+/// What the paper's ideal cost would give with the measured acceptance, for the chosen draft
+/// length.
 fn ideal(cells: &[&GridCell], chosen: Option<usize>) -> Option<Series> {
     let points = points(cells, chosen?, |cell| cell.ideal);
     let mark = Mark::Line { points, stroke: Stroke::Dashed };

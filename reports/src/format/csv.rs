@@ -66,8 +66,8 @@ fn numbers(estimate: &Estimate) -> [String; 3] {
     [estimate.value.to_string(), end(estimate.low), end(estimate.high)]
 }
 
-/// The data of a figure as CSV: one row per point, whatever is drawn. Bars and cells stand at (x, y)
-/// and have a value; bars start at x. Panels are told apart by their titles.
+/// The data of a figure as CSV: one row per point, whatever is drawn. Bars and cells stand at (x,
+/// y) and have a value; bars start at x. Panels are told apart by their titles.
 pub fn figure(figure: &Figure) -> Vec<u8> {
     let y = axis_header(&figure.y);
     let header = ["series", "kind", &axis_header(&figure.x), &y, "value", "low", "high", "text"];
@@ -133,7 +133,7 @@ fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
             bars.iter().map(bar).collect()
         }
         Mark::Heat { cells } => {
-            let cell = |c: &figure::Cell| {
+            let cell = |c: &figure::Tile| {
                 row("cell", c.x as f64, c.y.to_string(), numbers(&c.value), &c.text)
             };
             cells.iter().map(cell).collect()
@@ -141,8 +141,8 @@ fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
     }
 }
 
-/// Writes records; a record never fails to be written to memory, and an error would leave a gap that
-/// the reader sees.
+/// Writes records; a record never fails to be written to memory, and an error would leave a gap
+/// that the reader sees.
 fn write(records: &[Vec<String>]) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     for record in records {

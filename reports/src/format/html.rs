@@ -19,7 +19,8 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// The character, or a replacement for one that XML does not allow in a document, or that controls a terminal.
+/// The character, or a replacement for one that XML does not allow in a document, or that controls
+/// a terminal.
 pub fn legal(c: char) -> char {
     match c {
         '\u{FFFE}' | '\u{FFFF}' => '\u{FFFD}',
@@ -48,7 +49,8 @@ pub fn table(table: &Table) -> String {
     };
     let class = if table.columns.len() >= MANY { "wide many" } else { "wide" };
     format!(
-        "<div class=\"{class}\"><table data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
+        "<div class=\"{class}\"><table \
+         data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
          <tbody>\n{body}</tbody></table></div>\n{note}{}",
         escape(&table.name),
         escape(&table.title),

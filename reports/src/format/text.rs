@@ -1,4 +1,5 @@
-//! Plain text for a terminal: columns aligned, cells wrapped so that a line never exceeds the width.
+//! Plain text for a terminal: columns aligned, cells wrapped so that a line never exceeds the
+//! width.
 
 use crate::table::Table;
 
@@ -26,7 +27,8 @@ pub fn table(table: &Table, width: usize) -> String {
     text
 }
 
-/// Column widths: natural where all fits, else the widest give way first, down to their longest word.
+/// Column widths: natural where all fits, else the widest give way first, down to their longest
+/// word.
 fn widths(header: &[String], rows: &[Vec<String>], limit: usize) -> Vec<usize> {
     let column = |i: usize| std::iter::once(&header[i]).chain(rows.iter().map(move |row| &row[i]));
     let natural = |i: usize| column(i).map(|cell| count(cell)).max().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! The choice under other conditions: values computed beforehand and embedded, looked up by sliders.
+//! The choice under other conditions: values computed beforehand and embedded, looked up by
+//! sliders.
 
 use crate::format::html::escape;
 use crate::input::ReportInput;
@@ -30,12 +31,17 @@ pub fn section(input: &ReportInput) -> String {
     format!(
         "<section class=\"what-if-section\">\n<h2>What if</h2>\n{}</section>\n",
         format_args!(
-            "<div class=\"what-if\" hidden>\n{}<p>Choice: <output id=\"what-if-choice\"></output></p>\n\
-             <p class=\"note\">By prediction alone, except under the conditions of the run, where the choice stands that was \
+            "<div class=\"what-if\" hidden>\n{}<p>Choice: <output \
+             id=\"what-if-choice\"></output></p>\n\
+             <p class=\"note\">By prediction alone, except under the conditions of the run, where \
+             the choice stands that was \
              checked by measuring.</p>\n</div>\n\
-             <details id=\"what-if-table\"><summary>All {} conditions</summary><div class=\"wide\"><table>\
-             <thead><tr><th class=\"number\">context (tokens)</th><th class=\"number\">memory budget</th>\
-             <th class=\"number\">drafted at most</th><th>choice</th></tr></thead><tbody>\n{body}</tbody></table></div></details>\n",
+             <details id=\"what-if-table\"><summary>All {} conditions</summary><div \
+             class=\"wide\"><table>\
+             <thead><tr><th class=\"number\">context (tokens)</th><th class=\"number\">memory \
+             budget</th>\
+             <th class=\"number\">drafted at \
+             most</th><th>choice</th></tr></thead><tbody>\n{body}</tbody></table></div></details>\n",
             sliders.concat(),
             all.len()
         ),
@@ -54,7 +60,8 @@ fn slider(
     let at = values.iter().position(|value| *value >= start).unwrap_or(last);
     let names: Vec<_> = values.iter().map(|value| words(*value)).collect();
     format!(
-        "<label>{} <input type=\"range\" id=\"what-if-{id}\" min=\"0\" max=\"{last}\" value=\"{at}\" data-names=\"{}\"> \
+        "<label>{} <input type=\"range\" id=\"what-if-{id}\" min=\"0\" max=\"{last}\" \
+         value=\"{at}\" data-names=\"{}\"> \
          <output></output></label>\n",
         escape(label),
         escape(&names.join("|"))
@@ -88,7 +95,8 @@ fn row(condition: &Condition, input: &ReportInput) -> String {
     };
     let plan = plan.map(|plan| plan.to_string()).unwrap_or_default();
     format!(
-        "<tr data-plan=\"{}\"><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>\n",
+        "<tr data-plan=\"{}\"><td class=\"number\">{}</td><td class=\"number\">{}</td><td \
+         class=\"number\">{}</td><td>{}</td></tr>\n",
         escape(&plan),
         condition.context,
         escape(&budget),

@@ -1,5 +1,6 @@
-//! Part (c), by format: each method on two geometries at f16, q8_0 and q4_0. Memory is computed, speed
-//! published where it was published, modelled for plain decoding and S3D, and else left empty.
+//! Part (c), by format: each method on two geometries at f16, q8_0 and q4_0. Memory is computed,
+//! speed published where it was published, modelled for plain decoding and S3D, and else left
+//! empty.
 
 use super::input::PaperInput;
 use super::methods::{FORMATS, PREDICTORS, methods, shape};
@@ -80,8 +81,8 @@ fn row<'a>(rows: &'a [System], target: &str, method: &str) -> Option<&'a System>
     })
 }
 
-/// Plain decoding as fast as the published row moves bytes; S3D as many times faster as the choice of
-/// the first run with simultaneous drafting commits tokens, at the paper's ideal cost.
+/// Plain decoding as fast as the published row moves bytes; S3D as many times faster as the choice
+/// of the first run with simultaneous drafting commits tokens, at the paper's ideal cost.
 fn modelled(
     input: &PaperInput,
     rows: &[System],
@@ -149,9 +150,11 @@ pub(super) fn table(input: &PaperInput) -> Result<Table> {
     let title = "Memory and speed by method and format, A10G";
     Ok(Table::new("paper_formats", title, columns)
         .note(format!(
-            "Memory at {} tokens of context. Modelled plain decoding moves the bytes of its weights \
+            "Memory at {} tokens of context. Modelled plain decoding moves the bytes of its \
+             weights \
              and cache as fast as the published row of {SCALED_FROM} at half precision; quantized \
-             kernels are often slower than that, so it is an upper bound, and so is S3D, whose tokens \
+             kernels are often slower than that, so it is an upper bound, and so is S3D, whose \
+             tokens \
              per iteration are those of our first run, at the ideal cost 2 - beta.",
             input.context
         ))
@@ -164,8 +167,10 @@ pub(super) fn figure(input: &PaperInput) -> Result<Figure> {
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let title = "Speed against memory by format, A10G";
     let mut figure = Figure::new("paper_formats", title, x, y).caption(
-        "Published speed where there is one (Beagle paper, arXiv 2505.24544), else modelled: an upper \
-         bound, see the table. Shapes: LLaMA 2 (arXiv 2307.09288), Phi-3 (arXiv 2404.14219). Dashed: \
+        "Published speed where there is one (Beagle paper, arXiv 2505.24544), else modelled: an \
+         upper \
+         bound, see the table. Shapes: LLaMA 2 (arXiv 2307.09288), Phi-3 (arXiv 2404.14219). \
+         Dashed: \
          equal speed per memory.",
     );
     let entries = entries(input)?;

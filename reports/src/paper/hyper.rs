@@ -1,7 +1,7 @@
 //! Part (a): acceptance and ideal improvement over skip ratio and predictors, by how well the model
 //! is trained for skipping.
 
-use super::input::{PaperInput, Part};
+use super::input::{PaperInput, Section};
 use crate::draw::palette::Hue;
 use crate::error::Result;
 use crate::figure::{Axis, Figure, Mark, Note, Quantity, Series, Stroke};
@@ -23,13 +23,16 @@ const SHOWN: f64 = 4.0;
 const STEPS: u32 = 100;
 
 /// The part.
-pub(super) fn part(input: &PaperInput) -> Result<Part> {
-    Ok(Part {
+pub(super) fn part(input: &PaperInput) -> Result<Section> {
+    Ok(Section {
         title: "Hyper-parameters: how far to skip, how many to draft".into(),
         words: format!(
-            "A family of acceptance curves with one shape parameter U, as in the paper; here {}. The \
-             ideal improvement factor counts a pass by its layers alone, E / (2 - beta), so it never \
-             falls as more tokens are drafted: on a machine, width and falling acceptance set the limit.",
+            "A family of acceptance curves with one shape parameter U, as in the paper; here {}. \
+             The \
+             ideal improvement factor counts a pass by its layers alone, E / (2 - beta), so it \
+             never \
+             falls as more tokens are drafted: on a machine, width and falling acceptance set the \
+             limit.",
             input.family
         ),
         figures: vec![acceptance(input.family)?, improvement(input.family)?],

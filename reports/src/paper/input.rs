@@ -27,7 +27,7 @@ impl Default for PaperInput {
 
 /// One part of the comparison.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Part {
+pub struct Section {
     /// Its heading.
     pub title: String,
     /// What a reader must know before looking.

@@ -1,8 +1,8 @@
-//! Part (c): speed against memory; memory computed from published shapes and checked against published
-//! memory, speed published or modelled, each marked.
+//! Part (c): speed against memory; memory computed from published shapes and checked against
+//! published memory, speed published or modelled, each marked.
 
 use super::formats;
-use super::input::{PaperInput, Part};
+use super::input::{PaperInput, Section};
 use super::methods::{FORMATS, PREDICTORS, computed_gib, methods, shape};
 use crate::draw::palette::Hue;
 use crate::error::Result;
@@ -14,19 +14,22 @@ use s3d_data::{Bytes, Dtype, Estimate, Share};
 use s3d_simulator::cost::improvement::ideal_gain;
 
 /// The part.
-pub(super) fn part(input: &PaperInput) -> Result<Part> {
+pub(super) fn part(input: &PaperInput) -> Result<Section> {
     let mut figures = vec![speed_memory(input)?, formats::figure(input)?];
     for target in formats::TARGETS {
         figures.push(memory_bars(target, input.context)?);
     }
-    Ok(Part {
+    Ok(Section {
         title: "Speed against memory".into(),
         words: format!(
             "Memory is computed from published shapes (weights, cache of {} tokens, activations of \
              the widest pass, what the method adds) and checked against published memory below. \
-             Published speeds are at half precision; the methods' quantized speeds were not to be had \
-             and stay empty. S3D speeds are modelled where a run of ours gives acceptance: its tokens \
-             per iteration over the ideal cost 2 - beta, times the speed of plain decoding; an upper \
+             Published speeds are at half precision; the methods' quantized speeds were not to be \
+             had \
+             and stay empty. S3D speeds are modelled where a run of ours gives acceptance: its \
+             tokens \
+             per iteration over the ideal cost 2 - beta, times the speed of plain decoding; an \
+             upper \
              bound.",
             input.context
         ),
@@ -127,7 +130,8 @@ fn memory_bars(target: &str, context: usize) -> Result<Figure> {
     let name = format!("paper_memory_{}", target.to_lowercase().replace('-', "_"));
     let title = format!("Memory of {target} by method and format");
     let mut figure = Figure::new(&name, title, x, Axis::categories("", names)).caption(
-        "Computed from the published shape (LLaMA 2: arXiv 2307.09288, Phi-3: arXiv 2404.14219); the draft \
+        "Computed from the published shape (LLaMA 2: arXiv 2307.09288, Phi-3: arXiv 2404.14219); \
+         the draft \
          model is a LLaMA of 68 million parameters at f16 (arXiv 2305.09781).",
     );
     let load = Load { context, width: PREDICTORS + 1, batch: 1 };
@@ -156,7 +160,8 @@ fn speed_memory(input: &PaperInput) -> Result<Figure> {
     let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
     let title = "Speed against memory, 7B and 8B models, A10G, half precision, MT-Bench";
     let mut figure = Figure::new("paper_speed_memory", title, x, y).caption(
-        "Published speed and memory (Beagle paper, arXiv 2505.24544). Dashed: equal tokens/s per GiB \
+        "Published speed and memory (Beagle paper, arXiv 2505.24544). Dashed: equal tokens/s per \
+         GiB \
          (1, 2 and 3). S3D, where shown: modelled speed, computed memory.",
     );
     let rows: Vec<_> = published::systems()?

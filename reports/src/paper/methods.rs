@@ -8,8 +8,8 @@ use s3d_data::{Dtype, ModelShape};
 /// Predictors of S3D in this comparison; about what the paper found best.
 pub(super) const PREDICTORS: usize = 4;
 
-/// Heads of Medusa-1 on Vicuna-7B: the paper trains five (arXiv 2401.10774, section 3.1), and the authors'
-/// loader sets five although the configuration uploaded with the weights names two
+/// Heads of Medusa-1 on Vicuna-7B: the paper trains five (arXiv 2401.10774, section 3.1), and the
+/// authors' loader sets five although the configuration uploaded with the weights names two
 /// (github.com/FasterDecoding/Medusa, `medusa/model/medusa_model.py`).
 const MEDUSA_HEADS: usize = 5;
 

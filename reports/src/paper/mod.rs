@@ -1,6 +1,6 @@
-//! The shape of the S3D paper's evidence (arXiv 2405.20314), beside ours: hyper-parameters, systems,
-//! speed against memory. Published rows carry their citation; ours are marked as measured or modelled;
-//! what was not to be had stays empty and says so.
+//! The shape of the S3D paper's evidence (arXiv 2405.20314), beside ours: hyper-parameters,
+//! systems, speed against memory. Published rows carry their citation; ours are marked as measured
+//! or modelled; what was not to be had stays empty and says so.
 
 mod formats;
 mod hyper;
@@ -9,7 +9,7 @@ mod memory;
 mod methods;
 mod systems;
 
-pub use input::{PaperInput, Part};
+pub use input::{PaperInput, Section};
 pub use memory::published_checks;
 pub use methods::computed_gib;
 
@@ -23,7 +23,7 @@ use s3d_data::{RunDir, store};
 ///
 /// # Errors
 /// Published tables that do not parse; a family that needs measured points.
-pub fn parts(input: &PaperInput) -> Result<Vec<Part>> {
+pub fn parts(input: &PaperInput) -> Result<Vec<Section>> {
     Ok(vec![hyper::part(input)?, systems::part(input)?, memory::part(input)?])
 }
 

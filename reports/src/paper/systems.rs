@@ -1,6 +1,6 @@
 //! Part (b): systems side by side, each row published, measured by us, or modelled.
 
-use super::input::{PaperInput, Part};
+use super::input::{PaperInput, Section};
 use crate::error::Result;
 use crate::input::ReportInput;
 use crate::table::{Cell, Column, Table};
@@ -11,8 +11,8 @@ use s3d_data::{Bytes, Estimate, TimesFrom};
 const TASK: &str = "MT-Bench";
 
 /// The part.
-pub(super) fn part(input: &PaperInput) -> Result<Part> {
-    Ok(Part {
+pub(super) fn part(input: &PaperInput) -> Result<Section> {
+    Ok(Section {
         title: "Systems: speed, speedup, tokens per iteration, memory".into(),
         words: "Rows of different machines and models do not compare in speed; speedup and tokens \
                 per iteration compare with care. The S3D paper's own tables were not to be had: \
@@ -43,7 +43,10 @@ fn systems(input: &PaperInput) -> Result<Table> {
     let ours = input.runs.iter().flat_map(run_rows);
     let title = format!("Systems on {TASK}, and our runs on their own prompts");
     Ok(Table::new("paper_systems", title, columns)
-        .note("Speed per memory is speed over peak memory; the memory of our rows is computed from the shape.")
+        .note(
+            "Speed per memory is speed over peak memory; the memory of our rows is computed \
+            from the shape.",
+        )
         .rows(ours.chain(user).chain(missing(input)).chain(published)))
 }
 

@@ -19,12 +19,15 @@ pub fn sentences(input: &ReportInput) -> Vec<String> {
     let baseline = &input.recommendation.baseline;
     let mut sentences = Vec::new();
     sentences.extend(bandwidth(input));
-    sentences.extend(baseline.stock_tokens_per_s.zip(baseline.tokens_per_s).map(|(stock, plain)| {
-        format!(
-            "Plain decoding with candle's stock matmul: {stock:.1} tokens/s; with ours, which every \
+    sentences.extend(baseline.stock_tokens_per_s.zip(baseline.tokens_per_s).map(
+        |(stock, plain)| {
+            format!(
+                "Plain decoding with candle's stock matmul: {stock:.1} tokens/s; with ours, which \
+             every \
              speedup is measured against: {plain:.1} tokens/s."
-        )
-    }));
+            )
+        },
+    ));
     sentences.extend(width(input));
     if input.header.widen > 1 {
         sentences.push(format!(
@@ -61,7 +64,8 @@ fn bandwidth(input: &ReportInput) -> Option<String> {
         input.memory.iter().find(|row| row.item == MemoryItem::Weights).map(|row| row.bytes);
     let judgement = match weights {
         Some(weights) if weights.0 < JUDGED_ABOVE_CACHES * cache.0 => format!(
-            "; the weights ({}) are partly in the last-level cache ({}), so the share is not judged",
+            "; the weights ({}) are partly in the last-level cache ({}), so the share is not \
+             judged",
             weights, cache
         ),
         _ if share.value > IMPOSSIBLE => {

@@ -2,8 +2,8 @@
 
 use s3d_data::{Recommendation, RunHeader, TimesFrom};
 
-/// What the numbers of a recommendation rest on that was not measured, if anything: words that go behind
-/// "with", for every headline, figure and table.
+/// What the numbers of a recommendation rest on that was not measured, if anything: words that go
+/// behind "with", for every headline, figure and table.
 pub fn caveat(recommendation: &Recommendation) -> Option<String> {
     let derived = (recommendation.times_from() == TimesFrom::DataSheet)
         .then(|| "times derived from a data sheet".to_string());

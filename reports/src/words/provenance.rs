@@ -35,7 +35,8 @@ pub fn rows(header: &RunHeader) -> Vec<(String, String)> {
         (
             "Shape".into(),
             format!(
-                "{} layers, width {}, MLP {}, {} heads ({} key-value), vocabulary {}, {} masks, {} parameters",
+                "{} layers, width {}, MLP {}, {} heads ({} key-value), vocabulary {}, {} masks, \
+                 {} parameters",
                 shape.layers,
                 shape.hidden,
                 shape.intermediate,

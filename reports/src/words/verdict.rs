@@ -185,7 +185,8 @@ fn random(header: &RunHeader) -> Option<String> {
         "The weights are random: times are real, but acceptance and speedup mean nothing.";
     if header.imposed.is_some() {
         return Some(
-            "Acceptance was imposed, not measured: drafts were made right with these probabilities by \
+            "Acceptance was imposed, not measured: drafts were made right with these \
+             probabilities by \
              peeking at the plain text. The times are real; the speedup is that of a model that \
              would draft so well."
                 .into(),
@@ -275,7 +276,8 @@ fn regret(recommendation: &Recommendation) -> Option<String> {
 fn error(recommendation: &Recommendation) -> Option<String> {
     let error = recommendation.prediction_error.as_ref()?;
     Some(format!(
-        "Predictions of {} plans that were not used to predict: median error {}, 95th percentile {}; \
+        "Predictions of {} plans that were not used to predict: median error {}, 95th percentile \
+         {}; \
          {} of the measured values lie inside their predicted 95 % intervals.",
         error.held_out,
         Share(error.median),

@@ -15,7 +15,8 @@ pub struct PlanEvaluation {
     pub ideal_speedup: Option<f64>,
     /// Predicted speedup over plain decoding.
     pub predicted_speedup: Estimate,
-    /// Speedup measured end to end ([`crate::predict::reported`]); nothing where too few blocks or texts were run.
+    /// Speedup measured end to end ([`crate::predict::reported`]); nothing where too few blocks or
+    /// texts were run.
     pub measured_speedup: Option<Estimate>,
     /// Predicted tokens per second, where the speed of plain decoding is known.
     pub predicted_tokens_per_s: Option<Estimate>,
@@ -27,8 +28,9 @@ pub struct PlanEvaluation {
     pub break_even_acceptance: Option<f64>,
     /// Share of draws in which it is the best that fits the memory.
     pub probability_best: f64,
-    /// Speedup to choose by: the prediction, moved by what was run end to end of the plan's own skip set; of a plan
-    /// in the run-off, its tokens per iteration by replay over what an iteration cost there.
+    /// Speedup to choose by: the prediction, moved by what was run end to end of the plan's own
+    /// skip set; of a plan in the run-off, its tokens per iteration by replay over what an
+    /// iteration cost there.
     pub score: f64,
     /// Weights, cache, activations, masks; null where the model's shape is not known.
     pub peak_memory_bytes: Option<u64>,

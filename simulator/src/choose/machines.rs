@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 use s3d_data::{Run, RunHeader};
 use std::collections::BTreeSet;
 
-/// `run` as one of its machines saw it: the one asked for, else the first whose passes were timed one by
-/// one, else the first that timed anything. Where there are several, a warning in the header says which
-/// it is. A run of one machine stays as it is.
+/// `run` as one of its machines saw it: the one asked for, else the first whose passes were timed
+/// one by one, else the first that timed anything. Where there are several, a warning in the header
+/// says which it is. A run of one machine stays as it is.
 ///
 /// # Errors
 /// A machine that timed nothing although others did, or that the run does not have.

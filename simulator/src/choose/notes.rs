@@ -1,4 +1,5 @@
-//! What a recommendation leaves open, in sentences: why there is no interval, and what counts do not say.
+//! What a recommendation leaves open, in sentences: why there is no interval, and what counts do
+//! not say.
 
 use crate::predict::evaluated::Evaluated;
 use crate::predict::prediction::Prediction;
@@ -14,7 +15,8 @@ pub(super) fn of(all: &Evaluated, chosen: Option<&Prediction>) -> Vec<String> {
     }
     if all.costs.blocks == 1 {
         notes.push(
-            "One block of times: no interval of speedups. Time every pass several times and number the \
+            "One block of times: no interval of speedups. Time every pass several times and \
+             number the \
              rounds by 'block'."
                 .into(),
         );
@@ -31,8 +33,10 @@ fn counted(chosen: &Prediction) -> Option<String> {
         drafts => format!("{drafts} drafts"),
     };
     Some(format!(
-        "Acceptance was counted at {counted} drafts per iteration; {drafts} per iteration would start at \
-         other positions, which the counts do not know. Tokens per iteration then lie between {low:.2} (a token \
+        "Acceptance was counted at {counted} drafts per iteration; {drafts} per iteration would \
+         start at \
+         other positions, which the counts do not know. Tokens per iteration then lie between \
+         {low:.2} (a token \
          that failed deep in a draft fails as a first draft too) and {high:.2} (it does not)."
     ))
 }

@@ -1,5 +1,6 @@
-//! Regret against a sweep: all symmetric windows, predictors and draftings were run end to end, then
-//! the choice and the best of them once more. Rates are ratios of totals over the blocks' texts.
+//! Regret against a sweep: all symmetric windows, predictors and draftings were run end to end,
+//! then the choice and the best of them once more. Rates are ratios of totals over the blocks'
+//! texts.
 
 use crate::predict::blocks::Blocks;
 use crate::predict::evaluated::Evaluated;
@@ -38,8 +39,8 @@ fn rounds(run: &Run, blocks: &Blocks) -> Option<Rounds> {
     (swept >= all).then(|| Rounds { swept: swept_blocks.to_vec(), second: second.to_vec() })
 }
 
-/// The `count` plans other than `choice` that were fastest in the sweep: what the second measurement
-/// sets beside the choice. Empty without a sweep.
+/// The `count` plans other than `choice` that were fastest in the sweep: what the second
+/// measurement sets beside the choice. Empty without a sweep.
 pub fn rivals(run: &Run, blocks: &Blocks, choice: &Plan, count: usize) -> Vec<Plan> {
     let Some(rounds) = rounds(run, blocks) else { return Vec::new() };
     let speedup = |plan: &Plan| {

@@ -97,7 +97,8 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     Ok(Choice { recommendation, grid: grid(run, all), cheapest_tie, extrapolated, held_out })
 }
 
-/// The plan that was chosen before and confirmed since, unless another is better now; else the best.
+/// The plan that was chosen before and confirmed since, unless another is better now; else the
+/// best.
 fn choose_index(all: &Evaluated) -> Option<Chosen> {
     let best = best_index(all)?;
     let confirmed = |index: usize| all.blocks.purposes(&all.plan(index)).confirmed();
@@ -108,8 +109,9 @@ fn choose_index(all: &Evaluated) -> Option<Chosen> {
     Some(Chosen { index, report: all.blocks.purposes(&all.plan(index)).reporting() })
 }
 
-/// The best plan that fits. Where leading plans were set beside each other for this question, one of them; else by
-/// prediction and by what end-to-end blocks say about costs, of the plan itself and of plans like it.
+/// The best plan that fits. Where leading plans were set beside each other for this question, one
+/// of them; else by prediction and by what end-to-end blocks say about costs, of the plan itself
+/// and of plans like it.
 fn best_index(all: &Evaluated) -> Option<usize> {
     let fitting = || (0..all.predictions.len()).filter(|&index| all.fits[index]);
     let ran_off = |&index: &usize| all.ran_off[index];
@@ -117,8 +119,8 @@ fn best_index(all: &Evaluated) -> Option<usize> {
     fitting().filter(ran_off).max_by(better).or_else(|| fitting().max_by(better))
 }
 
-/// Whether the paired interval of `choice - plan` reaches 0: of their measured speedups where both have one, else of
-/// the predictions.
+/// Whether the paired interval of `choice - plan` reaches 0: of their measured speedups where both
+/// have one, else of the predictions.
 fn may_be_as_good(all: &Evaluated, index: usize, choice: usize) -> bool {
     let (plan, choice) = match (&all.reported[index], &all.reported[choice]) {
         (Some(plan), Some(choice)) => (&plan.draws, &choice.draws),
@@ -149,7 +151,8 @@ fn result(run: &Run, all: &Evaluated, index: usize, report: &[usize]) -> Result<
     let window = draft.skip.window();
     let measured = all.reported[index].as_ref().map(|reported| reported.speedup);
     let direct = all.blocks.speedup(&plan, report);
-    // Speed is speedup times that of plain decoding, so that one plan has one speedup wherever it is read.
+    // Speed is speedup times that of plain decoding, so that one plan has one speedup wherever it
+    // is read.
     let rate = plain_rate(all).map(|plain| product(measured.unwrap_or(prediction.speedup), plain));
     Ok(PlanResult {
         plan,
@@ -180,9 +183,9 @@ fn skip_ratio(skip: &Skip, layers: usize) -> Result<SkipRatio> {
     Ok(SkipRatio::new(ratio)?)
 }
 
-/// Whether to speculate, and why not. *Speculate*: 95 % sure that the choice is faster than plain decoding. *Do not*:
-/// 95 % sure that no plan gains more than [`WORTH`]. Else, and where the choice was run in too few blocks to have a
-/// measured speedup: *cannot tell yet*.
+/// Whether to speculate, and why not. *Speculate*: 95 % sure that the choice is faster than plain
+/// decoding. *Do not*: 95 % sure that no plan gains more than [`WORTH`]. Else, and where the choice
+/// was run in too few blocks to have a measured speedup: *cannot tell yet*.
 fn answer(
     choice: Option<(&PlanResult, usize)>,
     request: &Request,
@@ -203,7 +206,8 @@ fn answer(
     let imported = header.times_from() == TimesFrom::OtherEngine;
     if (1..ENOUGH_BLOCKS).contains(&blocks) && !imported {
         let reason = format!(
-            "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured speedup needs \
+            "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured \
+             speedup needs \
              (predicted: {speedup:.2} times plain decoding); run again with a longer --time-budget"
         );
         return (Answer::CannotTellYet, Some(reason));
@@ -213,7 +217,8 @@ fn answer(
     }
     if speedup.interval().is_some() && most <= WORTH {
         let reason = format!(
-            "no plan gains more than 3 %, with 95 % confidence; the best, {plan}, is {how} at {speedup:.2} times \
+            "no plan gains more than 3 %, with 95 % confidence; the best, {plan}, is {how} at \
+             {speedup:.2} times \
              plain decoding"
         );
         return (Answer::DoNot, Some(reason));
@@ -224,7 +229,8 @@ fn answer(
         _ => "measure it end to end: s3d run",
     };
     let reason = format!(
-        "the best plan, {plan}, is {how} at {speedup:.2} times plain decoding, too uncertain to say whether it is faster; {more}"
+        "the best plan, {plan}, is {how} at {speedup:.2} times plain decoding, too uncertain to \
+         say whether it is faster; {more}"
     );
     (Answer::CannotTellYet, Some(reason))
 }

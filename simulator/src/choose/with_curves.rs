@@ -1,4 +1,5 @@
-//! Plans on a profile without traces: pass times as recorded, acceptance from curves that someone gives.
+//! Plans on a profile without traces: pass times as recorded, acceptance from curves that someone
+//! gives.
 
 use crate::cost::measured::MeasuredCosts;
 use crate::cost::memory::plan_memory;
@@ -8,8 +9,8 @@ use crate::error::Result;
 use crate::predict::request::Request;
 use s3d_data::{Bytes, DraftPlan, Drafting, Predictors, Run, Skip, SkipWindow};
 
-/// Every window in the middle of the model with 1 to `gamma_max` predictors whose passes are known and
-/// whose memory fits, the fastest first.
+/// Every window in the middle of the model with 1 to `gamma_max` predictors whose passes are known
+/// and whose memory fits, the fastest first.
 ///
 /// # Errors
 /// No timed plain pass; what `rates` refuses.

@@ -1,6 +1,6 @@
-//! Pass times of a machine that was never measured, from its data sheet: the larger of the bytes that a
-//! pass reads over the bandwidth and its operations over the rate (the roofline of Williams, Waterman,
-//! Patterson, CACM 52, 2009), each at a share of the sheet that real kernels reach.
+//! Pass times of a machine that was never measured, from its data sheet: the larger of the bytes
+//! that a pass reads over the bandwidth and its operations over the rate (the roofline of Williams,
+//! Waterman, Patterson, CACM 52, 2009), each at a share of the sheet that real kernels reach.
 
 use crate::error::{Error, Result};
 use s3d_data::memory::Engine;
@@ -56,8 +56,8 @@ pub struct Derivation<'a> {
 }
 
 impl Derivation<'_> {
-    /// Bytes that a pass with `kept` layers reads: their weights and the head's once, and the keys and
-    /// values of `context` tokens in each of them.
+    /// Bytes that a pass with `kept` layers reads: their weights and the head's once, and the keys
+    /// and values of `context` tokens in each of them.
     pub fn read_bytes(&self, kept: usize, context: usize) -> f64 {
         let cached = self.shape.kv_elements_per_token() as f64 / self.shape.layers as f64;
         let cache =
@@ -65,7 +65,8 @@ impl Derivation<'_> {
         self.format.bytes(self.weights(kept)) + cache
     }
 
-    /// Operations of a pass of `width` tokens: two a weight, and four a cached element of the queries.
+    /// Operations of a pass of `width` tokens: two a weight, and four a cached element of the
+    /// queries.
     pub fn operations(&self, kept: usize, width: usize, context: usize) -> f64 {
         let attention = 4 * self.shape.heads * self.shape.head_dim * kept * (context + width);
         width as f64 * (2.0 * self.weights(kept) as f64 + attention as f64)
@@ -129,8 +130,13 @@ fn draft(drafting: Drafting, window: SkipWindow, predictors: usize) -> Result<Pl
     Ok(Plan::Speculate(DraftPlan { drafting, skip: window.into(), predictors }))
 }
 
-/// The share of the sheet's bandwidth at which the plain passes of a measured run read; `None` where
-/// none was timed.
+/// The usual one of the measured shares: their median; `None` without any.
+pub fn usual_share(shares: &[f64]) -> Option<f64> {
+    crate::statistics::median(shares)
+}
+
+/// The share of the sheet's bandwidth at which the plain passes of a measured run read; `None`
+/// where none was timed.
 pub fn bandwidth_share(run: &Run, sheet: Sheet) -> Option<f64> {
     let format: Dtype = run.header.dtype.parse().ok()?;
     let efficiency = Efficiency { bandwidth: 1.0, compute: 1.0 };

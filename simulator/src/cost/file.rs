@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_file_becomes_a_model() {
-        let text = "[full]\nfixed = 10\nper_token = 1\nper_cached_token = 0.1\n[draft]\nfixed = 2\nextra_tokens = 1\n[step]\nfixed = 1";
+        let text = "[full]\nfixed = 10\nper_token = 1\nper_cached_token = 0.1\n[draft]\nfixed = \
+            2\nextra_tokens = 1\n[step]\nfixed = 1";
         let costs = model(text, Drafting::Simultaneous, None).unwrap();
         assert!((costs.full.seconds(3, 4) - 13.4).abs() < 1e-12);
         assert_eq!(costs.draft_seconds(Drafting::Simultaneous, 2, 4, 1), 2.0);

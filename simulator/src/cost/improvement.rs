@@ -30,8 +30,9 @@ pub fn ideal_gain(
     tokens.map(|tokens| cost.improvement(tokens))
 }
 
-/// Plain decoding in tokens per second where a pass moves as many bytes as `here` says, as fast as a machine
-/// moves them that decodes at `rate` with `there`: an upper bound, since coded weights cost arithmetic too.
+/// Plain decoding in tokens per second where a pass moves as many bytes as `here` says, as fast as
+/// a machine moves them that decodes at `rate` with `there`: an upper bound, since coded weights
+/// cost arithmetic too.
 pub fn rate_by_bytes(rate: f64, there: &Memory, here: &Memory) -> f64 {
     let read = |memory: &Memory| (memory.weights_bytes.0 + memory.kv_cache_bytes.0) as f64;
     rate * read(there) / read(here)

@@ -1,4 +1,5 @@
-//! Costs by passes that were timed, in plain passes, at the asked contexts: one, or several with weights.
+//! Costs by passes that were timed, in plain passes, at the asked contexts: one, or several with
+//! weights.
 
 use crate::cost::model::{CostModel, IterationCost, PassTime};
 use crate::cost::pass_times::PassTimes;

@@ -4,7 +4,8 @@ use crate::error::Result;
 use s3d_data::memory::{Held, Load, Memory, Method};
 use s3d_data::{DraftPlan, Drafting, Run};
 
-/// Peak memory of `plan` on the run's model at `context`; none where the model's shape is not known.
+/// Peak memory of `plan` on the run's model at `context`; none where the model's shape is not
+/// known.
 ///
 /// # Errors
 /// A number type that is not known.
@@ -17,8 +18,8 @@ pub fn plan_memory(run: &Run, plan: &DraftPlan, context: usize) -> Result<Option
     memory(run, Load { context, width: predictors + 1, batch: 1 }, &method)
 }
 
-/// Peak memory of plain decoding on the run's model at `context`; none where the model's shape is not
-/// known.
+/// Peak memory of plain decoding on the run's model at `context`; none where the model's shape is
+/// not known.
 ///
 /// # Errors
 /// A number type that is not known.

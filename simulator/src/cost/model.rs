@@ -1,6 +1,6 @@
-//! What an iteration costs at a width and a context: one question, two sources. Numbers that someone typed
-//! ([`crate::cost::typed`]) are in seconds; passes that were timed ([`crate::cost::measured`]) are in plain passes
-//! of the same machine, with their errors.
+//! What an iteration costs at a width and a context: one question, two sources. Numbers that
+//! someone typed ([`crate::cost::typed`]) are in seconds; passes that were timed
+//! ([`crate::cost::measured`]) are in plain passes of the same machine, with their errors.
 
 use crate::error::{Result, non_negative, positive};
 use s3d_data::{Drafting, SkipRatio};
@@ -69,8 +69,8 @@ pub struct IterationCost {
 }
 
 impl IterationCost {
-    /// From exact times of one plain pass and of the parts of one iteration: all draft passes, the verify pass,
-    /// `step` (`t_step`), which both pay.
+    /// From exact times of one plain pass and of the parts of one iteration: all draft passes, the
+    /// verify pass, `step` (`t_step`), which both pay.
     ///
     /// # Errors
     /// A time that is negative or not finite; a plain step or an iteration that costs nothing.

@@ -29,7 +29,8 @@ pub struct PassTimes {
     pub context: usize,
     /// Seconds of a plain pass of width 1, with its standard error.
     pub plain: (f64, f64),
-    /// Blocks in which it was timed: one shows no spread, so nothing that rests on it has an interval.
+    /// Blocks in which it was timed: one shows no spread, so nothing that rests on it has an
+    /// interval.
     pub blocks: usize,
     /// Bookkeeping of one step or iteration (`t_step`), in plain passes.
     pub step: PassTime,
@@ -134,8 +135,8 @@ impl PassTimes {
     }
 }
 
-/// A timed pass and what the law says of it, weighted by their precision: a pass that was timed once
-/// or twice would else be believed too much, and the luckiest of many such passes chosen.
+/// A timed pass and what the law says of it, weighted by their precision: a pass that was timed
+/// once or twice would else be believed too much, and the luckiest of many such passes chosen.
 fn weighted(timed: PassTime, law: PassTime) -> PassTime {
     let (t, l) = (timed.error.max(1e-9).powi(-2), law.error.max(1e-9).powi(-2));
     let value = (t * timed.value + l * law.value) / (t + l);

@@ -1,5 +1,5 @@
-//! What figures and tables show of a run beside the choice: pass times by width, components, and how
-//! many drafts iterations accepted.
+//! What figures and tables show of a run beside the choice: pass times by width, components, and
+//! how many drafts iterations accepted.
 
 use crate::cost::pass_times::PassTimes;
 use crate::error::Result;
@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 /// Draws behind the interval of an accepted share.
 const DRAWS: usize = 400;
 
-/// The interval of a time or of a quotient of times, normal on the logarithm (the error of a logarithm
-/// is the relative error), so that it never reaches 0.
+/// The interval of a time or of a quotient of times, normal on the logarithm (the error of a
+/// logarithm is the relative error), so that it never reaches 0.
 fn around(value: f64, error: f64) -> Estimate {
     let factor = (Z95 * error / value).exp();
     Estimate::new(value, value / factor, value * factor)
 }
 
-/// The median with its interval from order statistics, which assumes no law of the values: the ranks
-/// `n / 2 -+ 1.96 sqrt(n) / 2` (Conover, Practical Nonparametric Statistics, section 3.2).
+/// The median with its interval from order statistics, which assumes no law of the values: the
+/// ranks `n / 2 -+ 1.96 sqrt(n) / 2` (Conover, Practical Nonparametric Statistics, section 3.2).
 fn median_of(mut values: Vec<f64>) -> Option<Estimate> {
     values.sort_unstable_by(f64::total_cmp);
     let half = Z95 / (values.len() as f64).sqrt() / 2.0;
@@ -70,9 +70,9 @@ pub fn full_passes(run: &Run, machine: usize, context: usize) -> Result<Vec<Full
     Ok(std::iter::once(first).chain(wider).collect())
 }
 
-/// The least time that the measured machine allows a full pass of `width`, in seconds: the larger of
-/// weight bytes over read bandwidth and operations over multiply-add rate (the roofline of Williams,
-/// Waterman, Patterson, CACM 52, 2009). `None` where a rate was not measured.
+/// The least time that the measured machine allows a full pass of `width`, in seconds: the larger
+/// of weight bytes over read bandwidth and operations over multiply-add rate (the roofline of
+/// Williams, Waterman, Patterson, CACM 52, 2009). `None` where a rate was not measured.
 pub fn limit_seconds(header: &RunHeader, machine: usize, width: usize) -> Option<f64> {
     let machine = header.machines.get(machine)?;
     let format: Dtype = header.dtype.parse().ok()?;
@@ -109,7 +109,8 @@ pub struct ComponentSeconds {
 }
 
 /// Seconds of each component in one pass, by kind and width of the pass: medians over passes. Draft
-/// passes are those of the window and drafting of `chosen` alone, since each window keeps other layers.
+/// passes are those of the window and drafting of `chosen` alone, since each window keeps other
+/// layers.
 pub fn components(run: &Run, machine: usize, chosen: Option<&DraftPlan>) -> Vec<ComponentSeconds> {
     // One pass, or several of one kind that follow each other in one place of the schedule.
     type Passes = BTreeMap<(usize, usize, usize), BTreeMap<Option<usize>, (f64, usize)>>;
@@ -137,8 +138,8 @@ fn is_part(component: Component) -> bool {
     matches!(component, Embed | Attention | Mlp | Head | Rest)
 }
 
-/// Which pass a component belongs to. A plan's draft and verify passes differ in width: `gamma` (one,
-/// where drafting is sequential) against `gamma + 1`.
+/// Which pass a component belongs to. A plan's draft and verify passes differ in width: `gamma`
+/// (one, where drafting is sequential) against `gamma + 1`.
 fn pass_kind(sample: &LatencySample, chosen: Option<&DraftPlan>) -> Option<PassKind> {
     let Some(Plan::Speculate(plan)) = &sample.plan else {
         return (sample.plan != Some(Plan::Stock)).then_some(PassKind::Full);
@@ -173,8 +174,8 @@ pub fn accepted_shares(run: &Run, plan: &DraftPlan, seed: u64) -> Result<Vec<Est
         .collect())
 }
 
-/// Iterations with exactly `accepted` drafts over all iterations: those that reached this draft less
-/// those that reached the next.
+/// Iterations with exactly `accepted` drafts over all iterations: those that reached this draft
+/// less those that reached the next.
 fn share(counts: &[AcceptanceCounts], weights: &[u32], accepted: usize) -> Option<f64> {
     let (mut exactly, mut all) = (0.0, 0.0);
     for (count, &weight) in counts.iter().zip(weights) {

@@ -22,8 +22,8 @@ pub struct EarlyStop {
     pub speedup: f64,
 }
 
-/// Replays `plan` with each threshold. The draft below the threshold is paid for but not verified; a
-/// simultaneous pass still feeds all its tokens.
+/// Replays `plan` with each threshold. The draft below the threshold is paid for but not verified;
+/// a simultaneous pass still feeds all its tokens.
 ///
 /// # Errors
 /// No trace of the plan, none with confidences, or costs that are not known.

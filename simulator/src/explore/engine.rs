@@ -1,6 +1,6 @@
-//! Why speculation is, or is not, faster on an engine: what wide passes cost there, the acceptance at which
-//! each draft length breaks even, the draft length that pays at an acceptance that someone gives, and
-//! what the engine itself measured. None of it needs traces.
+//! Why speculation is, or is not, faster on an engine: what wide passes cost there, the acceptance
+//! at which each draft length breaks even, the draft length that pays at an acceptance that someone
+//! gives, and what the engine itself measured. None of it needs traces.
 
 use crate::cost::improvement::break_even_acceptance;
 use crate::cost::measured::MeasuredCosts;
@@ -25,7 +25,8 @@ pub struct Engine {
     pub passes: Vec<FullPass>,
     /// Every draft length of some drafts, with the acceptance that it needs.
     pub break_even: Vec<BreakEven>,
-    /// The draft length that pays best at the given acceptance; null without one, or where nothing is timed.
+    /// The draft length that pays best at the given acceptance; null without one, or where nothing
+    /// is timed.
     pub pays: Option<BreakEven>,
     /// What the engine measured by itself, against plain decoding.
     pub measured: Vec<Measured>,
@@ -57,8 +58,8 @@ pub struct Measured {
     pub plan: Plan,
     /// Tokens per iteration.
     pub tokens_per_iteration: f64,
-    /// Tokens per iteration that break even: seconds of an iteration over those of a plain step; null where plain decoding was not
-    /// measured.
+    /// Tokens per iteration that break even: seconds of an iteration over those of a plain step;
+    /// null where plain decoding was not measured.
     pub break_even_tokens: Option<f64>,
     /// Speedup over plain decoding; null where that was not measured.
     pub speedup: Option<Estimate>,
@@ -110,7 +111,8 @@ fn lengths(
     Ok(rows)
 }
 
-/// Those of the traces; else one after the other, where draft passes are of that kind alone; else both.
+/// Those of the traces; else one after the other, where draft passes are of that kind alone; else
+/// both.
 fn draftings(run: &Run) -> Vec<Drafting> {
     let traced: BTreeSet<Drafting> =
         run.observations.traces.iter().filter_map(|trace| trace.drafting).collect();

@@ -1,11 +1,11 @@
 //! Free sets: which attention and MLP sub-layers to skip, not only whole layers in a row.
 //!
 //! Peer: KnapSpec (arXiv 2602.20217), which fills a knapsack by latency. Here the latency of every
-//! sub-layer is measured, and what skipping it costs in acceptance is a *damage* that adds up in the
-//! logarithm: `alpha_i(S) = alpha_i(nothing skipped) exp(-sum of damage over S)`. For every amount
-//! of time saved a dynamic programme finds the set of least damage; of all amounts and numbers of
-//! predictors the fastest is best. The damages are a surrogate: a judge that measures the acceptance
-//! of a proposed set has the last word ([`search`]).
+//! sub-layer is measured, and what skipping it costs in acceptance is a *damage* that adds up in
+//! the logarithm: `alpha_i(S) = alpha_i(nothing skipped) exp(-sum of damage over S)`. For every
+//! amount of time saved a dynamic programme finds the set of least damage; of all amounts and
+//! numbers of predictors the fastest is best. The damages are a surrogate: a judge that measures
+//! the acceptance of a proposed set has the last word ([`search`]).
 
 mod estimate;
 mod sub_layer;
@@ -58,8 +58,8 @@ pub struct Proposal {
 const LEVELS: usize = 400;
 
 impl Surroundings {
-    /// Speedup of a draft that saves `saved` of a full pass at this `damage`, and its best number of
-    /// predictors.
+    /// Speedup of a draft that saves `saved` of a full pass at this `damage`, and its best number
+    /// of predictors.
     pub fn best(&self, saved: f64, damage: f64) -> (usize, f64) {
         let keep = (-damage).exp();
         let rates: Vec<AcceptanceRate> =
@@ -97,8 +97,8 @@ impl Surroundings {
 /// (`None`: cannot say); judging goes on until a judged set leads.
 ///
 /// # Errors
-/// Shares or damages that are negative or not finite, shares that add up to a whole pass or more, no
-/// rates, or what the judge refuses.
+/// Shares or damages that are negative or not finite, shares that add up to a whole pass or more,
+/// no rates, or what the judge refuses.
 pub fn search(
     parts: &[SubLayer],
     around: &Surroundings,
@@ -121,7 +121,8 @@ pub fn search(
     Ok(proposals)
 }
 
-/// The best window of whole layers under the same damages, for comparison. `parts` in the order of their layers.
+/// The best window of whole layers under the same damages, for comparison. `parts` in the order of
+/// their layers.
 pub fn best_window(
     parts: &[SubLayer],
     around: &Surroundings,

@@ -6,7 +6,7 @@
 //! prompt are not independent; and by how well they predict a skip count that was left out.
 
 use crate::error::Result;
-use crate::fit::likelihood::{Cell, Fitted, parameters};
+use crate::fit::likelihood::{Fitted, Trials, parameters};
 use crate::fit::points::WayCounts;
 use crate::statistics::{Resamples, interval};
 use crate::tokens::curves::{AcceptanceCurve, Family};
@@ -109,7 +109,7 @@ pub fn best_curve(data: &CurveData) -> Option<AcceptanceCurve> {
 
 impl CurveData {
     /// Totals by skip count; with `weights`, those of a bootstrap draw.
-    fn totals(&self, weights: Option<&[u32]>) -> Vec<Cell> {
+    fn totals(&self, weights: Option<&[u32]>) -> Vec<Trials> {
         let sum = |counts: &Vec<(f64, f64)>| {
             counts.iter().enumerate().fold((0.0, 0.0), |sum, (prompt, count)| {
                 let weight = weights.map_or(1.0, |weights| f64::from(weights[prompt]));
@@ -179,7 +179,7 @@ fn bootstrap(data: &CurveData, fitted: &Fitted, resamples: &Resamples) -> Vec<Pa
 }
 
 /// Root mean square error of the rates of skip counts that were left out.
-fn leave_one_out(family: Family, cells: &[Cell], start: &[f64]) -> Option<f64> {
+fn leave_one_out(family: Family, cells: &[Trials], start: &[f64]) -> Option<f64> {
     if cells.len() <= ENOUGH_CELLS {
         return None;
     }
@@ -195,7 +195,7 @@ fn leave_one_out(family: Family, cells: &[Cell], start: &[f64]) -> Option<f64> {
 }
 
 /// 41 points along the measured skip ratios; an isotonic curve at its own points.
-fn drawn(curve: &AcceptanceCurve, cells: &[Cell]) -> Vec<(f64, f64)> {
+fn drawn(curve: &AcceptanceCurve, cells: &[Trials]) -> Vec<(f64, f64)> {
     let at = |ratio: SkipRatio| (ratio.get(), curve.rate(ratio).get());
     if curve.family() == Family::Isotonic {
         return cells.iter().map(|cell| at(cell.0)).collect();

@@ -101,8 +101,8 @@ fn full_pass_laws(
     }
     fits.extend(table_law(cells));
     let best = fits.iter().filter_map(|fit| fit.held_out_error).fold(f64::INFINITY, f64::min);
-    // Laws stand in order of their freedom: of those that the noise of the cells cannot tell from the
-    // best, the simplest is taken.
+    // Laws stand in order of their freedom: of those that the noise of the cells cannot tell from
+    // the best, the simplest is taken.
     let noise: Vec<f64> = cells.iter().map(|cell| cell.error / cell.seconds).collect();
     let bound = 1.2 * best + median(&noise).unwrap_or(0.0);
     let near = |fit: &&mut LawFit| fit.held_out_error.is_some_and(|error| error <= bound);
@@ -157,8 +157,8 @@ fn at(law: &PassLaw, cell: &TimedCell) -> f64 {
     law.seconds(cell.width as usize, cell.context.round() as usize)
 }
 
-/// The table has no parameters: a left-out cell lies on the line through its neighbours in width, or
-/// in context where there is only one width.
+/// The table has no parameters: a left-out cell lies on the line through its neighbours in width,
+/// or in context where there is only one width.
 fn table_law(cells: &[TimedCell]) -> Option<LawFit> {
     let step = |cell: &TimedCell| cell.context as usize / CONTEXT_STEP;
     let held_out = left_out(cells, |rest| {

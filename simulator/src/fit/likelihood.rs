@@ -6,7 +6,7 @@ use crate::tokens::curves::{AcceptanceCurve, Family};
 use s3d_data::SkipRatio;
 
 /// Totals of one skip count: ratio, accepted, attempted.
-pub(crate) type Cell = (SkipRatio, f64, f64);
+pub(crate) type Trials = (SkipRatio, f64, f64);
 
 /// A family at its maximum likelihood.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Fitted {
 
 impl Fitted {
     /// Fits `family` to `cells`, from `start` or from two starts of its own.
-    pub(crate) fn new(family: Family, cells: &[Cell], start: Option<&[f64]>) -> Result<Self> {
+    pub(crate) fn new(family: Family, cells: &[Trials], start: Option<&[f64]>) -> Result<Self> {
         if family == Family::Isotonic {
             return Self::isotonic(cells);
         }
@@ -47,7 +47,7 @@ impl Fitted {
         Ok(Self { family, freedom: free.len(), free, curve, likelihood: -cost })
     }
 
-    fn isotonic(cells: &[Cell]) -> Result<Self> {
+    fn isotonic(cells: &[Trials]) -> Result<Self> {
         let points = falling(cells);
         let curve = AcceptanceCurve::isotonic(points.clone())?;
         let mut levels: Vec<f64> = points.iter().map(|point| point.1).collect();
@@ -59,7 +59,7 @@ impl Fitted {
 }
 
 /// Two far-apart starts, so that a local optimum is not taken for the best.
-fn starts(family: Family, cells: &[Cell]) -> Vec<Vec<f64>> {
+fn starts(family: Family, cells: &[Trials]) -> Vec<Vec<f64>> {
     let top = cells.iter().filter(|c| c.2 > 0.0).map(|c| c.1 / c.2).fold(0.0, f64::max);
     let ceiling = logit(top.clamp(0.05, 0.995));
     let shapes: [Vec<f64>; 2] = match family {
@@ -97,8 +97,8 @@ pub(crate) fn parameters(family: Family, free: &[f64]) -> Vec<(&'static str, f64
     family.parameters().iter().copied().zip(shape).chain(ceiling).collect()
 }
 
-fn log_likelihood(curve: &AcceptanceCurve, cells: &[Cell]) -> f64 {
-    let term = |&(ratio, k, n): &Cell| {
+fn log_likelihood(curve: &AcceptanceCurve, cells: &[Trials]) -> f64 {
+    let term = |&(ratio, k, n): &Trials| {
         let alpha = curve.rate(ratio).get().clamp(1e-12, 1.0 - 1e-12);
         k * alpha.ln() + (n - k) * (-alpha).ln_1p()
     };
@@ -107,7 +107,7 @@ fn log_likelihood(curve: &AcceptanceCurve, cells: &[Cell]) -> f64 {
 
 /// The falling sequence nearest to the rates: pool adjacent violators (Ayer et al., Annals of
 /// Mathematical Statistics 26, 1955). Cells without attempts are left out.
-fn falling(cells: &[Cell]) -> Vec<(f64, f64)> {
+fn falling(cells: &[Trials]) -> Vec<(f64, f64)> {
     let mut pools: Vec<(f64, f64, Vec<f64>)> = Vec::new();
     for &(ratio, k, n) in cells.iter().filter(|cell| cell.2 > 0.0) {
         let mut pool = (k, n, vec![ratio.get()]);

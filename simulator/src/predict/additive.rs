@@ -1,10 +1,10 @@
-//! Plans compared across blocks that hold only some of them: each generation's cost is that of its plan
-//! times that of its block.
+//! Plans compared across blocks that hold only some of them: each generation's cost is that of its
+//! plan times that of its block.
 //!
-//! The state of the machine moves between blocks. Plain decoding, twice in each, tells by how much, and so
-//! does every other plan in the block: with additive effects of plans and blocks on the logarithm of
-//! seconds per iteration, all of them count (intra-block analysis of incomplete blocks: Yates 1936; Cochran and
-//! Cox, Experimental Designs, ch. 9).
+//! The state of the machine moves between blocks. Plain decoding, twice in each, tells by how much,
+//! and so does every other plan in the block: with additive effects of plans and blocks on the
+//! logarithm of seconds per iteration, all of them count (intra-block analysis of incomplete
+//! blocks: Yates 1936; Cochran and Cox, Experimental Designs, ch. 9).
 
 use crate::statistics::{Z95, student};
 use s3d_data::{Estimate, Plan, ThroughputSample};
@@ -36,7 +36,8 @@ struct Point<'a> {
 }
 
 impl<'a> Additive<'a> {
-    /// Fits the samples of blocks that hold plain decoding; of a plain step every token is an iteration.
+    /// Fits the samples of blocks that hold plain decoding; of a plain step every token is an
+    /// iteration.
     pub fn fit(samples: impl Iterator<Item = &'a ThroughputSample>) -> Self {
         let mut points: Vec<Point> = samples.filter_map(point).collect();
         let plain = points.iter().filter(|point| *point.plan == Plan::Plain);
@@ -64,8 +65,9 @@ impl<'a> Additive<'a> {
         Self { plans, deviation, free, blocks: held }
     }
 
-    /// What an iteration of `plan` costs in steps of plain decoding, with the interval of timing; nothing where that
-    /// cannot be told: fewer than two generations, or no more of all than there are effects.
+    /// What an iteration of `plan` costs in steps of plain decoding, with the interval of timing;
+    /// nothing where that cannot be told: fewer than two generations, or no more of all than there
+    /// are effects.
     pub fn iteration_cost(&self, plan: &Plan) -> Option<Estimate> {
         let (log, error) = self.log_cost(plan)?;
         let value = log.exp();
@@ -73,7 +75,8 @@ impl<'a> Additive<'a> {
         Some(Estimate::new(value, value * (-reach).exp(), value * reach.exp()))
     }
 
-    /// Logarithm of [`Self::iteration_cost`] and its standard error, widened as Student's law asks of few samples.
+    /// Logarithm of [`Self::iteration_cost`] and its standard error, widened as Student's law asks
+    /// of few samples.
     pub fn log_cost(&self, plan: &Plan) -> Option<(f64, f64)> {
         let (own, count) = *self.plans.get(plan)?;
         let (plain, steps) = *self.plans.get(&Plan::Plain)?;
@@ -159,7 +162,8 @@ mod tests {
         assert_eq!(found.iteration_cost(&"2..3:1".parse().unwrap()), None);
     }
 
-    /// source: numpy 2.x, lstsq on the design of plans and blocks with these values: effects against plain
+    /// source: numpy 2.x, lstsq on the design of plans and blocks with these values: effects
+    /// against plain
     /// 0.48846154 and 0.25961538, sum of squares 0.00378077 with 8 values and 5 effects.
     #[test]
     fn noisy_effects_are_those_of_least_squares() {
@@ -179,7 +183,8 @@ mod tests {
         let cost = |plan: &str| found.iteration_cost(&plan.parse().unwrap()).unwrap();
         let [far, near] = [cost("3..9:4"), cost("4..8:2")];
         assert!((found.deviation.powi(2) - 0.00378077 / 3.0).abs() < 1e-8, "{}", found.deviation);
-        // Two generations against four of plain decoding; 3 degrees of freedom (Student's 97.5 % quantile: 3.18245).
+        // Two generations against four of plain decoding; 3 degrees of freedom (Student's 97.5 %
+        // quantile: 3.18245).
         let reach = 3.18245 * found.deviation * 0.75f64.sqrt();
         assert!(((far.ends().1 / far.value).ln() - reach).abs() < 1e-5, "{far}");
         assert!((far.value.ln() - 0.48846154).abs() < 1e-6, "{far}");

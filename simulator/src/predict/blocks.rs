@@ -41,7 +41,8 @@ pub struct Purposes {
 }
 
 impl Purposes {
-    /// Blocks that a plan needs before half of them may help to choose, or those that confirm report alone.
+    /// Blocks that a plan needs before half of them may help to choose, or those that confirm
+    /// report alone.
     const ENOUGH: usize = 8;
 
     /// Blocks that help to choose.
@@ -49,8 +50,8 @@ impl Purposes {
         [&self.ordinary[..self.ordinary.len() / 2], &self.run_off].concat()
     }
 
-    /// Blocks that choosing did not see: those that confirm the choice, and of the ordinary ones the second half
-    /// (all of them where they are too few to help choosing).
+    /// Blocks that choosing did not see: those that confirm the choice, and of the ordinary ones
+    /// the second half (all of them where they are too few to help choosing).
     pub fn reporting(&self) -> Vec<usize> {
         let seen = if self.ordinary.len() < Self::ENOUGH { 0 } else { self.ordinary.len() / 2 };
         match self.confirming.len() < Self::ENOUGH {
@@ -156,9 +157,10 @@ impl<'a> Blocks<'a> {
         self.compare(plan, &Plan::Plain, blocks)
     }
 
-    /// Speedup of `plan` over plain decoding in `blocks` as the ratio of totals: the blocks' plain time,
-    /// scaled to the plan's tokens, over its own. Texts differ in speedup far more than timings do, and
-    /// a median over few of them jumps from one kind of text to another; this does not.
+    /// Speedup of `plan` over plain decoding in `blocks` as the ratio of totals: the blocks' plain
+    /// time, scaled to the plan's tokens, over its own. Texts differ in speedup far more than
+    /// timings do, and a median over few of them jumps from one kind of text to another; this does
+    /// not.
     pub fn total_speedup(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
         let seconds = |block: &usize| {
             let (own, plain) = (self.work(*block, plan)?, self.work(*block, &Plan::Plain)?);

@@ -1,19 +1,22 @@
-//! What end-to-end runs say about costs: passes timed in a stage of their own are some per cent off from
-//! passes inside decoding, the more so where the memory bandwidth moves, and plans that are alike share that.
+//! What end-to-end runs say about costs: passes timed in a stage of their own are some per cent off
+//! from passes inside decoding, the more so where the memory bandwidth moves, and plans that are
+//! alike share that.
 //!
-//! Where tokens per iteration are known exactly, by replay, predicted over measured speedup is measured
-//! over predicted cost. Its logarithm is taken as a Gaussian process over plans (Rasmussen and Williams, Gaussian
-//! Processes for Machine Learning, 2006, eq. 2.25 and 2.26): a sum of one part for all plans, one for each drafting,
-//! one for each number of predictors (kernels change there), one that is smooth in skipped layers, and one that is smooth
-//! in both. A plan takes the posterior mean given the other windows' plans.
+//! Where tokens per iteration are known exactly, by replay, predicted over measured speedup is
+//! measured over predicted cost. Its logarithm is taken as a Gaussian process over plans (Rasmussen
+//! and Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.25 and 2.26): a sum of one
+//! part for all plans, one for each drafting, one for each number of predictors (kernels change
+//! there), one that is smooth in skipped layers, and one that is smooth in both. A plan takes the
+//! posterior mean given the other windows' plans.
 
 use linfa_linalg::cholesky::InverseC;
 use ndarray::{Array1, Array2};
 use s3d_data::{DraftPlan, Skip};
 use std::collections::BTreeMap;
 
-/// Standard deviations of the parts, as sweeps show them: of all plans (the plain step was timed in another
-/// state of the machine), of a drafting, of a number of predictors, of skipped layers, of both together.
+/// Standard deviations of the parts, as sweeps show them: of all plans (the plain step was timed in
+/// another state of the machine), of a drafting, of a number of predictors, of skipped layers, of
+/// both together.
 const ALL: f64 = 0.05;
 const DRAFTING: f64 = 0.05;
 const PREDICTORS: f64 = 0.04;
@@ -73,8 +76,8 @@ impl Calibration {
         self.without.get(&plan.skip).unwrap_or(&self.all).of(plan)
     }
 
-    /// The correction of `plan` by all plans, those of its own skip set too: for choosing, where what was run of
-    /// a plan counts most.
+    /// The correction of `plan` by all plans, those of its own skip set too: for choosing, where
+    /// what was run of a plan counts most.
     pub fn with_own(&self, plan: &DraftPlan) -> Correction {
         self.all.of(plan)
     }
@@ -176,7 +179,8 @@ mod tests {
         assert_eq!(found.with_own(&draft("3..7:4")), found.of(&draft("4..8:4")));
     }
 
-    /// source: by hand. Two plans with the same covariance with all: their mean counts, with half the noise.
+    /// source: by hand. Two plans with the same covariance with all: their mean counts, with half
+    /// the noise.
     #[test]
     fn samples_are_averaged() {
         let found = Calibration::new(&[sample("3..7:4", 0.1, 0.2), sample("2..6:4", 0.3, 0.2)]);

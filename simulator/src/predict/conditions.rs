@@ -1,4 +1,5 @@
-//! The fastest prediction under other conditions than the run's: context, memory budget, most drafts.
+//! The fastest prediction under other conditions than the run's: context, memory budget, most
+//! drafts.
 
 use super::prediction::{Known, Pool, Texts, predict};
 use crate::cost::measured::MeasuredCosts;

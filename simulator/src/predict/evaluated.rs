@@ -22,7 +22,8 @@ pub(crate) struct Evaluated<'a> {
     /// The traces, walked.
     pub(crate) walked: Walked<'a>,
     pub(crate) predictions: Vec<Prediction>,
-    /// Speedups to choose by: the predictions, moved by what was run of the plans' own skip sets; or from a run-off.
+    /// Speedups to choose by: the predictions, moved by what was run of the plans' own skip sets;
+    /// or from a run-off.
     pub(crate) scores: Vec<f64>,
     /// Plans that were set beside each other for this question.
     pub(crate) ran_off: Vec<bool>,
@@ -102,8 +103,9 @@ impl<'a> Evaluated<'a> {
     }
 }
 
-/// What iterations cost in the blocks that set the leading plans beside each other: what a machine does to wide passes
-/// changes within minutes, and there it did the same to all. Nothing at other contexts, where others may lead.
+/// What iterations cost in the blocks that set the leading plans beside each other: what a machine
+/// does to wide passes changes within minutes, and there it did the same to all. Nothing at other
+/// contexts, where others may lead.
 fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
     let asked = request.contexts == Request::of(&run.header).contexts;
     let used = |sample: &&ThroughputSample| {

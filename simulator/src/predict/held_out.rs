@@ -1,4 +1,5 @@
-//! How wrong predictions are: every plan that was run end to end, predicted as if it had not been seen.
+//! How wrong predictions are: every plan that was run end to end, predicted as if it had not been
+//! seen.
 
 pub use crate::predict::plans_run::HeldOutPlan;
 
@@ -24,8 +25,9 @@ pub struct Errors {
 }
 
 /// Errors on plans whose window was held out: no trace, no draft-pass time, no throughput of it
-/// entered. Acceptance comes from the neighbouring windows' traces, draft time from the law over the
-/// other windows, corrected by what their end-to-end runs say about costs. `None` where no plan was run in two blocks or more.
+/// entered. Acceptance comes from the neighbouring windows' traces, draft time from the law over
+/// the other windows, corrected by what their end-to-end runs say about costs. `None` where no plan
+/// was run in two blocks or more.
 ///
 /// # Errors
 /// No timed plain pass, or a trace that contradicts itself.
@@ -77,9 +79,9 @@ fn errors(
     Ok(summary.map(|summary| Errors { plans, summary, extrapolated }))
 }
 
-/// The ran plans in terms of all traced texts: measured is what is reported of the plan everywhere, predicted is
-/// moved by the same factor, so that the error stays that on the texts that were run. Plans run in too few blocks to
-/// be reported are left out.
+/// The ran plans in terms of all traced texts: measured is what is reported of the plan everywhere,
+/// predicted is moved by the same factor, so that the error stays that on the texts that were run.
+/// Plans run in too few blocks to be reported are left out.
 fn beside_reported(walked: &Walked<'_>, predicted: Vec<PlanRun>) -> Vec<HeldOutPlan> {
     let moved = |judgement: PlanRun| {
         let plan = judgement.plan;

@@ -2,10 +2,10 @@
 //! windows where enough were traced, else interpolation between the neighbours and curves fitted to
 //! all of them.
 //!
-//! Tokens per iteration are a smooth function of where the window starts and where it ends, up to the
-//! edges: skipping the first layer costs about the same whatever the end, and the last whatever the
-//! start. So `tau(s, e) = tau(s, e') + tau(s', e) - tau(s', e')` for every other start and end; the
-//! weighted median over the nearest such parallelograms ignores those that straddle a cliff.
+//! Tokens per iteration are a smooth function of where the window starts and where it ends, up to
+//! the edges: skipping the first layer costs about the same whatever the end, and the last whatever
+//! the start. So `tau(s, e) = tau(s, e') + tau(s', e) - tau(s', e')` for every other start and end;
+//! the weighted median over the nearest such parallelograms ignores those that straddle a cliff.
 //!
 //! Tokens per iteration are `1 + sum of accepted / iterations`, so conditional rates at visited
 //! positions give them exactly; only the cut of the last iteration is taken from the neighbours.
@@ -38,7 +38,7 @@ pub struct Guess {
 
 /// One traced window: iterations of every generation, and counts over all of them.
 #[derive(Debug, Clone)]
-struct Row {
+struct WalkedWindow {
     skip: Skip,
     iterations: Vec<f64>,
     counts: AcceptanceCounts,
@@ -51,7 +51,7 @@ pub struct Neighbours {
     drafting: Drafting,
     gamma: usize,
     tokens: f64,
-    rows: Vec<Row>,
+    rows: Vec<WalkedWindow>,
 }
 
 impl Neighbours {
@@ -63,7 +63,7 @@ impl Neighbours {
         drafting: Drafting,
         gamma: usize,
     ) -> Self {
-        let walked = |skip: &Skip, row: &[Option<&Trace>]| -> Option<Row> {
+        let walked = |skip: &Skip, row: &[Option<&Trace>]| -> Option<WalkedWindow> {
             let mut counts = AcceptanceCounts::new(gamma);
             let mut one = |generation: &Generation| {
                 let trace = row[generation.prompt]
@@ -74,7 +74,7 @@ impl Neighbours {
                 Some(walk(accepted, gamma).iterations as f64)
             };
             let iterations = generations.iter().map(&mut one).collect::<Option<_>>()?;
-            Some(Row { skip: skip.clone(), iterations, counts })
+            Some(WalkedWindow { skip: skip.clone(), iterations, counts })
         };
         let ways = table.ways.iter().filter(|(way, _)| way.drafting == drafting);
         let rows = ways.filter_map(|(way, row)| walked(&way.skip, row)).collect();
@@ -115,7 +115,7 @@ impl Neighbours {
         between(SkipWindow::start) && between(SkipWindow::end)
     }
 
-    fn windows(&self) -> impl Iterator<Item = (SkipWindow, &Row)> {
+    fn windows(&self) -> impl Iterator<Item = (SkipWindow, &WalkedWindow)> {
         self.rows.iter().filter_map(|row| Some((row.skip.window()?, row)))
     }
 
@@ -123,12 +123,12 @@ impl Neighbours {
     /// over generations as the nearest window's iterations are; and how much the parallelograms
     /// disagree. `None` where there are too few.
     fn by_corners(&self, window: SkipWindow, hidden: &[&Skip]) -> Option<(Vec<f64>, f64)> {
-        let rate = |row: &Row| self.tokens / row.iterations.iter().sum::<f64>();
-        let visible = |other: SkipWindow, row: &Row| {
+        let rate = |row: &WalkedWindow| self.tokens / row.iterations.iter().sum::<f64>();
+        let visible = |other: SkipWindow, row: &WalkedWindow| {
             let same = other == window || other.is_empty() && window.is_empty();
             !same && !hidden.contains(&&row.skip)
         };
-        let mut known: BTreeMap<(usize, usize), &Row> = BTreeMap::new();
+        let mut known: BTreeMap<(usize, usize), &WalkedWindow> = BTreeMap::new();
         for (other, row) in self.windows().filter(|(other, row)| visible(*other, row)) {
             // Wherever it stands, an empty window skips nothing.
             let places = if other.is_empty() { 0..=self.layers } else { 0..=0 };
@@ -160,7 +160,8 @@ impl Neighbours {
         Some((nearest.iterations.iter().map(|i| i * scale).collect(), spread))
     }
 
-    /// The median error of parallelograms on the windows other than `skip`, as a standard deviation.
+    /// The median error of parallelograms on the windows other than `skip`, as a standard
+    /// deviation.
     fn usual_corner_error(&self, skip: &Skip) -> f64 {
         let others = self.windows().filter(|(_, row)| row.skip != *skip);
         let errors = others.filter_map(|(window, row)| {
@@ -187,7 +188,7 @@ impl Neighbours {
 
     /// The median error of interpolation on the windows other than `skip`, as a standard deviation.
     fn usual_error(&self, skip: &Skip) -> f64 {
-        let error = |row: &Row| {
+        let error = |row: &WalkedWindow| {
             let guess: f64 = self.guess(row.skip.window()?, &[skip])?.0.iter().sum();
             Some((guess / row.iterations.iter().sum::<f64>() - 1.0).abs())
         };
@@ -200,7 +201,7 @@ impl Neighbours {
     /// Tokens per iteration by curves fitted to the other windows; symmetric windows only.
     fn by_curve(&self, window: SkipWindow) -> Option<f64> {
         let symmetric = |w: SkipWindow| SkipWindow::symmetric(self.layers, w.len()).ok() == Some(w);
-        let mut others: Vec<(SkipWindow, &Row)> = self
+        let mut others: Vec<(SkipWindow, &WalkedWindow)> = self
             .rows
             .iter()
             .filter_map(|row| Some((row.skip.window()?, row)))
@@ -209,7 +210,7 @@ impl Neighbours {
         others.sort_by_key(|(other, _)| other.len());
         let ratio = window.skip_ratio(self.layers).ok()?;
         let rate = |index: usize| -> Option<AcceptanceRate> {
-            let attempted = |row: &Row| row.counts.attempted[index] > 0;
+            let attempted = |row: &WalkedWindow| row.counts.attempted[index] > 0;
             let cells = others.iter().filter(|(_, row)| attempted(row));
             let counts = cells.clone().map(|(_, row)| {
                 vec![(row.counts.accepted[index] as f64, row.counts.attempted[index] as f64)]
@@ -232,7 +233,7 @@ impl Neighbours {
     }
 
     /// Tokens per iteration over its value without the cut of last iterations.
-    fn cut(&self, row: &Row) -> f64 {
+    fn cut(&self, row: &WalkedWindow) -> f64 {
         let iterations: f64 = row.iterations.iter().sum();
         let accepted: u64 = row.counts.accepted.iter().sum();
         self.tokens / iterations / (1.0 + accepted as f64 / iterations)
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn guesses_lie_between_the_neighbours() {
-        let row = |start, end, iterations: [f64; 2]| Row {
+        let row = |start, end, iterations: [f64; 2]| WalkedWindow {
             skip: Skip::Window(SkipWindow::new(start, end).unwrap()),
             iterations: iterations.to_vec(),
             counts: AcceptanceCounts::new(1),
@@ -305,7 +306,7 @@ mod tests {
             first[start] + last[end]
         };
         let windows = (0..5usize).flat_map(|s| (s + 1..7).map(move |e| (s, e)));
-        let rows = windows.filter(|(_, e)| *e > 1).map(|(start, end)| Row {
+        let rows = windows.filter(|(_, e)| *e > 1).map(|(start, end)| WalkedWindow {
             skip: Skip::Window(SkipWindow::new(start, end).unwrap()),
             iterations: vec![40.0 / rate(start, end), 20.0 / rate(start, end)],
             counts: AcceptanceCounts::new(1),

@@ -145,7 +145,8 @@ pub(super) struct Evidence<'a> {
 /// A plan beside its prediction.
 pub(super) struct PlanRun {
     pub(super) plan: HeldOutPlan,
-    /// Relative standard error of the measurement: of timing, since the prediction is for the same texts.
+    /// Relative standard error of the measurement: of timing, since the prediction is for the same
+    /// texts.
     timing: f64,
 }
 
@@ -161,8 +162,8 @@ impl PlanRun {
 }
 
 impl Evidence<'_> {
-    /// Predicts what was measured on the same texts: their tokens per iteration, which are counted, over what an
-    /// iteration costs.
+    /// Predicts what was measured on the same texts: their tokens per iteration, which are counted,
+    /// over what an iteration costs.
     fn plan(&self, plan: &Plan, generations: &[Generation], hold_out: bool) -> Option<PlanRun> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma) = (draft.draft(), draft.predictors.get());

@@ -57,8 +57,8 @@ impl WayTable {
         ways.into_par_iter().map(|(way, row)| Self::new(way, row, gamma_max)).collect()
     }
 
-    /// Tokens per iteration over all prompts, of counts by the less favourable reading; `None` where
-    /// there was no iteration.
+    /// Tokens per iteration over all prompts, of counts by the less favourable reading; `None`
+    /// where there was no iteration.
     pub fn tokens_per_iteration(&self, predictors: usize) -> Option<f64> {
         self.readings(predictors).map(|(low, _)| low)
     }
@@ -76,7 +76,8 @@ impl WayTable {
     }
 }
 
-/// Iterations at 1 to `most` drafts of every prompt, its trace read by `read`; 0 where there is none.
+/// Iterations at 1 to `most` drafts of every prompt, its trace read by `read`; 0 where there is
+/// none.
 fn walks(
     row: &[Option<&Trace>],
     most: usize,
@@ -132,7 +133,8 @@ pub struct Prediction {
     pub draws: Vec<f64>,
 }
 
-/// What is known of costs: passes timed in situ, and how far plans that were run end to end are off.
+/// What is known of costs: passes timed in situ, and how far plans that were run end to end are
+/// off.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// Pass times.
@@ -257,8 +259,9 @@ fn predict_one(
 }
 
 /// Texts differ in how well they can be foreseen. A way that was traced on some prompts only is set
-/// beside the ways that were traced on all: its tokens per iteration there, times what theirs are on
-/// all prompts over what theirs are there (a ratio estimate: Cochran, Sampling Techniques, ch. 6).
+/// beside the ways that were traced on all: its tokens per iteration there, times what theirs are
+/// on all prompts over what theirs are there (a ratio estimate: Cochran, Sampling Techniques, ch.
+/// 6).
 #[derive(Debug)]
 struct Standards {
     /// Tokens and, by number of predictors, iterations of each prompt, summed over complete ways.

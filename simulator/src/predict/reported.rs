@@ -1,9 +1,10 @@
 //! The one speedup that is reported of a plan that was run end to end.
 //!
-//! Tokens per iteration over all traced texts, by exact replay, over what an iteration costs in plain steps, by all
-//! end-to-end blocks together ([`Additive`]). Texts differ in speedup far more than costs do, and replay knows every
-//! text that was traced, not only those of the plan's own blocks; every plan of a block tells the machine's state
-//! there. The interval holds both doubts: texts are drawn as clusters, costs moved by their standard error.
+//! Tokens per iteration over all traced texts, by exact replay, over what an iteration costs in
+//! plain steps, by all end-to-end blocks together ([`Additive`]). Texts differ in speedup far more
+//! than costs do, and replay knows every text that was traced, not only those of the plan's own
+//! blocks; every plan of a block tells the machine's state there. The interval holds both doubts:
+//! texts are drawn as clusters, costs moved by their standard error.
 
 use crate::predict::additive::Additive;
 use crate::predict::prediction::{Pool, Texts};
@@ -75,8 +76,9 @@ mod tests {
         }
     }
 
-    /// source: by hand. Every text accepts 3 drafts a time: 4 tokens per iteration (39 tokens after the first in 10
-    /// iterations: 3.9); an iteration costs 1.6 plain steps in every block, whatever the block's speed.
+    /// source: by hand. Every text accepts 3 drafts a time: 4 tokens per iteration (39 tokens after
+    /// the first in 10 iterations: 3.9); an iteration costs 1.6 plain steps in every block,
+    /// whatever the block's speed.
     #[test]
     fn tokens_by_all_texts_over_the_cost_by_all_blocks() {
         let traces: Vec<Trace> = (0..6).map(|id| trace(id, 3)).collect();
@@ -97,7 +99,8 @@ mod tests {
         assert!((found.speedup.value - 3.9 / 1.6).abs() < 1e-9, "{:?}", found.speedup);
         let (low, high) = found.speedup.ends();
         let half = (high - low) / 2.0 / found.speedup.value;
-        // Generations scatter by 0.7 % around plan and block: the cost is known to 1.96 x 0.7 % x sqrt(2 / 16), about.
+        // Generations scatter by 0.7 % around plan and block: the cost is known to 1.96 x 0.7 % x
+        // sqrt(2 / 16), about.
         assert!((0.003..0.012).contains(&half), "{half}");
         let few = blocks(7);
         assert!(reported(&plan, &texts, &Additive::fit(few.iter()), &pool).is_none(), "7 blocks");

@@ -19,8 +19,8 @@ pub struct Request {
     pub seed: u64,
     /// Bootstrap draws.
     pub draws: usize,
-    /// Whether plans that were run end to end are predicted as if they had not been, to say how wrong
-    /// predictions are; of no use to who only asks for the choice.
+    /// Whether plans that were run end to end are predicted as if they had not been, to say how
+    /// wrong predictions are; of no use to who only asks for the choice.
     pub with_errors: bool,
 }
 
@@ -48,7 +48,8 @@ impl Request {
     /// Refuses nonsense.
     ///
     /// # Errors
-    /// A machine that the run does not have, no predictors, too few draws, a budget that cannot be checked.
+    /// A machine that the run does not have, no predictors, too few draws, a budget that cannot be
+    /// checked.
     pub(crate) fn check(&self, run: &Run) -> Result<()> {
         check_machine(run, self.machine)?;
         if self.gamma_max == 0 {
@@ -71,8 +72,10 @@ impl Request {
                     "peak memory of {}, needed to check the memory budget of {budget}",
                     header.model.name
                 );
-                let advice = "only its number of layers is known: import again with --model NAME of a \
-                              known geometry (such as llama-2-7b) and --dtype, or leave the budget out";
+                let advice = "only its number of layers is known: import again with --model NAME \
+                    of a \
+                              known geometry (such as llama-2-7b) and --dtype, or leave the \
+                              budget out";
                 Err(Error::missing(what, advice))
             }
             _ => Ok(()),

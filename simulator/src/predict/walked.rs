@@ -1,5 +1,5 @@
-//! What all predictions of one run share: its traces walked once, the draws, and what iterations cost
-//! by all end-to-end blocks.
+//! What all predictions of one run share: its traces walked once, the draws, and what iterations
+//! cost by all end-to-end blocks.
 
 use crate::error::Result;
 use crate::predict::additive::Additive;

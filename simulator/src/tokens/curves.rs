@@ -69,7 +69,7 @@ pub fn conditional_rates(counts: &AcceptanceCounts) -> Vec<Option<AcceptanceRate
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Shape {
+enum CurveShape {
     Power(f64),
     Superellipse(f64),
     Exponential(f64),
@@ -81,7 +81,7 @@ enum Shape {
 /// `alpha(beta; U)`: one predictor's acceptance by skip ratio.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcceptanceCurve {
-    shape: Shape,
+    shape: CurveShape,
     ceiling: f64,
 }
 
@@ -94,12 +94,12 @@ impl AcceptanceCurve {
     /// ([`Self::isotonic`]).
     pub fn new(family: Family, parameters: &[f64], ceiling: f64) -> Result<Self> {
         let shape = match (family, parameters) {
-            (Family::Power, &[u]) => Shape::Power(positive("u", u)?),
-            (Family::Superellipse, &[u]) => Shape::Superellipse(positive("u", u)?),
-            (Family::Exponential, &[u]) => Shape::Exponential(positive("u", u)?),
-            (Family::Decay, &[u]) => Shape::Decay(positive("u", u)?),
+            (Family::Power, &[u]) => CurveShape::Power(positive("u", u)?),
+            (Family::Superellipse, &[u]) => CurveShape::Superellipse(positive("u", u)?),
+            (Family::Exponential, &[u]) => CurveShape::Exponential(positive("u", u)?),
+            (Family::Decay, &[u]) => CurveShape::Decay(positive("u", u)?),
             (Family::Logistic, &[centre, slope]) if centre.is_finite() => {
-                Shape::Logistic { centre, slope: positive("slope", slope)? }
+                CurveShape::Logistic { centre, slope: positive("slope", slope)? }
             }
             _ => {
                 let expected = match family {
@@ -130,18 +130,18 @@ impl AcceptanceCurve {
                 format!("{points:?}"),
             ));
         }
-        Ok(Self { shape: Shape::Isotonic(points), ceiling: 1.0 })
+        Ok(Self { shape: CurveShape::Isotonic(points), ceiling: 1.0 })
     }
 
     /// Its family.
     pub fn family(&self) -> Family {
         match self.shape {
-            Shape::Power(_) => Family::Power,
-            Shape::Superellipse(_) => Family::Superellipse,
-            Shape::Exponential(_) => Family::Exponential,
-            Shape::Decay(_) => Family::Decay,
-            Shape::Logistic { .. } => Family::Logistic,
-            Shape::Isotonic(_) => Family::Isotonic,
+            CurveShape::Power(_) => Family::Power,
+            CurveShape::Superellipse(_) => Family::Superellipse,
+            CurveShape::Exponential(_) => Family::Exponential,
+            CurveShape::Decay(_) => Family::Decay,
+            CurveShape::Logistic { .. } => Family::Logistic,
+            CurveShape::Isotonic(_) => Family::Isotonic,
         }
     }
 
@@ -159,12 +159,12 @@ impl AcceptanceCurve {
     /// `alpha / alpha_0` at `beta` (cost model, section 4).
     fn share_of_ceiling(&self, beta: f64) -> f64 {
         match &self.shape {
-            Shape::Power(u) => one_minus_power(beta, *u),
-            Shape::Superellipse(u) => one_minus_power(beta, *u).powf(u.recip()),
-            Shape::Exponential(u) => (-u * (1.0 - beta)).exp_m1() / (-u).exp_m1(),
-            Shape::Decay(u) => (-beta / u).exp(),
-            Shape::Logistic { centre, slope } => scaled_logistic(beta, *centre, *slope),
-            Shape::Isotonic(points) => interpolate(points, beta),
+            CurveShape::Power(u) => one_minus_power(beta, *u),
+            CurveShape::Superellipse(u) => one_minus_power(beta, *u).powf(u.recip()),
+            CurveShape::Exponential(u) => (-u * (1.0 - beta)).exp_m1() / (-u).exp_m1(),
+            CurveShape::Decay(u) => (-beta / u).exp(),
+            CurveShape::Logistic { centre, slope } => scaled_logistic(beta, *centre, *slope),
+            CurveShape::Isotonic(points) => interpolate(points, beta),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Walking a trace as decoding would: the exact number of iterations, and their time.
 //!
-//! `accepted[c - 1]` says what an iteration would have accepted if it started with `c` output tokens
-//! committed. The walk starts at `c = 1` (the prompt pass commits the first token) and moves on by
-//! `min(accepted, drafts) + 1` until the text is complete; positions that it jumps over count for
-//! nothing, which is why averages over all positions over-predict.
+//! `accepted[c - 1]` says what an iteration would have accepted if it started with `c` output
+//! tokens committed. The walk starts at `c = 1` (the prompt pass commits the first token) and moves
+//! on by `min(accepted, drafts) + 1` until the text is complete; positions that it jumps over count
+//! for nothing, which is why averages over all positions over-predict.
 
 use crate::cost::typed::TypedCosts;
 use crate::error::{Error, Result};
@@ -264,9 +264,10 @@ fn drafts(
     }
 }
 
-/// Of `most` drafts at `committed`, those before the first whose confidence lies below `threshold`. The
-/// confidences of sequential drafts are those after the reference text: where an earlier draft is wrong, drafting
-/// itself may go on for longer or shorter, but what it then drafts is not accepted either way.
+/// Of `most` drafts at `committed`, those before the first whose confidence lies below `threshold`.
+/// The confidences of sequential drafts are those after the reference text: where an earlier draft
+/// is wrong, drafting itself may go on for longer or shorter, but what it then drafts is not
+/// accepted either way.
 pub(crate) fn sure(trace: &Trace, committed: usize, most: usize, threshold: f64) -> usize {
     let row = trace.confidence.as_ref().and_then(|rows| rows.get(committed - 1));
     let sure = |p: &&f32| f64::from(**p) >= threshold;
@@ -365,8 +366,8 @@ mod tests {
 
     #[test]
     fn three_averages_and_their_nulls() {
-        // source: by hand. Times in passes of 1: plain 3 and 1 steps; speculative 1 and 1 iterations
-        // of 1 + 1 without the prompt: speedups 3/2 and 1/2.
+        // source: by hand. Times in passes of 1: plain 3 and 1 steps; speculative 1 and 1
+        // iterations of 1 + 1 without the prompt: speedups 3/2 and 1/2.
         let traces = [trace(1, &[2, 0, 0, 0]), trace(1, &[0, 0]), trace(1, &[0])];
         let exclude = ReplayOptions { include_prompt: false, ..options(fixed(2)) };
         let result = replay(&traces, &TypedCosts::ideal(1.0), &exclude).unwrap();

@@ -52,8 +52,8 @@ impl<'a> TraceTable<'a> {
         Self::new(&run.observations.traces)
     }
 
-    /// The prompts that were traced under most ways, and their places: what is compared between windows needs texts
-    /// that all of them have.
+    /// The prompts that were traced under most ways, and their places: what is compared between
+    /// windows needs texts that all of them have.
     pub fn common(&self) -> BTreeMap<&'a str, usize> {
         let ways = |place: usize| self.ways.values().filter(|row| row[place].is_some()).count();
         let counts: Vec<usize> = (0..self.prompts.len()).map(ways).collect();

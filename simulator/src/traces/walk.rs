@@ -36,10 +36,10 @@ pub fn count(accepted: &[u32], drafts: usize) -> AcceptanceCounts {
 }
 
 /// The favourable reading of a trace that was written out from counts of `counted` drafts per
-/// iteration. The trace itself says that a token on which a draft failed is failed wherever drafting
-/// starts. Here it fails only as deep into a draft as it was seen to fail, or deeper, and a token that
-/// no draft was judged on does not fail at all. With `counted` drafts both readings walk alike; with
-/// fewer the truth lies between them.
+/// iteration. The trace itself says that a token on which a draft failed is failed wherever
+/// drafting starts. Here it fails only as deep into a draft as it was seen to fail, or deeper, and
+/// a token that no draft was judged on does not fail at all. With `counted` drafts both readings
+/// walk alike; with fewer the truth lies between them.
 pub fn favourable(accepted: &[u32], counted: usize) -> Vec<u32> {
     // `fails[i]`: as how many-th draft the token behind i committed ones was seen to fail.
     let mut fails: Vec<Option<usize>> = vec![None; accepted.len() + counted + 1];

@@ -1,10 +1,10 @@
 //! Do the times of components add up to the times of passes? Passes whose components were timed,
-//! beside passes of the same cell that were timed whole in the same block: the median over blocks of
-//! the ratio, so that drift of the machine cancels (cost model, sections 3 and 6).
+//! beside passes of the same cell that were timed whole in the same block: the median over blocks
+//! of the ratio, so that drift of the machine cancels (cost model, sections 3 and 6).
 //!
-//! A draft pass is summed a second time, from the components of the full-depth pass of its width in the
-//! same block. By what that sum is too long is the cache: the layers that a draft pass keeps may still
-//! be in it, where those of a full pass push each other out.
+//! A draft pass is summed a second time, from the components of the full-depth pass of its width in
+//! the same block. By what that sum is too long is the cache: the layers that a draft pass keeps
+//! may still be in it, where those of a full pass push each other out.
 
 use crate::statistics::{median, quantile};
 use s3d_data::{Component, Drafting, LatencySample, Plan, Run, Skip};
@@ -16,7 +16,7 @@ const ENOUGH: usize = 3;
 
 /// One kind of pass at one width and context, over all windows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cell {
+pub struct SummedPass {
     /// `full_pass`, `draft_pass` or `verify_pass`.
     pub pass: Component,
     /// How a draft pass drafts.
@@ -39,7 +39,7 @@ pub struct Cell {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sums {
     /// Each cell.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<SummedPass>,
     /// Median over cells of the absolute error.
     pub median: f64,
     /// The largest absolute error.
@@ -74,12 +74,12 @@ impl Pass {
 /// Passes by cell and block.
 type Blocks = BTreeMap<Key, BTreeMap<usize, Vec<Pass>>>;
 
-/// Compares sums and whole passes of machine number `machine`; `None` where no cell was timed both ways
-/// in enough blocks.
+/// Compares sums and whole passes of machine number `machine`; `None` where no cell was timed both
+/// ways in enough blocks.
 pub fn sums(run: &Run, machine: usize) -> Option<Sums> {
     let samples = run.observations.latency.iter().filter(|s| s.machine == machine);
     let blocks = sorted(samples);
-    let cells: Vec<Cell> =
+    let cells: Vec<SummedPass> =
         blocks.iter().filter_map(|(key, passes)| cell_of(key, passes, &blocks)).collect();
     let errors: Vec<f64> = cells.iter().map(|cell| cell.error.abs()).collect();
     let (middle, worst) = (median(&errors)?, quantile(&errors, 1.0)?);
@@ -115,7 +115,7 @@ fn sorted<'a>(samples: impl Iterator<Item = &'a LatencySample>) -> Blocks {
     blocks
 }
 
-fn cell_of(key: &Key, passes: &BTreeMap<usize, Vec<Pass>>, all: &Blocks) -> Option<Cell> {
+fn cell_of(key: &Key, passes: &BTreeMap<usize, Vec<Pass>>, all: &Blocks) -> Option<SummedPass> {
     let (pass, drafting, width, context) = *key;
     let ratios: Vec<f64> = passes.values().filter_map(|block| sum_over_whole(block)).collect();
     if ratios.len() < ENOUGH {
@@ -132,7 +132,7 @@ fn cell_of(key: &Key, passes: &BTreeMap<usize, Vec<Pass>>, all: &Blocks) -> Opti
         Some(sum / own.sum(|_, _| true) - 1.0)
     };
     let cache: Vec<f64> = passes.iter().filter_map(saved).collect();
-    Some(Cell {
+    Some(SummedPass {
         pass,
         drafting,
         width,
@@ -211,11 +211,11 @@ mod tests {
             samples.push(pass(block, 3, "1..2:1", 2.0).pop().unwrap());
         }
         let blocks = sorted(samples.iter());
-        let cells: Vec<Cell> =
+        let cells: Vec<SummedPass> =
             blocks.iter().filter_map(|(key, passes)| cell_of(key, passes, &blocks)).collect();
         let [full, draft] = &cells[..] else { panic!("{cells:?}") };
-        // source: by hand: sums of 10 and 6 beside whole passes of 11 and 6, whatever the drift; from
-        // the full pass's layer the draft would take 10
+        // source: by hand: sums of 10 and 6 beside whole passes of 11 and 6, whatever the drift;
+        // from the full pass's layer the draft would take 10
         assert!((full.error - (10.0 / 11.0 - 1.0)).abs() < 1e-12 && full.pairs == 4);
         assert!(draft.error.abs() < 1e-12 && (draft.cache.unwrap() - 2.0 / 3.0).abs() < 1e-12);
         assert!((draft.fixed - 2.0 / 6.0).abs() < 1e-12 && full.cache.is_none());

@@ -4,8 +4,8 @@ use crate::predict::blocks::estimate;
 use s3d_data::{Estimate, Plan, Run, ThroughputSample};
 use std::collections::BTreeMap;
 
-/// The ratio of the two copies' decode rates, second over first: median over blocks with its interval.
-/// `None` where fewer than two blocks hold both.
+/// The ratio of the two copies' decode rates, second over first: median over blocks with its
+/// interval. `None` where fewer than two blocks hold both.
 pub fn control(run: &Run, machine: usize, seed: u64) -> Option<(Estimate, usize)> {
     ratio_of(&run.observations.throughput, machine, seed)
 }

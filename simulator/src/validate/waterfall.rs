@@ -23,8 +23,9 @@ pub struct WaterfallStep {
 }
 
 /// From every draft accepted in the ideal case, through acceptance, the real draft pass, the
-/// widening of the verify pass, the context and the fixed overhead to the measured speedup; what remains is named
-/// "unexplained". `measured` is what the choice reports of the plan; without it the steps end at the prediction.
+/// widening of the verify pass, the context and the fixed overhead to the measured speedup; what
+/// remains is named "unexplained". `measured` is what the choice reports of the plan; without it
+/// the steps end at the prediction.
 ///
 /// # Errors
 /// No trace of the plan, or costs that are not known.

@@ -170,8 +170,8 @@ impl Planted {
         rows
     }
 
-    /// Passes as a busy schedule times them: every number of predictors at every context once a block,
-    /// five windows taking turns, a burst now and then.
+    /// Passes as a busy schedule times them: every number of predictors at every context once a
+    /// block, five windows taking turns, a burst now and then.
     pub fn latency_in_turns(&self, contexts: &[usize]) -> Vec<LatencySample> {
         let mut noise = Normals::new(self.seed, 78);
         let mut rows: Vec<LatencySample> = Vec::new();

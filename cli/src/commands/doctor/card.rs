@@ -1,4 +1,5 @@
-//! `s3d doctor --device cuda`: the card, its rates, and whether it computes, times and counts as it should.
+//! `s3d doctor --device cuda`: the card, its rates, and whether it computes, times and counts as it
+//! should.
 
 use crate::shared::terminal;
 use s3d_data::{Bytes, BytesPerSecond, CardState, FlopsPerSecond, Hertz, Machine, Seconds};
@@ -59,7 +60,8 @@ pub fn doctor(name: DeviceName, device: &Device, as_json: bool) -> anyhow::Resul
     let failed = found.checks.iter().filter(|check| !check.passed()).count();
     anyhow::ensure!(
         failed == 0,
-        "--device {name}: {failed} of {} results differ from the CPU's by more than rounding; no number \
+        "--device {name}: {failed} of {} results differ from the CPU's by more than rounding; no \
+         number \
          of this card can be relied on",
         found.checks.len()
     );

@@ -1,5 +1,5 @@
-//! The choice as other engines take it: flags, JSON or Python, and what each of them cannot do of it. The
-//! names of flags and where they were read stand in `docs/EXPORT.md`.
+//! The choice as other engines take it: flags, JSON or Python, and what each of them cannot do of
+//! it. The names of flags and where they were read stand in `docs/EXPORT.md`.
 
 use crate::args::Engine;
 use s3d_data::{Drafting, LayerSet, PlanResult};
@@ -41,7 +41,8 @@ pub fn skipped(choice: &PlanResult) -> LayerSet {
 fn other_draft(engine: &str, choice: &PlanResult) -> Vec<String> {
     vec![
         format!(
-            "{engine} cannot skip layers of the model that it serves: of {} only the draft length carries over, to \
+            "{engine} cannot skip layers of the model that it serves: of {} only the draft length \
+             carries over, to \
              a draft (DRAFT) that you give it",
             choice.plan
         ),
@@ -53,7 +54,8 @@ fn other_draft(engine: &str, choice: &PlanResult) -> Vec<String> {
 
 fn llama_cpp(choice: &PlanResult) -> Export {
     let text = format!(
-        "llama-server -m MODEL.gguf --spec-draft-model DRAFT.gguf --spec-draft-n-max {0} --spec-draft-n-min 0",
+        "llama-server -m MODEL.gguf --spec-draft-model DRAFT.gguf --spec-draft-n-max {0} \
+         --spec-draft-n-min 0",
         choice.predictors
     );
     Export { text, cannot: other_draft("llama.cpp", choice) }
@@ -72,7 +74,8 @@ fn vllm(choice: &PlanResult) -> Export {
 fn sglang(choice: &PlanResult, model: &str) -> Export {
     let text = format!(
         "python -m sglang.launch_server --model-path {} --speculative-algorithm STANDALONE \
-         --speculative-draft-model-path DRAFT --speculative-num-steps {} --speculative-eagle-topk 1 \
+         --speculative-draft-model-path DRAFT --speculative-num-steps {} --speculative-eagle-topk \
+         1 \
          --speculative-num-draft-tokens {}",
         quoted(model),
         choice.predictors,
@@ -91,7 +94,8 @@ fn transformers(choice: &PlanResult, model: &str) -> Export {
          model.generation_config.num_assistant_tokens_schedule = \"constant\"\n\
          model.generation_config.assistant_confidence_threshold = 0.0\n\
          inputs = tokenizer(\"Once upon a time\", return_tensors=\"pt\")\n\
-         outputs = model.generate(**inputs, assistant_early_exit={}, do_sample=False, max_new_tokens=64)\n\
+         outputs = model.generate(**inputs, assistant_early_exit={}, do_sample=False, \
+         max_new_tokens=64)\n\
          print(tokenizer.decode(outputs[0], skip_special_tokens=True))",
         Value::from(model),
         choice.predictors,
@@ -116,7 +120,8 @@ fn early_exit(engine: &str, choice: &PlanResult) -> Vec<String> {
     let mut cannot = Vec::new();
     if choice.early_exit_layer().is_none() {
         cannot.push(format!(
-            "{engine} drafts with the first layers alone: it keeps {0} layers as {1} does, but the first {0}. \
+            "{engine} drafts with the first layers alone: it keeps {0} layers as {1} does, but \
+             the first {0}. \
              That is another draft: measure its acceptance with the plan seq:{0}..{2}:{3}",
             choice.kept_layers(),
             choice.plan,
@@ -143,8 +148,10 @@ fn swift(choice: &PlanResult, model: &str) -> Export {
     let set = skipped(choice);
     let named = json!({ set_name(model): { "attention": set.attention, "mlp": set.mlp } });
     let mut cannot = vec![format!(
-        "SWIFT ends its drafts by confidence: the draft length of {} is not taken. It reads this file as \
-         skip_layers.json with --cache-hit, under the name MODEL_TASK of its flags --model-id and --task-name",
+        "SWIFT ends its drafts by confidence: the draft length of {} is not taken. It reads this \
+         file as \
+         skip_layers.json with --cache-hit, under the name MODEL_TASK of its flags --model-id and \
+         --task-name",
         choice.plan
     )];
     cannot.extend(one_by_one("SWIFT", choice));

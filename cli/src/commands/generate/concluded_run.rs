@@ -36,8 +36,8 @@ impl ConcludedRun {
         Ok(Self { folder: folder.to_path_buf(), header, plan })
     }
 
-    /// The model as the run had it: what the command line of the run names, in its precision and width. What `given`
-    /// names itself must agree.
+    /// The model as the run had it: what the command line of the run names, in its precision and
+    /// width. What `given` names itself must agree.
     ///
     /// # Errors
     /// Flags that contradict the run; a run whose command line names no model.
@@ -47,7 +47,8 @@ impl ConcludedRun {
             None if given.model.is_some() => given.clone(),
             None => {
                 return Err(usage(format!(
-                    "--run {}: this run was not measured by one command, which would name the model; give it with \
+                    "--run {}: this run was not measured by one command, which would name the \
+                     model; give it with \
                      --model (it was {})",
                     self.folder.display(),
                     self.header.model.name
@@ -92,7 +93,8 @@ impl ConcludedRun {
             return Ok(());
         }
         Err(usage(format!(
-            "--run {}: the run measured {} (content {}), found {} (content {}); give the run's own model with --model, \
+            "--run {}: the run measured {} (content {}), found {} (content {}); give the run's \
+             own model with --model, \
              or a plan with --plan in place of --run",
             self.folder.display(),
             ran.name,

@@ -12,8 +12,9 @@ use serde_json::json;
 use std::path::Path;
 
 /// Puts the traces of another run of the same model in place of the profile's own, and says whose
-/// acceptance it then is. Generations of the profile stay where they were those of the same weights;
-/// of other weights (or random ones) only plain decoding does, since they accepted other drafts.
+/// acceptance it then is. Generations of the profile stay where they were those of the same
+/// weights; of other weights (or random ones) only plain decoding does, since they accepted other
+/// drafts.
 ///
 /// # Errors
 /// A run that does not load, without traces, or of another number of layers.

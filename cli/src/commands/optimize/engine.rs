@@ -75,7 +75,8 @@ pub fn alone(
     show::tables(&(), &tables(engine), &args.output)
 }
 
-/// The answer in sentences: what width costs, the acceptance that breaks even, the length that pays.
+/// The answer in sentences: what width costs, the acceptance that breaks even, the length that
+/// pays.
 pub fn sentences(engine: &Engine) -> Vec<String> {
     let last = engine.passes.last().filter(|pass| pass.width > 1);
     let width = last.map(|pass| {
@@ -97,11 +98,13 @@ pub fn sentences(engine: &Engine) -> Vec<String> {
     };
     let pays = engine.pays.as_ref().map(|row| match row.speedup {
         Some(speedup) if speedup > 1.0 => format!(
-            "At the given acceptance the draft length that pays is {}: {speedup:.2} times plain decoding, computed.",
+            "At the given acceptance the draft length that pays is {}: {speedup:.2} times plain \
+             decoding, computed.",
             draft(row)
         ),
         _ => format!(
-            "At the given acceptance no draft length pays: the best, {}, is {:.2} times plain decoding, computed.",
+            "At the given acceptance no draft length pays: the best, {}, is {:.2} times plain \
+             decoding, computed.",
             draft(row),
             total(row.speedup)
         ),
@@ -113,11 +116,13 @@ pub fn sentences(engine: &Engine) -> Vec<String> {
     [width, needs, pays, ask].into_iter().flatten().chain(measured).collect()
 }
 
-/// `It measured seq:8..32:4 at 1.25 times plain decoding: 3.00 tokens per iteration where 2.40 break even.`
+/// `It measured seq:8..32:4 at 1.25 times plain decoding: 3.00 tokens per iteration where 2.40
+/// break even.`
 fn ran(row: &Measured) -> Option<String> {
     let (speedup, needed) = (row.speedup?.value, row.break_even_tokens?);
     Some(format!(
-        "It measured {} at {speedup:.2} times plain decoding: {:.2} tokens per iteration where {needed:.2} break even.",
+        "It measured {} at {speedup:.2} times plain decoding: {:.2} tokens per iteration where \
+         {needed:.2} break even.",
         row.plan, row.tokens_per_iteration
     ))
 }

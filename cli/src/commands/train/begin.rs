@@ -1,4 +1,5 @@
-//! The flags of a training, checked, and the training that they ask for: a new one, or one to go on with.
+//! The flags of a training, checked, and the training that they ask for: a new one, or one to go on
+//! with.
 
 use super::cues;
 use super::place::Place;
@@ -121,7 +122,8 @@ fn preset(
     let trainer = Trainer::resume(&state, threads)?;
     anyhow::ensure!(
         trainer.config().model.hidden_size == config.model.hidden_size,
-        "{}: holds a training of another preset; give another --out, or remove the folder to start over",
+        "{}: holds a training of another preset; give another --out, or remove the folder to \
+         start over",
         state.display()
     );
     let known = |config: &TrainConfig| {
@@ -131,7 +133,8 @@ fn preset(
     let found = trainer.config();
     anyhow::ensure!(
         known(found) == known(&config),
-        "{}: holds a training with seed {}, {} steps and {} masks, but seed {}, {} steps and {} masks were \
+        "{}: holds a training with seed {}, {} steps and {} masks, but seed {}, {} steps and {} \
+         masks were \
          asked for; give another --out, or remove the folder to start over",
         state.display(),
         found.seed,
@@ -148,7 +151,8 @@ fn preset(
 fn draft_targets(args: &TrainArgs) -> anyhow::Result<DraftTargets> {
     match (args.targets, args.method) {
         (Some(Targets::Choices), Method::Joint) => Err(usage(
-            "--targets: expected text with --method joint, which changes what the model chooses; found choices",
+            "--targets: expected text with --method joint, which changes what the model chooses; \
+             found choices",
         )),
         (Some(Targets::Text), _) | (None, Method::Joint) => Ok(DraftTargets::Text),
         (_, Method::Adapters) => Ok(DraftTargets::Choices),
@@ -166,7 +170,8 @@ fn practice(args: &TrainArgs) -> anyhow::Result<Practice> {
     };
     if args.method == Method::Joint && (practice.halves || practice.vocabulary.is_some()) {
         return Err(usage(
-            "--products bf16 and --vocabulary: only with --method adapters, where the model's own weights stay",
+            "--products bf16 and --vocabulary: only with --method adapters, where the model's own \
+             weights stay",
         ));
     }
     if practice.loss.soft > 0.0 && draft_targets(args)? == DraftTargets::Text {
@@ -197,7 +202,8 @@ fn corpus(args: &TrainArgs, model: &str, place: &Place, talk: &Heartbeat) -> any
     let own = args.corpus.iter().any(|name| name.as_os_str() == "self");
     match (&args.corpus[..], &args.preset) {
         ([], None) => Err(usage(format!(
-            "--model {model}: expected --corpus FILES with texts to train on, --corpus self with --prompts FILE, \
+            "--model {model}: expected --corpus FILES with texts to train on, --corpus self with \
+             --prompts FILE, \
              or --preset story for generated ones"
         ))),
         ([], Some(_)) => Ok(Read::Generated),

@@ -1,4 +1,5 @@
-//! The folder of a training, held by the guard of all outputs: the model, kept steps, the state to go on from.
+//! The folder of a training, held by the guard of all outputs: the model, kept steps, the state to
+//! go on from.
 
 use crate::args::TrainArgs;
 use crate::shared::locate;
@@ -16,8 +17,8 @@ impl Place {
     /// Takes it; nothing is written yet.
     ///
     /// # Errors
-    /// A folder that holds anything but a training, that another s3d writes into, or whose model is one of the
-    /// files to be read.
+    /// A folder that holds anything but a training, that another s3d writes into, or whose model is
+    /// one of the files to be read.
     pub fn take(args: &TrainArgs) -> anyhow::Result<Self> {
         let output = Output::open(&args.out, Holds::Model).context("--out")?;
         let output = output.sparing(inputs(args)?);
@@ -60,7 +61,8 @@ impl Place {
         self.state().join("training.safetensors").is_file()
     }
 
-    /// Where texts of the model's own are appended to; from now on the folder is known as a training's.
+    /// Where texts of the model's own are appended to; from now on the folder is known as a
+    /// training's.
     ///
     /// # Errors
     /// When the disk refuses.

@@ -1,10 +1,10 @@
 //! The time of a draft pass that was not timed, from those that were.
 //!
 //! `T_draft = t_pass + t_embed(w) + sum over kept layers of t_layer(w) + t_head(w)` (cost model,
-//! section 3). Candidates: *affine* `a + b w + kept (c + d w)`; *interpolation* between neighbouring
-//! numbers of kept layers (a stack that fits in the cache is cheaper than its share, and only
-//! neighbours know); *components*, the sum of timed sub-layers, scaled to the timed full pass. The
-//! one with the lowest error on windows left out is used.
+//! section 3). Candidates: *affine* `a + b w + kept (c + d w)`; *interpolation* between
+//! neighbouring numbers of kept layers (a stack that fits in the cache is cheaper than its share,
+//! and only neighbours know); *components*, the sum of timed sub-layers, scaled to the timed full
+//! pass. The one with the lowest error on windows left out is used.
 
 use crate::cost::model::PassTime;
 use crate::error::{Error, Result};

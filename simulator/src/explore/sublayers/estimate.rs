@@ -65,8 +65,8 @@ fn outside_share(run: &Run, machine: usize) -> f64 {
     if inside > 0.0 { (outside / (outside + inside)).clamp(1e-3, 0.9) } else { 0.02 }
 }
 
-/// The damage of every free set that the run traced, for [`super::search`] to judge by: what it takes
-/// off the logarithm of the first draft's acceptance.
+/// The damage of every free set that the run traced, for [`super::search`] to judge by: what it
+/// takes off the logarithm of the first draft's acceptance.
 pub fn traced_damages(ways: &[WayCounts], drafting: Drafting) -> Vec<(LayerSet, f64)> {
     let own = || ways.iter().filter(|way| way.way.drafting == drafting);
     let top = own().filter(|way| way.way.skip.window().is_some()).filter_map(first_rate);
@@ -106,8 +106,8 @@ fn damages(ways: &[WayCounts], layers: usize, drafting: Drafting) -> Result<Vec<
         let what = format!("three traced windows with {drafting} drafting");
         return Err(Error::missing(what, "measure acceptance of more windows"));
     }
-    // Neighbouring layers are told apart only by windows that end between them: a small pull towards
-    // equal damage decides where nothing else does.
+    // Neighbouring layers are told apart only by windows that end between them: a small pull
+    // towards equal damage decides where nothing else does.
     let pull = 0.05 * windows.iter().map(|w| w.2).sum::<f64>() / windows.len() as f64;
     let smooth = layers.saturating_sub(1);
     let mut design = Array2::zeros((windows.len() + smooth, layers));
