@@ -4,11 +4,17 @@
 
 use s3d_data::{Estimate, Recommendation, RunDir};
 use s3d_simulator::choose::{Request, choose};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Relative difference that the order of additions may make.
 const ROUNDING: f64 = 1e-6;
+
+/// The word that a record has for a value.
+fn name(value: &impl Serialize) -> String {
+    serde_json::to_value(value).unwrap().as_str().unwrap().to_string()
+}
 
 /// What the table calls each part of a recommendation, with the numbers of it.
 fn parts(found: &Recommendation) -> BTreeMap<String, Vec<String>> {
@@ -20,17 +26,14 @@ fn parts(found: &Recommendation) -> BTreeMap<String, Vec<String>> {
     };
     let mut parts = BTreeMap::from([
         ("choice".to_string(), word(&choice.plan.to_string())),
-        (
-            "verdict".into(),
-            vec![serde_json::to_value(found.verdict).unwrap().as_str().unwrap().into()],
-        ),
+        ("verdict".into(), vec![name(&found.verdict)]),
         ("evaluated".into(), word(&found.evaluated.to_string())),
         ("ties".into(), word(&found.ties.len().to_string())),
     ]);
     for tie in &found.ties {
         parts.insert(format!("tie {}", tie.plan), numbers(tie.predicted_speedup.unwrap()));
     }
-    let regret = format!("regret {}", found.regret_basis.unwrap().name());
+    let regret = format!("regret {}", name(&found.regret_basis));
     for (name, estimate) in [
         ("predicted_speedup", choice.predicted_speedup),
         ("measured_speedup", choice.measured_speedup),

@@ -12,7 +12,7 @@ use crate::shared::step_budget::stretch;
 use crate::shared::usage::usage;
 use crate::shared::{load, terminal};
 use place::Place;
-use s3d_measure::{Clock, SystemClock};
+use s3d_measure::SystemClock;
 use s3d_model::device::DeviceName;
 use s3d_train::{StepReport, Trainer};
 use std::path::Path;
