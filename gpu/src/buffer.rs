@@ -18,6 +18,8 @@ pub struct Buffer {
 pub(crate) struct Books {
     /// Bytes that they hold.
     pub held: AtomicU64,
+    /// The most that they held at once since this was last set back.
+    pub high: AtomicU64,
     /// Numbers given so far.
     pub ids: AtomicU64,
     /// Buffers that are no more, and may still be remembered among operands.
@@ -66,6 +68,7 @@ impl Buffer {
         if now(scope.pop()).is_some() {
             return Err(refused());
         }
+        books.high.fetch_max(held + bytes, Ordering::Relaxed);
         let id = books.ids.fetch_add(1, Ordering::Relaxed);
         Ok(Self { held: Arc::new(Held { memory, id, bytes, books: Arc::clone(books) }) })
     }

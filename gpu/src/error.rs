@@ -51,7 +51,7 @@ pub enum Error {
         most: Option<Bytes>,
     },
     /// The device is gone: unplugged, reset, or given back.
-    #[error("the device was lost ({0}); start the command again, with --resume where it can go on")]
+    #[error("the device was lost ({0}); start the command again: a run goes on where it stopped")]
     Lost(String),
     /// The driver refused a call.
     #[error("the device refused a call: {0}")]

@@ -132,6 +132,16 @@ impl Gpu {
         Bytes(self.books.held.load(Ordering::Relaxed))
     }
 
+    /// The most bytes that were held at once since [`Self::reset_high`].
+    pub fn high(&self) -> Bytes {
+        Bytes(self.books.high.load(Ordering::Relaxed))
+    }
+
+    /// Lets [`Self::high`] begin again at what is held now.
+    pub fn reset_high(&self) {
+        self.books.high.store(self.held().0, Ordering::Relaxed);
+    }
+
     /// Bytes that may be held, where that is known.
     pub fn most(&self) -> Option<Bytes> {
         self.most
