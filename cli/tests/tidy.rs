@@ -298,6 +298,33 @@ fn the_simulator_has_no_file_no_clock_and_no_entropy() {
 }
 
 #[test]
+fn data_touches_files_only_where_they_are_stored_and_read() {
+    let homes = ["data/src/store/", "data/src/output/", "data/src/run/journal.rs"];
+    for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("data/src/")) {
+        let tests = name.ends_with("tests.rs") || homes.iter().any(|home| name.starts_with(home));
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let uses = ["std::fs", "fs::", "File::open", "OpenOptions"];
+        let found = uses.into_iter().find(|needle| {
+            code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(needle))
+        });
+        assert!(tests || found.is_none(), "{name}: {found:?} belongs into {homes:?}");
+    }
+}
+
+#[test]
+fn lines_of_records_and_measuring_are_short() {
+    // What other engines write stands there as they write it.
+    let verbatim = "data/src/import/native/tests.rs";
+    for (name, text) in sources() {
+        let checked = name.starts_with("data/src/") || name.starts_with("measure/");
+        for (number, line) in text.lines().enumerate() {
+            let long = checked && name != verbatim && line.chars().count() > 100;
+            assert!(!long, "{name}, line {}: above 100 characters", number + 1);
+        }
+    }
+}
+
+#[test]
 fn every_file_opens_with_what_it_is() {
     for (name, text) in sources() {
         assert!(text.starts_with("//! "), "{name} must open with a `//!` line");

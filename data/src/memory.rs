@@ -1,5 +1,5 @@
-//! Peak memory of decoding with a model: the one formula that measurements are checked against, that
-//! plans are chosen by, and that a model without room is refused by.
+//! Peak memory of decoding with a model: the one formula that measurements are checked against,
+//! that plans are chosen by, and that a model without room is refused by.
 //!
 //! Peak = program + weights + key-value cache + activations of the widest pass + what a method adds
 //! (cost model, section 5). Methods: S3D adds `gamma - 1` mask embeddings; EAGLE about one decoder
@@ -13,8 +13,8 @@ use serde::Serialize;
 /// Whose passes hold activations, and where masks and the embedding lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// This project's CPU kernels: all numbers outside matrices in f32, the whole prompt in one pass,
-    /// no table of attention scores.
+    /// This project's CPU kernels: all numbers outside matrices in f32, the whole prompt in one
+    /// pass, no table of attention scores.
     Cpu,
     /// This project's engine on a card: embedding and masks stay in the host's memory, attention
     /// holds the scores of some rows at a time.
@@ -153,7 +153,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Peak memory of a model of `shape` stored as `dtype` in another engine, computed as papers do.
+    /// Peak memory of a model of `shape` stored as `dtype` in another engine, computed as papers
+    /// do.
     pub fn elsewhere(shape: &ModelShape, dtype: Dtype, load: Load, method: &Method) -> Self {
         Self::of(shape, &Held::computed(shape, dtype, Engine::Other), load, method)
     }
@@ -185,9 +186,9 @@ pub fn streamed_bytes(shape: &ModelShape, dtype: Dtype) -> f64 {
     dtype.bytes(layers) + dtype.of_tables().bytes(head)
 }
 
-/// Matrices in their format, embedding and head in that of tables, adapters in theirs (they are held
-/// whatever the method), norms as plain numbers. A card holds the head and not the embedding, even
-/// where they are one table. Mask embeddings belong to the method.
+/// Matrices in their format, embedding and head in that of tables, adapters in theirs (they are
+/// held whatever the method), norms as plain numbers. A card holds the head and not the embedding,
+/// even where they are one table. Mask embeddings belong to the method.
 fn weights(shape: &ModelShape, dtype: Dtype, engine: Engine, number_bytes: u64) -> Bytes {
     let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
     let layer_norms = (2 * shape.hidden) as u64;
@@ -230,8 +231,8 @@ fn cpu_numbers(shape: &ModelShape, rows: usize, decoded: usize) -> u64 {
     (rows * attention.max(mlp)).max(head) as u64
 }
 
-/// In the MLP the residual stream, its norm, gates, ups and their product; in attention the scores of
-/// some rows, masked, and as weights.
+/// In the MLP the residual stream, its norm, gates, ups and their product; in attention the scores
+/// of some rows, masked, and as weights.
 fn card_numbers(shape: &ModelShape, rows: usize) -> u64 {
     /// Rows of a prompt whose scores are held at once.
     const SCORED: usize = 256;
@@ -240,8 +241,8 @@ fn card_numbers(shape: &ModelShape, rows: usize) -> u64 {
     mlp.max(scores) as u64
 }
 
-/// Residual and normed input, beside query, key, value and scores, or gate, up and product, or logits
-/// (always 4 bytes).
+/// Residual and normed input, beside query, key, value and scores, or gate, up and product, or
+/// logits (always 4 bytes).
 fn decoding_bytes(shape: &ModelShape, number_bytes: u64, load: Load) -> u64 {
     let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
         + shape.heads * (load.context + load.width);
@@ -338,8 +339,8 @@ mod tests {
 
     #[test]
     fn quantized_weights_keep_their_tables_in_8_bits() {
-        // source: by hand: 32 x 202,375,168 weights of 18 / 32 bytes, 2 x 131,072,000 of 34 / 32, and
-        // 65 norms of 4096 halves
+        // source: by hand: 32 x 202,375,168 weights of 18 / 32 bytes, 2 x 131,072,000 of 34 / 32,
+        // and 65 norms of 4096 halves
         let found = elsewhere(Dtype::Q4_0, &Method::Plain);
         let layers = 32 * 202_375_168 * 18 / 32;
         assert_eq!(found.weights_bytes, Bytes(layers + 2 * 131_072_000 * 34 / 32 + 65 * 4096 * 2));
@@ -354,7 +355,8 @@ mod tests {
         let method = Method::S3d { predictors: 8 };
         let cpu = Held::computed(&shape, Dtype::F32, Engine::Cpu);
         let found = Memory::of(&shape, &cpu, load, &method);
-        // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4 bytes
+        // source: 2 (K and V) x 22 layers x 4 heads x 64 x 2064 positions (2057 rounded up) x 4
+        // bytes
         assert_eq!(found.kv_cache_bytes, Bytes(2 * 22 * 4 * 64 * 2064 * 4));
         // source: 2048 prompt rows x (2 x 2048 + 5632) numbers x 4 bytes
         assert_eq!(found.activations_bytes, Bytes(2048 * (2 * 2048 + 5632) * 4));
@@ -362,7 +364,8 @@ mod tests {
         let card = Held::computed(&shape, Dtype::F16, Engine::Card);
         let on_card = Memory::of(&shape, &card, load, &method);
         assert_eq!(on_card.kv_cache_bytes, Bytes(2 * 22 * 4 * 64 * 2064 * 2));
-        // source: scores, masked scores and weights of 32 heads, 256 rows and 2048 positions, 2 bytes each
+        // source: scores, masked scores and weights of 32 heads, 256 rows and 2048 positions, 2
+        // bytes each
         assert_eq!(on_card.activations_bytes, Bytes(3 * 32 * 256 * 2048 * 2));
         assert_eq!(on_card.method_bytes, Bytes(0));
         // source: a card holds no embedding: 32000 x 2048 numbers fewer, all of them halves

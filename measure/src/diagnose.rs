@@ -2,6 +2,7 @@
 //! result (statistics live in `simulator`); it says whether the results can be trusted.
 
 use crate::machine::Ticks;
+use crate::robust::{median, scaled_deviation};
 use crate::warning::Warning;
 use s3d_data::{
     BytesPerSecond, Component, Hertz, LatencySample, Machine, MemoryItem, MemoryRecord, NearTie,
@@ -229,28 +230,6 @@ pub fn outliers(what: &str, values: &[f64]) -> Option<Warning> {
     (values.len() >= 20 && share > 0.1).then(|| Warning::Outliers { what: what.into(), share })
 }
 
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted
-}
-
-/// The median; NaN of nothing.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let sorted = sorted(values);
-    match sorted.len() {
-        0 => f64::NAN,
-        n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
-    }
-}
-
-/// Median absolute deviation, scaled to be the standard deviation of normal values.
-fn scaled_deviation(values: &[f64]) -> f64 {
-    let middle = median(values);
-    let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-    1.4826 * median(&deviations)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,13 +330,5 @@ mod tests {
         let warn = |own| others(before, after, Seconds(own), Seconds(5.0), 2);
         assert_eq!(warn(9.0), [Warning::StolenTime { share: 0.05 }]);
         assert_eq!(warn(5.0).len(), 2);
-    }
-
-    #[test]
-    fn medians_are_those_of_the_book() {
-        // source: by hand; 1.4826 = 1 / Phi^-1(3/4)
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!((scaled_deviation(&[1.0, 2.0, 3.0, 4.0, 5.0]) - 1.4826).abs() < 1e-12);
     }
 }

@@ -21,6 +21,7 @@ pub mod machine;
 mod pass_watch;
 mod record;
 pub mod request;
+mod robust;
 mod run;
 pub mod schedule;
 mod shards;

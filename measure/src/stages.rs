@@ -14,8 +14,8 @@ use crate::request::Stage;
 use crate::warning::Warning;
 use s3d_data::Stop;
 
-/// Goes through the stages that are needed and not finished; returns why the end-to-end blocks stopped, if they
-/// were measured now.
+/// Goes through the stages that are needed and not finished; returns why the end-to-end blocks
+/// stopped, if they were measured now.
 pub(crate) fn run_stages(bench: &mut Bench<'_>) -> Result<Option<Stop>> {
     let mut stop = None;
     let mut left_out = Vec::new();

@@ -216,8 +216,8 @@ impl Warning {
             Self::CardHeldDown { share, lowest, reasons } => write!(
                 f,
                 "the GPU was throttled in {} of the samples, to {} of its highest clock \
-                 ({reasons}): let it cool down, raise its limit (nvidia-smi -pl), or compare ratios \
-                 inside blocks only",
+                 ({reasons}): let it cool down, raise its limit (nvidia-smi -pl), or compare \
+                 ratios inside blocks only",
                 percent(*share),
                 percent(*lowest)
             ),

@@ -71,7 +71,8 @@ fn shares(setting: &Setting) -> Result<(Vec<(SkipWindow, f64)>, String)> {
         (skip, Some(share)) => {
             let window = skip.map_or_else(|| setting.window(Path::new(""), 1), Ok)?;
             let note = format!(
-                "a draft pass is assumed to take {share} of a full pass of the same width; plans show it as {window}"
+                "a draft pass is assumed to take {share} of a full pass of the same width; plans \
+                 show it as {window}"
             );
             (vec![(window, share)], note)
         }

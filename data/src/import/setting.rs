@@ -73,9 +73,9 @@ impl Setting {
             (None, None) => Err(malformed(
                 file,
                 line,
-                "the file does not say which layers drafts skipped; give --skip A..B (layers left out: LayerSkip, SWIFT, \
-                 S3D), or --draft-share S (the time of a draft pass over that of a full pass: draft models, \
-                 EAGLE, MTP)",
+                "the file does not say which layers drafts skipped; give --skip A..B (layers left \
+                 out: LayerSkip, SWIFT, S3D), or --draft-share S (the time of a draft pass over \
+                 that of a full pass: draft models, EAGLE, MTP)",
             )),
         }
     }

@@ -1,4 +1,5 @@
-//! Dates, for headers and chat templates.
+//! Dates, for headers and chat templates. One way, seconds to text, in UTC: fifteen lines of known
+//! arithmetic, where a crate of dates would bring time zones and parsing that nothing here uses.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

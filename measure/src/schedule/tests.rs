@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::fake::{FakeClock, Faults};
+use crate::robust::median;
 use rand::Rng;
 use std::convert::Infallible;
 
@@ -93,12 +94,6 @@ fn ratios(schedule: &Schedule, faults: Faults, seed: u64) -> Vec<f64> {
     seconds.iter().map(|block| block[0] / block[1]).collect()
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    (values[(values.len() - 1) / 2] + values[middle]) / 2.0
-}
-
 /// 95 % percentile interval of the median, by resampling blocks.
 fn bootstrap(ratios: &[f64], seed: u64) -> (f64, f64) {
     const RESAMPLES: usize = 500;
@@ -106,7 +101,7 @@ fn bootstrap(ratios: &[f64], seed: u64) -> (f64, f64) {
     let mut draw = |_| {
         let mut sample: Vec<f64> =
             (0..ratios.len()).map(|_| ratios[random.random_range(0..ratios.len())]).collect();
-        median(&mut sample)
+        median(&sample)
     };
     let mut medians: Vec<f64> = (0..RESAMPLES).map(&mut draw).collect();
     medians.sort_unstable_by(f64::total_cmp);
@@ -125,7 +120,7 @@ fn coverage(interleaved: bool, faults: Faults) -> (f64, f64) {
         widths.push(high - low);
         covered += u64::from(low <= TRUE_RATIO && TRUE_RATIO <= high);
     }
-    (covered as f64 / RUNS as f64, median(&mut widths))
+    (covered as f64 / RUNS as f64, median(&widths))
 }
 
 /// Every fault at once: 2 % drift a second, bursts a tenth of the time, heavy tails, a step.

@@ -167,8 +167,8 @@ fn announce(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
         |positions: usize| Seconds(positions as f64 * (texts + per_draft * drafts.len() as f64));
     let (look, all) = (of(goal.saturating_sub(have)), of(request.positions));
     bench.progress.note(&format!(
-        "{} windows and draftings: about {look} for a first pass over {goal} positions, then at most {} \
-         where the choice is undecided (estimated from {} of them on one prompt)",
+        "{} windows and draftings: about {look} for a first pass over {goal} positions, then at \
+         most {} where the choice is undecided (estimated from {} of them on one prompt)",
         drafts.len(),
         (all - look).max(Seconds::ZERO),
         sample.len()

@@ -15,6 +15,7 @@ mod kernels;
 use crate::bench::Bench;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::robust::median;
 use kernels::{Chains, Pattern};
 use s3d_data::{BytesPerSecond, FlopsPerSecond, Machine, Seconds};
 use s3d_model::device::Pages;
@@ -72,13 +73,7 @@ pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> Byte
             break;
         }
     }
-    BytesPerSecond(rates.iter_mut().map(|rates| median(rates)).fold(0.0, f64::max))
-}
-
-/// The middle of some rates.
-fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+    BytesPerSecond(rates.iter().map(|rates| median(rates)).fold(0.0, f64::max))
 }
 
 /// Best multiply-add rate of `threads` threads together; a multiply-add counts as two operations.
