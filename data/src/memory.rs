@@ -7,7 +7,12 @@
 //! vocabulary-sized head per predictor (arXiv 2401.10774); a separate draft model all of itself.
 //! What an engine holds while it computes is its own, so activations are counted by [`Engine`].
 
-use crate::{Bytes, Dtype, MemoryItem, MemoryRecord, ModelShape, Observations, Origin, RunHeader};
+use crate::dtype::Dtype;
+use crate::records::memory::{MemoryItem, MemoryRecord, Origin};
+use crate::records::observation::Observations;
+use crate::run::RunHeader;
+use crate::shape::ModelShape;
+use crate::units::Bytes;
 use serde::Serialize;
 
 /// Whose passes hold activations, and where masks and the embedding lie.

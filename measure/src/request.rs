@@ -198,11 +198,11 @@ pub struct Request {
     pub seed: u64,
     /// Time for everything.
     pub time_budget: Seconds,
-    /// Measure only this part of the work, to be merged with the others ([`crate::shards::merge`]).
+    /// Measure only this part of the work, to be merged with the others (`s3d merge`).
     /// Traces and generations of the part are made whatever the time budget.
     pub shard: Option<Shard>,
     /// Program and arguments of a child process that prints
-    /// [`crate::stages::memory::peak_of_this_process`] of the same model as JSON; none: memory is
+    /// `memory::peak_of_this_process` of the same model as JSON; none: memory is
     /// only computed.
     pub memory_child: Option<Vec<OsString>>,
     /// What `run.json` says about how the run was made.
