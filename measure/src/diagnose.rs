@@ -2,7 +2,7 @@
 //! result (statistics live in `simulator`); it says whether the results can be trusted.
 
 use crate::machine::Ticks;
-use crate::robust::{median, scaled_deviation};
+use crate::robust::{median, scaled_deviation, sorted};
 use crate::warning::Warning;
 use s3d_data::{
     BytesPerSecond, Component, Hertz, LatencySample, Machine, MemoryItem, MemoryRecord, NearTie,

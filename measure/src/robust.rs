@@ -7,10 +7,16 @@
 /// `1 / Phi^-1(3/4)`.
 const DEVIATION_OF_MAD: f64 = 1.4826;
 
-/// The median; NaN of nothing.
-pub(crate) fn median(values: &[f64]) -> f64 {
+/// The values, the least first.
+pub(crate) fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+/// The median; NaN of nothing.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let sorted = sorted(values);
     match sorted.len() {
         0 => f64::NAN,
         n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
