@@ -99,7 +99,7 @@ fn bootstrap(ratios: &[f64], seed: u64) -> (f64, f64) {
     const RESAMPLES: usize = 500;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |_| {
-        let mut sample: Vec<f64> =
+        let sample: Vec<f64> =
             (0..ratios.len()).map(|_| ratios[random.random_range(0..ratios.len())]).collect();
         median(&sample)
     };
