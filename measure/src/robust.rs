@@ -5,7 +5,7 @@
 
 /// The standard deviation of normal values over their median absolute deviation,
 /// `1 / Phi^-1(3/4)`.
-const DEVIATION_OF_MAD: f64 = 1.4826;
+const SIGMA_OF_MAD: f64 = 1.4826;
 
 /// The values, the least first.
 pub(crate) fn sorted(values: &[f64]) -> Vec<f64> {
@@ -27,7 +27,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 pub(crate) fn scaled_deviation(values: &[f64]) -> f64 {
     let middle = median(values);
     let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-    DEVIATION_OF_MAD * median(&deviations)
+    SIGMA_OF_MAD * median(&deviations)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn the_shipped_runs_keep_their_recommendations() {
     for row in &rows {
         let [name, what, expected @ ..] = row.as_slice() else { panic!("{row:?}") };
         let parts = found.entry(*name).or_insert_with(|| {
-            let run = RunDir::new(&folder.join(name)).load().unwrap();
+            let run = RunDir::new(folder.join(name)).load().unwrap();
             // Holding out every plan of a sweep takes long; the smallest run stands for it.
             let with_errors = *name == "story-x2-epyc";
             let request = Request { with_errors, ..Request::of(&run.header) };
