@@ -226,6 +226,54 @@ fn only_regular_files_are_read() {
     }
 }
 
+/// Every refusal here is made in little memory ([`common::limited`]), whatever the size of the file.
+#[test]
+fn what_is_no_table_is_not_read_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = short_run(dir.path());
+    let out = dir.path().join("out");
+    let filled = |path: &Path, start: &str, piece: &str, bytes: u64| {
+        fs::write(path, start.to_string() + &piece.repeat((bytes / piece.len() as u64) as usize))
+            .unwrap();
+    };
+    // Nothing but zeros, which take no room on the disk: one row that never ends.
+    let zeros = |path: &Path, bytes: u64| fs::File::create(path).unwrap().set_len(bytes).unwrap();
+    for table in
+        ["latency.csv", "acceptance.jsonl", "throughput.csv", "memory.csv", "near_ties.csv"]
+    {
+        let before = fs::read(run.join(table)).unwrap_or_default();
+        zeros(&run.join(table), 512 << 20);
+        let said = fails(1, &["fit", text(&run)]);
+        assert!(said.contains(table) && said.contains("at most 4 MiB"), "{table}: {said}");
+        fs::write(run.join(table), before).unwrap();
+    }
+    for (name, bytes) in
+        [("a.csv", 128), ("a.jsonl", 128), ("a.json", 128), ("a.log", 128), ("b.json", 8)]
+    {
+        let file = dir.path().join(name);
+        zeros(&file, bytes << 20);
+        fails(1, &["import", text(&file), "--layers", "4", "--out", text(&out)]);
+        for (start, piece) in
+            [("[", "0,"), ("{\"attempted\":[", "0,"), ("{\"n_prompt\":1,\"n_gen\":[", "[],")]
+        {
+            filled(&file, start, piece, (bytes << 20).min(8 << 20) - 64);
+            fails(1, &["import", text(&file), "--layers", "4", "--out", text(&out)]);
+        }
+    }
+    let prompts = dir.path().join("prompts.jsonl");
+    zeros(&prompts, 256 << 20);
+    let words =
+        ["measure", "acceptance", "--widen", "1", "--out", text(&out), "--prompts", text(&prompts)];
+    assert!(fails(1, &words).contains("at most 4 MiB"));
+    filled(&prompts, "{\"text\":[", "0,", (4 << 20) - 64);
+    fails(1, &words);
+    // Objects with more in them than any run has.
+    for start in ["{\"schema_version\":1,\"warnings\":[", "{\"schema_version\":1,\"other\":["] {
+        filled(&run.join("run.json"), start, "\"\",", (8 << 20) - 64);
+        assert!(fails(1, &["inspect", text(&run)]).contains("run.json"));
+    }
+}
+
 #[test]
 fn what_files_say_is_quoted_short_and_without_control_characters() {
     let dir = tempfile::tempdir().unwrap();

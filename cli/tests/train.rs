@@ -153,6 +153,7 @@ fn what_cannot_be_trained_is_said_before_training() {
         (1, &["--preset", "story-large", "--device", "cuda:9"], "--device cuda:9"),
         (2, &["--cpu-seconds", "0"], "--cpu-seconds"),
         (1, &["--model", base, "--corpus", "/nonexistent/a.txt"], "cannot read"),
+        (1, &["--model", base, "--corpus", "/dev/zero"], "expected a regular file"),
         (1, &["--model", base, "--corpus", &bytes], "UTF-8"),
         (1, &["--model", base, "--corpus", &keys], "line 1"),
         (1, &["--model", base, "--corpus", &short], "give more text or a shorter context"),

@@ -17,6 +17,7 @@ pub mod drafts;
 mod kind;
 pub mod law;
 pub mod native;
+mod outline;
 pub mod pass_times;
 mod rows;
 pub mod run_tables;
@@ -42,10 +43,15 @@ pub fn kind_of(bytes: &[u8], file: &Path) -> Result<Kind> {
     if file.file_name().is_some_and(|name| name == "run.json") {
         return Ok(Kind::Header);
     }
-    if let Some(kind) = native::kind_of(bytes) {
-        return Ok(kind);
+    let end = file.extension().and_then(|end| end.to_str());
+    if bytes.len() <= NATIVE_BYTES_MAX {
+        if let Some(kind) = native::kind_of(bytes) {
+            return Ok(kind);
+        }
+    } else if !matches!(end, Some("jsonl" | "csv")) {
+        return Err(malformed(file, 1, "expected at most 8 MiB of another engine, found more"));
     }
-    match file.extension().and_then(|extension| extension.to_str()) {
+    match end {
         Some("jsonl") if has_counts(bytes) => Ok(Kind::CountLines),
         Some("jsonl") => Ok(Kind::Traces),
         Some("json") => Ok(Kind::Law),
@@ -54,6 +60,9 @@ pub fn kind_of(bytes: &[u8], file: &Path) -> Result<Kind> {
     }
 }
 
+/// Bytes of a file that another engine wrote: it is taken apart as a whole.
+const NATIVE_BYTES_MAX: usize = 8 << 20;
+
 const UNKNOWN: &str = "no known form; expected a file of llama-bench, llama-batched-bench, vLLM \
                        (log, metrics, requests), SGLang's bench_speculative, Spec-Bench, EAGLE, \
                        SWIFT, llama-spec-bench or LayerSkip's sweep as they write it, or *.csv, \
@@ -61,9 +70,13 @@ const UNKNOWN: &str = "no known form; expected a file of llama-bench, llama-batc
 
 /// Whether the first object of a JSONL file counts attempts.
 fn has_counts(bytes: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Counts {
+        attempted: Option<serde::de::IgnoredAny>,
+    }
     let first = bytes.split(|&b| b == b'\n').find(|line| !line.trim_ascii().is_empty());
-    let value = first.and_then(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
-    value.is_some_and(|value| value.get("attempted").is_some())
+    let first = first.and_then(|line| serde_json::from_slice::<Counts>(line).ok());
+    first.is_some_and(|first| first.attempted.is_some())
 }
 
 fn table_kind(bytes: &[u8], file: &Path) -> Result<Kind> {

@@ -9,7 +9,7 @@
 
 use anyhow::Context;
 use directories::ProjectDirs;
-use s3d_data::store;
+use s3d_data::{Limit, file};
 use std::path::{Path, PathBuf};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -61,7 +61,7 @@ fn root() -> anyhow::Result<PathBuf> {
 /// may match.
 fn is_intact(path: &Path, bytes: &[u8]) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64)
-        && store::read(path).is_ok_and(|found| found == bytes)
+        && file::read(path, Limit::TABLE).is_ok_and(|found| found == bytes)
 }
 
 fn cannot_unpack(root: &Path) -> String {

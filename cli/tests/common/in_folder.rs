@@ -29,9 +29,11 @@ pub fn done(folder: &Path, arguments: &str) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), said)
 }
 
-/// Runs, expects this exit code, and returns what was said.
+/// Runs in limited memory, expects this exit code, and returns what was said.
 pub fn fails(folder: &Path, code: i32, arguments: &str) -> String {
-    let output = s3d(folder, arguments);
+    let mut command = super::limited();
+    command.current_dir(folder).env("S3D_DATA", root().join("data"));
+    let output = command.args(arguments.split_whitespace()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
     said

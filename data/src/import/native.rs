@@ -17,6 +17,7 @@ pub mod means;
 pub mod vllm;
 
 use crate::import::kind::Kind;
+use crate::import::outline::Outline;
 use serde_json::Value;
 
 /// The native form that `bytes` have, by their content alone.
@@ -35,7 +36,7 @@ pub(super) fn kind_of(bytes: &[u8]) -> Option<Kind> {
 fn by_object(text: &str) -> Option<Kind> {
     let trimmed = text.trim_start();
     let first = match trimmed.chars().next()? {
-        '[' | '{' => serde_json::from_str::<Value>(trimmed).ok().or_else(|| first_line(text)),
+        '[' | '{' => outline(trimmed).or_else(|| first_line(text)),
         _ => first_line(text),
     }?;
     let object = match &first {
@@ -64,7 +65,11 @@ fn by_object(text: &str) -> Option<Kind> {
 /// The first line that is a JSON object: logs may stand around it.
 fn first_line(text: &str) -> Option<Value> {
     let mut lines = text.lines().map(str::trim).filter(|line| line.starts_with('{'));
-    lines.find_map(|line| serde_json::from_str(line).ok())
+    lines.find_map(outline)
+}
+
+fn outline(text: &str) -> Option<Value> {
+    serde_json::from_str::<Outline>(text).ok().map(|outline| outline.0)
 }
 
 /// By the names above a table, drawn or as CSV.

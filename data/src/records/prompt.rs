@@ -12,9 +12,11 @@
 mod line;
 
 use crate::error::{Error, Result};
-use crate::store::file::Limit;
+use crate::store::file::{self, Limit};
+use crate::store::rows;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
+use std::io::Read;
 use std::path::Path;
 
 /// Longest text of a prompt, in bytes: some hundred thousand tokens.
@@ -83,23 +85,25 @@ pub fn load_prompts(path: &Path, count: Option<usize>) -> Result<Vec<Prompt>> {
 /// # Errors
 /// As [`parse_prompts`], or a file that cannot be read.
 pub fn read_prompts(path: &Path) -> Result<PromptFile> {
-    parse_prompts(&crate::store::file::read(path, Limit::PROMPTS)?, path)
+    parse_prompts(file::open(path, Limit::PROMPTS)?, path)
 }
 
-/// The prompts in `bytes`, which came from `path`.
+/// The prompts of a `source` that came from `path`.
 ///
 /// # Errors
 /// A line of another form, a text that is empty or too long, a repeated id, no prompt at all. File
 /// and line are named.
-pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<PromptFile> {
+pub fn parse_prompts(source: impl Read, path: &Path) -> Result<PromptFile> {
     let is_text = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
     let mut file = PromptFile::default();
     let mut seen = HashSet::new();
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        let fail = |message: String| Error::malformed_at(path, index as u64 + 1, message);
+    rows::each_line(source, path, |number, line| {
+        let fail = |message: String| Error::malformed_at(path, number, message);
+        let mark = if number == 1 { b"\xef\xbb\xbf".as_slice() } else { b"" };
+        let line = line.strip_prefix(mark).unwrap_or(line);
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
+            return Ok(());
         }
         let mut prompt = match is_text {
             true => plain(line).map_err(fail)?,
@@ -116,7 +120,8 @@ pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<PromptFile> {
             return Err(fail(format!("expected at most {MOST} prompts, found more")));
         }
         file.prompts.push(prompt);
-    }
+        Ok(())
+    })?;
     match file.prompts.is_empty() {
         true => Err(Error::malformed(path, format!("no prompts; expected {}", expected(is_text)))),
         false => Ok(file),
@@ -129,10 +134,9 @@ pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<PromptFile> {
 /// When it cannot be read, is no UTF-8, is empty or too long.
 pub fn load_text(path: &Path) -> Result<String> {
     let fail = |message: String| Error::malformed(path, message);
-    let mut text =
-        String::from_utf8(crate::store::file::read(path, Limit::PROMPTS)?).map_err(|e| {
-            fail(format!("expected UTF-8, found another byte at {}", e.utf8_error().valid_up_to()))
-        })?;
+    let mut text = String::from_utf8(file::read(path, Limit::TYPED)?).map_err(|e| {
+        fail(format!("expected UTF-8, found another byte at {}", e.utf8_error().valid_up_to()))
+    })?;
     for end in ["\n", "\r"] {
         text.truncate(text.strip_suffix(end).unwrap_or(&text).len());
     }

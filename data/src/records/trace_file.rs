@@ -26,5 +26,5 @@ pub fn load_traces_or_empty(path: &Path) -> Result<Vec<Trace>> {
 }
 
 fn checked(path: &Path) -> Result<Vec<Trace>> {
-    store::parse_jsonl_checked(&store::read(path)?, path, |trace: &Trace| trace.validate())
+    store::parse_jsonl_checked(store::open(path)?, path, |trace: &Trace| trace.validate())
 }

@@ -17,6 +17,7 @@ use crate::run::journal;
 use crate::run::tables;
 use crate::store;
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The files of a run directory (design, section 4).
@@ -153,19 +154,19 @@ impl RunDir {
         let bounds = header.bounds();
         let files = self.tables();
         let [latency, traces, throughput, memory, near_ties] = &files;
-        let bytes = |path: &PathBuf| store::read_or_empty(path);
+        let rows = |path: &PathBuf| store::open_or_empty(path);
         let observations = Observations {
-            latency: store::parse_csv_checked(&bytes(latency)?, latency, |row: &LatencySample| {
+            latency: store::parse_csv_checked(rows(latency)?, latency, |row: &LatencySample| {
                 row.check(&bounds)
             })?,
-            traces: parse_traces(&bytes(traces)?, traces, &bounds)?,
+            traces: parse_traces(rows(traces)?, traces, &bounds)?,
             throughput: store::parse_csv_checked(
-                &bytes(throughput)?,
+                rows(throughput)?,
                 throughput,
                 |row: &ThroughputSample| row.check(&bounds),
             )?,
-            memory: store::parse_csv_checked(&bytes(memory)?, memory, MemoryRecord::check)?,
-            near_ties: store::parse_csv_checked(&bytes(near_ties)?, near_ties, NearTie::check)?,
+            memory: store::parse_csv_checked(rows(memory)?, memory, MemoryRecord::check)?,
+            near_ties: store::parse_csv_checked(rows(near_ties)?, near_ties, NearTie::check)?,
         };
         tables::check(&self.tables(), &header.tables)?;
         Ok(Run { header, observations })
@@ -196,10 +197,10 @@ impl RunDir {
     }
 }
 
-/// Traces in the bytes of `acceptance.jsonl`: a text is traced once for each drafting and skip.
-fn parse_traces(bytes: &[u8], path: &Path, bounds: &Bounds) -> Result<Vec<Trace>> {
+/// Traces of `acceptance.jsonl`: a text is traced once for each drafting and skip.
+fn parse_traces(source: impl Read, path: &Path, bounds: &Bounds) -> Result<Vec<Trace>> {
     let mut seen = HashSet::new();
-    store::parse_jsonl_checked(bytes, path, |trace: &Trace| {
+    store::parse_jsonl_checked(source, path, |trace: &Trace| {
         trace.check(bounds)?;
         match seen.insert((trace.drafting, trace.skip(), trace.id.clone())) {
             true => Ok(()),

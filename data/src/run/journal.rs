@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::records::bounds::Bounds;
 use crate::records::observation::Observation;
 use crate::store::file::{self, Limit};
+use crate::store::rows;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ impl Journal {
             let message = "another s3d is writing this run; wait for it, or give another --out";
             return Err(Error::malformed(path, message));
         }
-        let (entries, kept) = parse(&file::read(path, Limit::JOURNAL)?, path)?;
+        let (entries, kept) = parse(path)?;
         file.set_len(kept as u64).map_err(|e| Error::io("truncate", path, e))?;
         file.seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", path, e))?;
         Ok((Self { path: path.to_path_buf(), file }, entries))
@@ -52,16 +53,12 @@ impl Journal {
     /// # Errors
     /// When the disk refuses.
     pub fn keep(&mut self, entries: usize) -> Result<()> {
-        let text = file::read(&self.path, Limit::JOURNAL)?;
-        let lines = text.split_inclusive(|&b| b == b'\n');
-        let mut whole = 0;
-        let kept: usize = lines
-            .take_while(|line| {
-                whole += usize::from(line.len() > 1);
-                whole <= entries
-            })
-            .map(<[u8]>::len)
-            .sum();
+        let (mut whole, mut kept) = (0, 0);
+        rows::each_line(file::open(&self.path, Limit::JOURNAL)?, &self.path, |_, line| {
+            whole += usize::from(line.len() > 1);
+            kept += if whole <= entries { line.len() } else { 0 };
+            Ok(())
+        })?;
         self.file.set_len(kept as u64).map_err(|e| Error::io("truncate", &self.path, e))?;
         self.file.seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", &self.path, e))?;
         Ok(())
@@ -89,25 +86,27 @@ impl Journal {
 /// When it cannot be read or is malformed before its last line.
 pub fn read(path: &Path) -> Result<Vec<Observation>> {
     match path.exists() {
-        true => Ok(parse(&file::read(path, Limit::JOURNAL)?, path)?.0),
+        true => Ok(parse(path)?.0),
         false => Ok(Vec::new()),
     }
 }
 
 /// The entries of whole lines, and the number of bytes they take.
-fn parse(text: &[u8], path: &Path) -> Result<(Vec<Observation>, usize)> {
-    let kept = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-    let mut entries = Vec::new();
-    for (number, line) in text[..kept].split(|&b| b == b'\n').enumerate() {
-        if line.is_empty() {
-            continue;
+fn parse(path: &Path) -> Result<(Vec<Observation>, usize)> {
+    let (mut entries, mut kept) = (Vec::new(), 0);
+    rows::each_line(file::open(path, Limit::JOURNAL)?, path, |number, line| {
+        let Some(text) = line.strip_suffix(b"\n") else { return Ok(()) };
+        kept += line.len();
+        if text.is_empty() {
+            return Ok(());
         }
-        let wrong = |message: String| Error::malformed_at(path, number as u64 + 1, message);
+        let wrong = |message: String| Error::malformed_at(path, number, message);
         let entry: Observation =
-            serde_json::from_slice(line).map_err(|e| wrong(format!("not an observation: {e}")))?;
+            serde_json::from_slice(text).map_err(|e| wrong(format!("not an observation: {e}")))?;
         entry.check(&Bounds::WIDEST).map_err(|e| wrong(e.to_string()))?;
         entries.push(entry);
-    }
+        Ok(())
+    })?;
     Ok((entries, kept))
 }
 

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::store;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Names of tables, and the SHA-256 of their bytes in hexadecimal.
@@ -16,10 +17,9 @@ pub type TableHashes = BTreeMap<String, String>;
 pub(crate) fn hashes(paths: &[PathBuf]) -> Result<TableHashes> {
     let mut hashes = TableHashes::new();
     for path in paths {
-        let bytes = store::read(path)?;
         // An empty table is none: traces may be put beside derived times, say.
-        if !bytes.is_empty() {
-            hashes.insert(name_of(path), hash(&bytes));
+        if let Some(hash) = hash(path)? {
+            hashes.insert(name_of(path), hash);
         }
     }
     Ok(hashes)
@@ -34,7 +34,7 @@ pub(crate) fn check(paths: &[PathBuf], listed: &Option<TableHashes>) -> Result<(
     let Some(listed) = listed else { return Ok(()) };
     for path in paths {
         let Some(expected) = listed.get(&name_of(path)) else { continue };
-        let found = hash(&store::read(path)?);
+        let found = hash(path)?.unwrap_or_default();
         if found != *expected {
             return Err(Error::malformed(
                 path,
@@ -53,6 +53,16 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The hash of a table that holds something.
+fn hash(path: &Path) -> Result<Option<String>> {
+    let mut table = store::open(path)?;
+    let (mut hash, mut some, mut buffer) = (Sha256::new(), false, vec![0; 1 << 16]);
+    loop {
+        match table.read(&mut buffer).map_err(|e| Error::io("read", path, e))? {
+            0 => break,
+            count => hash.update(&buffer[..count]),
+        }
+        some = true;
+    }
+    Ok(some.then(|| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }

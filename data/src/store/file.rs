@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::units::Bytes;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Take};
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
@@ -14,9 +14,13 @@ pub struct Limit(u64);
 
 impl Limit {
     /// `run.json`, `recommendation.json` and other records of one object.
-    pub const OBJECT: Self = Self(64 * MIB);
-    /// Tables: `latency.csv`, `acceptance.jsonl`, measurements of other engines.
+    pub const OBJECT: Self = Self(8 * MIB);
+    /// Tables: `latency.csv`, `acceptance.jsonl`. They are read row by row.
     pub const TABLE: Self = Self(512 * MIB);
+    /// What is imported, tables and measurements of other engines: read as a whole.
+    pub const IMPORT: Self = Self(128 * MIB);
+    /// Texts to train on: read as a whole.
+    pub const CORPUS: Self = Self(1024 * MIB);
     /// `journal.jsonl`, which holds all tables.
     pub const JOURNAL: Self = Self(1024 * MIB);
     /// Prompts.
@@ -37,18 +41,28 @@ impl Limit {
 /// `limit`.
 pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
     let io = |e| Error::io("read", path, e);
-    // Before it is opened: opening a pipe waits for its writer.
-    regular(path, &std::fs::metadata(path).map_err(io)?, limit)?;
-    let file = File::open(path).map_err(io)?;
-    let known = file.metadata().map_err(io)?;
-    regular(path, &known, limit)?;
-    let mut bytes = Vec::with_capacity(known.len() as usize);
-    // One byte more than it may have, to see that it grew beyond.
-    file.take(limit.0 + 1).read_to_end(&mut bytes).map_err(io)?;
+    let mut file = open(path, limit)?;
+    let known = file.get_ref().metadata().map_err(io)?;
+    let mut bytes = Vec::with_capacity(known.len().min(limit.0) as usize);
+    file.read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > limit.0 {
         return Err(too_large(path, bytes.len() as u64, limit));
     }
     Ok(bytes)
+}
+
+/// The regular file at `path`, to be read piece by piece.
+///
+/// # Errors
+/// As [`read`].
+pub fn open(path: &Path, limit: Limit) -> Result<Take<File>> {
+    let io = |e| Error::io("read", path, e);
+    // Before it is opened: opening a pipe waits for its writer.
+    regular(path, &std::fs::metadata(path).map_err(io)?, limit)?;
+    let file = File::open(path).map_err(io)?;
+    regular(path, &file.metadata().map_err(io)?, limit)?;
+    // One byte more than it may have, to see that it grew beyond.
+    Ok(file.take(limit.0 + 1))
 }
 
 /// Refuses a file that is a link, or has a second name: it is to be appended to in place, so that

@@ -2,27 +2,28 @@
 
 use crate::error::{Error, Result};
 use crate::store::atomic::save_atomically;
-use crate::store::cells;
 use crate::store::file::{self, Limit};
 use crate::store::finite::writable;
+use crate::store::{cells, rows};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io::Read;
 use std::path::Path;
 
-/// The bytes of a table.
+/// The rows of a table, to be read one by one.
 ///
 /// # Errors
-/// As [`file::read`].
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    file::read(path, Limit::TABLE)
+/// As [`file::open`].
+pub fn open(path: &Path) -> Result<impl Read + use<>> {
+    file::open(path, Limit::TABLE)
 }
 
-/// The bytes of a table that may be absent: then it is empty.
+/// Like [`open`] of a table that may be absent: then it is empty.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_or_empty(path: &Path) -> Result<Vec<u8>> {
-    if path.exists() { read(path) } else { Ok(Vec::new()) }
+/// As [`open`].
+pub fn open_or_empty(path: &Path) -> Result<Box<dyn Read>> {
+    Ok(if path.exists() { Box::new(open(path)?) } else { Box::new(std::io::empty()) })
 }
 
 /// Writes one JSON object a line.
@@ -45,37 +46,34 @@ pub fn save_jsonl<T: Serialize>(path: &Path, values: &[T]) -> Result<()> {
 /// # Errors
 /// When the file cannot be read or a line has another form; the line is named.
 pub fn load_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    Ok(parse_jsonl(&read(path)?, path)?.into_iter().map(|(_, value)| value).collect())
+    parse_jsonl_checked(open(path)?, path, |_| Ok(()))
 }
 
-/// Like [`load_jsonl`] of `bytes` that were read from `path`, each value with its line number.
+/// Like [`load_jsonl`] of a `source` that came from `path`, each value with its line number.
 ///
 /// # Errors
 /// When a line has another form; the line is named.
-pub fn parse_jsonl<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<Vec<(u64, T)>> {
+pub fn parse_jsonl<T: DeserializeOwned>(source: impl Read, path: &Path) -> Result<Vec<(u64, T)>> {
     let mut values = Vec::new();
-    for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let number = index as u64 + 1;
-        let value = serde_json::from_slice(line)
-            .map_err(|e| Error::malformed_at(path, number, e.to_string()))?;
-        values.push((number, value));
-    }
+    rows::each_json(source, path, |line, value| {
+        values.push((line, value));
+        Ok(())
+    })?;
     Ok(values)
 }
 
-/// Like [`parse_jsonl`], and checks each value.
+/// Like [`parse_jsonl`], and checks each value as it comes.
 ///
 /// # Errors
 /// As [`parse_jsonl`], and what `check` refuses; the line is named.
 pub fn parse_jsonl_checked<T: DeserializeOwned>(
-    bytes: &[u8],
+    source: impl Read,
     path: &Path,
     check: impl FnMut(&T) -> Result<()>,
 ) -> Result<Vec<T>> {
-    all_checked(parse_jsonl(bytes, path)?, path, check)
+    let (mut kept, mut keep) = (Vec::new(), checked_by(path, check));
+    rows::each_json(source, path, |line, value| keep(&mut kept, line, value))?;
+    Ok(kept)
 }
 
 /// Writes rows with a header line.
@@ -108,43 +106,47 @@ fn with_guarded_cells(bytes: &[u8]) -> csv::Result<Vec<u8>> {
 /// # Errors
 /// When the file cannot be read or a row has another form; the line is named.
 pub fn load_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    Ok(parse_csv(&read(path)?, path)?.into_iter().map(|(_, row)| row).collect())
+    parse_csv_checked(open(path)?, path, |_| Ok(()))
 }
 
-/// Like [`load_csv`] of `bytes` that were read from `path`, each row with its line number, for
+/// Like [`load_csv`] of a `source` that came from `path`, each row with its line number, for
 /// those who check them further.
 ///
 /// # Errors
 /// When a row has another form; the line is named.
-pub fn parse_csv<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<Vec<(u64, T)>> {
-    let mut reader = csv::Reader::from_reader(bytes);
-    let bad = |e: csv::Error, line: u64| match e.position() {
-        Some(position) => Error::malformed_at(path, position.line(), e.to_string()),
-        None => Error::malformed_at(path, line, e.to_string()),
-    };
-    let headers = reader.headers().map_err(|e| bad(e, 1))?.clone();
+pub fn parse_csv<T: DeserializeOwned>(source: impl Read, path: &Path) -> Result<Vec<(u64, T)>> {
     let mut rows = Vec::new();
-    for record in reader.records() {
-        let mut record = record.map_err(|e| bad(e, 1))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        if record.iter().any(|cell| cell.starts_with('\'')) {
-            record = record.iter().map(cells::unguarded).collect();
-        }
-        rows.push((line, record.deserialize(Some(&headers)).map_err(|e| bad(e, line))?));
-    }
+    rows::each_row(source, path, |line, row| {
+        rows.push((line, row));
+        Ok(())
+    })?;
     Ok(rows)
 }
 
-/// Like [`parse_csv`], and checks each row.
+/// Like [`parse_csv`], and checks each row as it comes.
 ///
 /// # Errors
 /// As [`parse_csv`], and what `check` refuses; the line is named.
 pub fn parse_csv_checked<T: DeserializeOwned>(
-    bytes: &[u8],
+    source: impl Read,
     path: &Path,
     check: impl FnMut(&T) -> Result<()>,
 ) -> Result<Vec<T>> {
-    all_checked(parse_csv(bytes, path)?, path, check)
+    let (mut kept, mut keep) = (Vec::new(), checked_by(path, check));
+    rows::each_row(source, path, |line, row| keep(&mut kept, line, row))?;
+    Ok(kept)
+}
+
+/// Keeps the rows that `check` lets pass.
+fn checked_by<T>(
+    path: &Path,
+    mut check: impl FnMut(&T) -> Result<()>,
+) -> impl FnMut(&mut Vec<T>, u64, T) -> Result<()> {
+    move |kept, line, row| {
+        check(&row).map_err(|e| Error::malformed_at(path, line, e.to_string()))?;
+        kept.push(row);
+        Ok(())
+    }
 }
 
 /// The column names of a CSV file, `bytes` having been read from `path`.
@@ -152,19 +154,8 @@ pub fn parse_csv_checked<T: DeserializeOwned>(
 /// # Errors
 /// When its first line is no row.
 pub fn csv_columns(bytes: &[u8], path: &Path) -> Result<Vec<String>> {
+    let bytes = &bytes[..bytes.len().min(rows::ROW_BYTES_MAX as usize)];
     let mut reader = csv::Reader::from_reader(bytes);
     let headers = reader.headers().map_err(|e| Error::malformed_at(path, 1, e.to_string()))?;
     Ok(headers.iter().map(|name| name.trim().to_string()).collect())
-}
-
-fn all_checked<T>(
-    rows: Vec<(u64, T)>,
-    path: &Path,
-    mut check: impl FnMut(&T) -> Result<()>,
-) -> Result<Vec<T>> {
-    let one = |(line, row): (u64, T)| match check(&row) {
-        Ok(()) => Ok(row),
-        Err(e) => Err(Error::malformed_at(path, line, e.to_string())),
-    };
-    rows.into_iter().map(one).collect()
 }

@@ -7,8 +7,8 @@ use crate::request::Provenance;
 use s3d_data::import::{self, Facts, Found, Kind, Setting};
 use s3d_data::run::replace::{fill, vacant};
 use s3d_data::{
-    Bytes, Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir, RunHeader,
-    SCHEMA_VERSION, store,
+    Bytes, Limit, Machine, ModelIdentity, ModelShape, Observation, Observations, Run, RunDir,
+    RunHeader, SCHEMA_VERSION, file, store,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub fn import(files: &[PathBuf], outside: &Outside, out: &RunDir) -> Result<Run>
     let mut header = None;
     let mut all = Found::default();
     for file in files {
-        let bytes = store::read(file)?;
+        let bytes = file::read(file, Limit::IMPORT)?;
         match import::kind_of(&bytes, file)? {
             Kind::Header => {
                 header =
@@ -79,7 +79,7 @@ fn add(all: &mut Found, found: Found) {
 fn complete(all: &mut Found, outside: &Outside) -> Result<()> {
     let setting = &outside.setting;
     let read = |file: &PathBuf| -> Result<Vec<Observation>> {
-        let bytes = store::read(file)?;
+        let bytes = file::read(file, Limit::IMPORT)?;
         let kind = import::kind_of(&bytes, file)?;
         Ok(import::parse(&bytes, kind, file, setting)?.observations)
     };

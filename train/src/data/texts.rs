@@ -1,6 +1,6 @@
 //! Texts of one's own: files of plain text, or of one JSON object a line.
 
-use s3d_data::store;
+use s3d_data::{Limit, file, store};
 use s3d_model::{Error, Result};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -42,7 +42,7 @@ pub fn read_texts(files: &[PathBuf]) -> Result<Texts> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<String>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let bytes = file::read(path, Limit::CORPUS)?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Error::malformed(path, format!("expected UTF-8 text; found something else at byte {at}"))
