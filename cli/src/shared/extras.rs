@@ -54,25 +54,32 @@ impl Extras {
         [sets, early, training].into_iter().flatten().collect()
     }
 
-    /// Writes each free set as a skip list `set-N.json` into `folder`; returns the plans to
+    /// Takes the folder of `--write-sets`: asked before anything is computed.
+    ///
+    /// # Errors
+    /// A folder that is not for skip lists.
+    pub fn place_of_sets(folder: &Path) -> anyhow::Result<Output> {
+        Output::open(folder, Holds::Sets).context("--write-sets")
+    }
+
+    /// Writes each free set as a skip list `set-N.json` into `output`; returns the plans to
     /// measure.
     ///
     /// # Errors
     /// When a file cannot be written, or there is no set.
-    pub fn write_sets(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
+    pub fn write_sets(&self, output: &Output) -> anyhow::Result<Vec<String>> {
         let sets = self.free_sets.as_ref().map_or(&[][..], |found| &found.sets);
         anyhow::ensure!(
             !sets.is_empty(),
             "no free sets: measure acceptance of three windows or more"
         );
         let prefix = if self.drafting == Some(Drafting::Sequential) { "seq:" } else { "" };
-        let output = Output::open(folder, Holds::Sets).context("--write-sets")?;
         let draft = output.draft()?;
         let mut plans = Vec::new();
         for (place, proposal) in sets.iter().enumerate() {
             let name = format!("set-{}.json", place + 1);
             s3d_data::store::save_json(&draft.path().join(&name), &proposal.set)?;
-            let file = folder.join(name);
+            let file = output.file(&name);
             plans.push(format!("{prefix}set={}:{}", file.display(), proposal.predictors));
         }
         draft.add()?;

@@ -9,7 +9,7 @@ use std::sync::Once;
 use tokenizers::Tokenizer;
 
 /// Bytes of a `tokenizer.json`, at most; the largest that are published have 35 MB.
-pub(super) const FILE_BYTES_MAX: u64 = 1 << 28;
+pub(super) const FILE_BYTES_MAX: u64 = 1 << 26;
 /// So many times its length a text may grow where it is normalized.
 const GROWTH_MAX: u64 = 64;
 /// Bytes of a text that replaces another.

@@ -49,6 +49,7 @@ fn check_curve(run: &Run, args: &OptimizeArgs) -> anyhow::Result<()> {
 pub fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
     check_curve(&run, args)?;
     let rates = engine::rates(args)?;
+    let sets = args.write_sets.as_deref().map(Extras::place_of_sets).transpose()?;
     let request = request(&run.header, args)?;
     request.check_budget(&run.header)?;
     let engine = engine::of(&run, &request, rates.as_ref())?;
@@ -62,8 +63,8 @@ pub fn from_run(run: Run, args: &OptimizeArgs) -> anyhow::Result<()> {
     };
     let choice = &conclusion.choice;
     let extras = Extras::new(&conclusion);
-    if let Some(folder) = &args.write_sets {
-        let plans = extras.write_sets(folder)?;
+    if let Some(sets) = &sets {
+        let plans = extras.write_sets(sets)?;
         terminal::note(&format!(
             "to judge the free sets, measure them: --plans {}",
             plans.join(",")
