@@ -25,8 +25,8 @@ pub fn fit(args: &FitArgs) -> anyhow::Result<()> {
 fn fitted(path: &Path, args: &FitArgs) -> anyhow::Result<(RunHeader, Fit)> {
     let dir = RunDir::new(path);
     let run = load_run::one_machine(&dir, args.machine)?;
-    let fit = s3d_simulator::fit(&run, &FitOptions { seed: args.seed, ..FitOptions::default() })?;
     let output = Output::open(path, Holds::Run)?;
+    let fit = s3d_simulator::fit(&run, &FitOptions { seed: args.seed, ..FitOptions::default() })?;
     let draft = output.draft()?;
     store::save_json(&RunDir::new(draft.path()).fit(), &fit)?;
     draft.add()?;

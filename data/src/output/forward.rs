@@ -33,7 +33,22 @@ pub(super) fn roll_forward(root: &Path) -> Result<()> {
         }
         put(&ready.join(MARKER), &root.join(MARKER))?;
     }
-    fs::remove_dir_all(&ready).map_err(|e| Error::io("remove", &ready, e))
+    remove_empty(&ready)
+}
+
+/// Removes a folder and those in it, all of which must be empty: a file in them was not made here.
+fn remove_empty(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|e| Error::io("read folder", folder, e))?.flatten() {
+        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => remove_empty(&entry.path())?,
+            false => {
+                let message =
+                    "was not made by s3d, and stands where it puts new files; move it away";
+                return Err(Error::malformed(&entry.path(), message));
+            }
+        }
+    }
+    fs::remove_dir(folder).map_err(|e| Error::io("remove", folder, e))
 }
 
 /// The folder of the file `name` below `root`; what is there of it must be folders, not links to

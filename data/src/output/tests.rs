@@ -234,6 +234,22 @@ fn what_a_killed_process_had_ready_is_completed_and_what_was_half_made_is_remove
 }
 
 #[test]
+fn somebody_elses_file_where_new_ones_are_put_stays() {
+    for list in [None, Some(r#"{"holds":"paper","files":["paper.html"]}"#)] {
+        let dir = paper();
+        write(dir.path(), ".s3d-ready/tables/thesis.txt", "mine");
+        if let Some(list) = list {
+            write(dir.path(), ".s3d-ready/.s3d-files.json", list);
+        }
+        for _ in 0..2 {
+            let message = Output::open(dir.path(), Holds::Paper).unwrap_err().to_string();
+            assert!(message.contains("thesis.txt: was not made by s3d"), "{message}");
+        }
+        assert_eq!(files(dir.path())[".s3d-ready/tables/thesis.txt"], "mine");
+    }
+}
+
+#[test]
 fn a_list_that_leads_out_of_the_folder_is_refused() {
     for name in ["../x", "/etc/x", "", ".s3d-ready/x", "a/../../x"] {
         let dir = tempdir().unwrap();
