@@ -72,7 +72,7 @@ pub struct BudgetArgs {
     /// Folder of the run directory
     #[arg(long, value_name = "DIR", default_value = "s3d-out")]
     pub out: PathBuf,
-    /// Time for measuring, such as 120s or 5m: from 1s; the smallest measurement is made however long it takes
+    /// Time for measuring, such as 120s or 5m
     #[arg(long, value_name = "TIME", default_value = "120s")]
     pub time_budget: Seconds,
     /// Context length to choose a plan for, in tokens
