@@ -101,7 +101,7 @@ fn an_affine_law_becomes_times_on_a_grid() {
         (r#"{"fixed_seconds":0}"#, "not all of them 0"),
         (r#"{"fixed_ms":4}"#, "fixed_ms"),
         ("{", "law.json, line 1"),
-        (r#"{"fixed_seconds":1e308,"per_token_seconds":1e308}"#, "beyond all times"),
+        (r#"{"fixed_seconds":1e308,"per_token_seconds":1e308}"#, "a law that overflows"),
     ] {
         let message = read("law.json", bad).unwrap_err();
         assert!(message.contains(words), "{bad}: {message}");
