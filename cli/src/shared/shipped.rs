@@ -9,7 +9,7 @@
 
 use anyhow::Context;
 use directories::ProjectDirs;
-use s3d_data::{Limit, file};
+use s3d_data::{Limit, file, store};
 use std::path::{Path, PathBuf};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
