@@ -253,6 +253,9 @@ fn what_is_no_table_is_not_read_to_its_end() {
         let file = dir.path().join(name);
         zeros(&file, bytes << 20);
         fails(1, &["import", text(&file), "--layers", "4", "--out", text(&out)]);
+        if !["a.jsonl", "b.json"].contains(&name) {
+            continue;
+        }
         for (start, piece) in
             [("[", "0,"), ("{\"attempted\":[", "0,"), ("{\"n_prompt\":1,\"n_gen\":[", "[],")]
         {
