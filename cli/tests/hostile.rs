@@ -226,7 +226,8 @@ fn only_regular_files_are_read() {
     }
 }
 
-/// Every refusal here is made in little memory ([`common::limited`]), whatever the size of the file.
+/// Every refusal here is made in little memory ([`common::limited`]), whatever the size of the
+/// file.
 #[test]
 fn what_is_no_table_is_not_read_to_its_end() {
     let dir = tempfile::tempdir().unwrap();

@@ -21,14 +21,16 @@ pub fn says(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The program with 250 MB for its data: a refusal needs no more than that, with a small model read before it.
+/// The program with 250 MB for its data: a refusal needs no more than that, with a small model read
+/// before it.
 pub fn limited() -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -d 250000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_s3d")]);
     command
 }
 
-/// Runs in [`limited`] memory, expects this exit code, and returns standard error, which is one error.
+/// Runs in [`limited`] memory, expects this exit code, and returns standard error, which is one
+/// error.
 pub fn fails(code: i32, arguments: &[&str]) -> String {
     let output = limited().env("HF_HUB_CACHE", "/nonexistent").args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

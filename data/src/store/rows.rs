@@ -1,4 +1,5 @@
-//! Tables are read row by row: beside what is kept of them, one row is in memory, of a size that a row may have.
+//! Tables are read row by row: beside what is kept of them, one row is in memory, of a size that a
+//! row may have.
 
 use crate::error::{Error, Result};
 use crate::store::cells;
@@ -9,7 +10,8 @@ use std::path::Path;
 /// Bytes of a row, at most.
 pub const ROW_BYTES_MAX: u64 = 4 << 20;
 
-/// Calls `take` with each line of `source`, its number and its end (`\n`), if it has one. `path` is for errors.
+/// Calls `take` with each line of `source`, its number and its end (`\n`), if it has one. `path` is
+/// for errors.
 ///
 /// # Errors
 /// When the file cannot be read, a line is longer than [`ROW_BYTES_MAX`], or `take` fails.
@@ -35,7 +37,8 @@ pub fn each_line(
     Ok(())
 }
 
-/// Calls `take` with each JSON object of `source`, one a line, and its line number; blank lines are passed over.
+/// Calls `take` with each JSON object of `source`, one a line, and its line number; blank lines are
+/// passed over.
 ///
 /// # Errors
 /// As [`each_line`]; a line of another form.
@@ -58,7 +61,8 @@ pub fn each_json<T: DeserializeOwned>(
 /// Calls `take` with each row below the header line of `source`, a CSV file, and its line number.
 ///
 /// # Errors
-/// When the file cannot be read, a row has another form or is longer than [`ROW_BYTES_MAX`], or `take` fails.
+/// When the file cannot be read, a row has another form or is longer than [`ROW_BYTES_MAX`], or
+/// `take` fails.
 pub fn each_row<T: DeserializeOwned>(
     source: impl Read,
     path: &Path,
