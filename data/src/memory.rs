@@ -121,7 +121,10 @@ impl Held {
     ///
     /// # Errors
     /// A number type that is not known.
-    pub fn of_run(header: &RunHeader, observations: &Observations) -> crate::Result<Option<Self>> {
+    pub fn of_run(
+        header: &RunHeader,
+        observations: &Observations,
+    ) -> crate::error::Result<Option<Self>> {
         let shape = &header.model.shape;
         if !shape.is_known() {
             return Ok(None);
@@ -399,7 +402,7 @@ mod tests {
         let runs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runs");
         let mut seen = 0;
         for entry in std::fs::read_dir(runs).unwrap() {
-            let run = crate::RunDir::new(entry.unwrap().path()).load().unwrap();
+            let run = crate::run::RunDir::new(entry.unwrap().path()).load().unwrap();
             let is = |record: &&MemoryRecord| {
                 record.item == MemoryItem::Peak && record.origin == Origin::Measured
             };

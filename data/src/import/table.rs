@@ -54,7 +54,7 @@ impl Row {
     }
 
     /// An error about a field.
-    pub fn wrong(&self, name: &str, message: &str, file: &Path) -> crate::Error {
+    pub fn wrong(&self, name: &str, message: &str, file: &Path) -> crate::error::Error {
         malformed(file, self.line, &format!("'{name}': {message}"))
     }
 }

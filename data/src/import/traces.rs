@@ -35,7 +35,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>>
         trace.drafting = Some(setting.drafting(trace.drafting, file, *line)?);
     }
     for (line, trace) in &rows {
-        let wrong = |e: crate::Error| malformed(file, *line, &e.to_string());
+        let wrong = |e: crate::error::Error| malformed(file, *line, &e.to_string());
         trace.validate().map_err(wrong)?;
         if let Some(window) = trace.window() {
             window.skip_ratio(setting.layers).map_err(wrong)?;
@@ -93,7 +93,7 @@ pub fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<V
     let mut places = HashMap::new();
     let mut traces: Vec<Trace> = Vec::new();
     for (line, row) in rows {
-        let wrong = |e: crate::Error| malformed(file, line, &e.to_string());
+        let wrong = |e: crate::error::Error| malformed(file, line, &e.to_string());
         let window = SkipWindow::new(row.skip_start, row.skip_end).map_err(wrong)?;
         window.skip_ratio(setting.layers).map_err(wrong)?;
         let drafting = setting.drafting(row.drafting, file, line)?;

@@ -1,8 +1,8 @@
 //! The machine, as the system describes it, and how busy it is.
 //!
 //! Read from Linux's `/proc` and `/sys`; what is not readable elsewhere stays unknown, never
-//! guessed. By hand: six fields are read, of which a crate for `/proc` would replace a few lines and
-//! still leave `/sys`.
+//! guessed. By hand: six fields are read, of which a crate for `/proc` would replace a few lines
+//! and still leave `/sys`.
 
 use candle_core::Device;
 use s3d_data::{Bytes, Cache, Hertz, Machine};

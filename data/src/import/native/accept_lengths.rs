@@ -156,7 +156,7 @@ fn skipped(rows: &[Row], file: &Path, setting: &Setting) -> Result<Option<Skip>>
             "'Best Attn Layer Set' and 'Best MLP Layer Set': expected lists of layers",
         )
     })?;
-    let wrong = |e: crate::Error| malformed(file, row.line, &e.to_string());
+    let wrong = |e: crate::error::Error| malformed(file, row.line, &e.to_string());
     let set = LayerSet::new(attention, mlp).map_err(wrong)?;
     let skip = Skip::Set { layers: Arc::new(set) };
     skip.check(setting.layers).map_err(wrong)?;

@@ -114,7 +114,7 @@ impl<'a> Attempt<'a> {
     /// The plan, and whether some drafts were shorter than others.
     fn draft(&self, stage: &Value, setting: &Setting) -> Result<(DraftPlan, bool)> {
         let drafted = self.list(stage, "drafted_by_position")?;
-        let wrong = |e: crate::Error| malformed(self.file, self.line, &e.to_string());
+        let wrong = |e: crate::error::Error| malformed(self.file, self.line, &e.to_string());
         let draft = DraftPlan {
             drafting: setting.drafting(None, self.file, self.line)?,
             skip: setting.window(self.file, self.line)?.into(),
@@ -124,7 +124,11 @@ impl<'a> Attempt<'a> {
         Ok((draft, short))
     }
 
-    fn counts(&self, stage: &Value, predictors: usize) -> Result<crate::AcceptanceCounts> {
+    fn counts(
+        &self,
+        stage: &Value,
+        predictors: usize,
+    ) -> Result<crate::records::trace::AcceptanceCounts> {
         let drafted = self.list(stage, "drafted_by_position")?;
         let mut accepted = self.list(stage, "accepted_by_position")?;
         accepted.resize(predictors, 0);
