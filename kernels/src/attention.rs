@@ -1,7 +1,7 @@
 //! Attention over the cache, as two more products of the register tile.
 //!
 //! Keys are stored in panels of 16 positions and values in panels of 16 channels, so scores are
-//! `q K^T` and outputs `p V` with the tile of [`crate::tile`]: over positions, too, every sum runs
+//! `q K^T` and outputs `p V` with the tile of `crate::tile`: over positions, too, every sum runs
 //! in rising order in one accumulator. Where a key comes from makes no difference to a bit: from
 //! the cache (positions before a block of rows) or from the block itself (its own rows, causally).
 

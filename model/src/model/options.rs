@@ -22,7 +22,7 @@ pub struct LoadOptions {
     /// Where its tokenizer comes from.
     pub tokenizer: TokenizerFrom,
     /// Adapters and masks to lay over the checkpoint: a folder of
-    /// [`crate::weights::added::ADDED_CONFIG`].
+    /// `s3d.json`, as `s3d train` writes it.
     pub adapters: Option<PathBuf>,
     /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
     pub composed: bool,

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const ADDED_CONFIG: &str = "s3d.json";
 const SCHEMA: u64 = 1;
 
-/// [`ADDED_CONFIG`].
+/// What `s3d.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddedConfig {
     /// Of this form: 1.

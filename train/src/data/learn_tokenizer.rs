@@ -19,7 +19,7 @@ pub(crate) const END_OF_TEXT: &str = "</s>";
 /// What may not be merged across: words, single digits and signs, each with the space before it.
 const PIECES: &str = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s";
 
-/// Learns a vocabulary of `size` tokens, [`END_OF_TEXT`] (token 0) included, from the first
+/// Learns a vocabulary of `size` tokens, `</s>` (token 0) included, from the first
 /// `documents` training documents of the corpus of `seed`.
 pub fn learn_tokenizer(seed: u64, size: usize, documents: u64) -> Result<Tokenizer> {
     build(seed, size, documents)
