@@ -139,6 +139,40 @@ fn what_cannot_be_trained_is_said_before_training() {
         (2, &["--model", base, "--corpus", corpus, "--gamma-max", "1"], "--gamma-max: expected 2"),
         (2, &["--model", base, "--corpus", corpus, "--steps", "0"], "--steps"),
         (2, &["--model", base, "--corpus", corpus, "--objective", "text"], "--objective"),
+        (2, &["--model", base, "--corpus", corpus, "--train-windows", "2..1"], "A at most B"),
+        (
+            2,
+            &["--model", base, "--corpus", corpus, "--train-windows", "layers:1-2"],
+            "layers:A..B,C..D",
+        ),
+        (
+            1,
+            &[
+                "--model",
+                base,
+                "--corpus",
+                corpus,
+                "--context",
+                "32",
+                "--train-windows",
+                "layers:1..2,2..4",
+            ],
+            "found 2..4",
+        ),
+        (
+            1,
+            &[
+                "--model",
+                base,
+                "--corpus",
+                corpus,
+                "--context",
+                "32",
+                "--train-windows",
+                "layers:0..2",
+            ],
+            "leaves out 1 layers at most",
+        ),
         (2, &["--targets", "text"], "--model"),
         (
             2,
@@ -352,16 +386,34 @@ fn a_model_trains_on_its_own_texts_and_its_adapters_are_laid_over_it() {
         )
     };
     std::fs::write(&prompts, (0..12).map(line).collect::<String>()).unwrap();
+    let template = "{% for message in messages %}Once {{ message.content }}</s>{% endfor %}";
+    std::fs::write(base.join("chat_template.jinja"), template).unwrap();
     let out = dir.path().join("out");
     let [base, prompts, out] = [&base, &prompts, &out].map(|path| path.to_str().unwrap());
     let words = ["train", "--model", base, "--corpus", "self", "--prompts", prompts, "--out", out];
     let small = ["--own-tokens", "40", "--context", "64", "--gamma-max", "4", "--rank", "4"];
-    let recipe =
-        ["--train-windows", "1..1", "--soft", "0.5", "--fall", "0.8", "--vocabulary", "64"];
+    let recipe = [
+        "--own-questions",
+        "2",
+        "--train-windows",
+        "layers:1..2,2..3",
+        "--soft",
+        "0.5",
+        "--fall",
+        "0.8",
+        "--vocabulary",
+        "64",
+    ];
     let all = [&words[..], &small, &recipe, &["--steps", "4", "--groups", "8"]].concat();
     let summary: Value = serde_json::from_str(&says(&all)).unwrap();
-    assert_eq!(summary["acceptance"].as_array().unwrap().len(), 1);
-    assert!(summary["acceptance"][0]["by_task"]["t1"].as_f64().unwrap() >= 1.0);
+    let windows = summary["acceptance"].as_array().unwrap();
+    assert_eq!(windows.iter().map(|row| &row["skip"]).collect::<Vec<_>>(), ["1..2", "2..3"]);
+    assert!(windows[0]["by_task"]["t1"].as_f64().unwrap() >= 1.0);
+    let kept = |name: &str| {
+        let text = std::fs::read_to_string(Path::new(out).join(name)).unwrap();
+        text.lines().count() - 1
+    };
+    assert_eq!([kept("questions.jsonl"), kept("texts.jsonl")], [2, 14]);
     // The same again has its texts and its steps.
     let again: Value = serde_json::from_str(&says(&all)).unwrap();
     assert_eq!(again["acceptance"], summary["acceptance"]);

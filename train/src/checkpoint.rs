@@ -56,8 +56,8 @@ impl Trainer {
         let mut s3d = self.config.model.s3d.clone();
         if let Some(s3d) = &mut s3d {
             s3d.training_steps = Some(self.step);
-            if let Some([least, most]) = self.config.practice.windows {
-                s3d.other.insert("trained_windows".into(), vec![least, most].into());
+            if let Some(windows) = &self.config.practice.windows {
+                s3d.other.insert("trained_windows".into(), serde_json::json!(windows));
             }
         }
         let variables = self.network.layout.variables.iter();

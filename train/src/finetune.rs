@@ -46,7 +46,7 @@ impl Corpus<'_> {
 }
 
 /// How a checkpoint is trained.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Finetune<'a> {
     /// Its Hugging Face folder, or its GGUF file.
     pub folder: &'a Path,
@@ -160,7 +160,7 @@ impl Finetune<'_> {
             clip: 1.0,
             shared_window: false,
             draft_targets: self.draft_targets,
-            practice: self.practice,
+            practice: self.practice.clone(),
             began_with: Some([hash, self.corpus.hash()]),
         })
     }
@@ -218,7 +218,7 @@ fn written(texts: &[Written], context: usize, group: usize) -> Result<Pieces> {
 impl Trainer {
     /// Packs what the recipe multiplies otherwise than in `f32` over the whole vocabulary.
     fn pack(&mut self) {
-        let (practice, layout) = (self.config.practice, &self.network.layout);
+        let (practice, layout) = (&self.config.practice, &self.network.layout);
         if practice.halves {
             let (model, weights) = (&self.config.model, &self.weights);
             let products = &mut self.network.products;

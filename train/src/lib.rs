@@ -33,10 +33,11 @@ mod tests;
 mod trainer;
 
 pub use data::learn_tokenizer::learn_tokenizer;
+pub use data::questions::ask_questions;
 pub use data::self_written::{Writing, Written, texts_hash, write_texts};
 pub use data::texts::{Texts, read_texts};
 pub use evaluate::{GreedyText, GreedyTrace, HeldOut, walk};
 pub use finetune::{Corpus, Finetune};
-pub use recipe::{Practice, Stage, TrainConfig};
+pub use recipe::{Practice, Stage, TrainConfig, Windows};
 pub use targets::{DraftLoss, DraftTargets};
 pub use trainer::{StepReport, Trainer};

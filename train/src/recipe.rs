@@ -1,8 +1,10 @@
 //! How a training run goes: shape, lengths, stages and rates, and the recipes of the presets.
 
 use crate::targets::{DraftLoss, DraftTargets, RowWeights};
+use rand::Rng;
 use s3d_model::{Error, ModelConfig, Result};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A stretch of the run with a recipe of its own. Each stage lowers the learning rate along a
 /// cosine that began with the run and ends with the stage; the next one starts further up on its
@@ -17,13 +19,63 @@ pub struct Stage {
     pub draft_weight: f32,
 }
 
+/// The windows that drafting is practised with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Windows {
+    /// Symmetric ones: the fewest and the most layers that they leave out.
+    Symmetric([usize; 2]),
+    /// These, each as often: the first layer that is left out, and the first behind it that is not.
+    These(Vec<[usize; 2]>),
+}
+
+impl Windows {
+    /// The layers that one window leaves out, of a model of `layers`.
+    pub(crate) fn draw(&self, random: &mut impl Rng, layers: usize) -> Range<usize> {
+        match self {
+            Self::Symmetric([least, most]) => {
+                let length = random.random_range(*least..=*most);
+                let start = (layers - length) / 2;
+                start..start + length
+            }
+            Self::These(windows) => {
+                let [start, end] = windows[random.random_range(0..windows.len())];
+                start..end
+            }
+        }
+    }
+
+    /// Whether at least two layers stay.
+    fn check(&self, layers: usize) -> Result<()> {
+        let most = layers.saturating_sub(2);
+        match self {
+            Self::Symmetric([a, b]) if a > b || *b > most => Err(Error::invalid(format!(
+                "windows to train for leave out A..B of {layers} layers, A at most B and B at most {most}; found \
+                 {a}..{b}"
+            ))),
+            Self::These(windows) if windows.is_empty() => {
+                Err(Error::invalid("expected a window or more to train for, found none"))
+            }
+            Self::These(windows) => {
+                let wrong = windows.iter().find(|[a, b]| a > b || *b > layers || b - a > most);
+                wrong.map_or(Ok(()), |[a, b]| {
+                    Err(Error::invalid(format!(
+                        "a window to train for begins at a layer and ends behind it, at {layers} at most, and leaves \
+                         out {most} layers at most; found {a}..{b}"
+                    )))
+                })
+            }
+            Self::Symmetric(_) => Ok(()),
+        }
+    }
+}
+
 /// How drafting is practised; by default as the shipped preset does.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Practice {
-    /// Fewest and most layers that a symmetric window leaves out; none: windows of all lengths,
-    /// most of them symmetric.
-    pub windows: Option<[usize; 2]>,
+    /// The windows; none: of all lengths, most of them symmetric.
+    pub windows: Option<Windows>,
     /// What the loss of a draft row is made of.
     pub loss: DraftLoss,
     /// Every further draft of a group counts so much of the one before it.
@@ -49,19 +101,12 @@ impl Practice {
 
     /// What a card does not know: everything but the windows.
     pub(crate) fn is_for_the_cpu(&self) -> bool {
-        !Self { windows: None, ..*self }.is_usual()
+        !Self { windows: None, ..self.clone() }.is_usual()
     }
 
     fn check(&self, layers: usize) -> Result<()> {
         let Self { windows, loss, fall, .. } = self;
-        if let Some([least, most]) = windows.filter(|[l, m]| l > m || *m + 2 > layers) {
-            return Err(Error::invalid(format!(
-                "windows to train for leave out A..B of {layers} layers, A at most B and B at \
-                 most {}; found \
-                 {least}..{most}",
-                layers.saturating_sub(2)
-            )));
-        }
+        windows.as_ref().map_or(Ok(()), |windows| windows.check(layers))?;
         for (name, share) in [("soft", loss.soft), ("variation", loss.variation), ("fall", *fall)] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(Error::invalid(format!("{name}: expected 0 to 1, found {share}")));

@@ -111,7 +111,7 @@ impl Trainer {
             context: config.context,
             group: config.group(),
             layers: config.model.num_hidden_layers,
-            windows: config.practice.windows,
+            windows: config.practice.windows.clone(),
             sharing: if config.shared_window { config.batch } else { 1 },
             pieces,
         };

@@ -130,12 +130,17 @@ pub struct TrainArgs {
     /// Texts that it writes after each; the first is greedy, further ones are drawn
     #[arg(long, value_name = "N", default_value_t = 1, requires = "prompts")]
     pub own_texts: usize,
+    /// Let the model write N more prompts itself, what its chat template expects of a user, and
+    /// answer them
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "prompts")]
+    pub own_questions: usize,
     /// Start from the masks and adapters of an earlier training of the same model
     #[arg(long, value_name = "DIR", requires = "model")]
     pub adapters: Option<PathBuf>,
-    /// Train for symmetric windows that leave out A to B layers alone [default: windows of all
+    /// Windows to train for: A..B for symmetric ones that skip A to B layers, or layers:A..B,C..D
+    /// for these ones, which skip layers A to B - 1 and C to D - 1 [default: windows of all
     /// lengths]
-    #[arg(long, value_name = "A..B", requires = "model")]
+    #[arg(long, value_name = "A..B|layers:A..B,...", requires = "model")]
     pub train_windows: Option<String>,
     /// Draft groups of a sample [default: one for every 8 tokens of --context]
     #[arg(long, value_name = "N", requires = "model")]

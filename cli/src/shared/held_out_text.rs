@@ -3,7 +3,7 @@
 use crate::shared::heartbeat::Heartbeat;
 use s3d_data::SkipWindow;
 use s3d_measure::{Clock, SystemClock};
-use s3d_train::{GreedyText, GreedyTrace, Trainer, walk};
+use s3d_train::{GreedyText, GreedyTrace, Trainer, Windows, walk};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -162,12 +162,18 @@ impl HeldOutText {
     }
 }
 
-/// Every symmetric window of the model that was trained for; of many, the shortest, the longest and
-/// some between.
+/// The windows that were trained for, or every symmetric one; of many, the shortest, the longest
+/// and some between.
 fn windows(trainer: &Trainer) -> Vec<SkipWindow> {
     let mut windows = SkipWindow::all_symmetric(trainer.config().model.num_hidden_layers);
-    if let Some([least, most]) = trainer.config().practice.windows {
-        windows.retain(|window| (least..=most).contains(&(window.end() - window.start())));
+    match &trainer.config().practice.windows {
+        Some(Windows::Symmetric([least, most])) => {
+            windows.retain(|window| (*least..=*most).contains(&(window.end() - window.start())));
+        }
+        Some(Windows::These(these)) => {
+            windows = these.iter().filter_map(|[a, b]| SkipWindow::new(*a, *b).ok()).collect();
+        }
+        None => {}
     }
     if trainer.parameters()[0] >= LARGE && windows.len() > LARGE_WINDOWS {
         let last = windows.len() - 1;

@@ -15,6 +15,7 @@ pub(crate) mod linear;
 pub(crate) mod logits;
 pub(crate) mod placed;
 pub(crate) mod recordings;
+mod shared_pass;
 
 use self::cpu::{Half, PairedSwiGlu, RmsNorm};
 use crate::error::{Error, Result};

@@ -1,5 +1,7 @@
-//! Decoding: drafts, their verification, sampling, and traces of both over a known text.
+//! Decoding: many texts at once, drafts, their verification, sampling, and traces of both over a
+//! known text.
 
+pub(crate) mod batch;
 pub(crate) mod draft;
 pub(crate) mod forced_acceptance;
 pub(crate) mod generate;

@@ -6,7 +6,7 @@
 use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::placed::Standing;
+use crate::backend::placed::{LayerCache, Rotated, Standing};
 use crate::config::adapter::adapts;
 use crate::decode::observer::{Mark, Observer, Silent};
 use crate::error::{Error, Result};
@@ -172,10 +172,21 @@ impl Model {
         (places, standing): (&Places, &Standing<'_>),
         cache: &KvCache,
     ) -> Result<Rows> {
-        let (backend, shape, cache) = (&*self.backend, self.heads(), cache.layer(number));
-        let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
+        let rotated = self.rotated(layer, x, (places, standing))?;
+        let attended = self.attend(&rotated, (places, standing), cache.layer(number))?;
+        self.attended(layer, x, &attended, places)
+    }
+
+    /// Queries, keys and values of the rows `x[rows, hidden]`, turned to their positions.
+    pub(crate) fn rotated(
+        &self,
+        layer: &Layer,
+        x: &Rows,
+        (places, standing): (&Places, &Standing<'_>),
+    ) -> Result<Rotated> {
+        let (backend, shape) = (&*self.backend, self.heads());
         let normed = self.normed(x, &layer.attention_norm)?;
-        let mut qkv = match adapters {
+        let mut qkv = match layer.adapters.as_ref().filter(|_| places.adapted) {
             None => layer.qkv.forward(backend, &normed)?,
             Some(adapters) => {
                 layer.qkv.forward_add(backend, &normed, &adapters.qkv.forward(backend, &normed)?)?
@@ -187,17 +198,38 @@ impl Model {
         if let Some(norms) = &layer.head_norms {
             qkv = backend.norm_heads(shape, qkv, norms, self.config.rms_norm_eps)?;
         }
-        let rotary = layer.turns.then_some(&*self.rotary);
-        let rotated = backend.rotate(shape, rotary, standing, qkv)?;
+        backend.rotate(shape, layer.turns.then_some(&*self.rotary), standing, qkv)
+    }
+
+    /// Attention of rotated rows to a text, to whose cache they are written first where they belong
+    /// to it.
+    pub(crate) fn attend(
+        &self,
+        rotated: &Rotated,
+        (places, standing): (&Places, &Standing<'_>),
+        cache: LayerCache<'_>,
+    ) -> Result<Rows> {
+        let (backend, shape) = (&*self.backend, self.heads());
         if let (true, Some(&position)) = (places.append, places.positions.first()) {
-            backend.append(shape, &rotated, cache, standing, position)?;
+            backend.append(shape, rotated, cache, standing, position)?;
         }
-        let attended = backend.attend(shape, &rotated, cache, standing)?;
-        let x = match adapters {
-            None => layer.attention_out.forward_add(backend, &attended, x)?,
+        backend.attend(shape, rotated, cache, standing)
+    }
+
+    /// `x` and what the layer makes of what its rows attended to.
+    pub(crate) fn attended(
+        &self,
+        layer: &Layer,
+        x: &Rows,
+        attended: &Rows,
+        places: &Places,
+    ) -> Result<Rows> {
+        let backend = &*self.backend;
+        let x = match layer.adapters.as_ref().filter(|_| places.adapted) {
+            None => layer.attention_out.forward_add(backend, attended, x)?,
             Some(adapters) => {
-                let x = adapters.attention_out.forward_add(backend, &attended, x)?;
-                layer.attention_out.forward_add(backend, &attended, &x)?
+                let x = adapters.attention_out.forward_add(backend, attended, x)?;
+                layer.attention_out.forward_add(backend, attended, &x)?
             }
         };
         match &layer.out_bias {
@@ -207,7 +239,7 @@ impl Model {
     }
 
     /// `x + mlp(norm(x))` for `x[rows, hidden]`.
-    fn mlp(&self, layer: &Layer, x: &Rows, places: &Places) -> Result<Rows> {
+    pub(crate) fn mlp(&self, layer: &Layer, x: &Rows, places: &Places) -> Result<Rows> {
         let (backend, normed) = (&*self.backend, self.normed(x, &layer.mlp_norm)?);
         let adapters = layer.adapters.as_ref().filter(|_| places.adapted);
         let added =

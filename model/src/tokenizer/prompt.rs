@@ -1,7 +1,7 @@
 //! The tokens of a prompt: a text, or a conversation.
 
 use super::Tokenizer;
-use super::chat::Rendering;
+use super::chat::{ChatTemplate, Now, Rendering};
 use crate::error::{Error, Result};
 use s3d_data::Prompt;
 use s3d_data::prompt::Message;
@@ -19,13 +19,30 @@ impl Tokenizer {
             [] => &said[..],
             messages => messages,
         };
-        let template = self.chat().ok_or_else(|| {
+        self.encode_bare(&self.template()?.render(messages, rendering.now)?)
+    }
+
+    /// The tokens of a conversation up to where the words of a user begin.
+    ///
+    /// # Errors
+    /// No chat template, or one that fails or leaves out what a user says.
+    pub fn encode_before_user(&self, now: Now) -> Result<Vec<u32>> {
+        /// A character for private use, which stands for the words.
+        const WORDS: &str = "\u{e000}";
+        let text = self.template()?.render(&[Message::user(WORDS)], now)?;
+        let (before, _) = text.split_once(WORDS).ok_or_else(|| {
+            Error::invalid("the chat template leaves out what a user says; take another model")
+        })?;
+        self.encode_bare(before)
+    }
+
+    fn template(&self) -> Result<&ChatTemplate> {
+        self.chat().ok_or_else(|| {
             Error::invalid(
                 "expected a model with a chat template, found none: give texts in place of \
                  messages, and leave out \
                  --chat",
             )
-        })?;
-        self.encode_bare(&template.render(messages, rendering.now)?)
+        })
     }
 }

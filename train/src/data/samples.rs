@@ -5,6 +5,7 @@
 
 use super::self_written::Written;
 use crate::corpus::{Split, document, prompts};
+use crate::recipe::Windows;
 use crate::targets::Sample;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -22,8 +23,8 @@ pub(crate) struct Data {
     /// Rows of a draft group.
     pub group: usize,
     pub layers: usize,
-    /// Fewest and most layers that a symmetric window leaves out; none: all lengths.
-    pub windows: Option<[usize; 2]>,
+    /// The windows to practise; none: of all lengths.
+    pub windows: Option<Windows>,
     /// Samples, one after the other, that skip the same layers.
     pub sharing: usize,
     pub pieces: Pieces,
@@ -92,12 +93,8 @@ impl Data {
         if self.sharing > 1 {
             random = ChaCha8Rng::seed_from_u64(self.seed ^ WINDOWS ^ (index / self.sharing as u64));
         }
-        let skip = match self.windows {
-            Some([least, most]) => {
-                let length = random.random_range(least..=most);
-                let start = (self.layers - length) / 2;
-                start..start + length
-            }
+        let skip = match &self.windows {
+            Some(windows) => windows.draw(&mut random, self.layers),
             None => skip(&mut random, self.layers),
         };
         Ok(Sample::new(tokens, anchors, skip))

@@ -1,22 +1,24 @@
 //! Texts that the model wrote itself, after prompts: the corpus that needs nobody's corpus, and the
 //! text that greedy decoding will meet.
-//!
-//! They stand in a file of one JSON object a line, the first of which says what was asked for. A
-//! file that was cut off goes on where it stopped; one that was asked for otherwise is refused.
 
+use super::line_file::LineFile;
+use s3d_data::Prompt;
 use s3d_data::prompt::HELD_OUT;
-use s3d_data::{Limit, Plan, Prompt, file};
 use s3d_model::chat::{Now, Rendering};
-use s3d_model::{Error, Generation, Limits, Model, Result, Sampling, Silent};
+use s3d_model::{Error, Model, Order, Result, Sampling, decode_together};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// The time that chat templates are told, so that the same prompts are written each time: the first
 /// of 2025.
-const NOW: Now = Now::utc(1_735_689_600);
+pub(crate) const NOW: Now = Now::utc(1_735_689_600);
+
+/// Texts that are written at a time, at most, and the bytes that their keys and values may take.
+const TOGETHER: usize = 48;
+const MEMORY: u64 = 1 << 30;
 
 /// One text of the model's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +59,8 @@ struct Job<'p> {
     draw: u64,
 }
 
-/// Writes the texts of all `prompts` into `file`, or those that are not there yet; returns all.
-/// `said` hears how many of how many texts there are.
+/// Writes the texts of all `prompts` into `file`, or those that are not there yet, many at a time
+/// and in the order of the prompts; returns all. `said` hears how many of how many texts there are.
 ///
 /// # Errors
 /// A model without a tokenizer; a file of other prompts, another model or other settings; a prompt
@@ -72,19 +74,37 @@ pub fn write_texts(
 ) -> Result<Vec<Written>> {
     let writing = Writing { of: identity(model, prompts)?, ..writing.clone() };
     let jobs = jobs(prompts, &writing);
-    let (mut out, mut texts) = open(file, &writing)?;
+    let holds = "texts of another model, other prompts or other settings";
+    let (mut out, mut texts): (_, Vec<Written>) = LineFile::open(file, &writing, holds)?;
     let fits = texts.iter().zip(&jobs).all(|(text, job)| text.id == job.id);
     if !fits || texts.len() > jobs.len() {
         return Err(Error::malformed(file, "holds texts of other prompts; give another folder"));
     }
     said(texts.len(), jobs.len());
-    for job in &jobs[texts.len()..] {
-        let text = write_one(model, job, &writing)?;
-        add_line(&mut out, &text, file)?;
-        texts.push(text);
-        said(texts.len(), jobs.len());
-    }
+    let left = &jobs[texts.len()..];
+    let orders = left.iter().map(|job| order(model, job, &writing)).collect::<Result<Vec<_>>>()?;
+    let longest = orders.iter().map(|order| order.prompt.len() + order.tokens).max().unwrap_or(1);
+    let (width, mut early) = (width(model, longest)?, BTreeMap::new());
+    let (first, mut next) = (texts.len(), 0);
+    decode_together(model, orders.iter().cloned().map(Ok), width, &mut |number, output| {
+        early.insert(number, output);
+        while let Some(output) = early.remove(&next) {
+            let text = written(&left[next], &orders[next], output);
+            out.add(&text)?;
+            texts.push(text);
+            next += 1;
+        }
+        said(first + next + early.len(), jobs.len());
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(texts)
+}
+
+/// Texts of up to `longest` tokens to write at a time: as many as the memory for their keys and
+/// values allows.
+pub(crate) fn width(model: &Model, longest: usize) -> Result<usize> {
+    let bytes = model.new_cache(longest.min(model.positions()))?.bytes();
+    Ok((MEMORY / bytes.max(1)).clamp(1, TOGETHER as u64) as usize)
 }
 
 /// A text that tells these texts from others, as hexadecimal digits.
@@ -120,63 +140,30 @@ fn is_held_out(prompt: &Prompt) -> bool {
     prompt.split.as_deref() == Some(HELD_OUT)
 }
 
-fn write_one(model: &Model, job: &Job, writing: &Writing) -> Result<Written> {
+/// What a job asks for: the tokens of its prompt, and how those after it are chosen.
+fn order(model: &Model, job: &Job, writing: &Writing) -> Result<Order> {
     let tokenizer = model.tokenizer().ok_or_else(|| {
         Error::invalid("texts of the model's own need a tokenizer; the model has none")
     })?;
     let chat = writing.chat && tokenizer.chat().is_some();
-    let tokens = tokenizer.encode_prompt(job.prompt, Rendering { chat, now: NOW })?;
-    let mut stream = Sha256::new();
-    stream.update(format!("{} {}", writing.seed, job.id));
-    let seed = stream.finalize()[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    let prompt = tokenizer.encode_prompt(job.prompt, Rendering { chat, now: NOW })?;
     let temperature = if job.draw == 0 { 0.0 } else { 1.0 };
-    let (limits, mut silent) = (Limits::tokens(writing.tokens), Silent);
-    let generation = Generation::new(model, &tokens, &Plan::Plain, limits, &mut silent)?
-        .sampling(Sampling::new(temperature, seed)?);
-    let (prompt, output) = (tokens.len(), generation.finish()?);
-    Ok(Written {
+    let sampling = Sampling::new(temperature, seed_of(writing.seed, &job.id))?;
+    Ok(Order { prompt, tokens: writing.tokens, sampling })
+}
+
+/// The seed of one draw among those of a training.
+pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
+    let hash = Sha256::digest(format!("{seed} {name}"));
+    hash[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+fn written(job: &Job, order: &Order, output: Vec<u32>) -> Written {
+    Written {
         id: job.id.clone(),
         task: job.prompt.task.clone().unwrap_or_else(|| "prompts".into()),
         held_out: is_held_out(job.prompt),
-        prompt,
-        tokens: [tokens, output].concat(),
-    })
-}
-
-fn add_line<T: Serialize>(out: &mut File, value: &T, path: &Path) -> Result<()> {
-    let mut line = serde_json::to_vec(value).map_err(|e| Error::malformed(path, e.to_string()))?;
-    line.push(b'\n');
-    out.write_all(&line).map_err(|e| Error::io("write", path, e))
-}
-
-/// The file at the end of its last whole line, and the texts in it; a fresh one gets its first
-/// line.
-fn open(path: &Path, writing: &Writing) -> Result<(File, Vec<Written>)> {
-    file::own(path)?;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|e| Error::io("open", path, e))?;
-    let bytes = file::read(path, Limit::JOURNAL)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    file.set_len(whole as u64).map_err(|e| Error::io("write", path, e))?;
-    file.seek(SeekFrom::End(0)).map_err(|e| Error::io("read", path, e))?;
-    let lines = &bytes[..whole];
-    let bad = |e: serde_json::Error| Error::malformed(path, format!("not texts: {e}"));
-    let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let Some(first) = lines.next() else {
-        add_line(&mut file, writing, path)?;
-        return Ok((file, Vec::new()));
-    };
-    let found: Writing = serde_json::from_slice(first).map_err(bad)?;
-    if found != *writing {
-        let message = "holds texts of another model, other prompts or other settings; give another folder, or \
-                       remove the file to write them anew";
-        return Err(Error::malformed(path, message));
+        prompt: order.prompt.len(),
+        tokens: [&order.prompt[..], &output].concat(),
     }
-    let texts = lines.map(|line| serde_json::from_slice(line).map_err(bad));
-    Ok((file, texts.collect::<Result<_>>()?))
 }

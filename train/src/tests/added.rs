@@ -25,7 +25,7 @@ fn writing(texts: usize) -> Writing {
 
 fn on_written<'a>(base: &'a Path, texts: &'a [Written], hash: &'a str) -> Finetune<'a> {
     let practice = Practice {
-        windows: Some([1, 1]),
+        windows: Some(Windows::Symmetric([1, 1])),
         loss: DraftLoss { soft: 0.5, variation: 0.2 },
         fall: 0.8,
         halves: false,
@@ -170,7 +170,7 @@ fn adapters_of_an_earlier_training_are_begun_with() {
     first.weights[range.clone()].iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32());
     let out = dir.path().join("out");
     first.save(&out).unwrap();
-    let second = Finetune { warm: Some(&out), ..usual }.begin(1).unwrap();
+    let second = Finetune { warm: Some(&out), ..usual.clone() }.begin(1).unwrap();
     assert_eq!(second.weights[range.clone()], first.weights[range]);
     assert_ne!(second.config.began_with, first.config.began_with);
     let error =

@@ -182,15 +182,21 @@ fn resumed_on_a_checkpoint_is_uninterrupted() {
         assert_eq!(second.weights, whole.weights);
         let refuse =
             |own: Finetune| own.begin(1).unwrap().go_on(&state, false).unwrap_err().to_string();
-        assert!(refuse(Finetune { steps: 70, ..own }).contains("steps 60, but 70 was asked for"));
-        assert!(Finetune { steps: 70, ..own }.begin(1).unwrap().go_on(&state, true).is_ok());
-        assert!(refuse(Finetune { masks: 2, ..own }).contains("other masks or adapters"));
+        assert!(
+            refuse(Finetune { steps: 70, ..own.clone() })
+                .contains("steps 60, but 70 was asked for")
+        );
+        assert!(
+            Finetune { steps: 70, ..own.clone() }.begin(1).unwrap().go_on(&state, true).is_ok()
+        );
+        assert!(refuse(Finetune { masks: 2, ..own.clone() }).contains("other masks or adapters"));
         let shorter = Texts { files: vec![texts.files[0][1..].to_vec()] };
         assert!(
-            refuse(Finetune { corpus: Corpus::Texts(&shorter), ..own }).contains("other texts")
+            refuse(Finetune { corpus: Corpus::Texts(&shorter), ..own.clone() })
+                .contains("other texts")
         );
         if own.adapters.is_some() {
-            let said = refuse(Finetune { draft_targets: DraftTargets::Text, ..own });
+            let said = refuse(Finetune { draft_targets: DraftTargets::Text, ..own.clone() });
             let wanted = r#"draft_targets "choices", but "text" was asked for"#;
             assert!(said.contains(wanted), "{said}");
         }
@@ -246,20 +252,25 @@ fn what_cannot_be_trained_is_said() {
     assert!(refuse(file).contains("Hugging Face folder"));
     let short = Texts { files: vec![vec!["a few words".into()]] };
     assert!(
-        refuse(Finetune { corpus: Corpus::Texts(&short), ..usual })
+        refuse(Finetune { corpus: Corpus::Texts(&short), ..usual.clone() })
             .contains("a context of 48 needs about 490")
     );
-    assert!(refuse(Finetune { context: Some(4), ..usual }).contains("context above 5"));
-    assert!(refuse(Finetune { adapters: None, ..usual }).contains("own choices only"));
+    assert!(refuse(Finetune { context: Some(4), ..usual.clone() }).contains("context above 5"));
+    assert!(refuse(Finetune { adapters: None, ..usual.clone() }).contains("own choices only"));
     assert!(
-        refuse(Finetune { adapters: Some(AdapterConfig::of_rank(99)), ..usual }).contains("rank")
+        refuse(Finetune { adapters: Some(AdapterConfig::of_rank(99)), ..usual.clone() })
+            .contains("rank")
     );
     let trainer = usual.begin(1).unwrap();
     assert!(trainer.save(&base).unwrap_err().to_string().contains("another folder"));
     let out = dir.path().join("out");
     trainer.save(&out).unwrap();
-    assert!(refuse(Finetune { folder: &out, ..usual }).contains("3 mask predictors already"));
-    assert!(refuse(Finetune { corpus: Corpus::Generated, ..usual }).contains("eos_token_id"));
+    assert!(
+        refuse(Finetune { folder: &out, ..usual.clone() }).contains("3 mask predictors already")
+    );
+    assert!(
+        refuse(Finetune { corpus: Corpus::Generated, ..usual.clone() }).contains("eos_token_id")
+    );
     std::fs::remove_file(base.join("tokenizer.json")).unwrap();
     assert!(refuse(usual).contains("no tokenizer.json"));
     let unknown = as_class("FalconForCausalLM", false);

@@ -9,7 +9,7 @@ use crate::data::texts::Texts;
 use crate::evaluate::{GreedyTrace, walk};
 use crate::finetune::{Corpus, Finetune};
 use crate::layout::Variable;
-use crate::recipe::{Practice, Stage, TrainConfig};
+use crate::recipe::{Practice, Stage, TrainConfig, Windows};
 use crate::targets::DraftLoss;
 use crate::targets::DraftTargets;
 use crate::targets::{Losses, RowWeights, Sample};
@@ -22,6 +22,7 @@ use s3d_model::{ModelConfig, Tokenizer};
 mod added;
 mod finetune;
 mod on_device;
+mod questions;
 
 /// A model small enough for finite differences: 3 layers, 2 query heads on 1 key head.
 fn tiny_model() -> ModelConfig {

@@ -9,14 +9,17 @@ use crate::shared::usage::usage;
 use crate::shared::{locate, resolve};
 use s3d_model::config::AdapterConfig;
 use s3d_train::{
-    Corpus, DraftLoss, DraftTargets, Finetune, Practice, TrainConfig, Trainer, Written, read_texts,
-    texts_hash,
+    Corpus, DraftLoss, DraftTargets, Finetune, Practice, TrainConfig, Trainer, Windows, Written,
+    read_texts, texts_hash,
 };
 
 /// Steps on a checkpoint, where nothing else is said.
 const OWN_STEPS: u64 = 600;
 /// Steps of a run until the first ones have told how many fit into its time: the rate still rises.
 const PROVISIONAL_STEPS: u64 = 1 << 20;
+
+/// What a list of windows begins with in `--train-windows`.
+const LAYERS: &str = "layers:";
 
 /// Refuses flags that are wrong whatever the files hold.
 ///
@@ -47,6 +50,7 @@ pub fn check(args: &TrainArgs) -> anyhow::Result<()> {
         ("--groups", args.groups.unwrap_or(1), 1, 1 << 16),
         ("--own-tokens", args.own_tokens, 1, 1 << 16),
         ("--own-texts", args.own_texts, 1, 1024),
+        ("--own-questions", args.own_questions, 0, 1 << 24),
     ] {
         if !(least..=most).contains(&value) {
             return Err(usage(format!("{flag}: expected {least} to {most}, found {value}")));
@@ -71,12 +75,23 @@ pub fn check(args: &TrainArgs) -> anyhow::Result<()> {
     windows(args).map(drop)
 }
 
-/// The lengths of `--train-windows`.
-fn windows(args: &TrainArgs) -> anyhow::Result<Option<[usize; 2]>> {
+/// The windows of `--train-windows`: lengths of symmetric ones, or windows one by one.
+fn windows(args: &TrainArgs) -> anyhow::Result<Option<Windows>> {
     let Some(text) = &args.train_windows else { return Ok(None) };
-    let ends = text.split_once("..").and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
-    ends.filter(|[least, most]| least <= most).map(Some).ok_or_else(|| {
-        usage(format!("--train-windows: expected A..B, such as 8..14, A at most B; found {text}"))
+    let pair = |text: &str| -> Option<[usize; 2]> {
+        let (a, b) = text.split_once("..")?;
+        Some([a.parse().ok()?, b.parse().ok()?]).filter(|[a, b]| a <= b)
+    };
+    let windows = match text.strip_prefix(LAYERS) {
+        Some(list) => list.split(',').map(pair).collect::<Option<_>>().map(Windows::These),
+        None => pair(text).map(Windows::Symmetric),
+    };
+    windows.map(Some).ok_or_else(|| {
+        usage(format!(
+            "--train-windows: expected A..B, such as 8..14 (symmetric windows of 8 to 14 layers), \
+             or {LAYERS}A..B,C..D, such as {LAYERS}3..13,5..20 (these windows), A at most B; found \
+             {text}"
+        ))
     })
 }
 

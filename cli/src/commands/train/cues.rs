@@ -7,7 +7,7 @@ use crate::shared::{locate, resolve};
 use s3d_data::Prompt;
 use s3d_data::prompt::{HELD_OUT, read_prompts};
 use s3d_model::{LoadOptions, Model};
-use s3d_train::{Writing, Written, write_texts};
+use s3d_train::{Writing, Written, ask_questions, write_texts};
 use std::path::PathBuf;
 
 /// Where no prompt says that it is held out, one of so many is.
@@ -53,6 +53,15 @@ pub fn texts(
         ..LoadOptions::default()
     };
     let model = Model::load(&path, &options)?;
+    let mut prompts = prompts.to_vec();
+    if args.own_questions > 0 {
+        let mut said = |done: usize, all: usize| {
+            let share = done as f64 / all as f64;
+            talk.show(share, format!("the model asks itself questions: {done} of {all}"));
+        };
+        let (count, file) = (args.own_questions, place.questions()?);
+        prompts.extend(ask_questions(&model, count, args.seed, &file, &mut said)?);
+    }
     let writing = Writing {
         tokens: args.own_tokens,
         texts: args.own_texts,
@@ -64,5 +73,5 @@ pub fn texts(
         let words = format!("the model writes its own texts: {done} of {all}");
         talk.part(done as u64, all as u64, words);
     };
-    Ok(write_texts(&model, prompts, &writing, &place.texts()?, &mut said)?)
+    Ok(write_texts(&model, &prompts, &writing, &place.texts()?, &mut said)?)
 }

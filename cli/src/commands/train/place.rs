@@ -61,14 +61,26 @@ impl Place {
         self.state().join("training.safetensors").is_file()
     }
 
-    /// Where texts of the model's own are appended to; from now on the folder is known as a
-    /// training's.
+    /// Where questions that the model asked itself are appended to; from now on the folder is known
+    /// as a training's.
     ///
     /// # Errors
     /// When the disk refuses.
+    pub fn questions(&self) -> anyhow::Result<PathBuf> {
+        self.lines("questions.jsonl")
+    }
+
+    /// Where texts of the model's own are appended to, as [`Self::questions`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn texts(&self) -> anyhow::Result<PathBuf> {
+        self.lines("texts.jsonl")
+    }
+
+    fn lines(&self, name: &str) -> anyhow::Result<PathBuf> {
         self.keep("", |_| Ok(()))?;
-        Ok(self.0.file("texts.jsonl"))
+        Ok(self.0.file(name))
     }
 }
 

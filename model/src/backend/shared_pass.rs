@@ -1,0 +1,39 @@
+//! What a pass over the rows of many texts takes apart and puts together again.
+
+use super::Backend;
+use super::convert::Rows;
+use super::placed::Rotated;
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+use std::ops::Range;
+
+impl Backend {
+    /// Some of the rows that were rotated together.
+    ///
+    /// # Errors
+    /// Rows that are not there, or not of the kernels.
+    pub(crate) fn part(&self, rotated: &Rotated, rows: Range<usize>) -> Result<Rotated> {
+        match rotated {
+            Rotated::Cpu(all) => Ok(Rotated::Cpu(all.narrow(0, rows.start, rows.len())?)),
+            Rotated::Candle(_) => {
+                Err(Error::invalid("texts are decoded together by the kernels of the CPU alone"))
+            }
+        }
+    }
+
+    /// The row `row` of `x[rows, width]`: `[1, width]`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn row(&self, x: &Rows, row: usize) -> Result<Rows> {
+        Ok(x.narrow(0, row, 1)?)
+    }
+
+    /// All rows of `parts`, one part after the other.
+    ///
+    /// # Errors
+    /// Parts of different widths, or none.
+    pub(crate) fn joined(&self, parts: &[Rows]) -> Result<Rows> {
+        Ok(Tensor::cat(parts, 0)?)
+    }
+}
