@@ -139,40 +139,6 @@ fn what_cannot_be_trained_is_said_before_training() {
         (2, &["--model", base, "--corpus", corpus, "--gamma-max", "1"], "--gamma-max: expected 2"),
         (2, &["--model", base, "--corpus", corpus, "--steps", "0"], "--steps"),
         (2, &["--model", base, "--corpus", corpus, "--objective", "text"], "--objective"),
-        (2, &["--model", base, "--corpus", corpus, "--train-windows", "2..1"], "A at most B"),
-        (
-            2,
-            &["--model", base, "--corpus", corpus, "--train-windows", "layers:1-2"],
-            "layers:A..B,C..D",
-        ),
-        (
-            1,
-            &[
-                "--model",
-                base,
-                "--corpus",
-                corpus,
-                "--context",
-                "32",
-                "--train-windows",
-                "layers:1..2,2..4",
-            ],
-            "found 2..4",
-        ),
-        (
-            1,
-            &[
-                "--model",
-                base,
-                "--corpus",
-                corpus,
-                "--context",
-                "32",
-                "--train-windows",
-                "layers:0..2",
-            ],
-            "leaves out 1 layers at most",
-        ),
         (2, &["--targets", "text"], "--model"),
         (
             2,
@@ -200,6 +166,24 @@ fn what_cannot_be_trained_is_said_before_training() {
     }
     let said = fails(2, &["train", "--model", base, "--corpus", corpus, "--out", base]);
     assert!(said.contains("--out"), "{said}");
+}
+
+#[test]
+fn windows_that_cannot_be_trained_for_are_said_before_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, corpus) = checkpoint(dir.path());
+    let out = dir.path().join("out");
+    let [base, corpus, out] = [&base, &corpus, &out].map(|path| path.to_str().unwrap());
+    for (code, windows, word) in [
+        (2, "2..1", "A at most B"),
+        (2, "layers:1-2", "layers:A..B,C..D"),
+        (1, "layers:1..2,2..4", "found 2..4"),
+        (1, "layers:0..2", "leaves out 1 layers at most"),
+    ] {
+        let words = ["train", "--model", base, "--corpus", corpus, "--out", out, "--context", "32"];
+        let said = fails(code, &[&words[..], &["--train-windows", windows]].concat());
+        assert!(said.contains(word), "{windows}: {said}");
+    }
 }
 
 /// Every name below a folder, with what each file holds.

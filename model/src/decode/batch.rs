@@ -212,7 +212,8 @@ mod tests {
         let order = |i: u32| Order {
             prompt: (0..=i * 5 % 23).map(|j| (i * 7 + j * 3) % 40).collect(),
             tokens: 3 + (i as usize * 11) % 29,
-            sampling: Sampling::new(if i % 2 == 0 { 0.0 } else { 1.0 }, u64::from(i)).unwrap(),
+            sampling: Sampling::new(if i.is_multiple_of(2) { 0.0 } else { 1.0 }, u64::from(i))
+                .unwrap(),
         };
         (0..14).map(order).collect()
     }
