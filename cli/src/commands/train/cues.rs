@@ -56,8 +56,8 @@ pub fn texts(
     let mut prompts = prompts.to_vec();
     if args.own_questions > 0 {
         let mut said = |done: usize, all: usize| {
-            let share = done as f64 / all as f64;
-            talk.show(share, format!("the model asks itself questions: {done} of {all}"));
+            let words = format!("the model asks itself questions: {done} of {all}");
+            talk.part(done as u64, all as u64, words);
         };
         let (count, file) = (args.own_questions, place.questions()?);
         prompts.extend(ask_questions(&model, count, args.seed, &file, &mut said)?);
