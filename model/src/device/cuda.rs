@@ -18,7 +18,7 @@ use std::any::Any;
 use std::fmt;
 
 /// Opens card `number` with a stream of its own.
-pub fn open(number: usize) -> Result<Device> {
+pub(super) fn open(number: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(number)?;
     let card = device.as_cuda_device()?;
     // SAFETY: all work of this program on a card goes to the one stream of its device, in order.
@@ -28,7 +28,7 @@ pub fn open(number: usize) -> Result<Device> {
 }
 
 /// What the driver says of a card.
-pub fn facts(card: &CudaDevice) -> Result<CardFacts> {
+pub(super) fn facts(card: &CudaDevice) -> Result<CardFacts> {
     let stream = card.cuda_stream();
     let context = stream.context();
     let number = |attribute| -> Result<usize> {
@@ -45,7 +45,7 @@ pub fn facts(card: &CudaDevice) -> Result<CardFacts> {
 }
 
 /// The pool that tensors of a card come from: the driver's default one.
-pub fn pool(card: &CudaDevice) -> Result<Box<dyn Pool>> {
+pub(super) fn pool(card: &CudaDevice) -> Result<Box<dyn Pool>> {
     let device = card.cuda_stream().context().cu_device();
     // SAFETY: the device is that of a context that is held by `card`.
     let pool = unsafe { driver_device::get_default_mem_pool(device) }.w()?;
@@ -122,7 +122,7 @@ impl Pool for CudaPool {
 }
 
 /// What records the work of a card: its stream, as CUDA graphs.
-pub fn recorder(card: &CudaDevice) -> Box<dyn Recorder> {
+pub(super) fn recorder(card: &CudaDevice) -> Box<dyn Recorder> {
     Box::new(StreamRecorder(card.clone()))
 }
 
