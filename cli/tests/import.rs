@@ -180,7 +180,7 @@ fn memory_that_is_not_known_is_null_and_fits_no_budget() {
     };
     import(&["--layers", "32", "--out", "layers"]);
     let said = refused(dir.path(), &["optimize", "layers", "--memory-budget", "1GiB"]);
-    assert!(said.contains("no memory of imported") && said.contains("--model"), "{said}");
+    assert!(said.contains("no peak memory of imported") && said.contains("--model"), "{said}");
     let words = s3d(dir.path(), &["optimize", "layers"]);
     assert!(words.contains("Peak memory unknown"), "{words}");
     // A known geometry says it: 6.74e9 parameters at two bytes and more.

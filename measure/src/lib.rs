@@ -8,8 +8,10 @@
 //!
 //! ```
 //! use s3d_measure::schedule::Schedule;
-//! let schedule = Schedule::new(3, Some(0), 42); // three cells, the first one duplicated as
-//! control let block = schedule.block(0); assert_eq!(block.len(), 4);
+//! // Three cells, the first one twice as control.
+//! let schedule = Schedule::new(3, Some(0), 42);
+//! let block = schedule.block(0);
+//! assert_eq!(block.len(), 4);
 //! assert_eq!(block.iter().filter(|turn| turn.cell == 0).count(), 2);
 //! ```
 

@@ -26,12 +26,12 @@ const marked = [...document.querySelectorAll("svg .spot")].filter(spot => spot.s
 const box = document.querySelector("#verdict").getBoundingClientRect();
 const head = document.querySelector("table th:nth-child(5)");
 head.click();
-const speeds = [...head.closest("table").querySelectorAll("tbody td:nth-child(5)")].map(td => \
-Number(td.dataset.value));
+const speeds = [...head.closest("table").querySelectorAll("tbody td:nth-child(5)")].map(td =>
+  Number(td.dataset.value));
 const sorted = speeds.every((speed, i) => i === 0 || speeds[i - 1] >= speed);
 const wide = document.documentElement.scrollWidth > innerWidth;
-document.body.setAttribute("data-probe", JSON.stringify({ before, after, marked, visible: box.top \
-< innerHeight && box.height > 40, sorted, wide }));
+document.body.setAttribute("data-probe", JSON.stringify({
+  before, after, marked, visible: box.top < innerHeight && box.height > 40, sorted, wide }));
 </script>"##;
 
 fn browser(arguments: &[&str], file: &Path) -> Option<Output> {
