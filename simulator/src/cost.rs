@@ -1,5 +1,5 @@
 //! What decoding costs: the one question ([`model`]) and its two sources, numbers that someone
-//! typed ([`typed`], [`file`]) and passes that were timed ([`measured`], [`pass_times`]); memory;
+//! typed ([`typed`], [`mod@file`]) and passes that were timed ([`measured`], [`pass_times`]); memory;
 //! and what figures show.
 
 pub mod derive;

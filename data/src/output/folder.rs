@@ -45,7 +45,7 @@ impl Output {
     }
 
     /// Whether what was made here may be made anew: to be asked before the work, which
-    /// [`crate::output::Draft::add`] would refuse after it.
+    /// [`crate::output::new_files::NewFiles::add`] would refuse after it.
     ///
     /// # Errors
     /// One of the inputs among these files; a link to elsewhere in the place of a folder.
