@@ -8,7 +8,7 @@ use std::path::Path;
 /// Reads traces and checks each.
 ///
 /// # Errors
-/// As [`crate::store::tables::load_jsonl`]; a trace that contradicts itself; a missing file or one without any.
+/// As [`crate::store::load_jsonl`]; a trace that contradicts itself; a missing file or one without any.
 pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
     let traces = checked(path)?;
     if traces.is_empty() {
@@ -20,7 +20,7 @@ pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
 /// Like [`load_traces`], but an absent or empty file has none: a run that traced nothing.
 ///
 /// # Errors
-/// As [`crate::store::tables::load_jsonl`]; a trace that contradicts itself.
+/// As [`crate::store::load_jsonl`]; a trace that contradicts itself.
 pub fn load_traces_or_empty(path: &Path) -> Result<Vec<Trace>> {
     if path.exists() { checked(path) } else { Ok(Vec::new()) }
 }
