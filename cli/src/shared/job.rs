@@ -99,6 +99,12 @@ impl Job {
             terminal::note(NO_MASKS);
             request.draftings = vec![Drafting::Sequential];
         }
+        // Windows that drafting was trained for are looked at beside the symmetric ones.
+        for window in loaded.model.config().trained_windows().into_iter().map(Skip::Window) {
+            if !request.skips.contains(&window) {
+                request.skips.push(window);
+            }
+        }
         request.gamma_max = or_usage("--gamma-max", Predictors::new(budget.gamma_max))?;
         request.context = context;
         request.tokens = budget.tokens;

@@ -19,7 +19,7 @@ pub use rope::Rope;
 
 use crate::error::{Error, Result};
 use crate::files::{TEXT_BYTES_MAX, read_text};
-use s3d_data::ModelShape;
+use s3d_data::{ModelShape, SkipWindow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -140,6 +140,17 @@ fn default_positions() -> usize {
 }
 
 impl ModelConfig {
+    /// The windows that drafting was trained for, where training named them one by one
+    /// (`trained_windows`); those that reach beyond the layers are left out.
+    pub fn trained_windows(&self) -> Vec<SkipWindow> {
+        let found = self.s3d.as_ref().and_then(|s3d| s3d.other.get("trained_windows"));
+        let pairs: Vec<[usize; 2]> =
+            found.and_then(|pairs| serde_json::from_value(pairs.clone()).ok()).unwrap_or_default();
+        let within = |&[_, end]: &[usize; 2]| end <= self.num_hidden_layers;
+        let window = |[start, end]: [usize; 2]| SkipWindow::new(start, end).ok();
+        pairs.into_iter().filter(within).filter_map(window).collect()
+    }
+
     /// The shipped preset: 12 layers of 256 channels, 8 heads sharing 4 key-value heads, 7 masks.
     pub fn story() -> Self {
         let mut other = Map::new();
@@ -307,6 +318,21 @@ mod tests {
         // + 256
         let shape = ModelConfig::story().shape();
         assert_eq!(shape.parameters() / 10_000, 957);
+    }
+
+    #[test]
+    fn windows_that_drafting_was_trained_for_are_those_that_training_named() {
+        let trained = |windows: &str| {
+            let text = format!(r#"{{"masks":3,"trained_windows":{windows}}}"#);
+            let s3d = Some(serde_json::from_str(&text).unwrap());
+            ModelConfig { s3d, ..ModelConfig::story() }.trained_windows()
+        };
+        let window = |start, end| SkipWindow::new(start, end).unwrap();
+        assert_eq!(trained("[[3,9],[1,10]]"), [window(3, 9), window(1, 10)]);
+        // Beyond 12 layers, backwards, or by length alone: none.
+        assert_eq!(trained("[[3,13],[9,3]]"), []);
+        assert_eq!(trained(r#"{"symmetric":[3,9]}"#), []);
+        assert_eq!(ModelConfig::story().trained_windows(), []);
     }
 
     #[test]
