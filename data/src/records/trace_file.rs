@@ -8,7 +8,8 @@ use std::path::Path;
 /// Reads traces and checks each.
 ///
 /// # Errors
-/// As [`crate::store::load_jsonl`]; a trace that contradicts itself; a missing file or one without any.
+/// As [`crate::store::load_jsonl`]; a trace that contradicts itself; a missing file or one without
+/// any.
 pub fn load_traces(path: &Path) -> Result<Vec<Trace>> {
     let traces = checked(path)?;
     if traces.is_empty() {
