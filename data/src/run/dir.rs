@@ -10,7 +10,7 @@ use crate::records::near_tie::{NearTie, save_near_ties};
 use crate::records::observation::{Observation, Observations};
 use crate::records::throughput::ThroughputSample;
 use crate::records::trace::Trace;
-use crate::results::{Fit, Recommendation};
+use crate::results::Recommendation;
 use crate::run::RunHeader;
 use crate::run::header::SCHEMA_VERSION;
 use crate::run::journal;
@@ -178,14 +178,6 @@ impl RunDir {
     /// A journal that cannot be read or is malformed before its last line.
     pub fn load_journal(&self) -> Result<Vec<Observation>> {
         journal::read(&self.journal())
-    }
-
-    /// Reads `fit.json`.
-    ///
-    /// # Errors
-    /// A missing or malformed file, or one of another schema version.
-    pub fn load_fit(&self) -> Result<Fit> {
-        store::load_versioned(&self.fit(), SCHEMA_VERSION, |_| Ok(()))
     }
 
     /// Reads `recommendation.json`.
