@@ -137,6 +137,7 @@ fn throughput() -> Vec<ThroughputSample> {
                 verify_seconds: if window.is_some() { 0.7 * time } else { time },
                 seconds: time + 0.05,
                 cpu_seconds: None,
+                start: 0,
             });
         }
     }

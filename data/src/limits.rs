@@ -22,6 +22,8 @@ pub const BATCH: usize = 1 << 16;
 pub const SHARDS: usize = 4096;
 /// Blocks of a schedule, and places in a block.
 pub const BLOCKS: usize = 1_000_000_000;
+/// Starts of a process.
+pub const STARTS: usize = 1_000_000;
 /// Prompts.
 pub const PROMPTS: usize = 1_000_000;
 /// Bytes of a memory (an exbibyte).

@@ -7,11 +7,13 @@ pub mod journal;
 mod machine;
 pub mod replace;
 pub mod shard;
+mod starts;
 mod tables;
 mod times_from;
 
 pub use dir::{Run, RunDir};
 pub use header::{Coverage, ModelIdentity, RunHeader, SCHEMA_VERSION, Stop};
 pub use machine::{Cache, Machine};
+pub use starts::Starts;
 pub use tables::TableHashes;
 pub use times_from::TimesFrom;

@@ -28,6 +28,7 @@ mod run;
 pub mod schedule;
 mod shards;
 mod stages;
+mod starts;
 mod stopping;
 pub mod warning;
 

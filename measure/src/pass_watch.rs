@@ -155,6 +155,7 @@ impl Generated {
             verify_seconds: self.verify_seconds,
             seconds: self.seconds,
             cpu_seconds: Some(self.cpu_seconds),
+            start: 0,
         }
     }
 }

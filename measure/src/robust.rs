@@ -1,4 +1,5 @@
-//! Statistics that bursts of a busy machine do not move: the median, and the spread around it.
+//! Statistics that bursts of a busy machine do not move: the median, and the spread around it; and
+//! the mean, where values are few and of one kind.
 //!
 //! `simulator` has its own for what it concludes. This crate may not use it, and `data` computes
 //! nothing, so the few lines that warnings and probes need stand here.
@@ -12,6 +13,11 @@ pub(crate) fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     sorted
+}
+
+/// The mean; NaN of nothing.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// The median; NaN of nothing.

@@ -37,6 +37,11 @@ pub struct ThroughputSample {
     /// CPU time of all threads together over the whole generation; none where it was not read.
     #[serde(default)]
     pub cpu_seconds: Option<f64>,
+    /// The start of a process that decoded it, counted from 0 on its machine. A process keeps its
+    /// memory layout, and with it some of its speed: samples of one start are a cluster. 0 in the
+    /// files of older programs.
+    #[serde(default)]
+    pub start: usize,
 }
 
 impl ThroughputSample {
@@ -102,6 +107,7 @@ impl ThroughputSample {
         within("draft_seconds", self.draft_seconds, &whole)?;
         within("verify_seconds", self.verify_seconds, &whole)?;
         within("cpu_seconds", self.cpu_seconds.unwrap_or(0.0), &limits::SPENT_SECONDS)?;
+        within("start", self.start, &(0..=limits::STARTS))?;
         Ok(())
     }
 }
@@ -125,6 +131,7 @@ mod tests {
             verify_seconds: 0.8,
             seconds,
             cpu_seconds: None,
+            start: 0,
         }
     }
 
@@ -149,8 +156,20 @@ mod tests {
         let bounds = Bounds { layers: 6, machines: 1 };
         let message = ThroughputSample { plan, ..sample(1.0) }.check(&bounds).unwrap_err();
         assert!(message.to_string().contains("the model has layers 0..6"), "{message}");
+        let many = ThroughputSample { start: limits::STARTS + 1, ..sample(1.0) };
+        assert!(refused(many).starts_with("start: expected 0 to 1000000"));
         let two = ThroughputSample { machine: 1, ..sample(1.0) };
         assert!(two.check(&bounds).unwrap_err().to_string().starts_with("machine: "));
+    }
+
+    #[test]
+    fn a_row_of_an_older_program_is_of_the_first_start() {
+        // source: the header of throughput.csv before it had the column `start`
+        let old = "machine,block,order,copy,plan,id,tokens,iterations,prompt_seconds,draft_seconds,\
+                   verify_seconds,seconds,cpu_seconds\n0,0,0,0,plain,a,9,8,0.1,0,0.8,1,\n";
+        let mut rows = crate::store::parse_csv(old.as_bytes(), std::path::Path::new("t")).unwrap();
+        let (_, row): (u64, ThroughputSample) = rows.remove(0);
+        assert_eq!(row, sample(1.0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::plan::{Predictors, gamma_max};
 use crate::records::bounds::Bounds;
 use crate::run::machine::Machine;
 use crate::run::shard::{Asked, Merged, Sharding};
+use crate::run::starts::Starts;
 use crate::run::tables::TableHashes;
 use crate::run::times_from::TimesFrom;
 use crate::shape::ModelShape;
@@ -116,6 +117,9 @@ pub struct RunHeader {
     /// What the traces cover, beside what generating would have taken.
     #[serde(default)]
     pub coverage: Option<Coverage>,
+    /// From how many starts of a process the end-to-end blocks come, and how much those differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<Starts>,
     /// Which part of a request this run is, if it was measured with `--shard`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Sharding>,
@@ -160,6 +164,7 @@ impl RunHeader {
             cpu_seconds: None,
             stopped: None,
             coverage: None,
+            starts: None,
             shard: None,
             merged: None,
             asked: None,
@@ -204,6 +209,7 @@ impl RunHeader {
             within("trace_seconds", coverage.trace_seconds.0, &limits::SPENT_SECONDS)?;
             within("generation_seconds", coverage.generation_seconds.0, &limits::SPENT_SECONDS)?;
         }
+        self.starts.as_ref().map_or(Ok(()), Starts::check)?;
         for shard in self.merged.iter().flat_map(|merged| &merged.shards) {
             within("machine", shard.machine, &(0..=limits::SHARDS))?;
             within("seconds_measuring", shard.seconds_measuring.0, &limits::SPENT_SECONDS)?;

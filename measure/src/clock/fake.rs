@@ -23,6 +23,10 @@ pub struct Faults {
     pub tails: f64,
     /// At this second everything becomes 1.4 times as slow, for good.
     pub step_at: Option<f64>,
+    /// Spread of the speed of whole starts of a process (standard deviation of its logarithm).
+    pub start: f64,
+    /// Spread, from start to start, of what a single plan costs: each has a draw of its own.
+    pub start_and_plan: f64,
 }
 
 #[derive(Debug)]
@@ -37,6 +41,7 @@ struct State {
 #[derive(Debug)]
 pub struct FakeClock {
     faults: Faults,
+    seed: u64,
     state: Mutex<State>,
 }
 
@@ -47,7 +52,7 @@ impl FakeClock {
     pub fn new(faults: Faults, seed: u64) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
         let state = State { now: 0.0, random, burst_until: 0.0, next_burst: 0.0 };
-        Self { faults, state: Mutex::new(state) }
+        Self { faults, seed, state: Mutex::new(state) }
     }
 
     /// Something that costs `seconds` on a quiet machine happens; returns what it cost here.
@@ -56,6 +61,22 @@ impl FakeClock {
         let cost = seconds * self.faults.slowdown(&mut state);
         state.now += cost;
         cost
+    }
+
+    /// As [`Self::spend`], by plan number `plan` in the start with this number: both are faster or
+    /// slower than others, for as long as the world lasts.
+    pub fn spend_in(&self, start: usize, plan: usize, seconds: f64) -> f64 {
+        let of_start = self.faults.start * self.normal(start, usize::MAX);
+        let of_plan = self.faults.start_and_plan * self.normal(start, plan);
+        self.spend(seconds * (of_start + of_plan).exp())
+    }
+
+    /// A normal number that belongs to a start and a plan (Box, Muller 1958).
+    fn normal(&self, start: usize, plan: usize) -> f64 {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ 0x57a7);
+        random.set_stream((start as u64) << 32 ^ plan as u64);
+        let [radius, angle] = [(); 2].map(|()| random.random_range(f64::MIN_POSITIVE..1.0));
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
 }
 

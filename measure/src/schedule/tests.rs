@@ -124,8 +124,15 @@ fn coverage(interleaved: bool, faults: Faults) -> (f64, f64) {
 }
 
 /// Every fault at once: 2 % drift a second, bursts a tenth of the time, heavy tails, a step.
-const FAULTS: Faults =
-    Faults { noise: 0.05, drift_per_second: 0.02, bursts: 0.1, tails: 0.02, step_at: Some(0.7) };
+const FAULTS: Faults = Faults {
+    noise: 0.05,
+    drift_per_second: 0.02,
+    bursts: 0.1,
+    tails: 0.02,
+    step_at: Some(0.7),
+    start: 0.0,
+    start_and_plan: 0.0,
+};
 
 #[test]
 fn intervals_hold_the_true_ratio_on_a_machine_with_every_fault() {

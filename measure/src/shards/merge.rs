@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::record::resume::{Identity, first_difference, settings};
+use crate::starts;
 use s3d_data::run::replace::save_whole;
 use s3d_data::{
     Coverage, Machine, Merged, MergedShard, Observations, Run, RunDir, RunHeader, Seconds, Sharding,
@@ -163,10 +164,12 @@ fn combine(parts: &[Part], how: &Merging) -> Result<Run> {
     let mut shards = Vec::new();
     for part in parts {
         let machine = index_of(&mut machines, part)?;
-        observations.append(on_machine(part.run.observations.clone(), machine));
+        let first_start = starts::next(&observations.throughput, machine);
+        observations.append(on_machine(part.run.observations.clone(), machine, first_start));
         shards.push(of_header(part, machine));
     }
-    let header = header(parts, machines, shards, how)?;
+    let mut header = header(parts, machines, shards, how)?;
+    header.starts = starts::of(&observations.throughput, None);
     Ok(Run { header, observations })
 }
 
@@ -209,10 +212,14 @@ fn larger<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
     }
 }
 
-/// The samples of one shard, each with its machine.
-fn on_machine(mut seen: Observations, machine: usize) -> Observations {
+/// The samples of one shard, each with its machine; its starts are others than those of the shards
+/// before it.
+fn on_machine(mut seen: Observations, machine: usize, first_start: usize) -> Observations {
     seen.latency.iter_mut().for_each(|sample| sample.machine = machine);
-    seen.throughput.iter_mut().for_each(|sample| sample.machine = machine);
+    for sample in &mut seen.throughput {
+        sample.machine = machine;
+        sample.start += first_start;
+    }
     seen
 }
 

@@ -138,6 +138,7 @@ mod tests {
             verify_seconds: 0.0,
             seconds: 10.0 * seconds_per_iteration + 1.0,
             cpu_seconds: None,
+            start: 0,
         }
     }
 

@@ -72,6 +72,7 @@ mod tests {
             draft_seconds: 0.0,
             verify_seconds: 0.0,
             cpu_seconds: None,
+            start: 0,
             seconds: seconds_per_iteration * if plan == "plain" { 100.0 } else { 40.0 },
         }
     }

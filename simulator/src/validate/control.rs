@@ -47,6 +47,7 @@ mod tests {
             verify_seconds: seconds,
             seconds: 1.0 + seconds,
             cpu_seconds: None,
+            start: 0,
         };
         // Drift: each block takes longer than the one before; the second copy is always 2 % faster.
         let samples: Vec<ThroughputSample> = (0..8)

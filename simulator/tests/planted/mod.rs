@@ -258,6 +258,7 @@ impl Planted {
                             + verify
                             + STEP_SECONDS * drift * iterations as f64,
                         cpu_seconds: None,
+                        start: 0,
                     });
                 };
             let first = traces.iter().take(self.prompts);

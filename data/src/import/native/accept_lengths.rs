@@ -205,5 +205,6 @@ fn sample(answer: &Answer, plan: &Plan, block: usize) -> ThroughputSample {
         verify_seconds: answer.seconds,
         seconds: answer.seconds,
         cpu_seconds: None,
+        start: 0,
     }
 }

@@ -163,6 +163,7 @@ impl<'a> Attempt<'a> {
             verify_seconds: seconds - draft_seconds,
             seconds,
             cpu_seconds: None,
+            start: 0,
         })
     }
 }

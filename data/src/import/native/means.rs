@@ -127,5 +127,6 @@ fn sample(plan: Plan, order: usize, tokens: f64, seconds: f64) -> ThroughputSamp
         verify_seconds: total,
         seconds: total,
         cpu_seconds: None,
+        start: 0,
     }
 }
