@@ -125,7 +125,22 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
     shown.extend(regret.map(|regret| regret_table(regret, basis)));
     shown.push(waterfall_table(&steps));
     shown.push(tables::held_out(&conclusion.report_input()?));
+    if let Some(errors) = conclusion.held_out.as_ref() {
+        note_not_predicted(errors);
+    }
     show::tables(&value, &shown, &args.output)
+}
+
+/// Names the plans that were run and are not predicted unseen.
+fn note_not_predicted(errors: &Errors) {
+    let plans: Vec<String> = errors.not_predicted.iter().map(ToString::to_string).collect();
+    if !plans.is_empty() {
+        terminal::note(&format!(
+            "not predicted unseen: {} (windows at an edge of the model, or without traced windows \
+             around them)",
+            plans.join(", ")
+        ));
+    }
 }
 
 /// How wrong predictions were, over plans that were run end to end.
@@ -149,9 +164,6 @@ fn errors(held_out: Option<&Errors>, known: Option<&Errors>) -> Table {
     };
     let rows = [
         held_out.map(|e| row("held out, neighbouring windows traced", &e.summary)),
-        held_out
-            .and_then(|e| e.extrapolated.as_ref())
-            .map(|e| row("held out, no traced neighbours (edge)", e)),
         known.map(|e| row("trace and pass times (bookkeeping)", &e.summary)),
     ];
     Table::new("errors", "Predicted against measured speedup", columns)

@@ -6,7 +6,8 @@ use crate::statistics::Z95;
 use s3d_data::memory::streamed_bytes;
 use s3d_data::{Baseline, Dtype, Estimate, Plan, Run};
 
-/// Plain decoding: measured in blocks, else from the timed plain pass.
+/// Plain decoding: measured in blocks (at another context moved by what plain passes grow to it),
+/// else from the timed plain pass.
 pub(super) fn plain_rate(all: &Evaluated) -> Option<Estimate> {
     let measured = all.blocks.rate(&Plan::Plain, &all.blocks.holding(&Plan::Plain));
     let (seconds, error) = all.costs.plain;
@@ -17,6 +18,7 @@ pub(super) fn plain_rate(all: &Evaluated) -> Option<Estimate> {
         true => Estimate::new(value, value - half, value + half),
         false => Estimate::alone(value),
     };
+    let measured = measured.map(|rate| rate.map(|r| r / all.plain_growth));
     measured.or(Some(timed).filter(|_| value.is_finite()))
 }
 

@@ -5,27 +5,44 @@
 //! and so does every other plan in the block: with additive effects of plans and blocks on the
 //! logarithm of seconds per iteration, all of them count (intra-block analysis of incomplete
 //! blocks: Yates 1936; Cochran and Cox, Experimental Designs, ch. 9).
+//!
+//! The state does not slow all plans alike: where memory is slow, narrow passes suffer more. So
+//! what is left over of the generations of one block goes together, and errors are counted by
+//! block (Liang and Zeger, Biometrika 73, 1986), those of few blocks moderated by what all plans
+//! scatter (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004). Draws
+//! multiply what is left of a block by one deviate for all plans (wild cluster bootstrap: Cameron,
+//! Gelbach and Miller, Review of Economics and Statistics 90, 2008), so differences between plans
+//! of the same blocks are paired.
 
+use crate::predict::prediction::Pool;
 use crate::statistics::{Z95, student};
+use linfa_linalg::cholesky::InverseC;
+use ndarray::{Array1, Array2, Axis, s};
 use s3d_data::{Estimate, Plan, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Sweeps after which effects have long settled: plain decoding ties all blocks together.
-const MOST_SWEEPS: usize = 500;
-/// Largest change of an effect at which they have.
-const SETTLED: f64 = 1e-11;
+/// Place in the pool of the deviates of the first block, apart from those of passes.
+const FIRST_DEVIATE: usize = 32_768;
+/// Blocks that the scatter of all plans counts for, beside a plan's own.
+const SHARED_BLOCKS: f64 = 8.0;
 
 /// The costs of plans.
 #[derive(Debug, Clone, Default)]
 pub struct Additive<'a> {
-    /// Of each plan: logarithm of seconds per iteration, and the number of its generations.
-    plans: BTreeMap<&'a Plan, (f64, usize)>,
-    /// Standard deviation of one generation's logarithm around plan and block.
-    deviation: f64,
-    /// Samples beyond the effects that they determine.
-    free: usize,
-    /// The blocks that hold each plan.
-    blocks: BTreeMap<&'a Plan, BTreeSet<usize>>,
+    plans: BTreeMap<&'a Plan, PlanCost>,
+}
+
+/// The cost of one plan against plain decoding.
+#[derive(Debug, Clone, Default)]
+struct PlanCost {
+    /// Logarithm of iteration over plain step.
+    log: f64,
+    /// Its standard error, widened as Student's law asks of few samples; none: too few.
+    error: Option<f64>,
+    /// What the rest of each block adds to the logarithm.
+    by_block: Vec<f64>,
+    /// Blocks that hold the plan.
+    held: usize,
 }
 
 /// One generation.
@@ -33,6 +50,79 @@ struct Point<'a> {
     plan: &'a Plan,
     block: usize,
     value: f64,
+}
+
+/// How often each plan was run in each block, and the sums of its logarithms there; plain decoding
+/// is the first column.
+struct Sums<'a> {
+    plans: Vec<&'a Plan>,
+    blocks: Vec<usize>,
+    counts: Array2<f64>,
+    sums: Array2<f64>,
+}
+
+impl<'a> Sums<'a> {
+    fn new(points: &[Point<'a>]) -> Self {
+        let others: BTreeSet<&Plan> =
+            points.iter().map(|point| point.plan).filter(|plan| **plan != Plan::Plain).collect();
+        let plans: Vec<&Plan> = [&Plan::Plain].into_iter().chain(others).collect();
+        let blocks: BTreeSet<usize> = points.iter().map(|point| point.block).collect();
+        let blocks: Vec<usize> = blocks.into_iter().collect();
+        let mut counts = Array2::zeros((blocks.len(), plans.len()));
+        let mut sums = counts.clone();
+        for point in points {
+            let row = blocks.partition_point(|block| *block < point.block);
+            let own = plans[1..].partition_point(|plan| *plan < point.plan) + 1;
+            let column = if *point.plan == Plan::Plain { 0 } else { own };
+            counts[[row, column]] += 1.0;
+            sums[[row, column]] += point.value;
+        }
+        Self { plans, blocks, counts, sums }
+    }
+
+    /// Generations of each block.
+    fn sizes(&self) -> Array1<f64> {
+        self.counts.sum_axis(Axis(1))
+    }
+
+    /// `values` of each block and plan, less the block's mean for every generation.
+    fn centred(&self, values: &Array2<f64>) -> Array2<f64> {
+        let means = values.sum_axis(Axis(1)) / self.sizes();
+        values - &(&self.counts * &means.insert_axis(Axis(1)))
+    }
+
+    /// Normal equations of the effects of plans other than plain, those of blocks eliminated:
+    /// the inverse of the matrix, and the effects.
+    fn solve(&self) -> Option<(Array2<f64>, Array1<f64>)> {
+        let shares = &self.counts / &self.sizes().insert_axis(Axis(1));
+        let matrix =
+            Array2::from_diag(&self.counts.sum_axis(Axis(0))) - self.counts.t().dot(&shares);
+        let right = self.centred(&self.sums).sum_axis(Axis(0));
+        let inverse = matrix.slice(ndarray::s![1.., 1..]).to_owned().invc().ok()?;
+        let effects = inverse.dot(&right.slice(ndarray::s![1..]));
+        Some((inverse, effects))
+    }
+
+    /// What effects of plans and blocks leave of the sums.
+    fn rest(&self, effects: &Array1<f64>) -> Array2<f64> {
+        let mut rest = self.sums.clone();
+        for (index, effect) in effects.iter().enumerate() {
+            rest.column_mut(index + 1).scaled_add(-effect, &self.counts.column(index + 1));
+        }
+        self.centred(&rest)
+    }
+
+    /// Sum of squares of what is left of single generations: of each cell the spread around its
+    /// mean, and what is left of the mean.
+    fn squares(&self, points: &[Point<'_>], rest: &Array2<f64>) -> f64 {
+        let total: f64 = points.iter().map(|point| point.value.powi(2)).sum();
+        let filled = |(_, count): &((usize, usize), &f64)| **count > 0.0;
+        let cells = self.counts.indexed_iter().filter(filled);
+        let of_cell = |(cell, count): ((usize, usize), &f64)| {
+            (rest[cell].powi(2) - self.sums[cell].powi(2)) / count
+        };
+        (total + cells.map(of_cell).sum::<f64>()).max(0.0)
+    }
 }
 
 impl<'a> Additive<'a> {
@@ -43,26 +133,24 @@ impl<'a> Additive<'a> {
         let plain = points.iter().filter(|point| *point.plan == Plan::Plain);
         let tied: BTreeSet<usize> = plain.map(|point| point.block).collect();
         points.retain(|point| tied.contains(&point.block));
-        let (mut plans, mut blocks) = (BTreeMap::new(), BTreeMap::new());
-        for _ in 0..MOST_SWEEPS {
-            let before = plans;
-            plans = means(&points, |p| p.plan, |p| p.value - effect(&blocks, &p.block));
-            blocks = means(&points, |p| p.block, |p| p.value - effect(&plans, &p.plan));
-            let moved =
-                |(plan, (new, _)): (&&Plan, &(f64, usize))| (new - effect(&before, plan)).abs();
-            if plans.iter().map(moved).fold(0.0, f64::max) < SETTLED {
-                break;
-            }
-        }
-        let rest = |p: &Point| p.value - effect(&plans, &p.plan) - effect(&blocks, &p.block);
-        let squares: f64 = points.iter().map(|point| rest(point).powi(2)).sum();
-        let free = (points.len() + 1).saturating_sub(plans.len() + blocks.len());
-        let deviation = (squares / free as f64).sqrt();
-        let mut held: BTreeMap<&Plan, BTreeSet<usize>> = BTreeMap::new();
-        for point in &points {
-            held.entry(point.plan).or_default().insert(point.block);
-        }
-        Self { plans, deviation, free, blocks: held }
+        let sums = Sums::new(&points);
+        let Some((inverse, effects)) = sums.solve() else { return Self::default() };
+        let rest = sums.rest(&effects);
+        let free = (points.len() + 1).saturating_sub(sums.plans.len() + sums.blocks.len());
+        let deviation = (sums.squares(&points, &rest) / free as f64).sqrt();
+        let by_block = rest.slice(s![.., 1..]).dot(&inverse);
+        let cost = |(index, plan): (usize, &&'a Plan)| {
+            let counts = sums.counts.column(index + 1);
+            let of_all = deviation.powi(2) * inverse[[index, index]];
+            let held = counts.iter().filter(|count| **count > 0.0).count();
+            let mut by_block = by_block.column(index).to_vec();
+            let error = moderate(&mut by_block, of_all, held, free);
+            let known = counts.sum() >= 2.0 && error.is_finite();
+            let error = known.then_some(error);
+            (*plan, PlanCost { log: effects[index], error, by_block, held })
+        };
+        let plans = sums.plans[1..].iter().enumerate().map(cost).collect();
+        Self { plans }
     }
 
     /// What an iteration of `plan` costs in steps of plain decoding, with the interval of timing;
@@ -78,17 +166,41 @@ impl<'a> Additive<'a> {
     /// Logarithm of [`Self::iteration_cost`] and its standard error, widened as Student's law asks
     /// of few samples.
     pub fn log_cost(&self, plan: &Plan) -> Option<(f64, f64)> {
-        let (own, count) = *self.plans.get(plan)?;
-        let (plain, steps) = *self.plans.get(&Plan::Plain)?;
-        let error = self.deviation * (1.0 / count as f64 + 1.0 / steps as f64).sqrt();
-        let widened = error * student(self.free.max(1)) / Z95;
-        (count >= 2 && widened.is_finite()).then_some((own - plain, widened))
+        let cost = self.plans.get(plan)?;
+        Some((cost.log, cost.error?))
+    }
+
+    /// Logarithm of [`Self::iteration_cost`] in each draw of `pool`. All plans share the deviates
+    /// of their blocks.
+    pub fn log_draws(&self, plan: &Plan, pool: &Pool) -> Option<Vec<f64>> {
+        let cost = self.plans.get(plan).filter(|cost| cost.error.is_some())?;
+        let mut draws = vec![cost.log; pool.draws()];
+        for (place, share) in cost.by_block.iter().enumerate() {
+            let deviates = pool.of(FIRST_DEVIATE + place);
+            draws.iter_mut().zip(deviates).for_each(|(draw, deviate)| *draw += share * deviate);
+        }
+        Some(draws)
     }
 
     /// Blocks that hold `plan` beside plain decoding.
     pub fn blocks(&self, plan: &Plan) -> usize {
-        self.blocks.get(plan).map_or(0, BTreeSet::len)
+        self.plans.get(plan).map_or(0, |cost| cost.held)
     }
+}
+
+/// Scales what blocks add to a plan's cost so that its variance is that of its own `held` blocks,
+/// moderated by `of_all`, what all generations scatter; the standard error, widened by Student's
+/// law.
+fn moderate(by_block: &mut [f64], of_all: f64, held: usize, free: usize) -> f64 {
+    let own: f64 = by_block.iter().map(|share| share * share).sum();
+    let degrees = held.saturating_sub(1) as f64;
+    let unbiased = own * held as f64 / degrees.max(1.0);
+    let variance = (SHARED_BLOCKS * of_all + degrees * unbiased) / (SHARED_BLOCKS + degrees);
+    let seen = ((SHARED_BLOCKS + degrees) as usize).min(free).max(1);
+    let error = variance.sqrt() * student(seen) / Z95;
+    let scale = if own > 0.0 { error / own.sqrt() } else { 0.0 };
+    by_block.iter_mut().for_each(|share| *share *= scale);
+    error
 }
 
 fn point(sample: &ThroughputSample) -> Option<Point<'_>> {
@@ -98,25 +210,6 @@ fn point(sample: &ThroughputSample) -> Option<Point<'_>> {
     };
     let value = ((sample.seconds - sample.prompt_seconds) / steps).ln();
     value.is_finite().then_some(Point { plan: &sample.plan, block: sample.block, value })
-}
-
-/// Mean and number of `value` by `key`.
-fn means<'p, 'a, K: Ord>(
-    points: &'p [Point<'a>],
-    key: impl Fn(&'p Point<'a>) -> K,
-    value: impl Fn(&'p Point<'a>) -> f64,
-) -> BTreeMap<K, (f64, usize)> {
-    let mut sums: BTreeMap<K, (f64, usize)> = BTreeMap::new();
-    for point in points {
-        let sum = sums.entry(key(point)).or_default();
-        *sum = (sum.0 + value(point), sum.1 + 1);
-    }
-    sums.values_mut().for_each(|(sum, count)| *sum /= *count as f64);
-    sums
-}
-
-fn effect<K: Ord>(effects: &BTreeMap<K, (f64, usize)>, key: &K) -> f64 {
-    effects.get(key).map_or(0.0, |effect| effect.0)
 }
 
 #[cfg(test)]
@@ -183,11 +276,12 @@ mod tests {
         let found = Additive::fit(samples.iter());
         let cost = |plan: &str| found.iteration_cost(&plan.parse().unwrap()).unwrap();
         let [far, near] = [cost("3..9:4"), cost("4..8:2")];
-        assert!((found.deviation.powi(2) - 0.00378077 / 3.0).abs() < 1e-8, "{}", found.deviation);
-        // Two generations against four of plain decoding; 3 degrees of freedom (Student's 97.5 %
-        // quantile: 3.18245).
-        let reach = 3.18245 * found.deviation * 0.75f64.sqrt();
-        assert!(((far.ends().1 / far.value).ln() - reach).abs() < 1e-5, "{far}");
+        // source: the same: errors of each plan from residuals summed by block, moderated by hand;
+        // 3 degrees of freedom (Student's 97.5 % quantile: 3.18245).
+        for (cost, error) in [(far, 0.032_840_870), (near, 0.033_594_920)] {
+            let reach: f64 = 3.18245 * error;
+            assert!(((cost.ends().1 / cost.value).ln() - reach).abs() < 1e-5, "{cost}");
+        }
         assert!((far.value.ln() - 0.48846154).abs() < 1e-6, "{far}");
         assert!((near.value.ln() - 0.25961538).abs() < 1e-6, "{near}");
     }

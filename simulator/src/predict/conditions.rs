@@ -41,9 +41,12 @@ struct Candidate {
     speedup: Estimate,
 }
 
-/// The contexts that are worth asking beside `own`: shorter and longer ones, by factors of two.
-fn contexts_around(own: usize) -> Vec<usize> {
-    [own / 4, own / 2, own, 2 * own, 4 * own].into_iter().filter(|context| *context > 0).collect()
+/// The contexts that are worth asking beside `own`: shorter and longer ones, by factors of two, that
+/// the model has positions for.
+fn contexts_around(own: usize, positions: Option<usize>) -> Vec<usize> {
+    let most = positions.unwrap_or(usize::MAX).max(own);
+    let around = [own / 4, own / 2, own, own.saturating_mul(2), own.saturating_mul(4)];
+    around.into_iter().filter(|context| (1..=most).contains(context)).collect()
 }
 
 /// The fastest prediction at contexts around the request's, for every number of drafts up to the
@@ -59,7 +62,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     let pool = Pool::new(request.seed, draws);
     let runs = known_runs(run, request, &table)?;
     let mut all = Vec::new();
-    for context in contexts_around(request.context()) {
+    for context in contexts_around(request.context(), run.header.model.positions) {
         let costs = MeasuredCosts::new(run, request.machine, &[(context, 1.0)])?;
         let candidate = |prediction: super::prediction::Prediction| {
             let memory = plan_memory(run, &prediction.plan, context)?;

@@ -32,6 +32,8 @@ pub(crate) struct Evaluated<'a> {
     pub(crate) best_of_draws: Vec<(usize, f64)>,
     pub(crate) probability_best: Vec<f64>,
     pub(crate) costs: MeasuredCosts,
+    /// Seconds of a plain pass at the context asked about over those at the run's own.
+    pub(crate) plain_growth: f64,
     pub(crate) blocks: Blocks<'a>,
     /// What end-to-end blocks say of each plan's speedup, where they are enough.
     pub(crate) reported: Vec<Option<Reported>>,
@@ -78,8 +80,13 @@ impl<'a> Evaluated<'a> {
         let prompts = walked.table.prompts.len();
         let names: Vec<Plan> =
             predictions.iter().map(|p| Plan::Speculate(p.plan.clone())).collect();
-        let reported = names.iter().map(|plan| walked.reported(plan)).collect();
-        let block_counts = names.iter().map(|plan| walked.timed.blocks(plan)).collect();
+        let here = request.asks_where_measured(&run.header);
+        let reported = names.iter().map(|plan| walked.reported(plan).filter(|_| here)).collect();
+        let blocks_of = |plan| if here { walked.timed.blocks(plan) } else { 0 };
+        let block_counts = names.iter().map(blocks_of).collect();
+        let own = Request::of(&run.header).contexts;
+        let own = MeasuredCosts::new(run, request.machine, &own)?.plain.0;
+        let plain_growth = if here { 1.0 } else { costs.plain.0 / own };
         Ok(Self {
             walked,
             predictions,
@@ -90,6 +97,7 @@ impl<'a> Evaluated<'a> {
             best_of_draws,
             probability_best,
             costs,
+            plain_growth,
             blocks,
             reported,
             block_counts,
@@ -107,7 +115,7 @@ impl<'a> Evaluated<'a> {
 /// does to wide passes changes within minutes, and there it did the same to all. Nothing at other
 /// contexts, where others may lead.
 fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
-    let asked = request.contexts == Request::of(&run.header).contexts;
+    let asked = request.asks_where_measured(&run.header);
     let used = |sample: &&ThroughputSample| {
         let here = asked && sample.machine == request.machine;
         here && sample.purpose() == BlockPurpose::RunOff

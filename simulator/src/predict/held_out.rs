@@ -9,7 +9,7 @@ use crate::predict::plans_run::{PlanRun, PlansRun};
 use crate::predict::request::Request;
 use crate::predict::walked::Walked;
 use crate::statistics::{median, quantile};
-use s3d_data::{PredictionError, Run};
+use s3d_data::{Plan, PredictionError, Run};
 use serde::Serialize;
 
 /// Prediction errors over plans.
@@ -17,17 +17,17 @@ use serde::Serialize;
 pub struct Errors {
     /// Each plan.
     pub plans: Vec<HeldOutPlan>,
-    /// Median, 95th percentile, coverage of the plans that lie between traced windows; of all where
-    /// none does.
+    /// Median, 95th percentile, coverage.
     pub summary: PredictionError,
-    /// The same of the plans at the edge, whose acceptance had to be extrapolated.
-    pub extrapolated: Option<PredictionError>,
+    /// Plans that were run and are not predicted: their windows lie at an edge of the model, or no
+    /// traced windows lie around them.
+    pub not_predicted: Vec<Plan>,
 }
 
 /// Errors on plans whose window was held out: no trace, no draft-pass time, no throughput of it
 /// entered. Acceptance comes from the neighbouring windows' traces, draft time from the law over
 /// the other windows, corrected by what their end-to-end runs say about costs. `None` where no plan
-/// was run in two blocks or more.
+/// was run in enough blocks, or none of them is predicted.
 ///
 /// # Errors
 /// No timed plain pass, or a trace that contradicts itself.
@@ -73,10 +73,10 @@ fn errors(
         predicted = ran.predicted(true);
     }
     let plans = beside_reported(walked, predicted);
-    let (edge, inside): (Vec<_>, Vec<_>) = plans.iter().partition(|plan| plan.extrapolated);
-    let extrapolated = summary(&edge);
-    let summary = summary(&inside).or_else(|| extrapolated.clone());
-    Ok(summary.map(|summary| Errors { plans, summary, extrapolated }))
+    let predicted = |plan: &Plan| plans.iter().any(|one| one.plan == *plan);
+    let reported = ran.plans().filter(|plan| walked.reported(plan).is_some());
+    let not_predicted = reported.filter(|plan| !predicted(plan)).cloned().collect();
+    Ok(summary(&plans).map(|summary| Errors { plans, summary, not_predicted }))
 }
 
 /// The ran plans in terms of all traced texts: measured is what is reported of the plan everywhere,
@@ -92,7 +92,7 @@ fn beside_reported(walked: &Walked<'_>, predicted: Vec<PlanRun>) -> Vec<HeldOutP
     predicted.into_iter().filter_map(moved).collect()
 }
 
-fn summary(plans: &[&HeldOutPlan]) -> Option<PredictionError> {
+fn summary(plans: &[HeldOutPlan]) -> Option<PredictionError> {
     let errors: Vec<f64> = plans.iter().map(|plan| plan.error).collect();
     let inside = plans.iter().filter(|plan| plan.predicted.covers(plan.measured.value)).count();
     Some(PredictionError {

@@ -2,6 +2,10 @@
 //! windows where enough were traced, else interpolation between the neighbours and curves fitted to
 //! all of them.
 //!
+//! Skipping the first layer, or the last, is a cliff: acceptance falls to a fraction. So windows at
+//! an edge of the model say nothing of those inside, and a window without traced neighbours inside
+//! is not predicted at all.
+//!
 //! Tokens per iteration are a smooth function of where the window starts and where it ends, up to
 //! the edges: skipping the first layer costs about the same whatever the end, and the last whatever
 //! the start. So `tau(s, e) = tau(s, e') + tau(s', e) - tau(s', e')` for every other start and end;
@@ -32,8 +36,6 @@ pub struct Guess {
     pub iterations: Vec<f64>,
     /// Relative error to expect, as a standard deviation.
     pub doubt: f64,
-    /// Whether traced windows lie around it; else this is extrapolated.
-    pub inside: bool,
 }
 
 /// One traced window: iterations of every generation, and counts over all of them.
@@ -85,34 +87,37 @@ impl Neighbours {
     /// Iterations per generation by the skip's own traces.
     pub fn own(&self, skip: &Skip) -> Option<Guess> {
         let own = self.rows.iter().find(|row| row.skip == *skip)?;
-        Some(Guess { iterations: own.iterations.clone(), doubt: 0.0, inside: true })
+        Some(Guess { iterations: own.iterations.clone(), doubt: 0.0 })
     }
 
-    /// Iterations per generation as if `skip` had not been traced.
+    /// Iterations per generation as if `skip` had not been traced; nothing at an edge of the model,
+    /// and where no traced windows lie around it.
     ///
-    /// By parallelograms where windows around it were traced. Else between two neighbours the
-    /// geometric mean of interpolation and curve; at an end, where interpolation would have to
-    /// extrapolate, the curve alone. The expected error is what the same way shows on the other
+    /// By parallelograms where windows around it were traced, else the geometric mean of what its
+    /// two neighbours and a curve say. The expected error is what the same way shows on the other
     /// windows, and by how much its parts disagree.
     pub fn without(&self, skip: &Skip) -> Option<Guess> {
-        let window = skip.window()?;
-        match self.surrounded(window).then(|| self.by_corners(window, &[])).flatten() {
+        let window = skip.window().filter(|window| self.is_inside(*window))?;
+        let inside = self.of_inside();
+        match inside.by_corners(window, &[]) {
             Some((iterations, spread)) => {
-                let doubt = spread.hypot(self.usual_corner_error(skip));
-                Some(Guess { iterations, doubt, inside: true })
+                let doubt = spread.hypot(inside.usual_corner_error(skip));
+                Some(Guess { iterations, doubt })
             }
-            None => self.by_neighbours(window, skip),
+            None => inside.by_neighbours(window, skip),
         }
     }
 
-    /// Whether other windows start before and after `window`, and end before and after it.
-    fn surrounded(&self, window: SkipWindow) -> bool {
-        let others = || self.windows().map(|(other, _)| other).filter(|other| !other.is_empty());
-        let between = |place: fn(&SkipWindow) -> usize| {
-            let own = place(&window);
-            others().any(|w| place(&w) < own) && others().any(|w| place(&w) > own)
-        };
-        between(SkipWindow::start) && between(SkipWindow::end)
+    /// Whether a window skips neither the first layer nor the last.
+    fn is_inside(&self, window: SkipWindow) -> bool {
+        window.is_empty() || window.start() > 0 && window.end() < self.layers
+    }
+
+    /// The windows that lie inside, alone.
+    fn of_inside(&self) -> Self {
+        let rows =
+            self.rows.iter().filter(|row| row.skip.window().is_some_and(|w| self.is_inside(w)));
+        Self { rows: rows.cloned().collect(), ..*self }
     }
 
     fn windows(&self) -> impl Iterator<Item = (SkipWindow, &WalkedWindow)> {
@@ -173,23 +178,22 @@ impl Neighbours {
     }
 
     fn by_neighbours(&self, window: SkipWindow, skip: &Skip) -> Option<Guess> {
-        let (guess, inside) = self.guess(window, &[])?;
+        let guess = self.guess(window, &[])?;
         let usual = self.usual_error(skip);
         let guessed = self.tokens / guess.iter().sum::<f64>();
         let Some(fitted) = self.by_curve(window) else {
-            return Some(Guess { iterations: guess, doubt: usual, inside });
+            return Some(Guess { iterations: guess, doubt: usual });
         };
         let disagreement = (guessed / fitted).ln().abs();
-        let level = if inside { (guessed * fitted).sqrt() } else { fitted };
-        let share = if inside { 0.5 } else { 1.0 };
+        let level = (guessed * fitted).sqrt();
         let iterations = guess.iter().map(|iterations| iterations * guessed / level).collect();
-        Some(Guess { iterations, doubt: usual.hypot(share * disagreement), inside })
+        Some(Guess { iterations, doubt: usual.hypot(0.5 * disagreement) })
     }
 
     /// The median error of interpolation on the windows other than `skip`, as a standard deviation.
     fn usual_error(&self, skip: &Skip) -> f64 {
         let error = |row: &WalkedWindow| {
-            let guess: f64 = self.guess(row.skip.window()?, &[skip])?.0.iter().sum();
+            let guess: f64 = self.guess(row.skip.window()?, &[skip])?.iter().sum();
             Some((guess / row.iterations.iter().sum::<f64>() - 1.0).abs())
         };
         let others = self.rows.iter().filter(|row| row.skip != *skip);
@@ -240,35 +244,24 @@ impl Neighbours {
     }
 
     /// Linear in the number of skipped layers between the nearest window that skips fewer and the
-    /// nearest that skips more (at an end: through the two nearest), `window` itself and `hidden`
-    /// left out; and whether it lies between two.
-    fn guess(&self, window: SkipWindow, hidden: &[&Skip]) -> Option<(Vec<f64>, bool)> {
+    /// nearest that skips more, `window` itself and `hidden` left out; nothing where one is missing.
+    fn guess(&self, window: SkipWindow, hidden: &[&Skip]) -> Option<Vec<f64>> {
         let visible = |skip: &Skip| *skip != Skip::Window(window) && !hidden.contains(&skip);
         let distance = |other: &SkipWindow| {
             other.start().abs_diff(window.start()) + other.end().abs_diff(window.end())
         };
         let mut known: Vec<(SkipWindow, &Vec<f64>)> = self
-            .rows
-            .iter()
-            .filter(|row| visible(&row.skip))
-            .filter_map(|row| Some((row.skip.window()?, &row.iterations)))
+            .windows()
+            .filter(|(_, row)| visible(&row.skip))
+            .map(|(other, row)| (other, &row.iterations))
             .collect();
         known.sort_by_key(|(other, _)| distance(other));
-        let fewer = known.iter().find(|(other, _)| other.len() < window.len());
-        let more = known.iter().find(|(other, _)| other.len() > window.len());
-        let (left, right) = match (fewer, more) {
-            (Some(left), Some(right)) => (left, right),
-            (Some(near), None) | (None, Some(near)) => {
-                let far = known.iter().find(|(other, _)| other.len() != near.0.len())?;
-                (near, far)
-            }
-            (None, None) => return None,
-        };
+        let left = known.iter().find(|(other, _)| other.len() < window.len())?;
+        let right = known.iter().find(|(other, _)| other.len() > window.len())?;
         let lengths = [left.0.len(), right.0.len(), window.len()].map(|len| len as f64);
         let share = (lengths[2] - lengths[0]) / (lengths[1] - lengths[0]);
-        let line = |(a, b): (&f64, &f64)| (a + (b - a) * share).max(0.2 * a);
-        let inside = fewer.is_some() && more.is_some();
-        Some((left.1.iter().zip(right.1).map(line).collect(), inside))
+        let line = |(a, b): (&f64, &f64)| a + (b - a) * share;
+        Some(left.1.iter().zip(right.1).map(line).collect())
     }
 }
 
@@ -291,21 +284,21 @@ mod tests {
         ];
         let drafting = Drafting::Simultaneous;
         let neighbours = Neighbours { layers: 10, drafting, gamma: 1, tokens: 60.0, rows };
-        // source: by hand: half way between 4..5 and 3..6; past the end through 3..7 and 3..6.
+        // source: by hand: half way between 4..5 and 3..6; nothing skips more than 3..7.
         let window = |start, end| SkipWindow::new(start, end).unwrap();
-        assert_eq!(neighbours.guess(window(4, 6), &[]).unwrap(), (vec![12.0, 20.0], true));
-        assert_eq!(neighbours.guess(window(2, 7), &[]).unwrap(), (vec![18.0, 20.0], false));
+        assert_eq!(neighbours.guess(window(4, 6), &[]).unwrap(), [12.0, 20.0]);
+        assert_eq!(neighbours.guess(window(2, 7), &[]), None);
     }
 
     #[test]
     fn parallelograms_are_exact_where_starts_and_ends_add_up() {
         // source: tokens per iteration made of a part for the start and a part for the end
         let rate = |start: usize, end: usize| {
-            let first = [1.0, 2.0, 2.4, 2.5, 2.6, 2.65, 2.7];
-            let last = [0.0, 0.0, 0.9, 0.88, 0.85, 0.8, 0.3];
+            let first = [0.2, 2.0, 2.4, 2.5, 2.6, 2.65, 2.7, 2.7];
+            let last = [0.0, 0.0, 0.9, 0.88, 0.85, 0.8, 0.7, 0.6, 0.1];
             first[start] + last[end]
         };
-        let windows = (0..5usize).flat_map(|s| (s + 1..7).map(move |e| (s, e)));
+        let windows = (0..7usize).flat_map(|s| (s + 1..9).map(move |e| (s, e)));
         let rows = windows.filter(|(_, e)| *e > 1).map(|(start, end)| WalkedWindow {
             skip: Skip::Window(SkipWindow::new(start, end).unwrap()),
             iterations: vec![40.0 / rate(start, end), 20.0 / rate(start, end)],
@@ -313,12 +306,14 @@ mod tests {
         });
         let drafting = Drafting::Simultaneous;
         let rows = rows.collect();
-        let neighbours = Neighbours { layers: 6, drafting, gamma: 1, tokens: 60.0, rows };
+        let neighbours = Neighbours { layers: 8, drafting, gamma: 1, tokens: 60.0, rows };
         let skip = Skip::Window(SkipWindow::new(1, 5).unwrap());
         let guess = neighbours.without(&skip).unwrap();
-        assert!(guess.inside && guess.doubt < 1e-9, "{guess:?}");
+        assert!(guess.doubt < 1e-9, "{guess:?}");
         assert!((60.0 / guess.iterations.iter().sum::<f64>() - rate(1, 5)).abs() < 1e-9);
-        let edge = Skip::Window(SkipWindow::new(0, 6).unwrap());
-        assert!(!neighbours.without(&edge).unwrap().inside);
+        for edge in [(0, 8), (0, 3), (2, 8)] {
+            let edge = Skip::Window(SkipWindow::new(edge.0, edge.1).unwrap());
+            assert_eq!(neighbours.without(&edge), None, "at an edge of the model");
+        }
     }
 }

@@ -28,8 +28,6 @@ pub struct HeldOutPlan {
     pub measured: Estimate,
     /// `|predicted - measured| / measured`.
     pub error: f64,
-    /// Whether the acceptance was extrapolated: no traced windows lie around this one.
-    pub extrapolated: bool,
 }
 
 /// What end-to-end runs say about costs, by the blocks that help to choose: how far predicted and
@@ -123,6 +121,11 @@ impl<'a> PlansRun<'a> {
         Ok(Some(Self { evidence, generations: generations.into_iter().collect() }))
     }
 
+    /// The plans.
+    pub(super) fn plans(&self) -> impl Iterator<Item = &'a Plan> {
+        self.generations.iter().map(|(plan, _)| *plan)
+    }
+
     pub(super) fn predicted(&self, hold_out: bool) -> Vec<PlanRun> {
         let one = |(plan, generations): &(&Plan, Vec<Generation>)| {
             self.evidence.plan(plan, generations, hold_out)
@@ -196,7 +199,6 @@ impl Evidence<'_> {
             predicted: interval(value, moved.collect(), usize::MAX),
             measured,
             error: (value / measured.value - 1.0).abs(),
-            extrapolated: !guess.inside,
         };
         Some(PlanRun { plan, timing })
     }

@@ -106,6 +106,11 @@ impl Pool {
         Self { deviates, draws }
     }
 
+    /// Number of draws.
+    pub fn draws(&self) -> usize {
+        self.draws
+    }
+
     /// The deviates of one cell, one per draw.
     pub fn of(&self, cell: usize) -> &[f64] {
         // An odd step visits every place before it repeats one.

@@ -4,7 +4,7 @@
 //! plain steps, by all end-to-end blocks together ([`Additive`]). Texts differ in speedup far more
 //! than costs do, and replay knows every text that was traced, not only those of the plan's own
 //! blocks; every plan of a block tells the machine's state there. The interval holds both doubts:
-//! texts are drawn as clusters, costs moved by their standard error.
+//! texts are drawn as clusters, and so are blocks.
 
 use crate::predict::additive::Additive;
 use crate::predict::prediction::{Pool, Texts};
@@ -34,11 +34,10 @@ pub fn reported(plan: &Plan, texts: &Texts, timed: &Additive<'_>, pool: &Pool) -
     if tokens.clusters < ENOUGH_TEXTS {
         return None;
     }
-    let (log, error) = timed.log_cost(plan)?;
-    // One deviate a plan: which one does not matter, as long as it is always the same.
-    let cell = plan.to_string().bytes().fold(1, |sum, byte| sum * 31 % 65_521 + byte as usize);
-    let moved = |(tokens, z): (&f64, &f64)| tokens / (log + z * error).exp();
-    let draws: Vec<f64> = tokens.draws.iter().zip(pool.of(cell)).map(moved).collect();
+    let (log, _) = timed.log_cost(plan)?;
+    let costs = timed.log_draws(plan, pool)?;
+    let draws: Vec<f64> =
+        tokens.draws.iter().zip(costs).map(|(tokens, cost)| tokens / cost.exp()).collect();
     let value = tokens.value / log.exp();
     Some(Reported { speedup: interval(value, draws.clone(), tokens.clusters), draws })
 }

@@ -38,6 +38,12 @@ impl Request {
         }
     }
 
+    /// Whether this asks about the context that the run itself asked about: its end-to-end blocks
+    /// say nothing of others.
+    pub(crate) fn asks_where_measured(&self, header: &RunHeader) -> bool {
+        self.contexts == Self::of(header).contexts
+    }
+
     /// The weighted mean context, in tokens: what records call the context.
     pub fn context(&self) -> usize {
         let weights: f64 = self.contexts.iter().map(|c| c.1).sum();
