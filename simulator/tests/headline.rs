@@ -1,5 +1,6 @@
 //! A planted world for the speedup that is reported: texts whose acceptance is known, and a machine
-//! that drifts, bursts, steps to another speed, and slows narrow passes more than wide ones. Does
+//! that drifts, bursts, steps to another speed, slows narrow passes more than wide ones, and differs
+//! from start to start of a process. Does
 //! the interval hold what was planted, and is it hardly wider than it must be?
 //!
 //! The default test runs a part; the whole of it by
@@ -14,7 +15,9 @@ use planted::{CONTEXT, Planted};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use s3d_data::{BlockPurpose, DraftPlan, Drafting, Plan, SkipWindow, ThroughputSample, Trace};
+use s3d_data::{
+    BlockPurpose, DraftPlan, Drafting, Plan, SkipWindow, Starts, ThroughputSample, Trace,
+};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::statistics::{Normals, quantile};
 use s3d_simulator::traces::walk::walk;
@@ -23,6 +26,9 @@ use std::collections::BTreeMap;
 
 const TEXTS: usize = 48;
 const PREDICTORS: usize = 4;
+/// Starts of a process, and how much what a plan costs in plain steps differs between them.
+const STARTS: usize = 3;
+const START_SPREAD: f64 = 0.03;
 /// Blocks of each purpose, and how many plans beside plain decoding they hold.
 const BLOCKS: [(BlockPurpose, usize, usize); 3] =
     [(BlockPurpose::Explore, 12, 9), (BlockPurpose::RunOff, 10, 4), (BlockPurpose::Confirm, 20, 1)];
@@ -67,8 +73,10 @@ fn states(blocks: usize, noise: &mut Normals, source: &mut ChaCha8Rng) -> Vec<St
     states
 }
 
-/// End-to-end blocks of such a machine. The first of `plans` is in all of them.
+/// End-to-end blocks of such a machine, from three starts of a process that differ by 3 %. The first
+/// of `plans` is in all of them.
 fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<ThroughputSample> {
+    let mut layout = Normals::new(world.seed, 92);
     let mut noise = Normals::new(world.seed, 91);
     let mut source = ChaCha8Rng::seed_from_u64(world.seed ^ 0x5eed);
     let blocks: usize = BLOCKS.iter().map(|(_, blocks, _)| blocks).sum();
@@ -77,21 +85,26 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
     for trace in traces {
         by_text.insert((&trace.id, trace.window().unwrap()), trace);
     }
+    let mut of_start: BTreeMap<(usize, String), f64> = BTreeMap::new();
     let mut rows = Vec::new();
     let numbers = BLOCKS.iter().flat_map(|(purpose, blocks, held)| {
         purpose.blocks().take(*blocks).map(move |block| (block, *held))
     });
     for ((block, held), state) in numbers.zip(&states) {
         let id = format!("text-{}", source.random_range(0..TEXTS));
+        let start = block % STARTS;
         let mut push = |plan: Plan, tokens: usize, iterations: usize, seconds: f64| {
             let burst = if source.random::<f64>() < 0.05 { 0.25 } else { 0.0 };
             let wide = if plan == Plan::Plain { 0.0 } else { state.wide };
-            let log = state.plain + wide + burst + 0.03 * noise.next().unwrap();
+            let own = of_start.entry((start, plan.to_string()));
+            let own = own.or_insert_with(|| START_SPREAD / 2f64.sqrt() * layout.next().unwrap());
+            let log = *own + state.plain + wide + burst + 0.03 * noise.next().unwrap();
             rows.push(ThroughputSample {
                 machine: 0,
                 block,
                 order: rows.len(),
                 copy: 0,
+                start,
                 plan,
                 id: id.clone(),
                 tokens,
@@ -115,6 +128,15 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
         }
     }
     rows
+}
+
+/// What the run would say of its starts: a variance by two degrees of freedom, chi square over two,
+/// which is an exponential variate.
+fn starts(seed: u64) -> Starts {
+    let mut source = ChaCha8Rng::seed_from_u64(seed ^ 0x57a7);
+    let variance = START_SPREAD.powi(2) * -(1.0 - source.random::<f64>()).ln();
+    let (count, degrees_of_freedom) = (STARTS, STARTS - 1);
+    Starts { count, spread: Some(variance.sqrt()), degrees_of_freedom, fewer_because: None }
 }
 
 /// The speedup of `plan` over ever more texts on a machine in its average state.
@@ -157,6 +179,7 @@ fn headlines(worlds: u64) -> Found {
         let world = planted(seed);
         let mut run = world.run();
         run.observations.throughput = throughput(&world, &plans, &run.observations.traces);
+        run.header.starts = Some(starts(seed));
         let request = Request { draws: 400, with_errors: false, ..Request::of(&run.header) };
         let choice = choose(&run, &request).unwrap();
         let own = choice.grid.iter().find(|row| row.plan.draft() == Some(&plans[0])).unwrap();

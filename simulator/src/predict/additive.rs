@@ -13,18 +13,57 @@
 //! multiply what is left of a block by one deviate for all plans (wild cluster bootstrap: Cameron,
 //! Gelbach and Miller, Review of Economics and Statistics 90, 2008), so differences between plans
 //! of the same blocks are paired.
+//!
+//! A process keeps its memory layout, so its blocks share an error that they do not show: the
+//! spread from start to start is added, by what the run's starts say and what is usual.
 
 use crate::predict::prediction::Pool;
 use crate::statistics::{Z95, student};
 use linfa_linalg::cholesky::InverseC;
 use ndarray::{Array1, Array2, Axis, s};
-use s3d_data::{Estimate, Plan, ThroughputSample};
+use s3d_data::{Estimate, Plan, Starts, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Place in the pool of the deviates of the first block, apart from those of passes.
 const FIRST_DEVIATE: usize = 32_768;
+/// The same of the first start; those of further ones come before it.
+const FIRST_START: usize = FIRST_DEVIATE - 1;
 /// Blocks that the scatter of all plans counts for, beside a plan's own.
 const SHARED_BLOCKS: f64 = 8.0;
+
+/// Usual standard deviation, from start to start of a process, of what an iteration costs in plain
+/// steps, and the degrees of freedom that it counts for beside what a run sees.
+const USUAL_START: f64 = 0.02;
+const USUAL_DEGREES: f64 = 4.0;
+
+/// How much starts of a process differ: standard deviation and degrees of freedom.
+#[derive(Debug, Clone, Copy)]
+pub struct StartSpread {
+    deviation: f64,
+    degrees: f64,
+}
+
+impl StartSpread {
+    /// No difference: where only what one process measured is compared.
+    pub const NONE: Self = Self { deviation: 0.0, degrees: USUAL_DEGREES };
+
+    /// What a run says of its starts, moderated by what is usual.
+    pub fn of(starts: Option<&Starts>) -> Self {
+        let seen =
+            starts.and_then(|starts| Some((starts.spread?, starts.degrees_of_freedom as f64)));
+        let (spread, own) = seen.unwrap_or((0.0, 0.0));
+        let degrees = USUAL_DEGREES + own;
+        let squares = USUAL_DEGREES * USUAL_START.powi(2) + own * spread.powi(2);
+        Self { deviation: (squares / degrees).sqrt(), degrees }
+    }
+
+    /// Standard error that it leaves to a cost whose generations have these shares in the starts,
+    /// widened by Student's law.
+    fn error(self, shares: &BTreeMap<usize, f64>) -> f64 {
+        let squares: f64 = shares.values().map(|share| share * share).sum();
+        self.deviation * squares.sqrt() * student(self.degrees as usize) / Z95
+    }
+}
 
 /// The costs of plans.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +80,8 @@ struct PlanCost {
     error: Option<f64>,
     /// What the rest of each block adds to the logarithm.
     by_block: Vec<f64>,
+    /// What each start of a process adds.
+    by_start: BTreeMap<usize, f64>,
     /// Blocks that hold the plan.
     held: usize,
 }
@@ -49,6 +90,7 @@ struct PlanCost {
 struct Point<'a> {
     plan: &'a Plan,
     block: usize,
+    start: usize,
     value: f64,
 }
 
@@ -128,7 +170,7 @@ impl<'a> Sums<'a> {
 impl<'a> Additive<'a> {
     /// Fits the samples of blocks that hold plain decoding; of a plain step every token is an
     /// iteration.
-    pub fn fit(samples: impl Iterator<Item = &'a ThroughputSample>) -> Self {
+    pub fn fit(samples: impl Iterator<Item = &'a ThroughputSample>, starts: StartSpread) -> Self {
         let mut points: Vec<Point> = samples.filter_map(point).collect();
         let plain = points.iter().filter(|point| *point.plan == Plan::Plain);
         let tied: BTreeSet<usize> = plain.map(|point| point.block).collect();
@@ -146,8 +188,13 @@ impl<'a> Additive<'a> {
             let mut by_block = by_block.column(index).to_vec();
             let error = moderate(&mut by_block, of_all, held, free);
             let known = counts.sum() >= 2.0 && error.is_finite();
-            let error = known.then_some(error);
-            (*plan, PlanCost { log: effects[index], error, by_block, held })
+            let shares = shares_of_starts(&points, plan);
+            let of_starts = starts.error(&shares);
+            let error = known.then_some(error.hypot(of_starts));
+            let length = shares.values().map(|share| share * share).sum::<f64>().sqrt();
+            let by_start =
+                shares.iter().map(|(start, share)| (*start, share / length * of_starts)).collect();
+            (*plan, PlanCost { log: effects[index], error, by_block, by_start, held })
         };
         let plans = sums.plans[1..].iter().enumerate().map(cost).collect();
         Self { plans }
@@ -171,12 +218,16 @@ impl<'a> Additive<'a> {
     }
 
     /// Logarithm of [`Self::iteration_cost`] in each draw of `pool`. All plans share the deviates
-    /// of their blocks.
+    /// of their blocks and starts.
     pub fn log_draws(&self, plan: &Plan, pool: &Pool) -> Option<Vec<f64>> {
         let cost = self.plans.get(plan).filter(|cost| cost.error.is_some())?;
         let mut draws = vec![cost.log; pool.draws()];
         for (place, share) in cost.by_block.iter().enumerate() {
             let deviates = pool.of(FIRST_DEVIATE + place);
+            draws.iter_mut().zip(deviates).for_each(|(draw, deviate)| *draw += share * deviate);
+        }
+        for (start, share) in &cost.by_start {
+            let deviates = pool.of(FIRST_START - start);
             draws.iter_mut().zip(deviates).for_each(|(draw, deviate)| *draw += share * deviate);
         }
         Some(draws)
@@ -186,6 +237,16 @@ impl<'a> Additive<'a> {
     pub fn blocks(&self, plan: &Plan) -> usize {
         self.plans.get(plan).map_or(0, |cost| cost.held)
     }
+}
+
+/// The share of each start in the generations of `plan`.
+fn shares_of_starts(points: &[Point<'_>], plan: &Plan) -> BTreeMap<usize, f64> {
+    let mut shares = BTreeMap::new();
+    let own = points.iter().filter(|point| point.plan == plan);
+    own.for_each(|point| *shares.entry(point.start).or_insert(0.0) += 1.0);
+    let all: f64 = shares.values().sum();
+    shares.values_mut().for_each(|share| *share /= all);
+    shares
 }
 
 /// Scales what blocks add to a plan's cost so that its variance is that of its own `held` blocks,
@@ -209,7 +270,12 @@ fn point(sample: &ThroughputSample) -> Option<Point<'_>> {
         _ => sample.tokens.saturating_sub(1) as f64,
     };
     let value = ((sample.seconds - sample.prompt_seconds) / steps).ln();
-    value.is_finite().then_some(Point { plan: &sample.plan, block: sample.block, value })
+    value.is_finite().then_some(Point {
+        plan: &sample.plan,
+        block: sample.block,
+        start: sample.start,
+        value,
+    })
 }
 
 #[cfg(test)]
@@ -247,7 +313,7 @@ mod tests {
         }
         // A block without plain decoding ties nothing.
         samples.push(sample("4..8:2", 9, 5.0));
-        let found = Additive::fit(samples.iter());
+        let found = Additive::fit(samples.iter(), StartSpread::NONE);
         for (plan, cost) in [("3..9:4", 1.6), ("4..8:2", 1.2)] {
             let estimate = found.iteration_cost(&plan.parse().unwrap()).unwrap();
             assert!((estimate.value - cost).abs() < 1e-9, "{plan}: {estimate}");
@@ -273,7 +339,7 @@ mod tests {
         ];
         let samples: Vec<_> =
             values.iter().map(|&(plan, block, log)| sample(plan, block, f64::exp(log))).collect();
-        let found = Additive::fit(samples.iter());
+        let found = Additive::fit(samples.iter(), StartSpread::NONE);
         let cost = |plan: &str| found.iteration_cost(&plan.parse().unwrap()).unwrap();
         let [far, near] = [cost("3..9:4"), cost("4..8:2")];
         // source: the same: errors of each plan from residuals summed by block, moderated by hand;

@@ -5,7 +5,7 @@ use crate::cost::measured::MeasuredCosts;
 use crate::cost::memory::plan_memory;
 use crate::cost::model::IterationCost;
 use crate::error::{Error, Result};
-use crate::predict::additive::Additive;
+use crate::predict::additive::{Additive, StartSpread};
 use crate::predict::blocks::Blocks;
 use crate::predict::plans_run::known_runs;
 use crate::predict::prediction::{Known, Prediction, predict};
@@ -120,7 +120,7 @@ fn run_off<'a>(run: &'a Run, request: &Request) -> Additive<'a> {
         let here = asked && sample.machine == request.machine;
         here && sample.purpose() == BlockPurpose::RunOff
     };
-    Additive::fit(run.observations.throughput.iter().filter(used))
+    Additive::fit(run.observations.throughput.iter().filter(used), StartSpread::NONE)
 }
 
 /// Speedup of a prediction in the ideal case: its tokens per iteration at the paper's costs.

@@ -3,7 +3,7 @@
 
 use crate::cost::measured::MeasuredCosts;
 use crate::error::Result;
-use crate::predict::additive::Additive;
+use crate::predict::additive::{Additive, StartSpread};
 use crate::predict::blocks::Blocks;
 use crate::predict::calibration::{Calibration, Sample};
 use crate::predict::generation::Generation;
@@ -114,7 +114,10 @@ impl<'a> PlansRun<'a> {
             request,
             table,
             costs: MeasuredCosts::new(run, request.machine, &contexts)?,
-            timed: Additive::fit(samples.iter().copied().chain(beside)),
+            timed: Additive::fit(
+                samples.iter().copied().chain(beside),
+                StartSpread::of(run.header.starts.as_ref()),
+            ),
             layers: run.header.model.shape.layers,
             known: Calibration::default(),
         };

@@ -45,6 +45,7 @@ pub fn reported(plan: &Plan, texts: &Texts, timed: &Additive<'_>, pool: &Pool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::predict::additive::StartSpread;
     use crate::traces::table::TraceTable;
     use s3d_data::{ThroughputSample, Trace};
 
@@ -95,7 +96,8 @@ mod tests {
         };
         let plan = "3..9:4".parse().unwrap();
         let rows = blocks(16);
-        let found = reported(&plan, &texts, &Additive::fit(rows.iter()), &pool).unwrap();
+        let found =
+            reported(&plan, &texts, &Additive::fit(rows.iter(), StartSpread::NONE), &pool).unwrap();
         assert!((found.speedup.value - 3.9 / 1.6).abs() < 1e-9, "{:?}", found.speedup);
         let (low, high) = found.speedup.ends();
         let half = (high - low) / 2.0 / found.speedup.value;
@@ -103,9 +105,16 @@ mod tests {
         // sqrt(2 / 16), about.
         assert!((0.003..0.012).contains(&half), "{half}");
         let few = blocks(7);
-        assert!(reported(&plan, &texts, &Additive::fit(few.iter()), &pool).is_none(), "7 blocks");
+        assert!(
+            reported(&plan, &texts, &Additive::fit(few.iter(), StartSpread::NONE), &pool).is_none(),
+            "7 blocks"
+        );
         let table = TraceTable::new(&traces[..3]).unwrap();
         let texts = Texts::new(&table, 4, 200, 1);
-        assert!(reported(&plan, &texts, &Additive::fit(rows.iter()), &pool).is_none(), "3 texts");
+        assert!(
+            reported(&plan, &texts, &Additive::fit(rows.iter(), StartSpread::NONE), &pool)
+                .is_none(),
+            "3 texts"
+        );
     }
 }

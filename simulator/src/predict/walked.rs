@@ -2,7 +2,7 @@
 //! cost by all end-to-end blocks.
 
 use crate::error::Result;
-use crate::predict::additive::Additive;
+use crate::predict::additive::{Additive, StartSpread};
 use crate::predict::prediction::{Pool, Texts};
 use crate::predict::reported::{Reported, reported};
 use crate::predict::request::Request;
@@ -31,7 +31,12 @@ impl<'a> Walked<'a> {
         let texts = Texts::new(&table, request.gamma_max, request.draws, request.seed);
         let pool = Pool::new(request.seed, request.draws);
         let own = run.observations.throughput.iter().filter(|s| s.machine == request.machine);
-        Ok(Self { table, texts, pool, timed: Additive::fit(own) })
+        Ok(Self {
+            table,
+            texts,
+            pool,
+            timed: Additive::fit(own, StartSpread::of(run.header.starts.as_ref())),
+        })
     }
 
     /// The one speedup that is reported of `plan`; nothing where too few blocks or texts were run.

@@ -346,6 +346,7 @@ impl Planted {
             merged: None,
             asked: None,
             tables: None,
+            starts: None,
             warnings: Vec::new(),
         }
     }
