@@ -14,6 +14,7 @@ mod notes;
 pub mod regret;
 pub mod runs;
 mod select;
+mod states;
 pub mod with_curves;
 
 pub use crate::predict::request::Request;

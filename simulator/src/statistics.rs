@@ -117,6 +117,24 @@ pub fn broken_line(points: &[(f64, f64)], x: f64) -> Option<f64> {
     Some(left.1 + (right.1 - left.1) * (x - left.0) / (right.0 - left.0))
 }
 
+/// The falling sequence nearest to the means of `(x, sum, weight)`, sorted by `x`: pool adjacent
+/// violators (Ayer et al., Annals of Mathematical Statistics 26, 1955). Cells without weight are
+/// left out.
+pub fn falling(cells: impl Iterator<Item = (f64, f64, f64)>) -> Vec<(f64, f64)> {
+    let mut pools: Vec<(f64, f64, Vec<f64>)> = Vec::new();
+    for (x, sum, weight) in cells.filter(|cell| cell.2 > 0.0) {
+        let mut pool = (sum, weight, vec![x]);
+        while let Some(last) = pools.pop_if(|last| last.0 * pool.1 < pool.0 * last.1) {
+            pool = (last.0 + pool.0, last.1 + pool.1, [last.2, pool.2].concat());
+        }
+        pools.push(pool);
+    }
+    let level = |(sum, weight, places): (f64, f64, Vec<f64>)| {
+        places.into_iter().map(move |x| (x, sum / weight))
+    };
+    pools.into_iter().flat_map(level).collect()
+}
+
 /// Product of two independent estimates: relative half-widths add in squares. Where one has no
 /// interval, neither has the product.
 pub fn product(a: Estimate, b: Estimate) -> Estimate {
@@ -284,6 +302,14 @@ mod tests {
         // source: scipy.stats: norm.cdf(sqrt(10 / 9) * t.ppf(0.025, 9)) = 0.008546...
         assert!((tail(10) - 0.008_55).abs() < 2e-5, "{}", tail(10));
         assert!((tail(999) - 0.025).abs() < 2e-4 && tail(100_000) == 0.025);
+    }
+
+    #[test]
+    fn pools_what_rises() {
+        // source: by hand: 0.5 of 10 and 0.7 of 10 pool to 0.6
+        let cells = [(0.0, 9.0, 10.0), (0.2, 5.0, 10.0), (0.4, 7.0, 10.0), (0.6, 1.0, 10.0)];
+        let found = falling(cells.into_iter());
+        assert_eq!(found, [(0.0, 0.9), (0.2, 0.6), (0.4, 0.6), (0.6, 0.1)]);
     }
 
     #[test]

@@ -262,3 +262,42 @@ fn a_sweep_dealt_to_blocks_finds_rivals_and_only_its_second_measurement_counts()
     assert!(regret.estimate.covers(wanted) && regret.basis == RegretBasis::Sweep);
     assert_eq!(rivals(&run, &Blocks::new(&run, 0, 1), &choice, 3), ranked[..3], "of the sweep");
 }
+
+/// source: planted: two plans are equally fast on average; while the machine is fast the first is
+/// 20 % faster, while it is slow the second is.
+#[test]
+fn two_states_with_two_best_plans_are_told_apart() {
+    let planted = planted(5);
+    let mut run = planted.run();
+    let request = Request { with_errors: false, ..Request::of(&run.header) };
+    let grid = choose(&run, &request).unwrap().grid;
+    let pair: Vec<_> = grid.iter().take(2).filter_map(|row| row.plan.draft().cloned()).collect();
+    let rows = planted.throughput(&pair, &run.observations.traces, 0..24, true);
+    let of = |first_in_fast: f64, second_in_fast: f64| {
+        let mut rows = rows.clone();
+        for row in &mut rows {
+            let fast = row.block % 2 == 0;
+            let own = grid.iter().find(|own| own.plan == row.plan);
+            let tokens = own.map_or(1.0, |own| own.tokens_per_iteration.value);
+            let factor = match (row.plan.draft(), fast) {
+                (None, true) => 2.0,
+                (None, false) => 2.6,
+                (Some(plan), _) if fast == (*plan == pair[0]) => first_in_fast,
+                _ => second_in_fast,
+            };
+            let scatter = 1.0 + 0.01 * (row.order % 3) as f64;
+            let seconds = row.iterations as f64 * tokens * 1e-3 * factor * scatter;
+            row.seconds = row.prompt_seconds + seconds;
+        }
+        rows
+    };
+    run.observations.throughput = of(1.0, 1.2);
+    let notes = choose(&run, &request).unwrap().recommendation.notes;
+    let found: Vec<_> = notes.iter().filter(|note| note.contains("depends on the state")).collect();
+    assert_eq!(found.len(), 1, "{notes:?}");
+    let words = format!("{} while a plain step takes 2.0", grid[0].plan);
+    assert!(found[0].contains(&words), "{found:?}");
+    run.observations.throughput = of(1.0, 1.0);
+    let notes = choose(&run, &request).unwrap().recommendation.notes;
+    assert!(!notes.iter().any(|note| note.contains("depends on the state")), "{notes:?}");
+}

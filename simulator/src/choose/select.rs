@@ -5,6 +5,7 @@ use crate::choose::baseline::{baseline, plain_rate};
 use crate::choose::grid::{PlanEvaluation, grid};
 use crate::choose::notes;
 use crate::choose::regret::regret;
+use crate::choose::states;
 use crate::error::Result;
 use crate::predict::evaluated::Evaluated;
 use crate::predict::held_out::{Errors, held_out_of};
@@ -65,7 +66,8 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
     let index = chosen.as_ref().map(|chosen| chosen.index);
     let (answer, reason) = answer(choice.as_ref().zip(index), request, all, &run.header);
-    let notes = notes::of(all, index.map(|index| &all.predictions[index]));
+    let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
+    notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
     let header = &run.header;
     let errors = request.with_errors.then(|| held_out_of(run, request, &all.walked)).transpose()?;
     let held_out = errors.flatten();

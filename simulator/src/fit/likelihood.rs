@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::fit::minimize::{EXACT, ROUGH, minimize};
+use crate::statistics::falling;
 use crate::tokens::curves::{AcceptanceCurve, Family};
 use s3d_data::SkipRatio;
 
@@ -48,7 +49,8 @@ impl Fitted {
     }
 
     fn isotonic(cells: &[Trials]) -> Result<Self> {
-        let points = falling(cells);
+        let totals = cells.iter().map(|(ratio, accepted, tried)| (ratio.get(), *accepted, *tried));
+        let points = falling(totals);
         let curve = AcceptanceCurve::isotonic(points.clone())?;
         let mut levels: Vec<f64> = points.iter().map(|point| point.1).collect();
         levels.dedup();
@@ -103,38 +105,4 @@ fn log_likelihood(curve: &AcceptanceCurve, cells: &[Trials]) -> f64 {
         k * alpha.ln() + (n - k) * (-alpha).ln_1p()
     };
     cells.iter().map(term).sum()
-}
-
-/// The falling sequence nearest to the rates: pool adjacent violators (Ayer et al., Annals of
-/// Mathematical Statistics 26, 1955). Cells without attempts are left out.
-fn falling(cells: &[Trials]) -> Vec<(f64, f64)> {
-    let mut pools: Vec<(f64, f64, Vec<f64>)> = Vec::new();
-    for &(ratio, k, n) in cells.iter().filter(|cell| cell.2 > 0.0) {
-        let mut pool = (k, n, vec![ratio.get()]);
-        while let Some(last) = pools.pop_if(|last| last.0 * pool.1 < pool.0 * last.1) {
-            let ratios = [last.2, pool.2].concat();
-            pool = (last.0 + pool.0, last.1 + pool.1, ratios);
-        }
-        pools.push(pool);
-    }
-    let spread = |(k, n, ratios): (f64, f64, Vec<f64>)| ratios.into_iter().map(move |r| (r, k / n));
-    pools.into_iter().flat_map(spread).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pools_what_rises() {
-        // source: by hand: 0.5 of 10 and 0.7 of 10 pool to 0.6
-        let at = |beta| SkipRatio::new(beta).unwrap();
-        let cells = [
-            (at(0.0), 9.0, 10.0),
-            (at(0.2), 5.0, 10.0),
-            (at(0.4), 7.0, 10.0),
-            (at(0.6), 1.0, 10.0),
-        ];
-        assert_eq!(falling(&cells), [(0.0, 0.9), (0.2, 0.6), (0.4, 0.6), (0.6, 0.1)]);
-    }
 }

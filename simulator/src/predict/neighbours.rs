@@ -24,7 +24,7 @@ use crate::traces::walk::{count, walk};
 use s3d_data::{AcceptanceCounts, Drafting, Skip, SkipWindow, Trace};
 use std::collections::BTreeMap;
 
-/// Farthest start or end of a parallelogram's other corners, in layers.
+/// Farthest start or end of a neighbour, and of a parallelogram's other corners, in layers.
 const REACH: usize = 3;
 /// Parallelograms below which their median says little.
 const ENOUGH_CORNERS: usize = 3;
@@ -245,14 +245,18 @@ impl Neighbours {
 
     /// Linear in the number of skipped layers between the nearest window that skips fewer and the
     /// nearest that skips more, `window` itself and `hidden` left out; nothing where one is missing.
+    /// Windows whose start or end is far away say nothing: drafting may have been trained for this
+    /// one alone.
     fn guess(&self, window: SkipWindow, hidden: &[&Skip]) -> Option<Vec<f64>> {
         let visible = |skip: &Skip| *skip != Skip::Window(window) && !hidden.contains(&skip);
-        let distance = |other: &SkipWindow| {
-            other.start().abs_diff(window.start()) + other.end().abs_diff(window.end())
+        let apart = |other: &SkipWindow| {
+            (other.start().abs_diff(window.start()), other.end().abs_diff(window.end()))
         };
+        let distance = |other: &SkipWindow| apart(other).0 + apart(other).1;
+        let near = |other: &SkipWindow| apart(other).0 <= REACH && apart(other).1 <= REACH;
         let mut known: Vec<(SkipWindow, &Vec<f64>)> = self
             .windows()
-            .filter(|(_, row)| visible(&row.skip))
+            .filter(|(other, row)| visible(&row.skip) && near(other))
             .map(|(other, row)| (other, &row.iterations))
             .collect();
         known.sort_by_key(|(other, _)| distance(other));

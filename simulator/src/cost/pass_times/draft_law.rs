@@ -8,7 +8,7 @@
 
 use crate::cost::model::PassTime;
 use crate::error::{Error, Result};
-use crate::statistics::{SIGMA_OF_MAD, broken_line, median, non_negative_least_squares};
+use crate::statistics::{SIGMA_OF_MAD, broken_line, falling, median, non_negative_least_squares};
 use s3d_data::{Component, Draft, LatencySample, LawKind, Skip};
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ impl Fitted {
         for point in points {
             by_width.entry(point.width).or_default().push((point.kept, point.value));
         }
-        let lines = by_width.into_iter().map(|(width, points)| (width as f64, average(points)));
+        let lines = by_width.into_iter().map(|(width, points)| (width as f64, rising(points)));
         let full = points.iter().filter(|point| point.skip.is_none());
         Self {
             affine: non_negative_least_squares(&rows.into(), &targets, &weights).ok(),
@@ -212,6 +212,12 @@ impl DraftLaw {
         let whole = outside + self.layers as f64 * layer;
         Some(broken_line(&self.fitted.full, width as f64)? * (outside + kept * layer) / whole)
     }
+}
+
+/// The rising line nearest to points: a pass that keeps more layers does not take less time.
+fn rising(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let cells = average(points).into_iter().map(|(kept, time)| (kept, -time, 1.0));
+    falling(cells).into_iter().map(|(kept, time)| (kept, -time)).collect()
 }
 
 /// Points with equal abscissa averaged, sorted.
