@@ -290,18 +290,7 @@ mod tests {
     use super::*;
 
     fn llama_7b() -> ModelShape {
-        ModelShape {
-            layers: 32,
-            hidden: 4096,
-            intermediate: 11008,
-            heads: 32,
-            kv_heads: 32,
-            head_dim: 128,
-            vocab: 32000,
-            tied: false,
-            masks: 0,
-            adapter_rank: 0,
-        }
+        crate::published::preset("llama-2-7b").unwrap().shape()
     }
 
     /// TinyLlama 1.1B with masks for up to 8 drafts.

@@ -115,24 +115,11 @@ impl ModelShape {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn llama_2_7b_has_its_published_parameter_count() {
         // source: Touvron et al., arXiv 2307.09288: 6.74e9 parameters (6,738,415,616 in the
         // checkpoint)
-        let shape = ModelShape {
-            layers: 32,
-            hidden: 4096,
-            intermediate: 11008,
-            heads: 32,
-            kv_heads: 32,
-            head_dim: 128,
-            vocab: 32000,
-            tied: false,
-            masks: 0,
-            adapter_rank: 0,
-        };
+        let shape = crate::published::preset("llama-2-7b").unwrap().shape();
         assert_eq!(shape.parameters(), 6_738_415_616);
         assert_eq!(shape.kv_elements_per_token() * 2, 524_288); // 512 KiB a token at f16
     }

@@ -157,18 +157,7 @@ mod tests {
     use super::*;
 
     fn llama_7b() -> ModelShape {
-        ModelShape {
-            layers: 32,
-            hidden: 4096,
-            intermediate: 11008,
-            heads: 32,
-            kv_heads: 32,
-            head_dim: 128,
-            vocab: 32000,
-            tied: false,
-            masks: 0,
-            adapter_rank: 0,
-        }
+        s3d_data::published::preset("llama-2-7b").unwrap().shape()
     }
 
     fn on_a10g(shape: &ModelShape, bandwidth: f64) -> Derivation<'_> {
