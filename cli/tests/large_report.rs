@@ -6,8 +6,8 @@
 
 use s3d_data::{
     Bytes, BytesPerSecond, Component, DraftPlan, Drafting, FlopsPerSecond, LatencySample, Machine,
-    ModelIdentity, ModelShape, Observations, Plan, Predictors, RunDir, RunHeader, SCHEMA_VERSION,
-    Seconds, SkipWindow, ThroughputSample, Trace,
+    ModelIdentity, ModelShape, Observations, Plan, Predictors, RunDir, RunHeader, Seconds,
+    SkipWindow, ThroughputSample, Trace,
 };
 use std::path::Path;
 use std::process::Command;
@@ -74,7 +74,7 @@ fn timed(plan: &Plan, block: usize, order: usize, rows: &mut Vec<LatencySample>)
             block,
             order,
             copy: 0,
-            seconds,
+            seconds: Seconds(seconds),
             cpu_seconds: None,
         });
     };
@@ -132,10 +132,10 @@ fn throughput() -> Vec<ThroughputSample> {
                 id: format!("text {}", block % TEXTS),
                 tokens: TOKENS,
                 iterations: if window.is_some() { 40 } else { 95 },
-                prompt_seconds: 0.05,
-                draft_seconds: if window.is_some() { 0.3 * time } else { 0.0 },
-                verify_seconds: if window.is_some() { 0.7 * time } else { time },
-                seconds: time + 0.05,
+                prompt_seconds: Seconds(0.05),
+                draft_seconds: Seconds(if window.is_some() { 0.3 * time } else { 0.0 }),
+                verify_seconds: Seconds(if window.is_some() { 0.7 * time } else { time }),
+                seconds: Seconds(time + 0.05),
                 cpu_seconds: None,
                 start: 0,
             });
@@ -157,53 +157,40 @@ fn header() -> RunHeader {
         masks: GAMMA_MAX - 1,
         adapter_rank: 0,
     };
+    let machine = Machine {
+        model: "written by formulas".into(),
+        cores: 2,
+        memory_bytes: Bytes(8 << 30),
+        caches: Vec::new(),
+        features: String::new(),
+        system: String::new(),
+        governor: None,
+        read_bytes_per_s: Some(BytesPerSecond(2e10)),
+        flops_per_s: Some(FlopsPerSecond(1e11)),
+        load: None,
+        card: None,
+    };
+    let model = ModelIdentity {
+        name: "large".into(),
+        shape,
+        content_hash: String::new(),
+        random_weights: true,
+        training_steps: None,
+        positions: None,
+    };
     RunHeader {
-        schema_version: SCHEMA_VERSION,
         command: ["s3d", "run"].map(String::from).to_vec(),
         program_version: "0.1.0".into(),
-        program_commit: None,
-        machines: vec![Machine {
-            model: "written by formulas".into(),
-            cores: 2,
-            memory_bytes: Bytes(8 << 30),
-            caches: Vec::new(),
-            features: String::new(),
-            system: String::new(),
-            governor: None,
-            read_bytes_per_s: Some(BytesPerSecond(2e10)),
-            flops_per_s: Some(FlopsPerSecond(1e11)),
-            load: None,
-            card: None,
-        }],
         device: "cpu".into(),
-        driver: None,
         threads: 2,
         dtype: "f16".into(),
-        widen: 1,
-        model: ModelIdentity {
-            name: "large".into(),
-            shape,
-            content_hash: String::new(),
-            random_weights: true,
-            training_steps: None,
-            positions: None,
-        },
         gamma_max: Predictors::new(GAMMA_MAX).unwrap(),
         context: 256,
-        memory_budget_bytes: None,
-        imposed: None,
         seed: 1,
         started: "2026-01-01T00:00:00Z".into(),
         ended: Some("2026-01-01T00:02:00Z".into()),
         seconds_measuring: Seconds(120.0),
-        cpu_seconds: None,
-        stopped: None,
-        coverage: None,
-        shard: None,
-        merged: None,
-        asked: None,
-        tables: None,
-        warnings: Vec::new(),
+        ..RunHeader::new(machine, model)
     }
 }
 

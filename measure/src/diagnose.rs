@@ -84,21 +84,22 @@ pub fn latency(samples: &[LatencySample], resolution: Seconds) -> Vec<Warning> {
         let of_copy = samples.iter().filter(|s| {
             s.component == Component::FullPass && s.copy == copy && s.context == longest
         });
-        of_copy.map(|s| (s.block, s.seconds)).collect()
+        of_copy.map(|s| (s.block, s.seconds.0)).collect()
     };
     let (first, second) = (passes(0), passes(1));
     let ratios: Vec<f64> =
         first.iter().filter_map(|(block, a)| second.get(block).map(|b| b / a)).collect();
     let series: Vec<f64> = first.into_values().collect();
     let what = "full passes of width 1";
-    let timed = |s: &&LatencySample| s.component != Component::Rest && s.seconds > 0.0;
-    let shortest = samples.iter().filter(timed).map(|s| s.seconds).fold(f64::INFINITY, f64::min);
+    let timed = |s: &&LatencySample| s.component != Component::Rest && s.seconds > Seconds::ZERO;
+    let times = samples.iter().filter(timed).map(|s| s.seconds);
+    let shortest = times.fold(Seconds(f64::INFINITY), Seconds::min);
     let checks = [
         control(what, &ratios),
         slow_first_runs(what, &series),
         drift(what, &series),
         outliers("passes, each beside those of its kind,", &beside_their_median(samples)),
-        coarse_clock(resolution, Seconds(shortest)),
+        coarse_clock(resolution, shortest),
     ];
     checks.into_iter().flatten().collect()
 }
@@ -107,7 +108,7 @@ pub fn latency(samples: &[LatencySample], resolution: Seconds) -> Vec<Warning> {
 fn beside_their_median(samples: &[LatencySample]) -> Vec<f64> {
     let mut cells: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for s in samples.iter().filter(|s| s.component >= Component::FullPass) {
-        cells.entry((s.component, &s.plan, s.width, s.context)).or_default().push(s.seconds);
+        cells.entry((s.component, &s.plan, s.width, s.context)).or_default().push(s.seconds.0);
     }
     let over_median = |cell: Vec<f64>| {
         let middle = median(&cell);
@@ -121,9 +122,10 @@ fn beside_their_median(samples: &[LatencySample]) -> Vec<f64> {
 /// books the time of other threads at its ticks, which a single short pass does not see.
 pub fn waiting(samples: &[LatencySample], threads: usize) -> Option<Warning> {
     let passes = samples.iter().filter(|s| s.component >= Component::FullPass);
-    let times: Vec<(f64, f64)> = passes.filter_map(|s| Some((s.cpu_seconds?, s.seconds))).collect();
-    let sum = times.iter().fold((0.0, 0.0), |sum, time| (sum.0 + time.0, sum.1 + time.1));
-    let share = sum.0 / (sum.1 * threads as f64);
+    let times: Vec<_> = passes.filter_map(|s| Some((s.cpu_seconds?, s.seconds))).collect();
+    let spent: Seconds = times.iter().map(|time| time.0).sum();
+    let taken: Seconds = times.iter().map(|time| time.1).sum();
+    let share = spent / (taken * threads as f64);
     (times.len() >= 20 && share < 0.85).then_some(Warning::Waiting { share })
 }
 
@@ -173,7 +175,7 @@ pub fn throughput(samples: &[ThroughputSample]) -> Vec<Warning> {
 
 /// Seconds per token after the prompt pass, which commits the first.
 fn seconds_per_token(sample: &ThroughputSample) -> f64 {
-    (sample.seconds - sample.prompt_seconds) / sample.tokens.saturating_sub(1).max(1) as f64
+    sample.decode_seconds().0 / sample.tokens.saturating_sub(1).max(1) as f64
 }
 
 /// Whether the two copies of a control cell disagree; `ratios` are second over first, by block.
@@ -285,8 +287,8 @@ mod tests {
             block,
             order: 0,
             copy: 0,
-            seconds,
-            cpu_seconds: Some(seconds * processors),
+            seconds: Seconds(seconds),
+            cpu_seconds: Some(Seconds(seconds * processors)),
         };
         seconds.iter().enumerate().map(pass).collect()
     }

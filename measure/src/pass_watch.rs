@@ -71,27 +71,27 @@ impl<'a> PassWatch<'a> {
     ) -> Result<T> {
         self.marks.clear();
         self.timer.begin(self.expected)?;
-        let cpu = self.clock.cpu().0;
-        let begin = self.clock.now().0;
+        let cpu = self.clock.cpu();
+        let begin = self.clock.now();
         let result = pass(self)?;
-        let whole = self.clock.now().0 - begin;
-        let cpu = self.clock.cpu().0 - cpu;
+        let whole = self.clock.now() - begin;
+        let cpu = self.clock.cpu() - cpu;
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         let times = self.timer.read()?;
-        let mut components = 0.0;
+        let mut components = Seconds::ZERO;
         for (mark, pair) in self.marks.iter().skip(1).zip(times.windows(2)) {
-            let (Seconds(from), Seconds(to), mark) = (pair[0], pair[1], *mark);
-            let (component, layer) = match mark {
+            let seconds = pair[1] - pair[0];
+            let (component, layer) = match *mark {
                 Mark::PassStart => continue,
                 Mark::Embed => (Component::Embed, None),
                 Mark::Attention(layer) => (Component::Attention, Some(layer)),
                 Mark::Mlp(layer) => (Component::Mlp, Some(layer)),
                 Mark::Head => (Component::Head, None),
             };
-            components += to - from;
-            samples.push(self.sample(Place { component, ..place }, layer, to - from));
+            components += seconds;
+            samples.push(self.sample(Place { component, ..place }, layer, seconds));
         }
         // A pass that is repeated whole has no components.
         if !self.marks.is_empty() {
@@ -103,7 +103,7 @@ impl<'a> PassWatch<'a> {
         Ok(result)
     }
 
-    fn sample(&self, place: Place, layer: Option<usize>, seconds: f64) -> LatencySample {
+    fn sample(&self, place: Place, layer: Option<usize>, seconds: Seconds) -> LatencySample {
         LatencySample {
             machine: 0,
             component: place.component,
@@ -125,11 +125,11 @@ impl<'a> PassWatch<'a> {
 pub(crate) struct Generated {
     pub tokens: Vec<u32>,
     pub iterations: usize,
-    pub prompt_seconds: f64,
-    pub draft_seconds: f64,
-    pub verify_seconds: f64,
-    pub seconds: f64,
-    pub cpu_seconds: f64,
+    pub prompt_seconds: Seconds,
+    pub draft_seconds: Seconds,
+    pub verify_seconds: Seconds,
+    pub seconds: Seconds,
+    pub cpu_seconds: Seconds,
 }
 
 impl Generated {
@@ -172,12 +172,12 @@ pub(crate) fn generate(
     peek: Option<Peek<'_>>,
 ) -> Result<Generated> {
     as_prepared(model, || {
-        let cpu = clock.cpu().0;
+        let cpu = clock.cpu();
         let mut watch = Stopwatch::new(clock);
         let limits = Limits::tokens(tokens);
         let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
         let steps = generation.imposing(peek).collect::<s3d_model::Result<Vec<Step>>>()?;
-        let seconds = clock.now().0 - watch.begin;
+        let seconds = clock.now() - watch.begin;
         Ok(Generated {
             iterations: steps.len().saturating_sub(1),
             tokens: steps.into_iter().flat_map(|step| step.tokens).collect(),
@@ -185,7 +185,7 @@ pub(crate) fn generate(
             draft_seconds: watch.draft,
             verify_seconds: watch.verify,
             seconds,
-            cpu_seconds: clock.cpu().0 - cpu,
+            cpu_seconds: clock.cpu() - cpu,
         })
     })
 }
@@ -198,26 +198,26 @@ pub(crate) fn as_prepared<T>(model: &Model, mut timed: impl FnMut() -> Result<T>
     if model.prepared_passes() == before { Ok(outcome) } else { timed() }
 }
 
-/// Adds up the parts of the steps of one generation, in seconds.
+/// Adds up the parts of the steps of one generation.
 struct Stopwatch<'a> {
     clock: &'a dyn Clock,
-    begin: f64,
-    last: f64,
-    prompt: f64,
-    draft: f64,
-    verify: f64,
+    begin: Seconds,
+    last: Seconds,
+    prompt: Seconds,
+    draft: Seconds,
+    verify: Seconds,
 }
 
 impl<'a> Stopwatch<'a> {
     fn new(clock: &'a dyn Clock) -> Self {
-        let Seconds(begin) = clock.now();
-        Self { clock, begin, last: begin, prompt: 0.0, draft: 0.0, verify: 0.0 }
+        let (begin, none) = (clock.now(), Seconds::ZERO);
+        Self { clock, begin, last: begin, prompt: none, draft: none, verify: none }
     }
 }
 
 impl Observer for Stopwatch<'_> {
     fn event(&mut self, event: Event) {
-        let now = self.clock.now().0;
+        let now = self.clock.now();
         let part = now - self.last;
         self.last = now;
         match event {
@@ -259,7 +259,7 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        let found: Vec<_> = samples.iter().map(|s| (s.component, s.layer, s.seconds)).collect();
+        let found: Vec<_> = samples.iter().map(|s| (s.component, s.layer, s.seconds.0)).collect();
         assert_eq!(
             found,
             [
@@ -289,7 +289,10 @@ mod tests {
         };
         watch.pass(place, &mut samples, pass).unwrap();
         assert_eq!(samples.len(), 1);
-        assert_eq!((samples[0].seconds, samples[0].cpu_seconds), (2.0, Some(2.0)));
+        assert_eq!(
+            (samples[0].seconds, samples[0].cpu_seconds),
+            (Seconds(2.0), Some(Seconds(2.0)))
+        );
     }
 
     #[test]
@@ -310,7 +313,7 @@ mod tests {
             clock.spend(seconds);
             watch.event(event);
         }
-        assert_eq!((watch.prompt, watch.draft, watch.verify), (1.0, 4.0, 8.0));
-        assert_eq!(clock.now().0 - watch.begin, 14.0);
+        assert_eq!([watch.prompt, watch.draft, watch.verify], [1.0, 4.0, 8.0].map(Seconds));
+        assert_eq!(clock.now() - watch.begin, Seconds(14.0));
     }
 }

@@ -35,8 +35,8 @@ fn start_of(sample: &ThroughputSample) -> Start {
 fn log_costs(samples: &[ThroughputSample]) -> BTreeMap<String, BTreeMap<Start, Vec<f64>>> {
     let mut plain: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let cost = |sample: &ThroughputSample| {
-        let decoding = sample.seconds - sample.prompt_seconds;
-        Some((decoding / sample.iterations as f64).ln()).filter(|cost| cost.is_finite())
+        Some((sample.decode_seconds().0 / sample.iterations as f64).ln())
+            .filter(|cost| cost.is_finite())
     };
     for sample in samples.iter().filter(|sample| sample.plan == Plan::Plain) {
         plain.entry((sample.machine, sample.block)).or_default().extend(cost(sample));

@@ -88,8 +88,8 @@ fn samples_add_up_and_name_what_ran() {
     let run = Models::new().measure(&request(), &out, &mut Quiet).unwrap();
     for s in &run.observations.throughput {
         let parts = s.prompt_seconds + s.draft_seconds + s.verify_seconds;
-        assert!(s.seconds >= parts && s.prompt_seconds > 0.0, "{s:?}");
-        assert_eq!(s.draft_seconds > 0.0, s.plan.draft().is_some(), "{s:?}");
+        assert!(s.seconds >= parts && s.prompt_seconds > Seconds::ZERO, "{s:?}");
+        assert_eq!(s.draft_seconds > Seconds::ZERO, s.plan.draft().is_some(), "{s:?}");
         let predictors = s.plan.draft().map_or(0, |plan| plan.predictors.get());
         assert!(s.tokens - 1 <= s.iterations * (predictors + 1) && s.iterations < s.tokens);
         if predictors == 0 {
@@ -99,7 +99,7 @@ fn samples_add_up_and_name_what_ran() {
     let seen = &run.observations.latency;
     let mut whole = 0;
     for pass in seen.iter().filter(|s| s.component == Component::VerifyPass) {
-        assert!(pass.cpu_seconds.is_some_and(|cpu| cpu > 0.0), "{pass:?}");
+        assert!(pass.cpu_seconds.is_some_and(|cpu| cpu > Seconds::ZERO), "{pass:?}");
         let same = |s: &&LatencySample| {
             (s.block, s.order, s.width) == (pass.block, pass.order, pass.width)
         };
@@ -110,8 +110,8 @@ fn samples_add_up_and_name_what_ran() {
             continue;
         }
         assert_eq!(parts.len(), 3 + 2 * 4, "embed, head, rest, and four layers of two");
-        let sum: f64 = parts.iter().map(|s| s.seconds).sum();
-        assert!((sum - pass.seconds).abs() < 1e-9, "{sum} against {}", pass.seconds);
+        let sum: Seconds = parts.iter().map(|s| s.seconds).sum();
+        assert!((sum - pass.seconds).0.abs() < 1e-9, "{sum} against {}", pass.seconds);
     }
     assert!(whole > 0, "some passes are timed whole");
 }

@@ -5,7 +5,7 @@
 mod planted;
 
 use planted::{CONTEXT, Planted};
-use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, RegretBasis, Run};
+use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, RegretBasis, Run, Seconds};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::expected_tokens;
 use s3d_simulator::predict::blocks::Blocks;
@@ -91,8 +91,7 @@ fn what_was_run_of_a_plan_counts_when_choosing() {
         run.observations.throughput = samples.clone();
         for sample in &mut run.observations.throughput {
             let slower = if sample.plan == predicted { slower } else { 1.0 };
-            sample.seconds =
-                sample.prompt_seconds + slower * (sample.seconds - sample.prompt_seconds);
+            sample.seconds = sample.prompt_seconds + sample.decode_seconds() * slower;
         }
         let chosen = choose(&run, &request).unwrap().recommendation.choice.unwrap().plan;
         assert_eq!(chosen == predicted, stands, "{chosen} after {predicted} at {slower}");
@@ -114,7 +113,7 @@ fn a_run_off_chooses_and_enters_no_direct_ratio() {
     for sample in &mut samples {
         // Only its later blocks are slow: of ordinary blocks they would not count.
         let slower = if sample.plan == predicted && sample.block >= 8 { 1.8 } else { 1.0 };
-        sample.seconds = sample.prompt_seconds + slower * (sample.seconds - sample.prompt_seconds);
+        sample.seconds = sample.prompt_seconds + sample.decode_seconds() * slower;
     }
     let mut chosen = |first: usize| {
         run.observations.throughput = samples.clone();
@@ -218,7 +217,7 @@ fn what_is_missing_is_named() {
     let message = choose(&without, &request).unwrap_err().to_string();
     assert!(message.contains("plain pass"), "{message}");
     let mut broken = run.clone();
-    broken.observations.latency[0].seconds = f64::NAN;
+    broken.observations.latency[0].seconds = Seconds(f64::NAN);
     assert!(choose(&broken, &request).unwrap_err().to_string().contains("found NaN"));
     assert!(choose(&run, &Request { gamma_max: 0, ..request.clone() }).is_err());
     assert!(choose(&run, &Request { machine: 3, ..request.clone() }).is_err());
@@ -243,7 +242,7 @@ fn a_sweep_dealt_to_blocks_finds_rivals_and_only_its_second_measurement_counts()
     let rate = |run: &Run, plan: &Plan, from: usize| {
         let own = run.observations.throughput.iter().filter(|s| s.plan == *plan && s.block >= from);
         let sum = own.fold((0.0, 0.0), |sum, s| {
-            (sum.0 + s.tokens as f64 - 1.0, sum.1 + s.seconds - s.prompt_seconds)
+            (sum.0 + s.tokens as f64 - 1.0, sum.1 + s.decode_seconds().0)
         });
         sum.0 / sum.1
     };

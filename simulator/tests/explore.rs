@@ -50,7 +50,7 @@ fn u_rises_with_training_and_says_what_more_would_buy() {
 fn several_runs_are_chosen_from_together() {
     let (wide, mut narrow) = (run(3.0, 5), run(3.0, 6));
     narrow.header.dtype = "f16".into();
-    narrow.observations.latency.iter_mut().for_each(|sample| sample.seconds *= 0.6);
+    narrow.observations.latency.iter_mut().for_each(|sample| sample.seconds = sample.seconds * 0.6);
     let choices: Vec<_> = [&wide, &narrow]
         .map(|run| choose(run, &Request { draws: 100, ..Request::of(&run.header) }).unwrap())
         .into();

@@ -108,6 +108,6 @@ fn draft(
     }
     let plan = Plan::window(drafting, window, predictors);
     let (width, context, block) = (sample.width, sample.context, sample.block);
-    let seconds = share * sample.seconds;
+    let seconds = sample.seconds * share;
     Some(Observation::Latency(pass_times::sample(Some(plan), width, context, block, seconds)))
 }

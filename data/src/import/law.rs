@@ -14,21 +14,22 @@ use crate::import::rows::malformed;
 use crate::import::setting::Setting;
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
 use crate::records::latency::LatencySample;
+use crate::units::Seconds;
 use serde::Deserialize;
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Law {
-    fixed_seconds: f64,
+    fixed_seconds: Seconds,
     #[serde(default)]
-    per_token_seconds: f64,
+    per_token_seconds: Seconds,
     #[serde(default)]
-    per_context_token_seconds: f64,
+    per_context_token_seconds: Seconds,
 }
 
 impl Law {
-    fn seconds(&self, width: usize, context: usize) -> f64 {
+    fn seconds(&self, width: usize, context: usize) -> Seconds {
         self.fixed_seconds
             + self.per_token_seconds * width as f64
             + self.per_context_token_seconds * context as f64
@@ -44,10 +45,11 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
     let law: Law = serde_json::from_slice(bytes)
         .map_err(|e| Error::malformed_at(file, e.line().max(1) as u64, e.to_string()))?;
     let parts = [law.fixed_seconds, law.per_token_seconds, law.per_context_token_seconds];
-    if parts.iter().any(|part| !part.is_finite() || *part < 0.0) || law.seconds(1, 1) <= 0.0 {
+    let wrong = |part: &Seconds| !part.0.is_finite() || part.0 < 0.0;
+    if parts.iter().any(wrong) || law.seconds(1, 1).0 <= 0.0 {
         return Err(malformed(file, 1, "expected finite seconds, none below 0, not all of them 0"));
     }
-    if !law.seconds(setting.gamma_max.get() + 1, setting.context).is_finite() {
+    if !law.seconds(setting.gamma_max.get() + 1, setting.context).0.is_finite() {
         return Err(malformed(file, 1, "expected finite pass times, found a law that overflows"));
     }
     let layers = setting.layers;
@@ -65,7 +67,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
             for width in 1..=setting.gamma_max.get() {
                 let predictors = Predictors::new(width)?;
                 let plan = Plan::window(Drafting::Simultaneous, window, predictors);
-                let seconds = kept * law.seconds(width, context);
+                let seconds = law.seconds(width, context) * kept;
                 samples.push(pass_times::sample(Some(plan), width, context, block, seconds));
             }
         }

@@ -99,8 +99,8 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Latency
         let plan = row.plan(width, setting, file, line)?;
         let block = row.block.unwrap_or(0);
         once(&mut seen, (plan.clone(), width, context, block), file, line)?;
-        let Seconds(seconds) = format!("{time}{unit}").parse()?;
-        let seconds = positive(seconds, file, line)?;
+        let seconds: Seconds = format!("{time}{unit}").parse()?;
+        positive(seconds.0, file, line)?;
         samples.push(sample(plan, width, context, block, seconds));
     }
     Ok(samples)
@@ -112,7 +112,7 @@ pub(super) fn sample(
     width: usize,
     context: usize,
     block: usize,
-    seconds: f64,
+    seconds: Seconds,
 ) -> LatencySample {
     let component = match &plan {
         Some(Plan::Speculate(_)) => Component::DraftPass,

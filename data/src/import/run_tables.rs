@@ -20,11 +20,11 @@ pub fn latency(bytes: &[u8], file: &Path) -> Result<Vec<LatencySample>> {
     for (line, s) in &rows {
         // A component may be too short for the clock, and the rest a difference: not a whole pass.
         if s.component >= Component::FullPass {
-            positive(s.seconds, file, *line)?;
-        } else if !s.seconds.is_finite() {
+            positive(s.seconds.0, file, *line)?;
+        } else if !s.seconds.0.is_finite() {
             return Err(malformed(file, *line, "expected a finite time"));
         }
-        not_negative(s.cpu_seconds.unwrap_or(0.0), "cpu_seconds", file, *line)?;
+        not_negative(s.cpu_seconds.unwrap_or_default().0, "cpu_seconds", file, *line)?;
         let what = (s.machine, s.component, s.layer, s.plan.clone(), s.width, s.context);
         once(&mut seen, (what, s.block, s.order), file, *line)?;
     }
@@ -40,12 +40,12 @@ pub fn throughput(bytes: &[u8], file: &Path) -> Result<Vec<ThroughputSample>> {
     let rows: Vec<(u64, ThroughputSample)> = store::parse_csv(bytes, file)?;
     let mut seen = HashSet::new();
     for (line, s) in &rows {
-        positive(s.seconds, file, *line)?;
+        positive(s.seconds.0, file, *line)?;
         let parts = [
-            ("prompt_seconds", s.prompt_seconds),
-            ("draft_seconds", s.draft_seconds),
-            ("verify_seconds", s.verify_seconds),
-            ("cpu_seconds", s.cpu_seconds.unwrap_or(0.0)),
+            ("prompt_seconds", s.prompt_seconds.0),
+            ("draft_seconds", s.draft_seconds.0),
+            ("verify_seconds", s.verify_seconds.0),
+            ("cpu_seconds", s.cpu_seconds.unwrap_or_default().0),
         ];
         for (column, value) in parts {
             not_negative(value, column, file, *line)?;

@@ -42,7 +42,7 @@ fn pass_times_are_read_in_any_one_unit() {
     let text = "pass,skip,width,context,milliseconds\nfull,,1,256,6.1\ndraft,3..9,4,256,3.5\n";
     let found: Vec<_> = latency("passes.csv", text)
         .iter()
-        .map(|s| (s.component, s.plan.as_ref().map(ToString::to_string), s.width, s.seconds))
+        .map(|s| (s.component, s.plan.as_ref().map(ToString::to_string), s.width, s.seconds.0))
         .collect();
     let full = (Component::FullPass, Some("plain".to_string()), 1, 6.1 * 1e-3);
     let draft = (Component::DraftPass, Some("3..9:4".to_string()), 4, 3.5 * 1e-3);
@@ -90,7 +90,7 @@ fn an_affine_law_becomes_times_on_a_grid() {
                     .and_then(Plan::draft)
                     .is_none_or(|p| p.skip.window().is_some_and(|w| w.len() == 6))
         };
-        samples.iter().find(of).unwrap().seconds
+        samples.iter().find(of).unwrap().seconds.0
     };
     // source: 0.004 + 5 x 0.0002 + 256 x 1e-6 = 0.005256; a draft of half the layers: half of width
     // 4

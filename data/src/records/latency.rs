@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::limits::{self, within};
 use crate::plan::Plan;
 use crate::records::bounds::{Bounds, place};
+use crate::units::Seconds;
 use serde::{Deserialize, Serialize};
 
 /// A part of a pass that is timed.
@@ -72,10 +73,10 @@ pub struct LatencySample {
     /// 1 for the second copy of the control cell, else 0.
     pub copy: usize,
     /// Wall time.
-    pub seconds: f64,
+    pub seconds: Seconds,
     /// CPU time of all threads together, of whole passes; none where it was not read.
     #[serde(default)]
-    pub cpu_seconds: Option<f64>,
+    pub cpu_seconds: Option<Seconds>,
 }
 
 impl LatencySample {
@@ -97,8 +98,8 @@ impl LatencySample {
             true => limits::PASS_SECONDS,
             false => limits::PART_SECONDS,
         };
-        within("seconds", self.seconds, &seconds)?;
-        within("cpu_seconds", self.cpu_seconds.unwrap_or(0.0), &limits::SPENT_SECONDS)?;
+        within("seconds", self.seconds.0, &seconds)?;
+        within("cpu_seconds", self.cpu_seconds.unwrap_or_default().0, &limits::SPENT_SECONDS)?;
         Ok(())
     }
 }
@@ -123,8 +124,8 @@ mod tests {
             block: 7,
             order: 2,
             copy: 0,
-            seconds: 0.1 + 0.2,
-            cpu_seconds: Some(0.4),
+            seconds: Seconds(0.1 + 0.2),
+            cpu_seconds: Some(Seconds(0.4)),
         }];
         save_csv(&path, &rows).unwrap();
         assert_eq!(load_csv::<LatencySample>(&path).unwrap(), rows);

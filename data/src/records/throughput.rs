@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::limits::{self, within};
 use crate::plan::Plan;
 use crate::records::bounds::{Bounds, place};
+use crate::units::Seconds;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -27,16 +28,16 @@ pub struct ThroughputSample {
     /// Iterations (plain: steps) after the prompt pass.
     pub iterations: usize,
     /// Prompt pass, the token it commits included.
-    pub prompt_seconds: f64,
+    pub prompt_seconds: Seconds,
     /// All draft passes.
-    pub draft_seconds: f64,
+    pub draft_seconds: Seconds,
     /// All verify passes (plain: all steps).
-    pub verify_seconds: f64,
+    pub verify_seconds: Seconds,
     /// The whole generation, prompt pass included.
-    pub seconds: f64,
+    pub seconds: Seconds,
     /// CPU time of all threads together over the whole generation; none where it was not read.
     #[serde(default)]
-    pub cpu_seconds: Option<f64>,
+    pub cpu_seconds: Option<Seconds>,
     /// The start of a process that decoded it, counted from 0 on its machine. A process keeps its
     /// memory layout, and with it some of its speed: samples of one start are a cluster. 0 in the
     /// files of older programs.
@@ -48,6 +49,11 @@ impl ThroughputSample {
     /// What its block was measured for.
     pub fn purpose(&self) -> BlockPurpose {
         BlockPurpose::of(self.block)
+    }
+
+    /// The time after the prompt pass.
+    pub fn decode_seconds(&self) -> Seconds {
+        self.seconds - self.prompt_seconds
     }
 }
 
@@ -99,14 +105,14 @@ impl ThroughputSample {
         // Every iteration commits a token at least; the first token may be the prompt pass's.
         let least = usize::from(self.tokens > 1);
         within("iterations", self.iterations, &(least..=self.tokens))?;
-        let seconds = within("seconds", self.seconds, &limits::PASS_SECONDS)?;
+        let seconds = within("seconds", self.seconds.0, &limits::PASS_SECONDS)?;
         // The clock is read between the parts: they take no longer than the whole, but for
         // rounding.
         let whole = 0.0..=seconds * (1.0 + 1e-6);
-        within("prompt_seconds", self.prompt_seconds, &whole)?;
-        within("draft_seconds", self.draft_seconds, &whole)?;
-        within("verify_seconds", self.verify_seconds, &whole)?;
-        within("cpu_seconds", self.cpu_seconds.unwrap_or(0.0), &limits::SPENT_SECONDS)?;
+        within("prompt_seconds", self.prompt_seconds.0, &whole)?;
+        within("draft_seconds", self.draft_seconds.0, &whole)?;
+        within("verify_seconds", self.verify_seconds.0, &whole)?;
+        within("cpu_seconds", self.cpu_seconds.unwrap_or_default().0, &limits::SPENT_SECONDS)?;
         within("start", self.start, &(0..=limits::STARTS))?;
         Ok(())
     }
@@ -126,10 +132,10 @@ mod tests {
             id: "a".into(),
             tokens: 9,
             iterations: 8,
-            prompt_seconds: 0.1,
-            draft_seconds: 0.0,
-            verify_seconds: 0.8,
-            seconds,
+            prompt_seconds: Seconds(0.1),
+            draft_seconds: Seconds::ZERO,
+            verify_seconds: Seconds(0.8),
+            seconds: Seconds(seconds),
             cpu_seconds: None,
             start: 0,
         }

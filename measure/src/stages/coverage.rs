@@ -53,7 +53,7 @@ pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
     for index in 0..sampled {
         let plan = &plans[plans.len() * (2 * index + 1) / (2 * sampled)];
         let one = generate(model, plan, prompt, TOKENS, clock, None)?;
-        per_token += one.seconds / one.tokens.len().max(1) as f64 / sampled as f64;
+        per_token += one.seconds.0 / one.tokens.len().max(1) as f64 / sampled as f64;
     }
     // Each position stands for one token of as many plans as its trace covers.
     let traces = &bench.recorder.run.observations.traces;

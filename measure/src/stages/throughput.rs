@@ -183,7 +183,7 @@ impl Blocks {
                 Plan::Speculate(_) => 1.0,
             };
             let tokens = one.tokens.len().saturating_sub(1).max(1);
-            seconds_per_token += times * (one.seconds - one.prompt_seconds) / tokens as f64;
+            seconds_per_token += times * (one.seconds - one.prompt_seconds).0 / tokens as f64;
         }
         if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &bench.request.plans) {
             return Ok(bench.request.tokens);

@@ -2,7 +2,7 @@
 
 use super::{next, of};
 use crate::clock::fake::{FakeClock, Faults};
-use s3d_data::{Plan, ThroughputSample};
+use s3d_data::{Plan, Seconds, ThroughputSample};
 
 const PLANS: [&str; 4] = ["plain", "1..3:2", "1..3:4", "2..3:4"];
 const STARTS: usize = 3;
@@ -23,10 +23,10 @@ fn run(faults: Faults, blocks: usize, seed: u64) -> Vec<ThroughputSample> {
             id: format!("text-{block}"),
             tokens: 60,
             iterations,
-            prompt_seconds: 0.01,
-            draft_seconds: 0.0,
-            verify_seconds: decode,
-            seconds: 0.01 + decode,
+            prompt_seconds: Seconds(0.01),
+            draft_seconds: Seconds::ZERO,
+            verify_seconds: Seconds(decode),
+            seconds: Seconds(0.01 + decode),
             cpu_seconds: None,
             start,
         }

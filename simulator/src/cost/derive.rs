@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use s3d_data::memory::Engine;
 use s3d_data::{
     BytesPerSecond, Component, DraftPlan, Drafting, Dtype, FlopsPerSecond, LatencySample,
-    ModelShape, Plan, Predictors, Run, SkipWindow,
+    ModelShape, Plan, Predictors, Run, Seconds, SkipWindow,
 };
 
 /// What a data sheet promises.
@@ -105,7 +105,7 @@ impl Derivation<'_> {
                     block,
                     order: 0,
                     copy: 0,
-                    seconds: self.seconds(kept, width, context),
+                    seconds: Seconds(self.seconds(kept, width, context)),
                     cpu_seconds: None,
                 });
             };
@@ -146,7 +146,7 @@ pub fn bandwidth_share(run: &Run, sheet: Sheet) -> Option<f64> {
     };
     let layers = run.header.model.shape.layers;
     let share = |s: &LatencySample| {
-        ideal.read_bytes(layers, s.context) / s.seconds / sheet.read_bytes_per_s.0
+        ideal.read_bytes(layers, s.context) / s.seconds.0 / sheet.read_bytes_per_s.0
     };
     let shares: Vec<f64> = run.observations.latency.iter().filter(plain).map(share).collect();
     crate::statistics::median(&shares)
@@ -191,7 +191,7 @@ mod tests {
         let windows = SkipWindow::all_symmetric(32).len();
         assert_eq!(rows.len(), 2 * (1 + windows * 9));
         let plain = rows.iter().find(|row| row.component == Component::FullPass).unwrap();
-        let share = derived.read_bytes(32, 256) / plain.seconds / 600e9;
+        let share = derived.read_bytes(32, 256) / plain.seconds.0 / 600e9;
         assert!((share - 0.6).abs() < 1e-12);
         assert!(Efficiency::new(0.0, 0.5).is_err() && Efficiency::new(0.5, 1.5).is_err());
     }

@@ -60,8 +60,9 @@ impl PassTimes {
             .map(|(key, sample)| {
                 let share = kept_share(key, layers);
                 let off = context as f64 - sample.context as f64;
-                let moved = sample.seconds + share * slope.at(sample.width) * off;
-                (key.clone(), sample.block, moved.max(0.1 * sample.seconds))
+                let seconds = sample.seconds.0;
+                let moved = seconds + share * slope.at(sample.width) * off;
+                (key.clone(), sample.block, moved.max(0.1 * seconds))
             })
             .collect();
         let ((plain, error), blocks) = match plain_pass(&at_context) {
@@ -169,7 +170,7 @@ fn plain_steps(throughput: &[ThroughputSample], machine: usize) -> Result<Seen> 
         s.machine == machine && s.plan == Plan::Plain && s.purpose() != BlockPurpose::Confirm
     };
     let steps = throughput.iter().filter(plain).filter(|s| s.iterations > 0);
-    let seconds: Vec<f64> = steps.map(|s| s.verify_seconds / s.iterations as f64).collect();
+    let seconds: Vec<f64> = steps.map(|s| s.verify_seconds.0 / s.iterations as f64).collect();
     let plain = robust_mean(&seconds).filter(|plain| plain.0 > 0.0).ok_or_else(|| {
         Error::missing("time of a plain pass", "measure latency or throughput, plain included")
     })?;
@@ -225,8 +226,8 @@ fn split(cells: BTreeMap<Key, PassTime>) -> FullAndDraft {
 /// What end-to-end blocks spend beside prompt, draft and verify passes, per step.
 fn step_cell(throughput: &[ThroughputSample], machine: usize, plain: f64) -> PassTime {
     let rest = |s: &ThroughputSample| {
-        let rest = s.seconds - s.prompt_seconds - s.draft_seconds - s.verify_seconds;
-        (rest / s.iterations as f64 / plain).max(0.0)
+        let rest = s.decode_seconds() - s.draft_seconds - s.verify_seconds;
+        (rest.0 / s.iterations as f64 / plain).max(0.0)
     };
     let usable =
         |s: &&ThroughputSample| s.machine == machine && s.iterations > 0 && s.plan != Plan::Stock;

@@ -121,7 +121,7 @@ pub fn components(run: &Run, machine: usize, chosen: Option<&DraftPlan>) -> Vec<
         let passes = cells.entry((kind, sample.component, sample.width)).or_default();
         let pass = passes.entry((sample.block, sample.order, sample.copy)).or_default();
         let layer = pass.entry(sample.layer).or_default();
-        *layer = (layer.0 + sample.seconds, layer.1 + 1);
+        *layer = (layer.0 + sample.seconds.0, layer.1 + 1);
     }
     let one = |layers: &BTreeMap<_, (f64, usize)>| {
         layers.values().map(|(seconds, times)| seconds / *times as f64).sum()

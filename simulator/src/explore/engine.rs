@@ -198,7 +198,7 @@ fn measured(run: &Run, request: &Request) -> Vec<Measured> {
         // The prompt pass commits the first token.
         total.0 += sample.tokens.saturating_sub(1) as f64;
         total.1 += sample.iterations as f64;
-        total.2 += sample.seconds - sample.prompt_seconds;
+        total.2 += sample.decode_seconds().0;
     }
     let plain_step = totals.get(&Plan::Plain).map(|(_, steps, seconds)| seconds / steps);
     let row = |(plan, (tokens, iterations, seconds)): (&&Plan, &(f64, f64, f64))| {

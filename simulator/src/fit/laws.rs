@@ -36,7 +36,7 @@ pub fn cells(
     let mut pools: BTreeMap<(usize, usize), (Vec<f64>, f64)> = BTreeMap::new();
     for sample in latency.iter().filter(|s| s.machine == machine && wanted(s)) {
         let pool = pools.entry((sample.width, sample.context / CONTEXT_STEP)).or_default();
-        pool.0.push(sample.seconds);
+        pool.0.push(sample.seconds.0);
         pool.1 += sample.context as f64;
     }
     let cell = |((width, _), (times, contexts)): ((usize, usize), (Vec<f64>, f64))| {

@@ -269,7 +269,7 @@ fn point(sample: &ThroughputSample) -> Option<Point<'_>> {
         Plan::Speculate(_) => sample.iterations as f64,
         _ => sample.tokens.saturating_sub(1) as f64,
     };
-    let value = ((sample.seconds - sample.prompt_seconds) / steps).ln();
+    let value = (sample.decode_seconds().0 / steps).ln();
     value.is_finite().then_some(Point {
         plan: &sample.plan,
         block: sample.block,
@@ -281,6 +281,7 @@ fn point(sample: &ThroughputSample) -> Option<Point<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3d_data::Seconds;
 
     fn sample(plan: &str, block: usize, seconds_per_iteration: f64) -> ThroughputSample {
         ThroughputSample {
@@ -292,10 +293,10 @@ mod tests {
             copy: 0,
             tokens: 11,
             iterations: 10,
-            prompt_seconds: 1.0,
-            draft_seconds: 0.0,
-            verify_seconds: 0.0,
-            seconds: 10.0 * seconds_per_iteration + 1.0,
+            prompt_seconds: Seconds(1.0),
+            draft_seconds: Seconds::ZERO,
+            verify_seconds: Seconds::ZERO,
+            seconds: Seconds(10.0 * seconds_per_iteration + 1.0),
             cpu_seconds: None,
             start: 0,
         }

@@ -17,7 +17,7 @@ struct Work {
 impl Work {
     fn add(&mut self, sample: &ThroughputSample) {
         self.tokens += sample.tokens.saturating_sub(1) as f64;
-        self.seconds += sample.seconds - sample.prompt_seconds;
+        self.seconds += sample.decode_seconds().0;
     }
 
     fn and(self, other: &Self) -> Self {

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::predict::additive::StartSpread;
     use crate::traces::table::TraceTable;
-    use s3d_data::{ThroughputSample, Trace};
+    use s3d_data::{Seconds, ThroughputSample, Trace};
 
     fn trace(id: usize, accepted: usize) -> Trace {
         let json = format!(
@@ -68,12 +68,12 @@ mod tests {
             copy: 0,
             tokens: 101,
             iterations: if plan == "plain" { 100 } else { 40 },
-            prompt_seconds: 0.0,
-            draft_seconds: 0.0,
-            verify_seconds: 0.0,
+            prompt_seconds: Seconds::ZERO,
+            draft_seconds: Seconds::ZERO,
+            verify_seconds: Seconds::ZERO,
             cpu_seconds: None,
             start: 0,
-            seconds: seconds_per_iteration * if plan == "plain" { 100.0 } else { 40.0 },
+            seconds: Seconds(seconds_per_iteration * if plan == "plain" { 100.0 } else { 40.0 }),
         }
     }
 

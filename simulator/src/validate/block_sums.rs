@@ -97,14 +97,14 @@ fn sorted<'a>(samples: impl Iterator<Item = &'a LatencySample>) -> Blocks {
         let place = (s.block, s.order, s.width, s.context);
         let (key, pass) = places.entry(place).or_default();
         if s.component < Component::FullPass {
-            pass.parts.push((s.component, s.layer, s.seconds));
+            pass.parts.push((s.component, s.layer, s.seconds.0));
             continue;
         }
         let draft = s.plan.as_ref().and_then(Plan::draft);
         let draft = draft.filter(|_| s.component == Component::DraftPass);
         *key = Some((s.component, draft.map(|plan| plan.drafting), s.width, s.context));
         pass.skip = draft.map(|plan| plan.skip.clone());
-        pass.whole = s.seconds;
+        pass.whole = s.seconds.0;
     }
     let mut blocks = Blocks::new();
     for ((block, ..), (key, pass)) in places {
@@ -169,6 +169,7 @@ fn keeps(skip: &Skip, component: Component, layer: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3d_data::Seconds;
 
     /// Samples of one pass: embedding, one layer's two parts, rest, and the whole.
     fn pass(block: usize, order: usize, plan: &str, layer: f64) -> Vec<LatencySample> {
@@ -194,7 +195,7 @@ mod tests {
             block,
             order,
             copy: 0,
-            seconds: seconds * (1.0 + block as f64),
+            seconds: Seconds(seconds * (1.0 + block as f64)),
             cpu_seconds: None,
         };
         parts.into_iter().map(sample).collect()

@@ -14,8 +14,7 @@ fn ratio_of(samples: &[ThroughputSample], machine: usize, seed: u64) -> Option<(
     let mut blocks: BTreeMap<usize, [Option<f64>; 2]> = BTreeMap::new();
     let plain = |s: &&ThroughputSample| s.machine == machine && s.plan == Plan::Plain;
     for sample in samples.iter().filter(plain) {
-        let seconds = sample.seconds - sample.prompt_seconds;
-        let rate = sample.tokens.saturating_sub(1) as f64 / seconds;
+        let rate = sample.tokens.saturating_sub(1) as f64 / sample.decode_seconds().0;
         if let (Some(place), true) =
             (blocks.entry(sample.block).or_default().get_mut(sample.copy), rate.is_finite())
         {
@@ -30,6 +29,7 @@ fn ratio_of(samples: &[ThroughputSample], machine: usize, seed: u64) -> Option<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3d_data::Seconds;
 
     #[test]
     fn two_copies_are_compared_inside_their_block() {
@@ -42,10 +42,10 @@ mod tests {
             id: "a".into(),
             tokens: 11,
             iterations: 10,
-            prompt_seconds: 1.0,
-            draft_seconds: 0.0,
-            verify_seconds: seconds,
-            seconds: 1.0 + seconds,
+            prompt_seconds: Seconds(1.0),
+            draft_seconds: Seconds::ZERO,
+            verify_seconds: Seconds(seconds),
+            seconds: Seconds(1.0 + seconds),
             cpu_seconds: None,
             start: 0,
         };

@@ -12,8 +12,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3d_data::{
     Bytes, BytesPerSecond, Component, DraftPlan, Drafting, FlopsPerSecond, LatencySample, Machine,
-    ModelIdentity, ModelShape, Observations, Plan, Predictors, Run, RunHeader, SCHEMA_VERSION,
-    Seconds, SkipRatio, SkipWindow, ThroughputSample, Trace,
+    ModelIdentity, ModelShape, Observations, Plan, Predictors, Run, RunHeader, Seconds, SkipRatio,
+    SkipWindow, ThroughputSample, Trace,
 };
 use s3d_simulator::statistics::Normals;
 use s3d_simulator::traces::walk::walk;
@@ -148,7 +148,7 @@ impl Planted {
                     block,
                     order,
                     copy: 0,
-                    seconds,
+                    seconds: Seconds(seconds),
                     cpu_seconds: None,
                 });
             };
@@ -194,7 +194,7 @@ impl Planted {
                     block,
                     order,
                     copy,
-                    seconds,
+                    seconds: Seconds(seconds),
                     cpu_seconds: None,
                 });
             };
@@ -239,6 +239,7 @@ impl Planted {
             let drift = 1.0 + 0.02 * block as f64;
             let mut push =
                 |plan: Plan, trace: &Trace, iterations: usize, draft: f64, verify: f64| {
+                    let mut noisy = |seconds| Seconds(noisy(seconds));
                     let (draft, verify) = (noisy(draft * drift), noisy(verify * drift));
                     let prompt_seconds = noisy(0.05 * drift);
                     rows.push(ThroughputSample {
@@ -256,7 +257,7 @@ impl Planted {
                         seconds: prompt_seconds
                             + draft
                             + verify
-                            + STEP_SECONDS * drift * iterations as f64,
+                            + Seconds(STEP_SECONDS * drift * iterations as f64),
                         cpu_seconds: None,
                         start: 0,
                     });
@@ -312,42 +313,24 @@ impl Planted {
             masks: self.gamma_max - 1,
             adapter_rank: 0,
         };
+        let model = ModelIdentity {
+            name: "planted".into(),
+            shape,
+            content_hash: String::new(),
+            random_weights: false,
+            training_steps: None,
+            positions: None,
+        };
         RunHeader {
-            schema_version: SCHEMA_VERSION,
-            command: Vec::new(),
             program_version: "test".into(),
-            program_commit: None,
-            machines: vec![machine()],
             device: "cpu".into(),
-            driver: None,
             threads: 1,
             dtype: "f32".into(),
-            widen: 1,
-            model: ModelIdentity {
-                name: "planted".into(),
-                shape,
-                content_hash: String::new(),
-                random_weights: false,
-                training_steps: None,
-                positions: None,
-            },
             gamma_max: Predictors::new(self.gamma_max).unwrap(),
-            imposed: None,
             context: CONTEXT,
-            memory_budget_bytes: None,
             seed: self.seed,
-            started: String::new(),
-            ended: None,
             seconds_measuring: Seconds(1.0),
-            cpu_seconds: None,
-            stopped: None,
-            coverage: None,
-            shard: None,
-            merged: None,
-            asked: None,
-            tables: None,
-            starts: None,
-            warnings: Vec::new(),
+            ..RunHeader::new(machine(), model)
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::plan::{DraftPlan, Plan, Predictors, Skip};
 use crate::records::observation::Observation;
 use crate::records::throughput::ThroughputSample;
 use crate::records::trace::Trace;
+use crate::units::Seconds;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::Path;
@@ -30,7 +31,7 @@ struct Answer {
     lengths: Vec<u32>,
     tokens: usize,
     steps: usize,
-    seconds: f64,
+    seconds: Seconds,
 }
 
 /// Reads acceptance and wall times.
@@ -102,7 +103,7 @@ fn answer(row: &Row, choice: &Value, index: usize, file: &Path) -> Result<Answer
         task: row.text("category"),
         steps: lengths.len(),
         tokens: positive("new_tokens")? as usize,
-        seconds: positive("wall_time")?,
+        seconds: Seconds(positive("wall_time")?),
         lengths,
     })
 }
@@ -200,8 +201,8 @@ fn sample(answer: &Answer, plan: &Plan, block: usize) -> ThroughputSample {
         id: answer.id.clone(),
         tokens: answer.tokens,
         iterations: answer.steps,
-        prompt_seconds: 0.0,
-        draft_seconds: 0.0,
+        prompt_seconds: Seconds::ZERO,
+        draft_seconds: Seconds::ZERO,
         verify_seconds: answer.seconds,
         seconds: answer.seconds,
         cpu_seconds: None,

@@ -13,6 +13,7 @@ use crate::import::table::{Row, rows};
 use crate::plan::Plan;
 use crate::plan::Predictors;
 use crate::records::observation::Observation;
+use crate::units::Seconds;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -38,7 +39,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
         let block = seen.entry((width, context)).or_default();
         let plan = (width == 1).then_some(Plan::Plain);
         let seconds = positive(seconds / passes as f64, file, row.line)?;
-        let sample = pass_times::sample(plan, width, context, *block, seconds);
+        let sample = pass_times::sample(plan, width, context, *block, Seconds(seconds));
         found.observations.push(Observation::Latency(sample));
         *block += 1;
         found.facts.threads = found.facts.threads.or_else(|| threads(&row));

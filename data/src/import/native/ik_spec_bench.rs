@@ -14,6 +14,7 @@ use crate::import::table::{Row, number_of, rows};
 use crate::plan::{DraftPlan, Plan, Predictors};
 use crate::records::observation::Observation;
 use crate::records::throughput::ThroughputSample;
+use crate::units::Seconds;
 use serde_json::Value;
 use std::path::Path;
 
@@ -140,14 +141,15 @@ impl<'a> Attempt<'a> {
 
     fn sample(&self, plan: Plan, stages: &[&Value], block: usize) -> Result<ThroughputSample> {
         let tokens = self.number(&["/generated", "/tokens/generated"])? as usize;
-        let seconds = self.number(&["/decode_s", "/timing/decode_s"])?;
+        let seconds = Seconds(self.number(&["/decode_s", "/timing/decode_s"])?);
         let accepted = |stage: &&Value| {
             let total = stage.get("accepted").or_else(|| stage.get("accepted_tokens"));
             total.and_then(Value::as_u64).unwrap_or(0) as usize
         };
         let accepted: usize = stages.iter().map(accepted).sum();
-        let drafts = |stage: &&Value| stage.get("t_draft_s").and_then(Value::as_f64).unwrap_or(0.0);
-        let draft_seconds: f64 = stages.iter().map(drafts).sum::<f64>().clamp(0.0, seconds);
+        let drafts = |stage: &&Value| stage.get("t_draft_s").and_then(Value::as_f64).map(Seconds);
+        let draft_seconds: Seconds = stages.iter().filter_map(drafts).sum();
+        let draft_seconds = draft_seconds.max(Seconds::ZERO).min(seconds);
         Ok(ThroughputSample {
             machine: 0,
             block,
@@ -158,7 +160,7 @@ impl<'a> Attempt<'a> {
             tokens,
             // Every iteration commits its accepted drafts and one token more.
             iterations: tokens.saturating_sub(accepted).max(1),
-            prompt_seconds: 0.0,
+            prompt_seconds: Seconds::ZERO,
             draft_seconds,
             verify_seconds: seconds - draft_seconds,
             seconds,

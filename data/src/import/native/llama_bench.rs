@@ -71,7 +71,7 @@ pub fn parse(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
         let plan = (width == 1).then_some(Plan::Plain);
         for (block, seconds) in seconds(row, test, file)?.into_iter().enumerate() {
             let each = positive(seconds / tokens as f64, file, row.line)?;
-            let sample = pass_times::sample(plan.clone(), width, context, block, each);
+            let sample = pass_times::sample(plan.clone(), width, context, block, Seconds(each));
             found.observations.push(Observation::Latency(sample));
         }
     }

@@ -12,6 +12,7 @@ use crate::import::table::{Row, rows};
 use crate::plan::{Drafting, Plan, Predictors, SkipWindow};
 use crate::records::observation::Observation;
 use crate::records::throughput::ThroughputSample;
+use crate::units::Seconds;
 use std::path::Path;
 
 /// Iterations that a mean is written out as.
@@ -111,7 +112,7 @@ fn mean(row: &Row, plan: Plan, tokens: f64, seconds: f64, file: &Path) -> Result
 
 /// Iterations that each commit `tokens` and take `seconds`.
 fn sample(plan: Plan, order: usize, tokens: f64, seconds: f64) -> ThroughputSample {
-    let total = seconds * ITERATIONS as f64;
+    let total = Seconds(seconds * ITERATIONS as f64);
     ThroughputSample {
         machine: 0,
         block: 0,
@@ -122,8 +123,8 @@ fn sample(plan: Plan, order: usize, tokens: f64, seconds: f64) -> ThroughputSamp
         // The prompt pass commits the first token.
         tokens: (tokens * ITERATIONS as f64).round() as usize + 1,
         iterations: ITERATIONS,
-        prompt_seconds: 0.0,
-        draft_seconds: 0.0,
+        prompt_seconds: Seconds::ZERO,
+        draft_seconds: Seconds::ZERO,
         verify_seconds: total,
         seconds: total,
         cpu_seconds: None,

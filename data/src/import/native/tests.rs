@@ -31,7 +31,7 @@ fn read(kind: Kind, text: &str) -> Found {
 }
 
 fn passes(found: &Found) -> Vec<(usize, usize, usize, f64)> {
-    let pass = |s: &LatencySample| (s.width, s.context, s.block, s.seconds);
+    let pass = |s: &LatencySample| (s.width, s.context, s.block, s.seconds.0);
     let of = |entry: &Observation| match entry {
         Observation::Latency(sample) => Some(pass(sample)),
         _ => None,
@@ -213,7 +213,7 @@ fn answers_of_spec_bench_and_swift_give_iterations_in_order_and_wall_times() {
         (sample.tokens, sample.iterations, sample.plan.to_string()),
         (6, 3, "seq:8..24:2".into())
     );
-    assert!((sample.seconds - 0.5).abs() < 1e-12);
+    assert!((sample.seconds.0 - 0.5).abs() < 1e-12);
     let longer = Setting { draft_length: Some(4), ..setting() };
     let found = read_with(Kind::AcceptLengths, eagle, &longer).unwrap();
     assert_eq!(traces(&found)[0].gamma_max.map(Predictors::get), Some(4));
@@ -247,7 +247,7 @@ fn llama_spec_bench_gives_counts_by_position_and_times() {
     assert_eq!(counts(traces(&found)[0]), wanted);
     let [sample] = generations(&found)[..] else { panic!("{found:?}") };
     // source: by hand: 240 tokens, 140 of them drafts, in 100 iterations
-    assert_eq!((sample.tokens, sample.iterations, sample.seconds), (240, 100, 4.0));
+    assert_eq!((sample.tokens, sample.iterations, sample.seconds.0), (240, 100, 4.0));
     assert_eq!(sample.plan.to_string(), "seq:8..24:2");
     let base = r#"{"row_type":"attempt","task":"code","run":1,"ok":true,"stop":"limit","generated":240,"decode_s":6.0,"decode_tps":40.0,"stages":[],"error":null}"#;
     assert_eq!(generations(&read(Kind::IkSpecBench, base))[0].plan, Plan::Plain);
@@ -263,7 +263,7 @@ fn sweeps_of_means_become_generations() {
     let found = read(Kind::SglangBench, sglang);
     let rows: Vec<_> = generations(&found)
         .iter()
-        .map(|s| (s.plan.to_string(), s.tokens, s.iterations, s.seconds))
+        .map(|s| (s.plan.to_string(), s.tokens, s.iterations, s.seconds.0))
         .collect();
     let wanted =
         [("plain".to_string(), 1001, 1000, 20.0), ("seq:8..24:3".into(), 2501, 1000, 25.0)];
@@ -275,7 +275,7 @@ fn sweeps_of_means_become_generations() {
     let [sample] = generations(&found)[..] else { panic!("{found:?}") };
     // source: by hand: 4 drafts of which half are accepted: 3 tokens an iteration, 0.06 s
     assert_eq!((sample.plan.to_string(), sample.tokens), ("seq:8..32:4".to_string(), 3001));
-    assert!((sample.seconds - 60.0).abs() < 1e-9);
+    assert!((sample.seconds.0 - 60.0).abs() < 1e-9);
     let beyond = csv.replace("\n8,", "\n32,");
     assert!(
         read_with(Kind::LayerSkipSweep, &beyond, &setting())

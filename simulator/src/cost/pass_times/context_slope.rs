@@ -68,7 +68,7 @@ fn pair_slopes(group: &[&LatencySample], reach: usize) -> Vec<f64> {
         for two in &few[index + 1..] {
             let apart = two.context as f64 - one.context as f64;
             if apart != 0.0 && 2 * apart.abs() as usize >= reach {
-                slopes.push((two.seconds - one.seconds) / apart);
+                slopes.push((two.seconds - one.seconds).0 / apart);
             }
         }
     }

@@ -232,7 +232,7 @@ fn component_laws(latency: &[LatencySample], machine: usize) -> Vec<(Component, 
     let mut cells: BTreeMap<Component, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     for sample in latency.iter().filter(|sample| sample.machine == machine) {
         let widths = cells.entry(sample.component).or_default();
-        widths.entry(sample.width).or_default().push(sample.seconds);
+        widths.entry(sample.width).or_default().push(sample.seconds.0);
     }
     let law = |(component, widths): (Component, BTreeMap<usize, Vec<f64>>)| {
         let points: Vec<(usize, f64)> =

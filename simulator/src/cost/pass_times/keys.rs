@@ -30,9 +30,10 @@ pub(super) fn keyed(
 ) -> Result<Vec<(Key, &LatencySample)>> {
     let mut samples = Vec::with_capacity(latency.len());
     for sample in latency.iter().filter(|sample| sample.machine == machine) {
-        if !(sample.seconds.is_finite() && sample.seconds > 0.0) {
+        let seconds = sample.seconds.0;
+        if !(seconds.is_finite() && seconds > 0.0) {
             let what = format!("seconds of block {}, order {}", sample.block, sample.order);
-            return Err(Error::domain(what, "a finite number > 0", sample.seconds));
+            return Err(Error::domain(what, "a finite number > 0", seconds));
         }
         samples.extend(key(sample).map(|key| (key, sample)));
     }

@@ -55,7 +55,7 @@ fn outside_share(run: &Run, machine: usize) -> f64 {
             let own = run.observations.latency.iter().filter(|sample| {
                 sample.machine == machine && sample.width == 1 && sample.component == *component
             });
-            median(&own.map(|sample| sample.seconds).collect::<Vec<f64>>()).unwrap_or(0.0)
+            median(&own.map(|sample| sample.seconds.0).collect::<Vec<f64>>()).unwrap_or(0.0)
         };
         wanted.iter().map(of).sum()
     };
