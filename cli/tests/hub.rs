@@ -16,8 +16,34 @@ fn story() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/models/story")
 }
 
+/// What the server says beside the files.
+#[derive(Clone)]
+struct Says {
+    /// Names in the list of files.
+    files: Vec<&'static str>,
+    /// The commit in the list of files.
+    listed: &'static str,
+    /// The commit in the headers of a file.
+    commit: &'static str,
+    /// The tag of a file; its name where none is given.
+    etag: Option<&'static str>,
+}
+
+/// Starts a server; its address.
+fn serve(says: Says) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = answer(stream.unwrap(), &says); // who hangs up is its own test's failure
+        }
+    });
+    endpoint
+}
+
 /// One request: the list of files, or (part of) a file with the headers that name its version.
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, says: &Says) -> std::io::Result<()> {
+    let Says { files, listed, commit, etag } = says;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let path = first.split(' ').nth(1).unwrap_or_default().to_string();
@@ -30,8 +56,8 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
     if path == "/api/models/org/story/revision/main" {
         let names: Vec<String> =
-            FILES.iter().map(|name| format!("{{\"rfilename\":\"{name}\"}}")).collect();
-        let body = format!("{{\"sha\":\"{COMMIT}\",\"siblings\":[{}]}}", names.join(","));
+            files.iter().map(|name| format!("{{\"rfilename\":\"{name}\"}}")).collect();
+        let body = format!("{{\"sha\":\"{listed}\",\"siblings\":[{}]}}", names.join(","));
         let length = body.len();
         return write!(
             stream,
@@ -49,9 +75,10 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let bytes = std::fs::read(story().join(name))?;
     let (start, end) = range.unwrap_or((0, None));
     let end = end.unwrap_or(bytes.len() - 1).min(bytes.len() - 1);
+    let etag = etag.unwrap_or(name);
     write!(
         stream,
-        "HTTP/1.1 206 Partial Content\r\nx-repo-commit: {COMMIT}\r\netag: \"{name}\"\r\n\
+        "HTTP/1.1 206 Partial Content\r\nx-repo-commit: {commit}\r\netag: \"{etag}\"\r\n\
          content-range: bytes {start}-{end}/{}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         bytes.len(),
         end + 1 - start
@@ -76,13 +103,8 @@ fn generate(model: &str, endpoint: &str, home: &Path, download: bool) -> Output 
 
 #[test]
 fn a_model_is_fetched_once_and_then_found() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = answer(stream.unwrap()); // a client that hangs up is its own test's failure
-        }
-    });
+    let endpoint =
+        serve(Says { files: FILES.to_vec(), listed: COMMIT, commit: COMMIT, etag: None });
     let home = tempfile::tempdir().unwrap();
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
 
@@ -114,52 +136,29 @@ fn without_network_one_line_says_what_could_not_be_fetched() {
     assert!(!said.contains("panicked") && output.stdout.is_empty(), "{said}");
 }
 
-/// A server that names files and versions so that they would lie outside the cache.
-fn hostile(mut stream: TcpStream, commit: &str) -> std::io::Result<()> {
-    let first = BufReader::new(stream.try_clone()?).lines().next().transpose()?.unwrap_or_default();
-    let body = match first.contains("/revision/main") {
-        true => format!(
-            "{{\"sha\":\"{commit}\",\"siblings\":[{{\"rfilename\":\"../../../escaped.safetensors\"}},\
-             {{\"rfilename\":\"config.json\"}}]}}"
-        ),
-        false => "{}".into(),
-    };
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nx-repo-commit: ../../../escaped\r\netag: \"../../../escaped\"\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
-
 /// All files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
+/// A server that gives what it should, but names files and versions so that they would lie outside
+/// the cache.
 #[test]
 fn no_answer_of_a_server_becomes_a_path() {
-    for commit in [COMMIT, "../../../escaped"] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let _ = hostile(stream.unwrap(), commit);
-            }
-        });
+    const OUTSIDE: &str = "../../../escaped";
+    for (listed, code) in [(COMMIT, 0), (OUTSIDE, 1)] {
+        let files = [&FILES[..], &["../../../escaped.safetensors"]].concat();
+        let endpoint = serve(Says { files, listed, commit: OUTSIDE, etag: Some(OUTSIDE) });
         let outside = tempfile::tempdir().unwrap();
         let home = outside.path().join("a/b/home");
         let output = generate("org/story", &endpoint, &home, true);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
         let snapshot = home.join("hub/models--org--story");
-        for file in files(outside.path()) {
-            assert!(
-                file.starts_with(&snapshot) && !file.ends_with("escaped"),
-                "{}",
-                file.display()
-            );
+        for file in files_below(outside.path()) {
+            let inside = file.starts_with(&snapshot) && !file.to_string_lossy().contains("escaped");
+            assert!(inside, "{}", file.display());
         }
     }
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use rayon::prelude::*;
-use s3d_data::{Drafting, Plan, Run, RunDir, finite};
+use s3d_data::{Drafting, Journal, Plan, Run, RunDir, RunHeader, finite};
 use s3d_reports::{ReportInput, figures, page, tables};
 use s3d_simulator::choose::machines::on_machine;
 use s3d_simulator::cost::summary;
@@ -38,14 +38,18 @@ const NASTY: [&str; 16] = [
     "-inf",
     "",
 ];
-const FILES: [&str; 6] = [
+/// Files of a run that has ended.
+const ENDED: [&str; 7] = [
     "run.json",
     "latency.csv",
     "acceptance.jsonl",
     "throughput.csv",
     "memory.csv",
+    "near_ties.csv",
     "recommendation.json",
 ];
+/// Files of one that was interrupted: all it saw is in its journal.
+const INTERRUPTED: [&str; 2] = ["run.json", "journal.jsonl"];
 /// Mutations of each file.
 const TIMES: u64 = 32;
 
@@ -82,6 +86,19 @@ fn small_run(to: &Path) {
     for name in ["run.json", "recommendation.json"] {
         fs::copy(from.join(name), to.join(name)).unwrap();
     }
+    let ties = "id,position,first,second,first_token,second_token,logit_gap\n\
+                a,17,f32 width 1,f32 width 4,11,12,0.00001\n\
+                b,3,f32 width 1,f32 width 2,7,9,0.5\n";
+    fs::write(to.join("near_ties.csv"), ties).unwrap();
+}
+
+/// The run at `from` as it stands before its tables are written.
+fn interrupted(from: &Path, to: &Path) {
+    let run = RunDir::new(from).load().unwrap();
+    let to = RunDir::new(to);
+    to.save_header(&RunHeader { ended: None, tables: None, ..run.header }).unwrap();
+    let entries = run.observations.into_journal();
+    Journal::open(&to.journal()).unwrap().0.append(&entries).unwrap();
 }
 
 /// `text` with one thing changed, and what that was.
@@ -174,7 +191,9 @@ fn judged(dir: &Path, file: &str) -> bool {
         let place = said.contains(&format!("{file}, line ")) || said.contains("schema");
         assert!(place && said.len() < 1200, "an error without its place: {said}");
     };
-    if let Err(e) = run.load_recommendation() {
+    if run.recommendation().exists()
+        && let Err(e) = run.load_recommendation()
+    {
         refusal(&e);
     }
     match run.load() {
@@ -186,29 +205,42 @@ fn judged(dir: &Path, file: &str) -> bool {
     }
 }
 
+/// Changes each of `files` many times, each time in a copy of the folder; how many copies stay
+/// sound.
+fn sound_after_changes(folder: &Path, files: &[&str]) -> usize {
+    assert!(judged(folder, "none"), "the run itself is sound");
+    let cases: Vec<(&str, u64)> =
+        files.iter().flat_map(|file| (1..=TIMES).map(move |seed| (*file, seed))).collect();
+    let sound = cases.into_par_iter().map(|(file, seed)| {
+        let own = tempfile::tempdir().unwrap();
+        for name in files {
+            fs::copy(folder.join(name), own.path().join(name)).unwrap();
+        }
+        let path: PathBuf = own.path().join(file);
+        let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15 + file.len() as u64);
+        let (text, what) = mutated(&fs::read(&path).unwrap(), &mut random);
+        fs::write(&path, text).unwrap();
+        match catch_unwind(|| judged(own.path(), file)) {
+            Ok(sound) => usize::from(sound),
+            Err(_) => panic!("{file}, mutation {seed}: {what}"),
+        }
+    });
+    sound.sum()
+}
+
 #[test]
 fn a_run_with_anything_changed_gives_finite_answers_or_says_where_it_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     small_run(dir.path());
-    assert!(judged(dir.path(), "none"), "the run itself is sound");
-    let cases: Vec<(&str, u64)> =
-        FILES.iter().flat_map(|file| (1..=TIMES).map(move |seed| (*file, seed))).collect();
-    let sound: usize = cases
-        .into_par_iter()
-        .map(|(file, seed)| {
-            let own = tempfile::tempdir().unwrap();
-            for name in FILES {
-                fs::copy(dir.path().join(name), own.path().join(name)).unwrap();
-            }
-            let path: PathBuf = own.path().join(file);
-            let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15 + file.len() as u64);
-            let (text, what) = mutated(&fs::read(&path).unwrap(), &mut random);
-            fs::write(&path, text).unwrap();
-            match catch_unwind(|| judged(own.path(), file)) {
-                Ok(sound) => usize::from(sound),
-                Err(_) => panic!("{file}, mutation {seed}: {what}"),
-            }
-        })
-        .sum();
+    let sound = sound_after_changes(dir.path(), &ENDED);
     assert!(sound > 30, "most mutations of a digit leave a run that is sound: {sound}");
+}
+
+#[test]
+fn so_does_one_that_was_interrupted() {
+    let (whole, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    small_run(whole.path());
+    interrupted(whole.path(), dir.path());
+    let sound = sound_after_changes(dir.path(), &INTERRUPTED);
+    assert!(sound > 10, "most mutations of a digit leave a run that is sound: {sound}");
 }

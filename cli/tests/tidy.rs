@@ -149,6 +149,7 @@ fn libraries_stay_in_their_homes() {
         ("plotters::", &["reports/src/draw/chart.rs", tidy]),
         ("wgpu::", &["gpu/src", tidy]),
         ("Instant::now", &["measure/src/clock/system.rs", "model/benches", "gpu/benches", tidy]),
+        ("Timestamp::now", &["measure/src/clock/date.rs", tidy]),
         ("dims()[", &[tidy]),
         ("1024.0", &["data/src/units.rs", tidy]),
     ] {

@@ -132,12 +132,7 @@ pub fn counts(dir: &Path, run: &Run) -> String {
 
 /// A command as a shell reads it.
 pub fn command(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    let quoted = words.iter().map(|word| match !word.is_empty() && word.chars().all(plain) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    words.iter().map(|word| verdict::quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the page is.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::output;
+use crate::plan::{Drafting, Skip};
 use crate::quote::shown;
 use crate::records::bounds::Bounds;
 use crate::records::latency::LatencySample;
@@ -146,10 +147,14 @@ impl RunDir {
     pub fn load(&self) -> Result<Run> {
         let header = self.load_header()?;
         if !self.has_tables(&header) {
-            let observations = Observations::from_journal(self.load_journal()?);
-            let run = Run { header, observations };
-            run.check()?;
-            return Ok(run);
+            let entries = journal::read(&self.journal(), &header.bounds())?;
+            let observations = Observations::from_journal(entries);
+            let mut seen = HashSet::new();
+            let mut traces = observations.traces.iter();
+            traces
+                .try_for_each(|trace| once(&mut seen, trace))
+                .map_err(|e| Error::malformed(&self.journal(), e.to_string()))?;
+            return Ok(Run { header, observations });
         }
         let bounds = header.bounds();
         let files = self.tables();
@@ -177,7 +182,7 @@ impl RunDir {
     /// # Errors
     /// A journal that cannot be read or is malformed before its last line.
     pub fn load_journal(&self) -> Result<Vec<Observation>> {
-        journal::read(&self.journal())
+        journal::read(&self.journal(), &Bounds::WIDEST)
     }
 
     /// Reads `recommendation.json`.
@@ -194,14 +199,19 @@ fn parse_traces(source: impl Read, path: &Path, bounds: &Bounds) -> Result<Vec<T
     let mut seen = HashSet::new();
     store::parse_jsonl_checked(source, path, |trace: &Trace| {
         trace.check(bounds)?;
-        match seen.insert((trace.drafting, trace.skip(), trace.id.clone())) {
-            true => Ok(()),
-            false => {
-                let id = shown(&trace.id);
-                Err(Error::invalid(format!("the text '{id}' is traced twice for one window")))
-            }
-        }
+        once(&mut seen, trace)
     })
+}
+
+/// Refuses a second trace of a text for one drafting and skip.
+fn once(seen: &mut HashSet<(Option<Drafting>, Option<Skip>, String)>, trace: &Trace) -> Result<()> {
+    match seen.insert((trace.drafting, trace.skip(), trace.id.clone())) {
+        true => Ok(()),
+        false => {
+            let id = shown(&trace.id);
+            Err(Error::invalid(format!("the text '{id}' is traced twice for one window")))
+        }
+    }
 }
 
 /// A loaded run directory.

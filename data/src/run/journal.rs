@@ -37,7 +37,7 @@ impl Journal {
             let message = "another s3d is writing this run; wait for it, or give another --out";
             return Err(Error::malformed(path, message));
         }
-        let (entries, kept) = parse(path)?;
+        let (entries, kept) = parse(path, &Bounds::WIDEST)?;
         file.set_len(kept as u64).map_err(|e| Error::io("truncate", path, e))?;
         file.seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", path, e))?;
         Ok((Self { path: path.to_path_buf(), file }, entries))
@@ -84,15 +84,15 @@ impl Journal {
 ///
 /// # Errors
 /// When it cannot be read or is malformed before its last line.
-pub fn read(path: &Path) -> Result<Vec<Observation>> {
+pub fn read(path: &Path, bounds: &Bounds) -> Result<Vec<Observation>> {
     match path.exists() {
-        true => Ok(parse(path)?.0),
+        true => Ok(parse(path, bounds)?.0),
         false => Ok(Vec::new()),
     }
 }
 
 /// The entries of whole lines, and the number of bytes they take.
-fn parse(path: &Path) -> Result<(Vec<Observation>, usize)> {
+fn parse(path: &Path, bounds: &Bounds) -> Result<(Vec<Observation>, usize)> {
     let (mut entries, mut kept) = (Vec::new(), 0);
     rows::each_line(file::open(path, Limit::JOURNAL)?, path, |number, line| {
         let Some(text) = line.strip_suffix(b"\n") else { return Ok(()) };
@@ -103,7 +103,7 @@ fn parse(path: &Path) -> Result<(Vec<Observation>, usize)> {
         let wrong = |message: String| Error::malformed_at(path, number, message);
         let entry: Observation =
             serde_json::from_slice(text).map_err(|e| wrong(format!("not an observation: {e}")))?;
-        entry.check(&Bounds::WIDEST).map_err(|e| wrong(e.to_string()))?;
+        entry.check(bounds).map_err(|e| wrong(e.to_string()))?;
         entries.push(entry);
         Ok(())
     })?;
@@ -147,7 +147,7 @@ mod tests {
             let (mut journal, entries) = Journal::open(&path).unwrap();
             prop_assert!(entries.len() <= n && entries == written[..entries.len()]);
             journal.append(&written[entries.len()..]).unwrap();
-            prop_assert_eq!(read(&path).unwrap(), written);
+            prop_assert_eq!(read(&path, &Bounds::WIDEST).unwrap(), written);
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, "{\"kind\":\"finished\",\"stage\":\"a\"}\nnonsense\n").unwrap();
-        let message = read(&path).unwrap_err().to_string();
+        let message = read(&path, &Bounds::WIDEST).unwrap_err().to_string();
         assert!(message.contains("journal.jsonl, line 2"), "{message}");
     }
 }

@@ -330,7 +330,8 @@ fn command(plan: &Plan, header: &RunHeader) -> String {
     words.join(" ")
 }
 
-/// An argument as a shell reads it back.
+/// An argument as a shell reads it back. By hand, since `shlex` also quotes commas and equals
+/// signs, of which plans and flags are full.
 pub fn quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
