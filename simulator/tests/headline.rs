@@ -16,7 +16,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use s3d_data::{
-    BlockPurpose, DraftPlan, Drafting, Plan, SkipWindow, Starts, ThroughputSample, Trace,
+    BlockPurpose, DraftPlan, Drafting, Plan, Seconds, SkipWindow, Starts, ThroughputSample, Trace,
 };
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::statistics::{Normals, quantile};
@@ -109,10 +109,10 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
                 id: id.clone(),
                 tokens,
                 iterations,
-                prompt_seconds: 0.05,
-                draft_seconds: 0.0,
-                verify_seconds: 0.0,
-                seconds: 0.05 + iterations as f64 * seconds * log.exp(),
+                prompt_seconds: Seconds(0.05),
+                draft_seconds: Seconds::ZERO,
+                verify_seconds: Seconds::ZERO,
+                seconds: Seconds(0.05 + iterations as f64 * seconds * log.exp()),
                 cpu_seconds: None,
             });
         };

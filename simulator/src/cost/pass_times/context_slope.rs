@@ -78,7 +78,7 @@ fn pair_slopes(group: &[&LatencySample], reach: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3d_data::{Component, Plan};
+    use s3d_data::{Component, Plan, Seconds};
 
     /// source: planted: a plain pass grows by 2 microseconds a token, and sequential drafts, a token
     /// apart, are noisy.
@@ -94,7 +94,7 @@ mod tests {
             block,
             order: 0,
             copy: 0,
-            seconds,
+            seconds: Seconds(seconds),
             cpu_seconds: None,
         };
         let mut rows = Vec::new();
