@@ -58,6 +58,19 @@ fn inspect_shows_every_checkpoint_and_its_logits() {
     }
 }
 
+/// `.` is the folder one is in, not one of the shipped models' folder.
+#[test]
+fn a_checkpoint_is_found_from_within_its_folder() {
+    let folder = fixtures().join("checkpoints");
+    for name in [".", "./", "../llama2", "../llama2/"] {
+        let (shown, _) =
+            common::in_folder::done(&folder.join("llama2"), &format!("inspect {name}"));
+        assert!(shown.contains("LlamaForCausalLM"), "{name}: {shown}");
+    }
+    let said = common::in_folder::fails(&folder, 1, "inspect .");
+    assert!(said.starts_with("error: .: no config.json"), "{said}");
+}
+
 #[test]
 fn drawn_texts_claim_no_equality_and_belong_to_their_seed() {
     let path = fixtures().join("gguf/llama.gguf");

@@ -43,5 +43,5 @@ pub use s3d_data::Stop;
 pub use shards::merge;
 pub use stages::reference::{Agreement, compare};
 pub use stages::{coverage, memory, probe};
-pub use stopping::{Judge, Progress, Quiet, Standing, Update, Verdict};
+pub use stopping::{Judge, JudgeResult, Progress, Quiet, Standing, Update};
 pub use warning::Warning;

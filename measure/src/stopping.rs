@@ -9,7 +9,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 /// An answer, or why there is none.
-pub type Verdict<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub type JudgeResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Where the choice stands.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,27 +31,27 @@ pub trait Judge {
     ///
     /// # Errors
     /// When nothing can be said.
-    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
+    fn candidates(&mut self, run: &Run, wanted: usize) -> JudgeResult<Vec<Plan>>;
 
     /// At most `wanted` plans that lead by all that was observed so far, the best first: they are
     /// measured once more, beside each other, to choose among them.
     ///
     /// # Errors
     /// When nothing can be said.
-    fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>>;
+    fn leading(&mut self, run: &Run, wanted: usize) -> JudgeResult<Vec<Plan>>;
 
     /// The windows and draftings that may hold the best plan, by what was observed so far; none
     /// when nothing can be said (pass times were not measured, say).
     ///
     /// # Errors
     /// When the observations contradict each other.
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<Draft>>>;
+    fn undecided(&mut self, run: &Run) -> JudgeResult<Option<Vec<Draft>>>;
 
     /// Where the choice stands, asked after every second block.
     ///
     /// # Errors
     /// When nothing can be said.
-    fn standing(&mut self, run: &Run) -> Verdict<Standing>;
+    fn standing(&mut self, run: &Run) -> JudgeResult<Standing>;
 }
 
 /// What is going on.

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 /// When it is neither; the places looked at are named.
 pub fn model(name: &str, download: bool) -> anyhow::Result<(PathBuf, bool)> {
     let path = Path::new(name);
-    let is_name = !name.is_empty() && path.components().count() == 1 && !path.is_absolute();
+    // A dot is the folder one is in, and a slash makes a path of a word.
+    let is_name = path.file_name().is_some_and(|last| last == name);
     if is_name && let Some(folder) = find("models", name, Path::is_dir)? {
         return Ok((folder, true));
     }

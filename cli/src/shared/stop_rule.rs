@@ -1,7 +1,7 @@
 //! Conclusions while measuring goes on: the simulator's answers to the questions of `measure`.
 
 use s3d_data::{Draft, DraftPlan, Plan, PlanResult, Run};
-use s3d_measure::{Judge, Standing, Verdict};
+use s3d_measure::{Judge, JudgeResult, Standing};
 use s3d_simulator::predict::blocks::Blocks;
 use s3d_simulator::{Choice, Error, Request, choose};
 use std::collections::BTreeSet;
@@ -25,21 +25,21 @@ impl SimulatorJudge {
 }
 
 impl Judge for SimulatorJudge {
-    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+    fn candidates(&mut self, run: &Run, wanted: usize) -> JudgeResult<Vec<Plan>> {
         let choice = self.choice(run)?;
         let ranked: Vec<&Plan> =
             choice.grid.iter().filter(|row| row.fits).map(|row| &row.plan).collect();
         Ok(leading_and_spread(&ranked, wanted))
     }
 
-    fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+    fn leading(&mut self, run: &Run, wanted: usize) -> JudgeResult<Vec<Plan>> {
         let mut rows = self.choice(run)?.grid;
         rows.retain(|row| row.fits);
         rows.sort_by(|a, b| b.score.total_cmp(&a.score));
         Ok(rows.into_iter().take(wanted).map(|row| row.plan).collect())
     }
 
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<Draft>>> {
+    fn undecided(&mut self, run: &Run) -> JudgeResult<Option<Vec<Draft>>> {
         let choice = match self.choice(run) {
             Ok(choice) => choice,
             Err(Error::Missing { .. }) => return Ok(None),
@@ -52,7 +52,7 @@ impl Judge for SimulatorJudge {
         Ok((!drafts.is_empty()).then(|| drafts.into_iter().collect()))
     }
 
-    fn standing(&mut self, run: &Run) -> Verdict<Standing> {
+    fn standing(&mut self, run: &Run) -> JudgeResult<Standing> {
         let choice = match self.choice(run) {
             Ok(choice) => choice,
             // Only some kinds of observation were asked for: nothing can be said, and need not be.

@@ -1,5 +1,6 @@
 //! The tile of [`crate::codes`] with vector instructions. `KIND` is 0 for q8_0, 1 for q4_0, 2 for
-//! q4_k.
+//! q4_k. AVX2 and AVX-512 VNNI share no body: they multiply bytes in different steps, with other
+//! ranges, and AVX2 halves the outputs.
 
 use super::operands::CodedOperands;
 use crate::packed::{BLOCK, Code};

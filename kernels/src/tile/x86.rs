@@ -1,7 +1,7 @@
 //! The tile of [`crate::tile`] with vector instructions. Arrays of constant size stay in registers.
 //!
-//! The bodies for AVX2 and AVX-512 are both written out: one generic body over the registers of
-//! either has not been shown to compile to the same code.
+//! The bodies for AVX2 and AVX-512 are both written out: one generic body needs a trait of their
+//! registers and two implementations of it, which are as long as the body that it saves.
 
 use super::operands::Operands;
 use super::portable::portable;
