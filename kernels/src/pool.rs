@@ -62,8 +62,8 @@ impl Share {
     fn claim(
         &self,
         which: Claim,
-        job: &AtomicPtr<Job<'static>>,
-    ) -> Option<(*mut Job<'static>, usize)> {
+        job: &AtomicPtr<Region<'static>>,
+    ) -> Option<(*mut Region<'static>, usize)> {
         loop {
             let word = self.0.load(Ordering::Acquire);
             let job = job.load(Ordering::Relaxed);
@@ -88,13 +88,13 @@ impl Share {
 struct Shared {
     shares: Box<[Share]>,
     done: AtomicUsize,
-    job: AtomicPtr<Job<'static>>,
+    job: AtomicPtr<Region<'static>>,
     panicked: AtomicBool,
     closing: AtomicBool,
 }
 
 /// What a region executes for each task number.
-struct Job<'f> {
+struct Region<'f> {
     run: &'f (dyn Fn(usize) + Sync),
 }
 
@@ -129,7 +129,7 @@ impl Pool {
             (0..tasks).for_each(run);
             return;
         }
-        self.shared.region(&Job { run }, tasks, &self.workers);
+        self.shared.region(&Region { run }, tasks, &self.workers);
         assert!(!self.shared.panicked.load(Ordering::Acquire), "a kernel task panicked");
     }
 }
@@ -147,7 +147,7 @@ impl Drop for Pool {
 
 impl Shared {
     /// Publishes a region, works on it, and waits for the tasks that others hold.
-    fn region(&self, job: &Job<'_>, tasks: usize, workers: &[JoinHandle<()>]) {
+    fn region(&self, job: &Region<'_>, tasks: usize, workers: &[JoinHandle<()>]) {
         let (number, threads) = (self.number().wrapping_add(1), self.shares.len());
         self.done.store(0, Ordering::Relaxed);
         self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);

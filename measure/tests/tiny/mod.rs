@@ -8,8 +8,8 @@ use s3d_data::{
     ThroughputSample,
 };
 use s3d_measure::{
-    Clock, Error, Judge, Plans, Progress, Prompt, Provenance, Request, Stage, Standing, Subject,
-    SystemClock, Update, Verdict, measure,
+    Clock, Error, Judge, JudgeResult, Plans, Progress, Prompt, Provenance, Request, Stage,
+    Standing, Subject, SystemClock, Update, measure,
 };
 use s3d_model::{LoadOptions, Model, ModelConfig};
 use std::ops::ControlFlow;
@@ -18,26 +18,26 @@ use std::ops::ControlFlow;
 pub struct Fixed;
 
 impl Judge for Fixed {
-    fn candidates(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+    fn candidates(&mut self, run: &Run, wanted: usize) -> JudgeResult<Vec<Plan>> {
         assert!(!run.observations.traces.is_empty() && run.observations.throughput.is_empty());
         let plans = ["1..3:3", "seq:1..3:2"].map(str::parse);
         Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
     }
 
-    fn leading(&mut self, run: &Run, wanted: usize) -> Verdict<Vec<Plan>> {
+    fn leading(&mut self, run: &Run, wanted: usize) -> JudgeResult<Vec<Plan>> {
         let explores = |s: &ThroughputSample| s.purpose() == BlockPurpose::Explore;
         assert!(run.observations.throughput.iter().all(explores));
         let plans = ["1..3:3", "1..3:2"].map(str::parse);
         Ok(plans.into_iter().take(wanted).collect::<Result<_, _>>()?)
     }
 
-    fn undecided(&mut self, run: &Run) -> Verdict<Option<Vec<Draft>>> {
+    fn undecided(&mut self, run: &Run) -> JudgeResult<Option<Vec<Draft>>> {
         assert!(!run.observations.latency.is_empty(), "asked after the passes were timed");
         let skip = SkipWindow::new(1, 3)?.into();
         Ok(Some(vec![Draft { drafting: Drafting::Simultaneous, skip }]))
     }
 
-    fn standing(&mut self, run: &Run) -> Verdict<Standing> {
+    fn standing(&mut self, run: &Run) -> JudgeResult<Standing> {
         let confirms = |s: &ThroughputSample| s.purpose() == BlockPurpose::Confirm;
         assert!(!run.observations.throughput.iter().any(confirms));
         Ok(Standing { best: Some("1..3:3".parse()?), ..Standing::default() })
