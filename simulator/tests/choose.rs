@@ -286,7 +286,7 @@ fn two_states_with_two_best_plans_are_told_apart() {
             };
             let scatter = 1.0 + 0.01 * (row.order % 3) as f64;
             let seconds = row.iterations as f64 * tokens * 1e-3 * factor * scatter;
-            row.seconds = row.prompt_seconds + seconds;
+            row.seconds = row.prompt_seconds + Seconds(seconds);
         }
         rows
     };

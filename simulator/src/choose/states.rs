@@ -64,7 +64,7 @@ fn states<'a>(run: &'a Run, request: &Request) -> Option<[State<'a>; 2]> {
     let mut plain: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for sample in run.observations.throughput.iter().filter(own) {
         if sample.plan == Plan::Plain && sample.tokens > 1 {
-            let seconds = sample.seconds - sample.prompt_seconds;
+            let seconds = sample.decode_seconds().0;
             plain.entry(sample.block).or_default().push(seconds / (sample.tokens - 1) as f64);
         }
     }
