@@ -156,6 +156,7 @@ fn header() -> RunHeader {
         tied: true,
         masks: GAMMA_MAX - 1,
         adapter_rank: 0,
+        draft_vocab: 0,
     };
     let machine = Machine {
         model: "written by formulas".into(),

@@ -196,14 +196,16 @@ pub fn streamed_bytes(shape: &ModelShape, dtype: Dtype) -> f64 {
 
 /// Matrices in their format, embedding and head in that of tables, adapters in theirs (they are
 /// held whatever the method), norms as plain numbers. A card holds the head and not the embedding,
-/// even where they are one table. Mask embeddings belong to the method.
+/// even where they are one table. A draft head is a copy of some of the head's rows. Mask
+/// embeddings belong to the method.
 fn weights(shape: &ModelShape, dtype: Dtype, engine: Engine, number_bytes: u64) -> Bytes {
     let norms = (2 * shape.layers * shape.hidden + shape.hidden) as u64;
     let layer_norms = (2 * shape.hidden) as u64;
     let matrices = shape.layers as u64 * (shape.layer_parameters() - layer_norms);
     let table = (shape.vocab * shape.hidden) as u64;
     let one = shape.tied || engine == Engine::Card;
-    let tables = if one { table } else { 2 * table };
+    let draft_head = (shape.draft_vocab * shape.hidden) as u64;
+    let tables = if one { table } else { 2 * table } + draft_head;
     let adapters = shape.layers as u64 * shape.adapter_parameters();
     let bytes = dtype.bytes(matrices)
         + dtype.of_tables().bytes(tables)
@@ -343,6 +345,22 @@ mod tests {
         assert_eq!(found.weights_bytes, Bytes(layers + 2 * 131_072_000 * 34 / 32 + 65 * 4096 * 2));
         let streamed = streamed_bytes(&llama_7b(), Dtype::F32);
         assert_eq!(streamed, 4.0 * (32.0 * 202_383_360.0 + 131_072_000.0));
+    }
+
+    #[test]
+    fn a_draft_head_is_a_copy_of_some_rows_of_the_head_in_the_type_of_tables() {
+        let with = ModelShape { draft_vocab: 8000, ..tiny_llama() };
+        for engine in [Engine::Cpu, Engine::Card] {
+            // source: by hand: 8000 rows of 2048 weights; q4_0 keeps tables in q8_0, 34 bytes for 32
+            for (dtype, bytes) in
+                [(Dtype::F16, 8000 * 2048 * 2), (Dtype::Q4_0, 8000 * 2048 / 32 * 34)]
+            {
+                let weights = |shape| Held::computed(shape, dtype, engine).weights.0;
+                assert_eq!(weights(&with), weights(&tiny_llama()) + bytes);
+            }
+        }
+        assert!(with.check().is_ok());
+        assert!(ModelShape { draft_vocab: 32_001, ..with }.check().is_err());
     }
 
     #[test]

@@ -213,6 +213,7 @@ impl Shape {
             tied: self.tied,
             masks: 0,
             adapter_rank: 0,
+            draft_vocab: 0,
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct ModelShape {
     /// Rank of the adapters that act on draft rows (0 where the checkpoint has none).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub adapter_rank: usize,
+    /// Tokens that drafts are chosen from (0: all, by the head of verification).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub draft_vocab: usize,
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -54,7 +57,13 @@ impl ModelShape {
             tied: false,
             masks: 0,
             adapter_rank: 0,
+            draft_vocab: 0,
         }
+    }
+
+    /// Rows of the head that a draft pass multiplies by.
+    pub fn draft_head_rows(&self) -> usize {
+        if self.draft_vocab > 0 { self.draft_vocab } else { self.vocab }
     }
 
     /// Parameters of one decoder layer: projections, MLP and its two norms.
@@ -109,6 +118,7 @@ impl ModelShape {
         within("vocab", self.vocab, &(0..=limits::VOCAB))?;
         within("masks", self.masks, &(0..=limits::LAYERS))?;
         within("adapter_rank", self.adapter_rank, &(0..=1 << 16))?;
+        within("draft_vocab", self.draft_vocab, &(0..=self.vocab))?;
         Ok(())
     }
 }

@@ -341,3 +341,47 @@ fn sizes_that_overflow_together_are_refused() {
         "the sizes call for",
     );
 }
+
+/// Writes a list of tokens for drafts beside the weights of `folder`, and its length into
+/// `config.json`.
+fn list(folder: &Path, dtype: Dtype, bytes: &[u8], named: usize) {
+    let each = if dtype == Dtype::I64 { 8 } else { 4 };
+    let view = TensorView::new(dtype, vec![bytes.len() / each], bytes).unwrap();
+    let path = folder.join("s3d.safetensors");
+    safetensors::serialize_to_file([("s3d.draft_vocabulary", view)], None, &path).unwrap();
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    config["s3d"] = json!({"masks": 0, "draft_vocabulary": named});
+    std::fs::write(&path, config.to_string()).unwrap();
+}
+
+#[test]
+fn damaged_lists_of_tokens_for_drafts_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = copy("qwen3", dir.path());
+    let ids = |ids: &[i64]| ids.iter().flat_map(|id| (*id as u32).to_le_bytes()).collect();
+    let refuse = |dtype, bytes: Vec<u8>, named, words: [&str; 2]| {
+        list(&folder, dtype, &bytes, named);
+        let error = refusal(&folder);
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    let file = "s3d.safetensors";
+    refuse(Dtype::U32, ids(&[7, 288, 3]), 3, [file, "token 288, expected 0 to 287"]);
+    refuse(Dtype::I32, ids(&[7, -1, 3]), 3, [file, "token -1"]);
+    refuse(Dtype::U32, ids(&[7, 9, 7]), 3, [file, "token 7 twice"]);
+    refuse(Dtype::F32, ids(&[7, 9, 3]), 3, [file, "expected U32 or I32"]);
+    refuse(Dtype::I64, vec![0; 24], 3, [file, "expected U32 or I32"]);
+    refuse(Dtype::U32, ids(&[7, 9, 3]), 4, [file, "[3]; config.json calls for [4]"]);
+    refuse(Dtype::U32, ids(&[]), 0, ["s3d.draft_vocabulary", "2..=288"]);
+    refuse(Dtype::U32, ids(&[4]), 1, ["s3d.draft_vocabulary", "2..=288"]);
+    refuse(Dtype::U32, ids(&[4; 400]), 400, ["s3d.draft_vocabulary", "found 400"]);
+    for dtype in [Dtype::U32, Dtype::I32] {
+        list(&folder, dtype, &ids(&[7, 287, 3]), 3);
+        let model = Model::load(&folder, &options(1, 1)).unwrap();
+        assert_eq!(model.draft_tokens(), Some(&[3, 7, 287][..]));
+    }
+    // A list that the configuration does not name, and a name without a list.
+    with_config(&folder, |c| c["s3d"] = json!({"masks": 0}), "'s3d.draft_vocabulary', which");
+    std::fs::remove_file(folder.join(file)).unwrap();
+    assert!(refusal(&folder).contains("no tensor 's3d.draft_vocabulary'"));
+}

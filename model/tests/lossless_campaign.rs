@@ -47,7 +47,10 @@ fn random_model(options: &LoadOptions, source: &mut ChaCha8Rng) -> Option<Model>
         vocab_size: source.random_range(3..400),
         ..base
     };
-    let config = if source.random() { adapted(config) } else { config };
+    let mut config = if source.random() { adapted(config) } else { config };
+    if let (true, Some(s3d)) = (source.random(), &mut config.s3d) {
+        s3d.draft_vocabulary = Some(source.random_range(2..=config.vocab_size));
+    }
     Model::random(&config, source.random(), options).ok()
 }
 

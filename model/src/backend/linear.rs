@@ -208,6 +208,38 @@ impl Linear {
         Ok(Self { weight, kind: self.kind })
     }
 
+    /// The layer of these rows of the matrix, in this order, each as it stands here; `rows` are
+    /// rows of it.
+    ///
+    /// # Errors
+    /// When a device refuses the memory.
+    pub(crate) fn some_rows(&self, rows: &[u32]) -> Result<Self> {
+        let chosen = |w: &Tensor| -> Result<Tensor> {
+            Ok(w.index_select(&Tensor::new(rows, w.device())?, 0)?)
+        };
+        let weight = match &self.weight {
+            Weight::Packed(packed) => {
+                let shape = [rows.len(), packed.inputs()];
+                let mut filling = Filling::new(Home::Panels, packed.dtype(), shape);
+                filling.fill(0..rows.len(), |o, raw| packed.unpack(rows[o] as usize, raw));
+                return filling.finish(self.kind);
+            }
+            Weight::Plain(w) => Weight::Plain(chosen(w)?),
+            Weight::Coded(QMatMul::Tensor(w)) => Weight::Coded(QMatMul::Tensor(chosen(w)?)),
+            Weight::Coded(QMatMul::TensorF16(w)) => Weight::Coded(QMatMul::TensorF16(chosen(w)?)),
+            Weight::Coded(QMatMul::QTensor(w)) => {
+                let ((outputs, inputs), all) = (w.shape().dims2()?, w.data()?);
+                let size = all.len() / outputs.max(1);
+                let row = |&row: &u32| &all[row as usize * size..][..size];
+                let bytes = rows.iter().flat_map(row).copied().collect();
+                let storage = QStorage::from_data(Cow::Owned(bytes), &w.device(), w.dtype())?;
+                let some = QTensor::new(storage, (rows.len(), inputs))?;
+                Weight::Coded(QMatMul::from_qtensor(some)?)
+            }
+        };
+        Ok(Self { weight, kind: self.kind })
+    }
+
     /// Copies rows of the matrix into `into[rows, inputs]`, as `f32`.
     ///
     /// # Errors

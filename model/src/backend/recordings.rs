@@ -25,7 +25,7 @@ pub(crate) struct Passes(pub HashMap<PassShape, Pass>);
 #[derive(Debug)]
 pub(crate) struct Pass {
     pub inputs: Inputs,
-    /// `[rows, vocab]`, written by the pass.
+    /// `[rows, vocab]` or `[rows, draft vocabulary]`, written by the pass.
     pub logits: Tensor,
     pub recording: Option<Box<dyn Recording>>,
 }

@@ -74,6 +74,12 @@ impl ModelConfig {
     }
 
     fn validate_adapters(&self) -> Result<(), String> {
+        let vocab = self.vocab_size;
+        if let Some(listed) = self.draft_vocabulary().filter(|n| !(2..=vocab).contains(n)) {
+            return Err(format!(
+                "s3d.draft_vocabulary must lie in 2..={vocab} (vocab_size); found {listed}"
+            ));
+        }
         let Some(adapters) = self.adapters() else { return Ok(()) };
         if adapters.rank == 0 || adapters.rank > self.hidden_size {
             return Err(format!(

@@ -115,6 +115,10 @@ pub struct S3dConfig {
     /// Adapters of draft rows, where drafting was trained beside the model's own weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapters: Option<AdapterConfig>,
+    /// Tokens that drafts are chosen from, where they are listed
+    /// ([`crate::weights::DRAFT_VOCABULARY`]); none: all of the vocabulary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_vocabulary: Option<usize>,
     /// The plan that suits this checkpoint, as plans are written in text (`3..9:4`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -245,13 +249,32 @@ impl ModelConfig {
         self.s3d.as_ref().and_then(|s3d| s3d.adapters)
     }
 
+    /// Tokens that drafts are chosen from; none: all of the vocabulary.
+    pub fn draft_vocabulary(&self) -> Option<usize> {
+        self.s3d.as_ref().and_then(|s3d| s3d.draft_vocabulary)
+    }
+
+    /// The same model, whose drafts are chosen from so many tokens.
+    pub(crate) fn drafting_over(&self, tokens: Option<usize>) -> Self {
+        let mut config = self.clone();
+        if tokens.is_some() || config.s3d.is_some() {
+            config.s3d.get_or_insert_default().draft_vocabulary = tokens;
+        }
+        config
+    }
+
+    /// The tokens that end a text.
+    pub fn end_tokens(&self) -> &[u32] {
+        match &self.eos_token_id {
+            None => &[],
+            Some(EndTokens::One(end)) => std::slice::from_ref(end),
+            Some(EndTokens::Many(ends)) => ends,
+        }
+    }
+
     /// Whether `token` ends a text.
     pub fn is_end(&self, token: u32) -> bool {
-        match &self.eos_token_id {
-            None => false,
-            Some(EndTokens::One(end)) => *end == token,
-            Some(EndTokens::Many(ends)) => ends.contains(&token),
-        }
+        self.end_tokens().contains(&token)
     }
 
     /// Numbers of the checkpoint: those of [`Self::shape`], biases and norms of heads.
@@ -281,6 +304,7 @@ impl ModelConfig {
             tied: self.tie_word_embeddings,
             masks: self.masks(),
             adapter_rank: self.adapters().map_or(0, |adapters| adapters.rank),
+            draft_vocab: self.draft_vocabulary().unwrap_or(0),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::decode::observer::Observer;
 use crate::decode::sample::{Distribution, Sampling};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::model::draft_head::Columns;
 use s3d_data::{DraftPlan, Drafting, Skip};
 use s3d_kernels::elementwise::{argmax, probability};
 
@@ -66,16 +67,16 @@ impl Proposal {
         Self { tokens, drawn_from, sampling, threshold, place }
     }
 
-    /// Takes the next draft from its `row` of logits; says whether it is one, or drafting ends with
-    /// it.
-    fn take(&mut self, row: &[f32]) -> Result<bool> {
+    /// Takes the next draft from its `row` of logits, whose tokens `columns` says; says whether it
+    /// is one, or drafting ends with it.
+    fn take(&mut self, row: &[f32], columns: Columns<'_>) -> Result<bool> {
         if self.threshold.ends(row) {
             return Ok(false);
         }
         self.tokens.push(match &self.sampling {
-            None => argmax(row),
+            None => columns.token(argmax(row)),
             Some(sampling) => {
-                let distribution = sampling.distribution(row)?;
+                let distribution = columns.spread(sampling.distribution(row)?);
                 let numbers = sampling.numbers(self.place + self.tokens.len());
                 let token = distribution.draw(numbers.draft);
                 self.drawn_from.push(distribution);
@@ -85,18 +86,19 @@ impl Proposal {
         Ok(true)
     }
 
-    /// Takes drafts from `logits[rows, vocab]` until drafting ends; says whether it has not.
-    fn take_rows(&mut self, logits: &Rows) -> Result<bool> {
+    /// Takes drafts from `logits[rows, columns]` until drafting ends; says whether it has not.
+    fn take_rows(&mut self, logits: &Rows, columns: Columns<'_>) -> Result<bool> {
         if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
             // All of them, the most likely tokens: a device finds these without giving up its
             // logits.
-            self.tokens.extend(argmax_rows(logits)?);
+            let chosen = argmax_rows(logits)?.into_iter();
+            self.tokens.extend(chosen.map(|column| columns.token(column)));
             return Ok(true);
         }
         let mut going_on = Ok(true);
         for_each_row(logits, |row| {
             if let Ok(true) = going_on {
-                going_on = self.take(row);
+                going_on = self.take(row, columns);
             }
         })?;
         going_on
@@ -117,13 +119,13 @@ pub(crate) fn draft(
     cache: &mut KvCache,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let len = cache.len();
+    let (len, columns) = (cache.len(), model.columns());
     match plan.drafting {
         Drafting::Simultaneous => {
             let masks = plan.predictors.get() - 1;
             let logits =
                 model.draft_pass(plan.drafting, token, masks, &plan.skip, cache, observer)?;
-            proposal.take_rows(&logits)?;
+            proposal.take_rows(&logits, columns)?;
         }
         Drafting::Sequential => {
             // One pass of width 1 per draft, each fed the draft before.
@@ -131,7 +133,7 @@ pub(crate) fn draft(
             for _ in 0..plan.predictors.get() {
                 let logits =
                     model.draft_pass(plan.drafting, last, 0, &plan.skip, cache, observer)?;
-                if !proposal.take_rows(&logits)? {
+                if !proposal.take_rows(&logits, columns)? {
                     break;
                 }
                 last = proposal.tokens.last().copied().unwrap_or(last);
@@ -188,7 +190,11 @@ mod tests {
         let logits = Rows::from_slice(&rows, (3, 2), &crate::device::Device::Cpu).unwrap();
         let taken = |threshold| {
             let mut proposal = proposal(threshold);
-            proposal.take_rows(&logits).map(|going_on| (going_on, proposal.tokens)).unwrap()
+            let columns = Columns::whole(2);
+            proposal
+                .take_rows(&logits, columns)
+                .map(|going_on| (going_on, proposal.tokens))
+                .unwrap()
         };
         assert_eq!(taken(0.0), (true, vec![0, 1, 1]));
         assert_eq!(taken(0.74), (true, vec![0, 1, 1]));

@@ -165,6 +165,15 @@ impl Distribution {
         Ok(Self { probabilities: weights })
     }
 
+    /// The same over a vocabulary of `vocab` tokens, where entry `i` is that of token `tokens[i]`.
+    pub(crate) fn spread(self, tokens: &[u32], vocab: usize) -> Self {
+        let mut probabilities = vec![0.0; vocab];
+        for (&token, probability) in tokens.iter().zip(self.probabilities) {
+            probabilities[token as usize] = probability;
+        }
+        Self { probabilities }
+    }
+
     /// The probability of a token; 0 of one that does not exist.
     pub fn probability(&self, token: u32) -> f64 {
         self.probabilities.get(token as usize).copied().unwrap_or(0.0)

@@ -141,7 +141,7 @@ impl<'a> Shadow<'a> {
             let layers = first..model.layers.len();
             let (skip, cache) = (Some(&skips[i]), &self.cache);
             let out = model.run_layers(x.clone(), layers, skip, &places, cache, &mut Silent)?;
-            let logits = model.head_pass(&out, &mut Silent)?;
+            let logits = model.head_of(true, &out, &mut Silent)?;
             self.judge(&logits, &places.blocks, &mut traces[i])?;
         }
         Ok(())
@@ -156,11 +156,14 @@ impl<'a> Shadow<'a> {
 
     /// Compares the drafts of each group with the text.
     fn judge(&self, logits: &Rows, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
-        let mut drafts = Vec::new();
+        let (mut drafts, columns) = (Vec::new(), self.model.columns());
         if trace.confidence.is_some() {
-            for_each_row(logits, |row| drafts.push((argmax(row), confidence(row))))?;
+            for_each_row(logits, |row| {
+                drafts.push((columns.token(argmax(row)), confidence(row)));
+            })?;
         } else {
-            drafts.extend(argmax_rows(logits)?.into_iter().map(|draft| (draft, 0.0)));
+            let chosen = argmax_rows(logits)?.into_iter();
+            drafts.extend(chosen.map(|column| (columns.token(column), 0.0)));
         }
         for group in groups {
             let drafts = &drafts[group.row..group.row + group.rows];
@@ -232,10 +235,15 @@ mod tests {
             Skip::from(SkipWindow::new(0, 4).unwrap()),
         ];
         let adapters = Some(AdapterConfig::of_rank(4));
-        let s3d = Some(S3dConfig { masks: 7, adapters, ..S3dConfig::default() });
+        let s3d = Some(S3dConfig {
+            masks: 7,
+            adapters,
+            draft_vocabulary: Some(5),
+            ..S3dConfig::default()
+        });
         let (mut all, mut some) = (0, 0);
         for seed in 0..4 {
-            // The last with adapters.
+            // The last with adapters, and drafts over five of the six tokens.
             let s3d = if seed < 3 { config.s3d.clone() } else { s3d.clone() };
             let config = ModelConfig { s3d, ..config.clone() };
             let options = LoadOptions { threads: 2, ..LoadOptions::default() };

@@ -40,7 +40,7 @@ impl Model {
         self.repeating.as_ref().map_or(0, |repeating| repeating.prepared.load(Ordering::Relaxed))
     }
 
-    /// The logits `[rows, vocab]` of a pass of fixed shape, where this model makes such passes and
+    /// The logits (see [`Self::draft_pass`]) of a pass of fixed shape, where this model makes such passes and
     /// the rows are few.
     pub(crate) fn repeated_pass(
         &self,
@@ -108,8 +108,8 @@ impl Model {
         inputs: Inputs,
         cache: &KvCache,
     ) -> Result<Pass> {
-        let logits =
-            Tensor::zeros((shape.rows, self.config.vocab_size), DType::F32, self.device())?;
+        let columns = self.logits_of_row(shape.skip.is_some());
+        let logits = Tensor::zeros((shape.rows, columns), DType::F32, self.device())?;
         let recorder = repeating.recorder.as_deref();
         let work = || self.carry_out(shape, &inputs, &logits, cache);
         let recording = recorder.map(|recorder| record(recorder, work)).transpose()?;
@@ -136,7 +136,8 @@ impl Model {
         let (x, layers) = (inputs.part(x, rows)?, 0..self.layers.len());
         let (skip, places) = (shape.skip.as_ref(), (&places, &standing));
         let x = self.through(x, layers, skip, places, cache, &mut Silent)?;
-        Ok(logits.slice_set(&self.head_pass(&x, &mut Silent)?.contiguous()?, 0, 0)?)
+        let found = self.head_of(shape.skip.is_some(), &x, &mut Silent)?;
+        Ok(logits.slice_set(&found.contiguous()?, 0, 0)?)
     }
 
     /// Where embeddings, cosines, sines and mask of a pass stand.
@@ -208,7 +209,12 @@ mod tests {
             num_key_value_heads: Some(2),
             head_dim: Some(16),
             vocab_size: 40,
-            s3d: Some(S3dConfig { masks: 3, adapters, ..S3dConfig::default() }),
+            s3d: Some(S3dConfig {
+                masks: 3,
+                adapters,
+                draft_vocabulary: Some(19),
+                ..S3dConfig::default()
+            }),
             ..ModelConfig::story()
         };
         let options = LoadOptions { dtype, composed: true, repeated, ..LoadOptions::default() };

@@ -1,5 +1,6 @@
 //! A loaded model: weights, sizes, identity. What it does stands in [`crate::model::passes`].
 
+pub(crate) mod draft_head;
 pub(crate) mod layer;
 mod load;
 pub(crate) mod options;
@@ -18,6 +19,7 @@ use crate::config::ModelConfig;
 use crate::device::Device;
 use crate::device::repeating::{Repeating, STEP};
 use crate::error::{Error, Result};
+use crate::model::draft_head::DraftHead;
 use crate::model::layer::Layer;
 use crate::model::positions::rotary;
 use crate::tokenizer::Tokenizer;
@@ -38,6 +40,8 @@ pub struct Model {
     pub(crate) norm: Rows,
     /// `[hidden]` to `[vocab]`.
     pub(crate) head: Linear,
+    /// None: drafts are chosen from all of the vocabulary.
+    pub(crate) draft_head: Option<DraftHead>,
     pub(crate) rotary: Arc<Rotary>,
     /// The longest text, with these rotary factors.
     pub(crate) positions: usize,
@@ -151,7 +155,8 @@ impl Model {
         let host = if self.device().is_cpu() { host } else { 0 };
         let adapters = self.layers.iter().filter_map(|layer| layer.adapters.as_ref());
         let adapters: u64 = adapters.map(Adapters::bytes).sum();
-        self.streamed_bytes() + adapters + (small + host) as u64
+        let draft_head = self.draft_head.as_ref().map_or(0, |head| head.rows.bytes());
+        self.streamed_bytes() + adapters + draft_head + (small + host) as u64
     }
 
     /// Bytes of a number of the cache and of activations.
@@ -219,6 +224,7 @@ impl Model {
             layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
             norm: self.norm.clone(),
             head: self.head.to_plain(self.device())?,
+            draft_head: self.draft_head.clone(),
             rotary: Arc::clone(&self.rotary),
             positions: self.positions,
             notes: self.notes.clone(),

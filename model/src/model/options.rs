@@ -2,6 +2,7 @@
 
 use crate::device::Device;
 use crate::tokenizer::TokenizerFrom;
+use crate::weights::DraftOver;
 use s3d_data::Dtype;
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub struct LoadOptions {
     /// Adapters and masks to lay over the checkpoint: a folder of
     /// `s3d.json`, as `s3d train` writes it.
     pub adapters: Option<PathBuf>,
+    /// How much of its draft vocabulary it uses.
+    pub draft_over: DraftOver,
     /// Candle's own operations even where there are kernels: what a card runs, tried on the CPU.
     pub composed: bool,
     /// Passes over few rows have fixed shapes, and a card records them once and repeats them with
@@ -41,6 +44,7 @@ impl Default for LoadOptions {
             threads: 0,
             tokenizer: TokenizerFrom::Checkpoint,
             adapters: None,
+            draft_over: DraftOver::List,
             composed: false,
             repeated: false,
         }

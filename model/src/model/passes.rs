@@ -49,7 +49,8 @@ impl Model {
     }
 
     /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
-    /// logits `[1 + masks, vocab]`. The cache grows by the rows of this pass: cut it back before
+    /// logits `[1 + masks, vocab]`, or, of a model with a draft vocabulary, those of its tokens
+    /// alone, `[1 + masks, draft vocabulary]` (see [`Self::draft_tokens`]). The cache grows by the rows of this pass: cut it back before
     /// the next full pass. Adapters act on all of its rows in simultaneous drafting, and on none in
     /// sequential drafting (see [`crate::config::Part`]).
     ///
@@ -75,7 +76,7 @@ impl Model {
         self.pass(&rows, None, cache, &mut Silent).map(drop)
     }
 
-    /// A pass and its logits `[rows, vocab]`: of fixed shape where the model makes such passes.
+    /// A pass and its logits, `[rows, vocab]` or those of a draft: of fixed shape where the model makes such passes.
     fn logits(
         &self,
         rows: &[Row],
@@ -87,7 +88,7 @@ impl Model {
             return Ok(logits);
         }
         let x = self.pass(rows, draft, cache, observer)?;
-        self.head_pass(&x, observer)
+        self.head_of(draft.is_some(), &x, observer)
     }
 
     /// Embedding and layers; the residual stream `[rows, hidden]` afterwards.
@@ -268,13 +269,11 @@ impl Model {
 
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
     pub(crate) fn head_pass(&self, x: &Rows, observer: &mut dyn Observer) -> Result<Rows> {
-        let products = self.head.forward(&self.backend, &self.normed(x, &self.norm)?)?;
-        let logits = self.backend.logits(&products)?;
-        observer.mark(Mark::Head);
-        Ok(logits)
+        self.head_of(false, x, observer)
     }
 
-    fn normed(&self, x: &Rows, weight: &Rows) -> Result<Rows> {
+    /// RMSNorm of every row.
+    pub(crate) fn normed(&self, x: &Rows, weight: &Rows) -> Result<Rows> {
         self.backend.rms_norm(x, weight, self.config.rms_norm_eps)
     }
 

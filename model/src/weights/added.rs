@@ -6,6 +6,7 @@ use crate::config::{AdapterConfig, S3dConfig};
 use crate::error::{Error, Result};
 use crate::tokenizer::TokenizerFrom;
 use crate::weights::checkpoint::Opened;
+use crate::weights::draft_vocabulary::DraftVocabulary;
 use crate::weights::encoded::Matrix;
 use crate::weights::safetensors::Checkpoint;
 use crate::weights::source::WeightSource;
@@ -177,6 +178,10 @@ impl WeightSource for Laid {
         wanted: Dtype,
     ) -> Result<Option<Matrix>> {
         self.of(name).rows(name, shape, rows, wanted)
+    }
+
+    fn draft_vocabulary(&self, count: usize, vocab: usize) -> Result<DraftVocabulary> {
+        self.added.draft_vocabulary(count, vocab)
     }
 
     fn names(&self) -> Vec<String> {

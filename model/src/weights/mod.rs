@@ -4,6 +4,7 @@ pub(crate) mod added;
 pub(crate) mod base_identity;
 pub mod blocks;
 pub mod checkpoint;
+pub(crate) mod draft_vocabulary;
 pub(crate) mod encoded;
 pub(crate) mod gguf;
 pub(crate) mod safetensors;
@@ -13,6 +14,7 @@ pub mod widen;
 
 pub use added::{Added, AddedConfig, config_with};
 pub use base_identity::{BaseIdentity, NEAR};
+pub use draft_vocabulary::{DRAFT_VOCABULARY, DraftOver, DraftVocabulary};
 pub use encoded::{Matrix, RawTensor, encode_row};
 pub use gguf::GgufFile;
 pub use safetensors::{ADDED_FILE, Checkpoint};

@@ -4,6 +4,7 @@ use super::source::WeightSource;
 use super::stored::{Stored, hash_files};
 use crate::error::{Error, Result};
 use crate::files::{open, read_text};
+use crate::weights::draft_vocabulary::{DRAFT_VOCABULARY, DraftVocabulary};
 use crate::weights::encoded::Matrix;
 use s3d_data::Dtype;
 use s3d_kernels::codes::number_type::NumberType;
@@ -195,9 +196,14 @@ impl Shard {
                 return Err(Error::malformed(&self.path, message));
             }
         };
+        Ok(self.place(name, kind, info))
+    }
+
+    /// The same, taken for numbers of `kind`.
+    fn place<'s>(&'s self, name: &'s str, kind: NumberType, info: &TensorInfo) -> Stored<'s> {
         let (start, end) = info.data_offsets;
         let (start, bytes) = (self.data_start + start as u64, (end - start) as u64);
-        Ok(Stored { path: &self.path, name, kind, start, bytes })
+        Stored { path: &self.path, name, kind, start, bytes }
     }
 }
 
@@ -243,6 +249,24 @@ impl WeightSource for Checkpoint {
     ) -> Result<Option<Matrix>> {
         let (shard, info) = self.find(name, &shape)?;
         shard.stored(name, info)?.rows(rows, shape[1]).matrix(shape[1], wanted).map(Some)
+    }
+
+    fn draft_vocabulary(&self, count: usize, vocab: usize) -> Result<DraftVocabulary> {
+        let name = DRAFT_VOCABULARY;
+        let (shard, info) = self.find(name, &[count])?;
+        let number: fn([u8; 4]) -> i64 = match info.dtype {
+            Kind::U32 => |bytes| i64::from(u32::from_le_bytes(bytes)),
+            Kind::I32 => |bytes| i64::from(i32::from_le_bytes(bytes)),
+            other => {
+                let message =
+                    format!("tensor '{name}' has number type {other:?}; expected U32 or I32");
+                return Err(Error::malformed(&shard.path, message));
+            }
+        };
+        let bytes = shard.place(name, NumberType::F32, info).bytes()?;
+        let ids: Vec<i64> =
+            bytes.chunks_exact(4).map(|b| number([b[0], b[1], b[2], b[3]])).collect();
+        DraftVocabulary::new(&ids, vocab).map_err(|message| Error::malformed(&shard.path, message))
     }
 
     fn names(&self) -> Vec<String> {

@@ -4,7 +4,8 @@
 //! matrix that is stored in the wanted number type is handed on bit by bit, all else is converted
 //! to `f32` piece by piece as it comes.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::weights::draft_vocabulary::{DRAFT_VOCABULARY, DraftVocabulary};
 use crate::weights::encoded::{Matrix, RawTensor};
 use half::{bf16, f16};
 use rand::{Rng, RngCore, SeedableRng};
@@ -52,6 +53,18 @@ pub trait WeightSource {
     ) -> Result<Option<Matrix>> {
         let _ = (name, shape, rows, wanted);
         Ok(None)
+    }
+
+    /// The list of `count` tokens of a vocabulary of `vocab` that drafts are chosen from.
+    ///
+    /// # Errors
+    /// When there is none, as by default; it has another length, is no such list, or cannot be
+    /// read.
+    fn draft_vocabulary(&self, count: usize, vocab: usize) -> Result<DraftVocabulary> {
+        let _ = (count, vocab);
+        Err(Error::invalid(format!(
+            "no tensor '{DRAFT_VOCABULARY}', which the configuration requires"
+        )))
     }
 
     /// All names that there are; none where a source makes up whatever it is asked for.
@@ -155,6 +168,14 @@ impl WeightSource for Seeded {
         let mut rng = self.generator(name);
         let bound = Self::bound(name, shape.last().copied().unwrap_or(1));
         Ok((0..count).map(|_| rng.random_range(-bound..bound)).collect())
+    }
+
+    /// Tokens drawn without repetition.
+    fn draft_vocabulary(&self, count: usize, vocab: usize) -> Result<DraftVocabulary> {
+        let mut rng = self.generator(DRAFT_VOCABULARY);
+        let drawn = rand::seq::index::sample(&mut rng, vocab, count.min(vocab));
+        let ids: Vec<i64> = drawn.into_iter().map(|id| id as i64).collect();
+        DraftVocabulary::new(&ids, vocab).map_err(Error::invalid)
     }
 
     fn names(&self) -> Vec<String> {

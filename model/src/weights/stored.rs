@@ -72,6 +72,16 @@ impl Stored<'_> {
         Ok(bytes)
     }
 
+    /// The stored bytes as they are.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.bytes as usize);
+        self.each_piece(|piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
     /// Bytes of one block.
     fn block(&self) -> usize {
         self.kind.block_bytes()

@@ -312,6 +312,7 @@ impl Planted {
             tied: true,
             masks: self.gamma_max - 1,
             adapter_rank: 0,
+            draft_vocab: 0,
         };
         let model = ModelIdentity {
             name: "planted".into(),

@@ -8,6 +8,7 @@ use crate::backend::linear::Linear;
 use crate::config::ModelConfig;
 use crate::config::architecture::AttentionParts;
 use crate::error::{Error, Result};
+use crate::model::draft_head::DraftHead;
 use crate::model::layer::Layer;
 use crate::model::options::LoadOptions;
 use crate::weights::encoded::{Matrix, RawTensor};
@@ -303,6 +304,21 @@ impl<'s> Builder<'s> {
         let shape = [self.config.vocab_size, self.wide(self.config.hidden_size)];
         let band = self.reader.band(name, self.table_shape(), dtype)?;
         Linear::from_bands(shape, dtype, self.backend.home(), band, |rows| self.table(name, rows))
+    }
+
+    /// The rows of `head` that drafts are chosen by, of a list of `listed` tokens: as they stand in
+    /// it, bit by bit.
+    pub(super) fn draft_head(
+        &self,
+        head: &Linear,
+        listed: Option<usize>,
+    ) -> Result<Option<DraftHead>> {
+        let Some(listed) = listed else { return Ok(None) };
+        // The list is checked whole, whatever is used of it.
+        let list = self.reader.draft_vocabulary(listed, self.config.vocab_size)?;
+        let Some(used) = self.config.draft_vocabulary() else { return Ok(None) };
+        let tokens = list.first(used);
+        Ok(Some(DraftHead { rows: head.some_rows(&tokens)?, tokens }))
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.

@@ -72,6 +72,8 @@ impl Model {
         backend: Backend,
         name: &str,
     ) -> Result<Self> {
+        let listed = config.draft_vocabulary();
+        let config = &config.drafting_over(options.draft_over.of(listed)?);
         let builder = Builder::new(source, config, options, &backend)?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
@@ -79,6 +81,7 @@ impl Model {
         // The largest matrices come first: what packing them needs beside them is free again before
         // the layers fill the memory.
         let (head, embedding) = (builder.head()?, builder.embedding()?);
+        let draft_head = builder.draft_head(&head, listed)?;
         let layers = (0..config.num_hidden_layers).map(|n| builder.layer(n));
         let layers = layers.collect::<Result<_>>()?;
         let norm = builder.final_norm()?;
@@ -89,6 +92,7 @@ impl Model {
             layers,
             norm,
             head,
+            draft_head,
             rotary: Arc::new(rotary),
             positions,
             notes: Vec::new(),

@@ -2,6 +2,7 @@
 //! which.
 
 use crate::error::{Error, Result};
+use crate::weights::draft_vocabulary::{DRAFT_VOCABULARY, DraftVocabulary};
 use crate::weights::encoded::BAND;
 use crate::weights::encoded::Matrix;
 use crate::weights::source::{HEAD, WeightSource};
@@ -65,6 +66,12 @@ impl<'s> Reader<'s> {
     pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         self.ask(name);
         self.source.tensor(name, shape)
+    }
+
+    /// The tokens that drafts are chosen from.
+    pub(super) fn draft_vocabulary(&self, count: usize, vocab: usize) -> Result<DraftVocabulary> {
+        self.ask(DRAFT_VOCABULARY);
+        self.source.draft_vocabulary(count, vocab)
     }
 
     /// Refuses weights that nothing asked for: a model without them is another model. A head beside
