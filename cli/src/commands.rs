@@ -3,6 +3,7 @@
 mod derive;
 mod docs;
 mod doctor;
+mod draft_vocabulary;
 mod export;
 mod fit;
 mod generate;
@@ -31,6 +32,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Export(args) => export::export(&args),
         Command::Generate(args) => generate::generate(&args),
         Command::Train(args) => train::train(&args),
+        Command::DraftVocabulary(args) => draft_vocabulary::draft_vocabulary(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => docs::completions(&args),

@@ -8,9 +8,7 @@ use crate::trainer::{Trainer, not_finite};
 use s3d_data::{Dtype as Number, store};
 use s3d_kernels::packed::row_bytes;
 use s3d_model::config::S3dConfig;
-use s3d_model::weights::ADDED_FILE;
-use s3d_model::weights::AddedConfig;
-use s3d_model::weights::encode_row;
+use s3d_model::weights::{ADDED_FILE, AddedConfig, DRAFT_VOCABULARY, DraftVocabulary, encode_row};
 use s3d_model::{Error, ModelConfig, Result, Tokenizer};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
@@ -23,7 +21,7 @@ const PROMPTS_FILE: &str = "prompts.jsonl";
 
 /// Writes so that the file is either the old or the new one, never a part of it, and never through
 /// a link.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(store::save_atomically(path, bytes)?)
 }
 
@@ -31,6 +29,17 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 fn view<'a>(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> Result<TensorView<'a>> {
     TensorView::new(dtype, shape.to_vec(), bytes)
         .map_err(|e| Error::invalid(format!("cannot describe a tensor of shape {shape:?}: {e}")))
+}
+
+/// A draft vocabulary as a tensor, by its name.
+pub(crate) fn list_view(bytes: &[u8]) -> Result<(&'static str, TensorView<'_>)> {
+    Ok((DRAFT_VOCABULARY, view(Dtype::U32, &[bytes.len() / size_of::<u32>()], bytes)?))
+}
+
+/// The bytes of a safetensors file with these tensors, which is to be written to `path`.
+pub(crate) fn serialize(views: Vec<(&str, TensorView<'_>)>, path: &Path) -> Result<Vec<u8>> {
+    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(about)).map_err(|e| Error::malformed(path, e.to_string()))
 }
 
 fn bytes_of(values: &[f32]) -> Vec<u8> {
@@ -56,6 +65,7 @@ impl Trainer {
         let mut s3d = self.config.model.s3d.clone();
         if let Some(s3d) = &mut s3d {
             s3d.training_steps = Some(self.step);
+            s3d.draft_vocabulary = self.draft_vocabulary.as_ref().map(|list| list.ids().len());
             if let Some(windows) = &self.config.practice.windows {
                 s3d.other.insert("trained_windows".into(), serde_json::json!(windows));
             }
@@ -86,16 +96,15 @@ impl Trainer {
 
     /// What was added to a checkpoint, and, where that is a folder, its files.
     fn save_added(&self, dir: &Path, s3d: S3dConfig) -> Result<()> {
+        if let Some(from) = self.folder.as_ref().filter(|from| from.is_dir()) {
+            copy_files(from, dir, true)?;
+            save_config(from, dir, Some(s3d.clone()))?;
+        }
+        // After the copy, which may bring a file of this name.
         let added = self.network.layout.variables.iter().filter(|v| !v.is_models_own());
         self.save_tensors(added, Number::F16, &dir.join(ADDED_FILE))?;
-        if let Some(base) = &self.base {
-            AddedConfig::new(s3d.clone(), base.clone()).save(dir)?;
-        }
-        match self.folder.as_ref().filter(|from| from.is_dir()) {
-            Some(from) => {
-                copy_files(from, dir, true)?;
-                save_config(from, dir, Some(s3d))
-            }
+        match &self.base {
+            Some(base) => AddedConfig::new(s3d, base.clone()).save(dir),
             None => Ok(()),
         }
     }
@@ -131,14 +140,13 @@ impl Trainer {
             Ok((variable, bytes))
         };
         let tensors: Vec<(&Variable, Vec<u8>)> = variables.map(bytes).collect::<Result<_>>()?;
-        let views = tensors
+        let mut views = tensors
             .iter()
             .map(|(v, bytes)| Ok((v.name.as_str(), view(kind, &v.shape, bytes)?)))
             .collect::<Result<Vec<_>>>()?;
-        let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let file = safetensors::serialize(views, Some(about))
-            .map_err(|e| Error::malformed(path, e.to_string()))?;
-        write_whole(path, &file)
+        let list = self.draft_vocabulary.as_ref().map(DraftVocabulary::to_bytes);
+        views.extend(list.as_deref().map(list_view).transpose()?);
+        write_whole(path, &serialize(views, path)?)
     }
 
     /// Writes `count` held-out prompts into `prompts.jsonl` of `dir`, one JSON object per line;

@@ -5,13 +5,14 @@ use crate::cpu::products::Vocabulary;
 use crate::data::samples::Pieces;
 use crate::data::self_written::Written;
 use crate::data::texts::Texts;
+use crate::data::token_counts::{HELD_OUT, tokens_of};
 use crate::recipe::{Practice, Stage, TrainConfig};
 use crate::targets::DraftTargets;
 use crate::trainer::Trainer;
 use s3d_model::checkpoint::Opened;
-use s3d_model::config::{AdapterConfig, EndTokens, S3dConfig};
+use s3d_model::config::{AdapterConfig, S3dConfig};
 use s3d_model::weights::WeightSource;
-use s3d_model::weights::{Added, BaseIdentity};
+use s3d_model::weights::{Added, BaseIdentity, DraftVocabulary};
 use s3d_model::{Error, Result, Tokenizer, TokenizerFrom};
 use std::path::Path;
 
@@ -21,8 +22,6 @@ const CONTEXT: usize = 384;
 const TOKENS_PER_GROUP: usize = 8;
 /// How far masks that begin at the mean embedding are from it, beside the size of embeddings.
 const NOISE: f32 = 0.3;
-/// One part in so many of each file is held out.
-const HELD_OUT: usize = 10;
 
 /// What a checkpoint is trained on.
 #[derive(Debug, Clone, Copy)]
@@ -101,14 +100,12 @@ impl Finetune<'_> {
                 "has {masks} mask predictors already; begin with a checkpoint that has none"
             ));
         }
-        let end = match &opened.config.eos_token_id {
-            Some(EndTokens::One(end)) => Some(*end),
-            Some(EndTokens::Many(ends)) => ends.first().copied(),
-            None => None,
-        };
+        let end = opened.config.end_tokens().first().copied();
         let base = BaseIdentity::of(&opened.name, &opened.config, &*opened.source)?;
         let warm = self.warm.map(|folder| Added::open(folder, &opened.config, &base));
         let warm = warm.transpose()?;
+        let listed = opened.config.draft_vocabulary().map(|count| (&*opened.source, count));
+        let known = known_list(listed, warm.as_ref(), opened.config.vocab_size)?;
         let config = self.config(opened.config, &base, warm.as_ref())?;
         let pieces = match (self.corpus, end) {
             (Corpus::Texts(texts), end) => pieces(texts, &tokenizer, end, config.context)?,
@@ -127,6 +124,7 @@ impl Finetune<'_> {
         trainer.pack();
         trainer.folder = Some(self.folder.to_path_buf());
         trainer.base = Some(base);
+        trainer.draft_vocabulary = known;
         Ok(trainer)
     }
 
@@ -166,6 +164,20 @@ impl Finetune<'_> {
     }
 }
 
+/// The draft vocabulary that a run begins with: that of the adapters, or of the checkpoint.
+fn known_list(
+    listed: Option<(&dyn WeightSource, usize)>,
+    warm: Option<&Added>,
+    vocab: usize,
+) -> Result<Option<DraftVocabulary>> {
+    let warm = warm.and_then(|warm| {
+        let source: &dyn WeightSource = &warm.source;
+        warm.config.s3d.draft_vocabulary.map(|count| (source, count))
+    });
+    let list = warm.or(listed).map(|(source, count)| source.draft_vocabulary(count, vocab));
+    list.transpose()
+}
+
 /// The tokens of all texts, the last tenth of each file held out.
 fn pieces(
     texts: &Texts,
@@ -175,12 +187,7 @@ fn pieces(
 ) -> Result<Pieces> {
     let (mut training, mut held_out) = (Vec::new(), Vec::new());
     for file in &texts.files {
-        let mut tokens = Vec::new();
-        for text in file {
-            tokens.extend(tokenizer.encode(text)?);
-            tokens.extend(end);
-        }
-        let rest = tokens.split_off(tokens.len() - tokens.len() / HELD_OUT);
+        let [tokens, rest] = tokens_of(file, tokenizer, end)?;
         training.extend(tokens);
         held_out.extend(rest);
     }

@@ -6,12 +6,13 @@ use crate::cpu::network::Network;
 use crate::cpu::tape::Tape;
 use crate::data::learn_tokenizer::{END_OF_TEXT, learn_tokenizer};
 use crate::data::samples::{Data, Pieces};
+use crate::data::token_counts::TokenCounts;
 use crate::recipe::TrainConfig;
 use crate::targets::{Losses, Sample};
 use candle_core::{DType, Device};
 use rayon::prelude::*;
 use s3d_model::config::EndTokens;
-use s3d_model::weights::BaseIdentity;
+use s3d_model::weights::{BaseIdentity, DraftVocabulary};
 use s3d_model::{Error, Result, Tokenizer};
 use std::path::PathBuf;
 
@@ -66,6 +67,8 @@ pub struct Trainer {
     /// The checkpoint that the run began with, and what tells it from others.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) base: Option<BaseIdentity>,
+    /// The tokens that drafts are to be chosen from; none: all. Nothing of training depends on it.
+    pub(crate) draft_vocabulary: Option<DraftVocabulary>,
 }
 
 /// Documents from which the tokenizer is learned.
@@ -131,6 +134,7 @@ impl Trainer {
             data,
             folder: None,
             base: None,
+            draft_vocabulary: None,
         })
     }
 
@@ -154,6 +158,19 @@ impl Trainer {
     /// Number of parameters, and how many of them are trained.
     pub fn parameters(&self) -> [usize; 2] {
         [self.weights.len(), self.network.layout.trained.len()]
+    }
+
+    /// Lists the `size` most frequent tokens of the texts, end-of-text tokens first, as those that
+    /// the model's drafts are chosen from; returns the share of held-out texts that they hold.
+    ///
+    /// # Errors
+    /// Generated texts, which have no end; a size that no list can have.
+    pub fn list_draft_vocabulary(&mut self, size: usize) -> Result<Option<f64>> {
+        let model = &self.config.model;
+        let counts = TokenCounts::of_pieces(&self.data.pieces, model.vocab_size)?;
+        let list = counts.most_frequent(model.end_tokens(), size)?;
+        self.draft_vocabulary = Some(list.tokens);
+        Ok(list.coverage)
     }
 
     /// Whether training leaves the text of the model as it is.

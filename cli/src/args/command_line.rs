@@ -47,6 +47,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Train a model for simultaneous drafting
     Train(TrainArgs),
+    /// List the tokens that drafts are chosen from: the most frequent ones of texts
+    DraftVocabulary(DraftVocabularyArgs),
     /// Shape and memory of a model, its logits, or what a run directory holds
     Inspect(InspectArgs),
     /// The machine: bandwidth, multiply-add rate, and what would make measuring better

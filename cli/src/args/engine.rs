@@ -159,6 +159,10 @@ pub struct TrainArgs {
     /// Compute the loss only over the first N tokens and those of the texts (a smaller head)
     #[arg(long, value_name = "N", requires = "model")]
     pub vocabulary: Option<usize>,
+    /// Choose drafts from the N most frequent tokens of the texts alone (a smaller head in draft
+    /// passes) [default: the list that --adapters brings, else all tokens]
+    #[arg(long, value_name = "N", requires = "model")]
+    pub draft_vocabulary: Option<usize>,
     /// How frozen matrices are multiplied: f32, or bf16 on processors with AVX-512 BF16, in half
     /// the time
     #[arg(long, value_enum, default_value = "f32", requires = "model")]
@@ -222,6 +226,34 @@ pub struct TrainArgs {
     /// No progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// `s3d draft-vocabulary`
+#[derive(Debug, Args)]
+pub struct DraftVocabularyArgs {
+    /// The model: a folder or a GGUF file (it is not modified)
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    pub model: String,
+    /// Add the list to a copy of these adapters [default: the list alone, for sequential drafting]
+    #[arg(long, value_name = "DIR")]
+    pub adapters: Option<PathBuf>,
+    /// Count tokens of texts that the model wrote: texts.jsonl files of s3d train --corpus self;
+    /// those held out only judge the list
+    #[arg(long, value_name = "FILES", num_args = 1.., required_unless_present = "corpus")]
+    pub texts: Vec<PathBuf>,
+    /// Count tokens of your own texts, as s3d train reads them; the last tenth of each file only
+    /// judges the list
+    #[arg(long, value_name = "FILES", num_args = 1.., conflicts_with = "texts")]
+    pub corpus: Vec<PathBuf>,
+    /// Tokens to list: the most frequent ones, end-of-text tokens first
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub size: usize,
+    /// Folder for the adapters with the list
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `s3d inspect`

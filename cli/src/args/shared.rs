@@ -3,6 +3,7 @@
 use super::numbers;
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Seconds};
+use s3d_model::weights::DraftOver;
 use std::path::PathBuf;
 
 /// Which model, and how it runs.
@@ -23,6 +24,10 @@ pub struct ModelArgs {
     /// Load these adapters with the model: a folder written by s3d train
     #[arg(long, value_name = "DIR")]
     pub adapters: Option<PathBuf>,
+    /// Choose drafts from the first N tokens of the model's draft vocabulary, or from all tokens
+    /// [default: from all that it lists]
+    #[arg(long, value_name = "N|all")]
+    pub draft_vocabulary: Option<DraftOver>,
     /// Sizes of --model custom, as a config.json
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

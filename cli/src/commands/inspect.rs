@@ -105,10 +105,14 @@ fn shape_text(name: &str, config: &ModelConfig) -> String {
         0 => String::new(),
         rank => format!("\n  adapters      rank {rank}, on draft rows only"),
     };
+    let drafts = match shape.draft_vocab {
+        0 => String::new(),
+        tokens => format!("\n  draft head    {tokens} of these tokens, in draft passes only"),
+    };
     format!(
         "{}\n  architecture  {}\n  positions     {}\n  layers        {}\n  hidden        {}\n  \
          intermediate  {}\n  heads         {} of {} \
-         ({} key-value)\n  vocabulary    {} ({tied} head)\n  masks         {masks}{adapters}\n  \
+         ({} key-value)\n  vocabulary    {} ({tied} head){drafts}\n  masks         {masks}{adapters}\n  \
          parameters    {}",
         name,
         config.class(),

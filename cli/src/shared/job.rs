@@ -286,6 +286,7 @@ fn memory_child(
         ("--layers", model.layers.map(|layers| layers.to_string().into())),
         ("--config", file(&model.config)),
         ("--adapters", file(&model.adapters)),
+        ("--draft-vocabulary", model.draft_vocabulary.map(|over| over.to_string().into())),
     ] {
         words.extend(value.into_iter().flat_map(|value| [flag.into(), value]));
     }

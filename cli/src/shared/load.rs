@@ -8,6 +8,7 @@ use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Bytes, Dtype};
 use s3d_model::checkpoint::{describe, own_dtype, read_config};
 use s3d_model::device::{self, Device, DeviceName};
+use s3d_model::weights::{AddedConfig, DraftOver};
 use s3d_model::widen::Widening;
 use s3d_model::{LoadOptions, Model, ModelConfig, Tokenizer, TokenizerFrom, presets};
 use std::path::{Path, PathBuf};
@@ -175,7 +176,14 @@ impl Source {
 /// # Errors
 /// As [`Source::of`], or a tokenizer for a geometry.
 pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
-    let source = Source::of(args.name(), args.config.as_deref(), args.layers, args.download)?;
+    let mut source = Source::of(args.name(), args.config.as_deref(), args.layers, args.download)?;
+    if let (Source::Geometry(_, config), Some(DraftOver::First(count))) =
+        (&mut source, args.draft_vocabulary)
+    {
+        // Of random weights any tokens will do, whose number alone costs time.
+        config.s3d.get_or_insert_default().draft_vocabulary = Some(count);
+        or_usage("--draft-vocabulary", config.validate())?;
+    }
     if source.path().is_none() && args.tokenizer.is_some() {
         return Err(usage("--tokenizer: a geometry has no texts; its prompts are random tokens"));
     }
@@ -187,6 +195,19 @@ pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
     Ok(source)
 }
 
+/// The sizes of the model of `args` as it runs, but for widening: with its adapters, and with what
+/// it uses of its draft vocabulary.
+///
+/// # Errors
+/// Files that cannot be read, more tokens than are listed.
+fn sizes(args: &ModelArgs, source: &Source) -> anyhow::Result<ModelConfig> {
+    let mut config = source.config()?;
+    if let Some(folder) = &args.adapters {
+        config.s3d = Some(AddedConfig::read(folder)?.s3d);
+    }
+    or_usage("--draft-vocabulary", config.drafting_over(args.draft_vocabulary.unwrap_or_default()))
+}
+
 /// Loads the model of `args`, to be run up to `context` tokens.
 ///
 /// # Errors
@@ -194,6 +215,7 @@ pub fn source(args: &ModelArgs) -> anyhow::Result<Source> {
 pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let source = source(args)?;
     let options = options(args, &source)?;
+    sizes(args, &source)?;
     say_dtype(args, &source)?;
     check_room(args, &source, &options, context)?;
     let model = source.load(&options)?;
@@ -210,6 +232,7 @@ pub fn model(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
 pub fn model_for_times(args: &ModelArgs, context: usize) -> anyhow::Result<Loaded> {
     let source = source(args)?;
     let mut options = options(args, &source)?;
+    sizes(args, &source)?;
     say_dtype(args, &source)?;
     check_room(args, &source, &options, context)?;
     let model = match source.load(&options) {
@@ -295,7 +318,7 @@ fn check_room(
 ) -> anyhow::Result<()> {
     let Some(pool) = device::pool_of(&options.device) else { return Ok(()) };
     let name = args.device.parse()?;
-    let shape = Widening::new(options.widen)?.config(&source.config()?).shape();
+    let shape = Widening::new(options.widen)?.config(&sizes(args, source)?).shape();
     device::check_room(name, pool.room()?, &shape, options.dtype, context)
         .map_err(|e| anyhow::anyhow!("--device {e}"))
 }
@@ -308,7 +331,7 @@ pub fn check_budget(args: &ModelArgs, context: usize, budget: Bytes) -> anyhow::
     let source = source(args)?;
     let dtype = dtype(args, &source)?;
     let widen = resolve::widen(args, source.is_shipped())?;
-    let shape = Widening::new(widen)?.config(&source.config()?).shape();
+    let shape = Widening::new(widen)?.config(&sizes(args, &source)?).shape();
     let held = Held::computed(&shape, dtype, Engine::of_device(&args.device));
     let load = Load { context, width: 1, batch: 1 };
     let needed = Memory::of(&shape, &held, load, &Method::Plain);
@@ -367,6 +390,7 @@ pub fn options(args: &ModelArgs, source: &Source) -> anyhow::Result<LoadOptions>
         threads,
         tokenizer: args.tokenizer.clone().map_or(TokenizerFrom::Checkpoint, TokenizerFrom::File),
         adapters: args.adapters.clone(),
+        draft_over: args.draft_vocabulary.unwrap_or_default(),
         composed: false,
         repeated: name.repeats(),
     })

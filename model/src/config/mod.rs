@@ -19,6 +19,7 @@ pub use rope::Rope;
 
 use crate::error::{Error, Result};
 use crate::files::{TEXT_BYTES_MAX, read_text};
+use crate::weights::DraftOver;
 use s3d_data::{ModelShape, SkipWindow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -254,13 +255,17 @@ impl ModelConfig {
         self.s3d.as_ref().and_then(|s3d| s3d.draft_vocabulary)
     }
 
-    /// The same model, whose drafts are chosen from so many tokens.
-    pub(crate) fn drafting_over(&self, tokens: Option<usize>) -> Self {
+    /// The same model, which uses so much of its draft vocabulary.
+    ///
+    /// # Errors
+    /// More tokens than it lists.
+    pub fn drafting_over(&self, over: DraftOver) -> Result<Self> {
+        let tokens = over.of(self.draft_vocabulary())?;
         let mut config = self.clone();
-        if tokens.is_some() || config.s3d.is_some() {
-            config.s3d.get_or_insert_default().draft_vocabulary = tokens;
+        if let Some(s3d) = &mut config.s3d {
+            s3d.draft_vocabulary = tokens;
         }
-        config
+        Ok(config)
     }
 
     /// The tokens that end a text.

@@ -71,6 +71,11 @@ impl DraftVocabulary {
         &self.0
     }
 
+    /// The tokens as the tensor of a file holds them: `u32`, in their order.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|id| id.to_le_bytes()).collect()
+    }
+
     /// The first `count` of them, in the order of the vocabulary, in which equal logits are decided.
     pub(crate) fn first(&self, count: usize) -> Vec<u32> {
         let mut tokens = self.0[..count.min(self.0.len())].to_vec();
@@ -102,12 +107,12 @@ impl DraftOver {
             (Self::List, listed) => Ok(listed),
             (Self::First(count), Some(listed)) if count <= listed => Ok(Some(count)),
             (Self::First(count), Some(listed)) => Err(Error::invalid(format!(
-                "--draft-vocabulary {count}: this model lists {listed} tokens for drafts; expected \
-                 {LEAST} to {listed}, or all for the whole vocabulary"
+                "this model lists {listed} tokens for drafts; expected {LEAST} to {listed}, or all \
+                 for the whole vocabulary; found {count}"
             ))),
             (Self::First(count), None) => Err(Error::invalid(format!(
-                "--draft-vocabulary {count}: this model lists no tokens for drafts; leave the flag \
-                 out, or make a list with s3d draft-vocabulary"
+                "this model lists no tokens for drafts, found {count}; leave the flag out, or make a \
+                 list with s3d draft-vocabulary"
             ))),
         }
     }

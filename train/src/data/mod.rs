@@ -6,3 +6,4 @@ pub(crate) mod questions;
 pub(crate) mod samples;
 pub(crate) mod self_written;
 pub(crate) mod texts;
+pub(crate) mod token_counts;

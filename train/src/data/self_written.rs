@@ -2,8 +2,8 @@
 //! text that greedy decoding will meet.
 
 use super::line_file::LineFile;
-use s3d_data::Prompt;
 use s3d_data::prompt::HELD_OUT;
+use s3d_data::{Limit, Prompt, file};
 use s3d_model::chat::{Now, Rendering};
 use s3d_model::{Error, Model, Order, Result, Sampling, decode_together};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,29 @@ pub fn write_texts(
         said(first + next + early.len(), jobs.len());
         Ok(ControlFlow::Continue(()))
     })?;
+    Ok(texts)
+}
+
+/// The texts in a file that [`write_texts`] wrote.
+///
+/// # Errors
+/// A file that cannot be read, or holds something else.
+pub fn read_written(path: &Path) -> Result<Vec<Written>> {
+    let bytes = file::read(path, Limit::JOURNAL)?;
+    let bad = |line: usize, e: serde_json::Error| {
+        Error::malformed(
+            path,
+            format!("line {line}: expected texts.jsonl of s3d train --corpus self: {e}"),
+        )
+    };
+    let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    let mut texts = Vec::new();
+    if let Some((_, first)) = lines.next() {
+        serde_json::from_slice::<Writing>(first).map_err(|e| bad(1, e))?;
+    }
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        texts.push(serde_json::from_slice(line).map_err(|e| bad(number + 1, e))?);
+    }
     Ok(texts)
 }
 

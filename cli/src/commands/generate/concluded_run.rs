@@ -61,6 +61,9 @@ impl ConcludedRun {
         let words = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let adapters = words(&ran.adapters).unwrap_or_else(|| "none".into());
         self.agree("--adapters", words(&given.adapters).as_deref(), &adapters)?;
+        let over = ran.draft_vocabulary.unwrap_or_default().to_string();
+        let given_over = given.draft_vocabulary.map(|over| over.to_string());
+        self.agree("--draft-vocabulary", given_over.as_deref(), &over)?;
         let mut model = ran;
         model.dtype = Some(self.header.dtype.clone());
         model.widen = Some(self.header.widen);

@@ -5,7 +5,7 @@ use super::cues;
 use super::place::Place;
 use crate::args::{Method, Objective, Products, Targets, TrainArgs};
 use crate::shared::heartbeat::Heartbeat;
-use crate::shared::usage::usage;
+use crate::shared::usage::{or_usage, usage};
 use crate::shared::{locate, resolve};
 use s3d_model::config::AdapterConfig;
 use s3d_train::{
@@ -271,6 +271,9 @@ fn own(
         seed: args.seed,
     };
     let mut trainer = own.begin(threads)?;
+    if let Some(size) = args.draft_vocabulary {
+        or_usage("--draft-vocabulary", trainer.list_draft_vocabulary(size))?;
+    }
     if place.has_state() {
         trainer.go_on(&place.state(), args.cpu_seconds.is_some())?;
     }

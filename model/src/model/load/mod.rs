@@ -73,7 +73,7 @@ impl Model {
         name: &str,
     ) -> Result<Self> {
         let listed = config.draft_vocabulary();
-        let config = &config.drafting_over(options.draft_over.of(listed)?);
+        let config = &config.drafting_over(options.draft_over)?;
         let builder = Builder::new(source, config, options, &backend)?;
         let wide = builder.wide_config();
         let content_hash = content_hash(config, source)?;
