@@ -73,7 +73,11 @@ impl PassTimes {
         let cells = relative_cells(&at_context, plain.0);
         let (full, draft) = split(cells);
         let step = step_cell(&run.observations.throughput, machine, plain.0);
-        let law = DraftLaw::new(layers, &draft, &full, &run.observations.latency, machine);
+        // A full pass has another head than a draft over a part of the vocabulary, and says nothing
+        // of it.
+        let alike = run.header.model.shape.draft_vocab == 0;
+        let beside = if alike { full.clone() } else { BTreeMap::new() };
+        let law = DraftLaw::new(layers, &draft, &beside, &run.observations.latency, machine);
         let extrapolated = !samples.is_empty()
             && !samples.iter().any(|(_, s)| s.context <= context)
             || !samples.is_empty() && !samples.iter().any(|(_, s)| s.context >= context);
