@@ -173,7 +173,7 @@ fn a_run_records_over_how_many_tokens_drafts_were_chosen() {
     says(&[&counted[..], &["--out", &*alone]].concat());
     let model = ["--model", &*base, "--adapters", &*alone, "--draft-vocabulary", "48"];
     let small = ["--context", "24", "--tokens", "8", "--gamma-max", "2", "--time-budget", "1s"];
-    let words = ["measure", "latency", "memory", "--prompts", &*corpus, "--out", &*run, "--quiet"];
+    let words = ["measure", "memory", "--prompts", &*corpus, "--out", &*run, "--quiet"];
     says(&[&words[..], &model, &small].concat());
     let read = |name: &str| std::fs::read_to_string(Path::new(&run).join(name)).unwrap();
     let header: Value = serde_json::from_str(&read("run.json")).unwrap();

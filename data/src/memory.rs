@@ -351,7 +351,8 @@ mod tests {
     fn a_draft_head_is_a_copy_of_some_rows_of_the_head_in_the_type_of_tables() {
         let with = ModelShape { draft_vocab: 8000, ..tiny_llama() };
         for engine in [Engine::Cpu, Engine::Card] {
-            // source: by hand: 8000 rows of 2048 weights; q4_0 keeps tables in q8_0, 34 bytes for 32
+            // source: by hand: 8000 rows of 2048 weights; with q4_0 tables are in q8_0, 34 bytes
+            // for 32
             for (dtype, bytes) in
                 [(Dtype::F16, 8000 * 2048 * 2), (Dtype::Q4_0, 8000 * 2048 / 32 * 34)]
             {

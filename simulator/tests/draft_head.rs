@@ -1,6 +1,5 @@
 //! Draft passes over a part of the vocabulary: full passes, whose head is another, do not stand for
 //! them.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use s3d_data::{
     BytesPerSecond, Component, Draft, Drafting, Dtype, FlopsPerSecond, Machine, ModelIdentity,

@@ -190,7 +190,7 @@ mod tests {
         let logits = Rows::from_slice(&rows, (3, 2), &crate::device::Device::Cpu).unwrap();
         let taken = |threshold| {
             let mut proposal = proposal(threshold);
-            let columns = Columns::whole(2);
+            let columns = Columns::new(None, 2);
             proposal
                 .take_rows(&logits, columns)
                 .map(|going_on| (going_on, proposal.tokens))

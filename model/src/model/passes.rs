@@ -11,6 +11,7 @@ use crate::config::adapter::adapts;
 use crate::decode::observer::{Mark, Observer, Silent};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::model::draft_head::Columns;
 use crate::model::layer::Layer;
 use crate::model::positions::Places;
 use s3d_data::{Drafting, Skip};
@@ -272,8 +273,42 @@ impl Model {
         self.head_of(false, x, observer)
     }
 
-    /// RMSNorm of every row.
-    pub(crate) fn normed(&self, x: &Rows, weight: &Rows) -> Result<Rows> {
+    /// The tokens that drafts are chosen from, ascending: those of the columns of
+    /// [`Self::draft_pass`]. None: all of the vocabulary.
+    pub fn draft_tokens(&self) -> Option<&[u32]> {
+        self.draft_head.as_ref().map(|head| &*head.tokens)
+    }
+
+    /// Which tokens the columns of draft logits stand for.
+    pub(crate) fn columns(&self) -> Columns<'_> {
+        Columns::new(self.draft_tokens(), self.config.vocab_size)
+    }
+
+    /// Logits of a pass, `[rows, vocab]`, or, for `draft` rows, `[rows, draft vocabulary]`, of the
+    /// residual stream `x[rows, hidden]`.
+    pub(crate) fn head_of(
+        &self,
+        draft: bool,
+        x: &Rows,
+        observer: &mut dyn Observer,
+    ) -> Result<Rows> {
+        let head = match &self.draft_head {
+            Some(head) if draft => &head.rows,
+            _ => &self.head,
+        };
+        let products = head.forward(&self.backend, &self.normed(x, &self.norm)?)?;
+        let logits = self.backend.logits(&products)?;
+        observer.mark(Mark::Head);
+        Ok(logits)
+    }
+
+    /// Logits that a row has in such a pass.
+    pub(crate) fn logits_of_row(&self, draft: bool) -> usize {
+        let listed = self.draft_tokens().filter(|_| draft);
+        listed.map_or(self.config.vocab_size, <[u32]>::len)
+    }
+
+    fn normed(&self, x: &Rows, weight: &Rows) -> Result<Rows> {
         self.backend.rms_norm(x, weight, self.config.rms_norm_eps)
     }
 

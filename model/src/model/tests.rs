@@ -1,5 +1,7 @@
 //! One model by every backend, instruction set, number type and rotation.
 
+mod draft_head;
+
 use super::Model;
 use super::options::LoadOptions;
 use crate::backend::{Backend, number_on_device};
