@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(whole.draft_seconds(16, 1, 0), whole.seconds(16, 1, 0));
         let of = |run: &Derivation<'_>, component| {
             let rows = run.latency(4, &[256]).unwrap();
-            rows.iter().filter(|row| row.component == component).map(|row| row.seconds.0).sum::<f64>()
+            rows.iter()
+                .filter(|row| row.component == component)
+                .map(|row| row.seconds.0)
+                .sum::<f64>()
         };
         let (verify, draft) = (Component::VerifyPass, Component::DraftPass);
         assert_eq!(of(&some, verify), of(&whole, verify));
