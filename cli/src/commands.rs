@@ -1,5 +1,6 @@
 //! One short function per command.
 
+mod decode_child;
 mod derive;
 mod docs;
 mod doctor;
@@ -38,6 +39,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Completions(args) => docs::completions(&args),
         Command::Man(args) => docs::man(&args),
         Command::Paper(args) => paper::paper(&args),
+        Command::DecodeChild(args) => decode_child::decode_child(&args),
         Command::MemoryChild(args) => memory_child::memory_child(&args),
         Command::Run(args) => run::run(&args),
         Command::Measure(args) => measure::measure(&args),

@@ -1,5 +1,6 @@
 //! What several commands share: loading, locating, concluding, showing; and the only printing.
 
+pub mod children;
 pub mod conclude;
 pub mod decode;
 pub mod extras;
@@ -10,8 +11,10 @@ pub mod job;
 pub mod load;
 pub mod load_run;
 pub mod locate;
+pub mod precision;
 pub mod progress;
 pub mod prompts;
+pub mod ratios;
 pub mod resolve;
 pub mod shipped;
 pub mod show;

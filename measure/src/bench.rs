@@ -5,11 +5,18 @@ use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::machine::card::CardWatch;
+use crate::pass_watch::{Generated, generate};
 use crate::record::recorder::Recorder;
-use crate::request::{Plans, Request, Stage, Subject};
+use crate::request::{Plans, Prompt, Request, Stage, Subject};
+use crate::stages::afford;
+use crate::starts::spread;
+use crate::starts::turns::Turns;
+use crate::starts::wire::Order;
 use crate::stopping::{Judge, Progress, Standing, Update};
 use crate::warning::Warning;
-use s3d_data::{CardState, Hertz, Observation, Seconds};
+use s3d_data::{BlockPurpose, CardState, Hertz, Observation, Plan, Run, Seconds};
+use s3d_model::Peek;
+use std::borrow::Cow;
 
 /// Everything that a stage needs.
 pub(crate) struct Bench<'a> {
@@ -17,12 +24,17 @@ pub(crate) struct Bench<'a> {
     pub request: &'a Request,
     pub clock: &'a dyn Clock,
     pub recorder: Recorder<'a>,
+    /// The starts of a process that decode end-to-end blocks.
+    pub turns: Turns,
     pub judge: &'a mut dyn Judge,
     pub progress: &'a mut dyn Progress,
     pub standing: Option<Standing>,
     pub warnings: Vec<Warning>,
     pub stage: Stage,
     pub deadline: Seconds,
+    /// Since when work is done whose amount is known, and which share of it; none where only the
+    /// time is known.
+    pub done: Option<(Seconds, f64)>,
     /// Clock of the first core, at each [`Bench::tell`].
     pub rates: Vec<Hertz>,
     /// Looks at the card, where one computes.
@@ -48,17 +60,21 @@ impl<'a> Bench<'a> {
         if recorder.run.header.model.random_weights {
             warnings.push(Warning::RandomWeights);
         }
+        let first = spread::next(&recorder.run.observations.throughput, 0);
+        let turns = Turns::new(request, subject.model, first);
         Self {
             subject,
             request,
             clock,
             recorder,
+            turns,
             judge,
             progress,
             standing: None,
             warnings,
             stage: Stage::Probe,
             deadline: Seconds::ZERO,
+            done: None,
             rates: Vec::new(),
             watch,
             looks: Vec::new(),
@@ -71,8 +87,23 @@ impl<'a> Bench<'a> {
         let asked = matches!(self.request.plans, Plans::Exactly(_)) || self.request.shard.is_some();
         let needed = matches!(stage, Stage::Probe | Stage::Acceptance | Stage::Latency);
         let first = Stage::ALL.into_iter().find(|stage| self.request.wants(*stage));
-        let spent = self.recorder.spent() >= self.request.time_budget;
+        let left = self.request.time_budget - self.recorder.spent();
+        let too_little = match stage {
+            // A child loads the model.
+            Stage::Memory => self.request.further_starts.as_ref().is_some_and(|s| s.load > left),
+            Stage::Throughput | Stage::RunOff | Stage::Confirmation => {
+                self.affordable().is_some_and(|plans| plans < afford::LEAST_PLANS)
+            }
+            _ => false,
+        };
+        let spent = left <= Seconds::ZERO || too_little;
         spent && !asked && !needed && first != Some(stage)
+    }
+
+    /// Generations of a block that fit the time that is left; none where no pass was timed.
+    pub fn affordable(&self) -> Option<usize> {
+        let (budget, spent) = (self.request.time_budget, self.recorder.spent());
+        afford::plans(&self.recorder.run, budget, spent)
     }
 
     /// Gives `stage` its share of the time that is left.
@@ -90,23 +121,67 @@ impl<'a> Bench<'a> {
     /// Says what is being measured now; an error when the watcher wants to stop.
     pub fn tell(&mut self, what: &str) -> Result<()> {
         let (spent, budget) = (self.recorder.spent(), self.request.time_budget);
+        let by_time = ((spent / budget).min(1.0), (budget - spent).max(Seconds::ZERO));
+        let by_work = |(since, share): (Seconds, f64)| {
+            let each = (self.clock.now() - since) / share.max(f64::MIN_POSITIVE);
+            (share, if share > 0.0 { each * (1.0 - share) } else { by_time.1 })
+        };
+        let (fraction, left) = self.done.map_or(by_time, by_work);
         self.rates.extend(machine::clock_rate());
         self.looks.extend(self.watch.as_ref().and_then(|watch| watch.look()));
-        let update = Update {
-            stage: self.stage,
-            what,
-            fraction: (spent / budget).min(1.0),
-            left: (budget - spent).max(Seconds::ZERO),
-            standing: self.standing.as_ref(),
-        };
+        let update =
+            Update { stage: self.stage, what, fraction, left, standing: self.standing.as_ref() };
         match self.progress.update(update).is_break() {
             true => Err(Error::Interrupted),
             false => Ok(()),
         }
     }
 
+    /// Decodes `prompt` by `plan` in one of the starts that take turns; says in which it was, by
+    /// its number in the run. `reference` is the plain text, which imposed acceptance peeks at.
+    pub fn decode(
+        &mut self,
+        turn: usize,
+        plan: &Plan,
+        prompt: &Prompt,
+        tokens: usize,
+        reference: &[u32],
+    ) -> Result<(Generated, usize)> {
+        let imposed = self.request.impose.as_ref();
+        if turn > 0 && turn < self.turns.count() {
+            let reference = imposed.map(|_| reference.to_vec()).unwrap_or_default();
+            let (id, plan) = (prompt.id.clone(), plan.clone());
+            let order = Order { plan, id, prompt: prompt.tokens.clone(), tokens, reference };
+            let decoded = self.turns.decode(turn, &order);
+            self.recorder.children_cpu = self.turns.cpu();
+            if let Some(generated) = decoded {
+                return Ok((generated, self.turns.number(turn)));
+            }
+        }
+        let peek = imposed.map(|imposed| Peek { imposed, text: &prompt.id, reference });
+        let own = generate(self.subject.model, plan, prompt, tokens, self.clock, peek)?;
+        Ok((own, self.turns.number(0)))
+    }
+
+    /// Where the choice stands, by all but the blocks that confirm it.
+    pub fn ask_standing(&mut self) -> Result<Standing> {
+        let run = run_before(&self.recorder.run, BlockPurpose::Confirm.blocks().start);
+        self.judge.standing(&run).map_err(Error::Judge)
+    }
+
     /// Keeps one finished observation.
     pub fn keep(&mut self, observation: Observation) -> Result<()> {
         self.recorder.append(vec![observation])
     }
+}
+
+/// The run without the blocks from `first` on: a stage that goes on must get the same answers
+/// again.
+pub(crate) fn run_before(run: &Run, first: usize) -> Cow<'_, Run> {
+    if run.observations.throughput.iter().all(|sample| sample.block < first) {
+        return Cow::Borrowed(run);
+    }
+    let mut run = run.clone();
+    run.observations.throughput.retain(|sample| sample.block < first);
+    Cow::Owned(run)
 }

@@ -30,25 +30,26 @@ pub fn busy_machine(machine: &Machine) -> Option<Warning> {
     Some(Warning::BusyMachine { load, cores: machine.cores })
 }
 
-/// What others took of the processors between two readings, `own` being this process's CPU time and
-/// `wall` the time between the readings.
+/// What others took of the processors between two readings, and what to say of it; `own` is this
+/// process's CPU time, `wall` the time between the readings. None for a time that is too short.
 pub fn others(
     before: Ticks,
     after: Ticks,
     own: Seconds,
     wall: Seconds,
     cores: usize,
-) -> Vec<Warning> {
+) -> (Option<f64>, Vec<Warning>) {
     let mut warnings = Vec::new();
     let stolen = after.stolen_share(before);
     if stolen > 0.02 {
         warnings.push(Warning::StolenTime { share: stolen });
     }
     let foreign = after.busy_share(before) - own / (wall * cores as f64);
-    if wall > Seconds(1.0) && foreign > 0.1 {
-        warnings.push(Warning::ForeignWork { share: foreign });
+    let foreign = (wall > Seconds(1.0)).then_some(foreign.clamp(0.0, 1.0));
+    if let Some(share) = foreign.filter(|share| *share > 0.1) {
+        warnings.push(Warning::ForeignWork { share });
     }
-    warnings
+    (foreign, warnings)
 }
 
 /// Whether the processor's clock changed; `readings` are those over the run.
@@ -330,7 +331,7 @@ mod tests {
         let before = Ticks { busy: 0, stolen: 0, total: 0 };
         let after = Ticks { busy: 900, stolen: 50, total: 1000 };
         let warn = |own| others(before, after, Seconds(own), Seconds(5.0), 2);
-        assert_eq!(warn(9.0), [Warning::StolenTime { share: 0.05 }]);
-        assert_eq!(warn(5.0).len(), 2);
+        assert_eq!(warn(9.0).1, [Warning::StolenTime { share: 0.05 }]);
+        assert_eq!(warn(5.0).1.len(), 2);
     }
 }

@@ -28,7 +28,7 @@ mod run;
 pub mod schedule;
 mod shards;
 mod stages;
-mod starts;
+pub mod starts;
 mod stopping;
 pub mod warning;
 
@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use machine::card;
 pub use record::import;
 pub use record::resume::Start;
-pub use request::{Plans, Prompt, Provenance, Request, Stage, Subject};
+pub use request::{FurtherStarts, Plans, Prompt, Provenance, Request, Stage, Subject};
 pub use run::{Outcome, measure, measure_into};
 pub use s3d_data::Stop;
 pub use shards::merge;

@@ -8,6 +8,7 @@ use crate::request::Prompt;
 use crate::schedule::Turn;
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
 use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
+use serde::{Deserialize, Serialize};
 
 /// What a pass is, for its samples.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +122,8 @@ impl<'a> PassWatch<'a> {
 }
 
 /// One timed generation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Generated {
     pub tokens: Vec<u32>,
     pub iterations: usize,
@@ -133,13 +135,13 @@ pub(crate) struct Generated {
 }
 
 impl Generated {
-    /// Its row of `throughput.csv`.
+    /// Its row of `throughput.csv`, made by the start of a process with number `start`.
     pub fn sample(
         &self,
         plan: &Plan,
         prompt: &Prompt,
-        turn: Turn,
-        offset: usize,
+        (turn, offset): (Turn, usize),
+        start: usize,
     ) -> ThroughputSample {
         ThroughputSample {
             machine: 0,
@@ -155,7 +157,7 @@ impl Generated {
             verify_seconds: self.verify_seconds,
             seconds: self.seconds,
             cpu_seconds: Some(self.cpu_seconds),
-            start: 0,
+            start,
         }
     }
 }

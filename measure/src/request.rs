@@ -62,9 +62,9 @@ impl Stage {
     pub(crate) fn weight(self) -> f64 {
         match self {
             Self::Probe => 5.0,
-            Self::Acceptance => 30.0,
+            Self::Acceptance => 14.0,
             Self::Latency => 16.0,
-            Self::Refinement => 15.0,
+            Self::Refinement => 28.0,
             Self::Memory => 3.0,
             Self::Throughput => 18.0,
             Self::RunOff => 16.0,
@@ -198,6 +198,9 @@ pub struct Request {
     pub seed: u64,
     /// Time for everything.
     pub time_budget: Seconds,
+    /// The relative half-width of the headline's interval at which measuring may end; none: the
+    /// time budget is used up.
+    pub precision: Option<f64>,
     /// Measure only this part of the work, to be merged with the others (`s3d merge`).
     /// Traces and generations of the part are made whatever the time budget.
     pub shard: Option<Shard>,
@@ -205,8 +208,21 @@ pub struct Request {
     /// `memory::peak_of_this_process` of the same model as JSON; none: memory is
     /// only computed.
     pub memory_child: Option<Vec<OsString>>,
+    /// Further starts of a process that take turns in decoding end-to-end blocks; none: this
+    /// process decodes all.
+    pub further_starts: Option<FurtherStarts>,
     /// What `run.json` says about how the run was made.
     pub provenance: Provenance,
+}
+
+/// How a process is started that loads the same model and decodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FurtherStarts {
+    /// Program and arguments of a child process that answers every line of its standard input by
+    /// [`crate::starts::wire::answer`].
+    pub command: Vec<OsString>,
+    /// What loading the model takes.
+    pub load: Seconds,
 }
 
 /// How a run came about, for its header.
@@ -257,8 +273,10 @@ impl Request {
             threads: crate::machine::cores(),
             seed: 0,
             time_budget: Seconds(120.0),
+            precision: None,
             shard: None,
             memory_child: None,
+            further_starts: None,
             provenance,
         }
     }

@@ -10,6 +10,7 @@ use crate::record::recorder::{Recorder, new_header};
 use crate::record::resume::Start;
 use crate::request::{Request, Subject};
 use crate::stages::run_stages;
+use crate::starts::spread;
 use crate::stopping::{Judge, Progress};
 use crate::warning::Warning;
 use s3d_data::{Holds, Output, Run, RunDir, Seconds, Stop};
@@ -91,10 +92,13 @@ fn look_back(bench: &mut Bench<'_>, (ticks, wall, cpu): (Option<Ticks>, Seconds,
     let header = &bench.recorder.run.header;
     let machine = header.machines.first();
     let mut found = Vec::new();
+    let mut others = None;
     if let (Some(before), Some(after), Some(machine)) = (ticks, Ticks::now(), machine) {
         let wall = bench.clock.now() - wall;
-        let own = bench.clock.cpu() - cpu;
-        found.extend(diagnose::others(before, after, own, wall, machine.cores));
+        let own = bench.clock.cpu() - cpu + bench.recorder.children_cpu;
+        let (share, warnings) = diagnose::others(before, after, own, wall, machine.cores);
+        others = share;
+        found.extend(warnings);
     }
     let governor = machine.and_then(|machine| machine.governor.as_deref());
     if bench.subject.model.device().is_cpu() {
@@ -107,6 +111,9 @@ fn look_back(bench: &mut Bench<'_>, (ticks, wall, cpu): (Option<Ticks>, Seconds,
     }
     found.extend(about_observations(bench));
     bench.warnings.extend(found);
+    // Of a run that only looked whether there was something to measure, the earlier share stands.
+    let header = &mut bench.recorder.run.header;
+    header.other_programs = others.or(header.other_programs);
 }
 
 fn about_observations(bench: &Bench<'_>) -> Vec<Warning> {
@@ -130,6 +137,12 @@ fn about_observations(bench: &Bench<'_>) -> Vec<Warning> {
 }
 
 fn close(mut bench: Bench<'_>, stop: Option<Stop>) -> Result<Outcome> {
+    let samples = &bench.recorder.run.observations.throughput;
+    let mut starts = spread::of(samples);
+    if let Some(starts) = &mut starts {
+        starts.fewer_because = bench.turns.fewer_because(starts.count);
+    }
+    bench.recorder.run.header.starts = starts;
     let header = &mut bench.recorder.run.header;
     for warning in bench.warnings.iter().map(ToString::to_string) {
         if !header.warnings.contains(&warning) {

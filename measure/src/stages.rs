@@ -1,15 +1,17 @@
 //! The stages of a run, each in a file of its own, and their sequence.
 
 pub(crate) mod acceptance;
+pub(crate) mod afford;
 pub mod coverage;
 pub(crate) mod latency;
 pub mod memory;
+mod narrowing;
 pub mod probe;
 pub(crate) mod reference;
 pub(crate) mod throughput;
 
 use crate::bench::Bench;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::request::Stage;
 use crate::warning::Warning;
 use s3d_data::Stop;
@@ -48,8 +50,7 @@ pub(crate) fn run_stages(bench: &mut Bench<'_>) -> Result<Option<Stop>> {
         }
         bench.recorder.finish(&name)?;
         if matches!(stage, Stage::Latency | Stage::Refinement) {
-            let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
-            bench.standing = Some(standing);
+            bench.standing = Some(bench.ask_standing()?);
         }
     }
     if !left_out.is_empty() {

@@ -18,6 +18,10 @@ pub struct Standing {
     pub best: Option<Plan>,
     /// Its speedup over plain decoding.
     pub speedup: Option<Estimate>,
+    /// Half the width of its interval over its value.
+    pub half_width: Option<f64>,
+    /// The part of it that comes from texts, which differ in how many drafts are accepted.
+    pub from_texts: Option<f64>,
     /// Whether the ratio between the leading plans is known narrowly enough to stop.
     pub settled: bool,
 }

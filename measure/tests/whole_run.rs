@@ -14,7 +14,7 @@ use s3d_measure::{
 use s3d_model::{LoadOptions, Model};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use tiny::{Fixed, Models, StopAfter, config, load, request, tear_last_line};
+use tiny::{Fixed, Models, StopAfter, Ticking, config, load, request, tear_last_line};
 
 /// What makes a latency sample one of its kind.
 fn key(s: &LatencySample) -> impl Eq + std::hash::Hash + std::fmt::Debug + use<> {
@@ -119,18 +119,19 @@ fn samples_add_up_and_name_what_ran() {
 #[test]
 fn an_interrupted_run_goes_on_without_measuring_twice() {
     let models = Models::new();
-    let request = request();
+    let request = Request { time_budget: Seconds(60.0), ..request() };
+    let clock = Ticking::default();
     for updates in [0, 1, 3, 6, 8, 12, 20, 40] {
         let dir = tempfile::tempdir().unwrap();
         let out = RunDir::new(dir.path());
-        match models.measure(&request, &out, &mut StopAfter(updates)) {
+        match models.measure_by(&clock, &request, &out, &mut StopAfter(updates)) {
             Err(Error::Interrupted) => {}
             other => panic!("stopped after {updates} updates, but got {other:?}"),
         }
         tear_last_line(&out);
         let mut kept = out.load_journal().unwrap();
         drop_torn_turn(&mut kept);
-        let run = models.measure(&request, &out, &mut Quiet).unwrap();
+        let run = models.measure_by(&clock, &request, &out, &mut Quiet).unwrap();
         assert_no_observation_twice(&run);
         let journal = out.load_journal().unwrap();
         assert_eq!(journal[..kept.len()], kept, "what was finished stays as it was");
@@ -138,7 +139,7 @@ fn an_interrupted_run_goes_on_without_measuring_twice() {
         for stage in ["acceptance", "latency", "memory", "throughput", "confirmation"] {
             assert_eq!(journal.iter().filter(|o| **o == finished(stage)).count(), 1, "{stage}");
         }
-        let again = models.measure(&request, &out, &mut Quiet).unwrap();
+        let again = models.measure_by(&clock, &request, &out, &mut Quiet).unwrap();
         assert_eq!(again.observations, run.observations, "a finished run measures nothing");
     }
 }
@@ -287,7 +288,8 @@ fn all_windows_are_looked_at_first_and_undecided_ones_further() {
         for skip in &asked.skips {
             let found = positions(drafting, skip);
             let chosen = drafting == Drafting::Simultaneous && skip.to_string() == "1..3";
-            let expected = if chosen { 60..=80 } else { 30..=50 };
+            // Every text goes to the leading window until the time is over.
+            let expected = if chosen { 60..=160 } else { 30..=50 };
             assert!(expected.contains(&found), "{drafting} {skip}: {found} positions");
         }
     }

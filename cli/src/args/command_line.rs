@@ -57,6 +57,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// The manual page, to standard output; with --out one page for every command
     Man(ManArgs),
+    /// Decodes for the process that started it
+    #[command(hide = true)]
+    DecodeChild(DecodeChildArgs),
     /// Measures peak memory of a child process
     #[command(hide = true)]
     MemoryChild(MemoryChildArgs),

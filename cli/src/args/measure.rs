@@ -15,6 +15,10 @@ pub struct RunArgs {
     pub budget: BudgetArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Measure until half the width of the speedup's interval is this share of it, such as 2%, or
+    /// until the time budget ends
+    #[arg(long, value_name = "PERCENT", value_parser = numbers::percent)]
+    pub precision: Option<f64>,
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE", value_parser = with_unit)]
     pub memory_budget: Option<Bytes>,
@@ -89,6 +93,22 @@ pub struct DoctorArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The hidden child that decodes end-to-end blocks.
+#[derive(Debug, Args)]
+pub struct DecodeChildArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Longest text in tokens
+    #[arg(long, value_parser = numbers::tokens())]
+    pub context: usize,
+    /// Force these acceptance rates, one per predictor
+    #[arg(long, value_delimiter = ',', value_name = "RATES", value_parser = numbers::finite)]
+    pub impose: Vec<f64>,
+    /// Seed of forced acceptance
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// The hidden child of the memory measurement.

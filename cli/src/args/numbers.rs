@@ -33,6 +33,15 @@ pub fn listed() -> RangedU64ValueParser<usize> {
     count(1, limits::PROMPTS)
 }
 
+/// A share in percent, between nothing and all.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.trim().strip_suffix('%').and_then(|n| n.trim().parse().ok());
+    let share = number.map(|number| number / 100.0).filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| {
+        format!("expected a share above 0% and below 100%, such as 2%; found '{text}'")
+    })
+}
+
 /// A number that is neither NaN nor infinite.
 pub fn finite(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.trim().parse().ok();

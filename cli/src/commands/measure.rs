@@ -3,7 +3,7 @@
 use crate::args::{Kind, MeasureArgs, Windows};
 use crate::shared::job::{self, Job};
 use crate::shared::usage::usage;
-use crate::shared::{resolve, show, terminal};
+use crate::shared::{ratios, resolve, show, terminal};
 use s3d_data::{Drafting, Plan, Skip};
 use s3d_measure::{Plans, Request, Stage};
 use std::collections::BTreeSet;
@@ -38,6 +38,11 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     let run = job.measure(args.budget.quiet)?;
     show::warnings(&run.header);
     show::effort(&run.header);
+    if args.kinds.contains(&Kind::Throughput) {
+        for line in ratios::lines(&run) {
+            terminal::result(&line)?;
+        }
+    }
     terminal::result(&show::counts(job.out.root(), &run))
 }
 

@@ -3,7 +3,7 @@
 use crate::args::RunArgs;
 use crate::shared::conclude::conclude;
 use crate::shared::job::{self, Job};
-use crate::shared::{load, show};
+use crate::shared::{load, precision, show};
 use s3d_simulator::Request;
 
 /// Measures what is not measured yet, concludes, writes the report, prints the verdict.
@@ -15,11 +15,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let mut job = Job::new(&args.model, &args.budget, args.memory_budget, args.force)?;
     job.trace_before_widening()?;
     job.look_further();
+    job.request.precision = args.precision;
     let run = job.measure(args.budget.quiet)?;
     let request = Request::of(&run.header);
     let conclusion = conclude(run, request)?;
     conclusion.save(&job.output)?;
     show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)?;
+    if let Some(asked) = args.precision {
+        precision::say(&conclusion.choice.recommendation, asked);
+    }
     show::warnings(&conclusion.run.header);
     show::effort(&conclusion.run.header);
     show::files(&job.out);

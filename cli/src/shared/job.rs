@@ -5,14 +5,14 @@ use crate::shared::load::{Loaded, Source};
 use crate::shared::progress::Bar;
 use crate::shared::stop_rule::SimulatorJudge;
 use crate::shared::usage::{or_usage, usage};
-use crate::shared::{load, prompts, resolve, terminal, version};
+use crate::shared::{children, load, prompts, resolve, terminal, version};
 use anyhow::Context;
-use s3d_data::{Bytes, Drafting, Holds, Output, Predictors, Run, RunDir, Skip, SkipWindow};
-use s3d_measure::{Provenance, Request, Start, Subject, SystemClock};
+use s3d_data::{
+    Bytes, Drafting, Holds, Output, Predictors, Run, RunDir, Seconds, Skip, SkipWindow,
+};
+use s3d_measure::{Clock, Provenance, Request, Start, Subject, SystemClock};
 use s3d_model::{Imposed, Model};
 use s3d_reports::words::verdict::quoted;
-use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// The first look at all windows takes one in so many of the positions wanted in the end.
 const FIRST_LOOK: usize = 4;
@@ -58,7 +58,7 @@ impl Job {
     ) -> anyhow::Result<Self> {
         resolve::budget(budget)?;
         let output = prepare(model, budget)?;
-        let loaded = load::model(model, budget.context)?;
+        let loaded = timed(|| load::model(model, budget.context))?;
         Self::of(model, budget, memory_budget, force, output, loaded)
     }
 
@@ -70,7 +70,7 @@ impl Job {
     pub fn of_times(model: &ModelArgs, budget: &BudgetArgs, force: bool) -> anyhow::Result<Self> {
         resolve::budget(budget)?;
         let output = prepare(model, budget)?;
-        let loaded = load::model_for_times(model, budget.context)?;
+        let loaded = timed(|| load::model_for_times(model, budget.context))?;
         Self::of(model, budget, None, force, output, loaded)
     }
 
@@ -81,14 +81,15 @@ impl Job {
         memory_budget: Option<Bytes>,
         force: bool,
         output: Output,
-        mut loaded: Loaded,
+        (mut loaded, load): (Loaded, Seconds),
     ) -> anyhow::Result<Self> {
         let context = context(&loaded, budget)?;
         let out = RunDir::new(&budget.out);
         let started = out.load_header().ok().filter(|_| !force).map(|header| header.started);
         let prompts = prompts::of_run(&loaded, budget, started.as_deref())?;
         let longest = prompts.encoded.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-        loaded.expect(context.max(longest.saturating_add(budget.tokens)))?;
+        let longest = context.max(longest.saturating_add(budget.tokens));
+        loaded.expect(longest)?;
         let mut provenance = provenance(model, &loaded, memory_budget);
         if prompts.chat && !budget.chat {
             provenance.command.push("--chat".into());
@@ -119,7 +120,9 @@ impl Job {
             request.skips = SkipWindow::all(layers).into_iter().map(Skip::Window).collect();
             request.first_look = Some(request.positions.div_ceil(FIRST_LOOK));
         }
-        request.memory_child = Some(memory_child(model, &loaded, &request)?);
+        request.memory_child = Some(children::memory(model, &loaded, &request)?);
+        request.further_starts =
+            Some(children::decoding(model, &loaded, &request, (longest, load))?);
         let clock = SystemClock::new(&loaded.options.device);
         let start = if force { Start::Over } else { Start::Resume };
         Ok(Self { loaded, narrow: None, request, output, out, start, clock })
@@ -166,10 +169,9 @@ impl Job {
         let run = outcome?.run;
         if finished.is_some() && finished == self.journal_of_a_finished_run() {
             terminal::note(&format!(
-                "finished, nothing measured: {} holds all that was asked for. To measure more: \
-                 another kind or other \
-                 plans (s3d measure KIND --plans PLANS), or anew with --force and a longer \
-                 --time-budget",
+                "finished, nothing measured: {} holds all that was asked for. To measure more: a \
+                 longer --time-budget, another kind or other plans (s3d measure KIND --plans \
+                 PLANS), or anew with --force",
                 self.out.root().display()
             ));
         }
@@ -208,6 +210,14 @@ pub fn refuse_random_acceptance(model: &ModelArgs, budget: &BudgetArgs) -> anyho
         ))),
         _ => Ok(()),
     }
+}
+
+/// What `load` loads, and the time it takes.
+fn timed(load: impl FnOnce() -> anyhow::Result<Loaded>) -> anyhow::Result<(Loaded, Seconds)> {
+    let clock = SystemClock::default();
+    let begin = clock.now();
+    let loaded = load()?;
+    Ok((loaded, clock.now() - begin))
 }
 
 /// Takes the output folder. Nothing in it changes before everything that can be checked is checked.
@@ -249,46 +259,4 @@ fn device_name(flag: &str) -> String {
 /// The driver of the card that computes, where one does.
 fn driver_of(loaded: &Loaded) -> Option<String> {
     if loaded.options.device.is_cpu() { None } else { s3d_model::device::driver() }
-}
-
-/// The command of the child process whose peak memory is measured.
-fn memory_child(
-    model: &ModelArgs,
-    loaded: &Loaded,
-    request: &Request,
-) -> anyhow::Result<Vec<OsString>> {
-    let program: PathBuf =
-        std::env::current_exe().context("cannot find this program's own file")?;
-    let named = match loaded.source.path() {
-        Some(path) => path.as_os_str().to_os_string(),
-        None => model.name().to_string().into(),
-    };
-    let mut words: Vec<OsString> =
-        vec![program.into_os_string(), "memory-child".into(), "--model".into(), named];
-    let dtype = loaded.options.dtype.to_string();
-    let context = request.context.to_string();
-    let width = (request.gamma_max.get() + 1).to_string();
-    let (widen, threads) = (loaded.options.widen.to_string(), loaded.options.threads.to_string());
-    for (flag, value) in [
-        ("--device", &model.device),
-        ("--dtype", &dtype),
-        ("--widen", &widen),
-        ("--threads", &threads),
-        ("--context", &context),
-        ("--width", &width),
-    ] {
-        words.extend([flag.into(), value.into()]);
-    }
-    words.extend(model.oversubscribe.then(|| "--oversubscribe".into()));
-    let file = |file: &Option<PathBuf>| file.as_ref().map(|file| file.clone().into_os_string());
-    for (flag, value) in [
-        ("--tokenizer", file(&model.tokenizer)),
-        ("--layers", model.layers.map(|layers| layers.to_string().into())),
-        ("--config", file(&model.config)),
-        ("--adapters", file(&model.adapters)),
-        ("--draft-vocabulary", model.draft_vocabulary.map(|over| over.to_string().into())),
-    ] {
-        words.extend(value.into_iter().flat_map(|value| [flag.into(), value]));
-    }
-    Ok(words)
 }

@@ -3,6 +3,7 @@
 
 use crate::shared::terminal;
 use indicatif::{ProgressBar, ProgressStyle};
+use s3d_data::Share;
 use s3d_measure::{Progress, Standing, Update};
 use std::ops::ControlFlow;
 
@@ -64,8 +65,11 @@ impl Progress for Bar {
 
 /// The best plan so far, in words.
 fn best(standing: &Standing) -> String {
+    let width = standing.half_width.map(|width| format!(", within {}", Share(width)));
     match (&standing.best, &standing.speedup) {
-        (Some(plan), Some(speedup)) => format!("  best so far {plan}: {speedup}"),
+        (Some(plan), Some(speedup)) => {
+            format!("  best so far {plan}: {speedup}{}", width.unwrap_or_default())
+        }
         (Some(plan), None) => format!("  best so far {plan}"),
         _ => String::new(),
     }

@@ -1,5 +1,6 @@
 //! Conclusions while measuring goes on: the simulator's answers to the questions of `measure`.
 
+use crate::shared::precision::half_width;
 use s3d_data::{Draft, DraftPlan, Plan, PlanResult, Run};
 use s3d_measure::{Judge, JudgeResult, Standing};
 use s3d_simulator::predict::blocks::Blocks;
@@ -62,7 +63,9 @@ impl Judge for SimulatorJudge {
         let Some(best) = choice.recommendation.choice else { return Ok(Standing::default()) };
         let speedup = best.measured_speedup.or(best.predicted_speedup);
         let settled = settled(run, &best, &choice.recommendation.ties);
-        Ok(Standing { best: Some(best.plan), speedup, settled })
+        let width = speedup.as_ref().and_then(half_width);
+        let from_texts = best.tokens_per_iteration.as_ref().and_then(half_width);
+        Ok(Standing { best: Some(best.plan), speedup, half_width: width, from_texts, settled })
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Observation {
         /// The stage's name.
         stage: String,
     },
+    /// A finished run is given more time: stages that make use of it are open again.
+    MoreTime,
 }
 
 impl Observation {
@@ -42,7 +44,7 @@ impl Observation {
             Observation::Throughput(row) => row.check(bounds),
             Observation::Memory(row) => row.check(),
             Observation::NearTie(row) => row.check(),
-            Observation::Finished { .. } => Ok(()),
+            Observation::Finished { .. } | Observation::MoreTime => Ok(()),
         }
     }
 }
@@ -78,7 +80,7 @@ impl Observations {
             Observation::Throughput(sample) => self.throughput.push(sample),
             Observation::Memory(record) => self.memory.push(record),
             Observation::NearTie(tie) => self.near_ties.push(tie),
-            Observation::Finished { .. } => {}
+            Observation::Finished { .. } | Observation::MoreTime => {}
         }
     }
 

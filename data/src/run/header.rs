@@ -108,9 +108,19 @@ pub struct RunHeader {
     pub ended: Option<String>,
     /// Seconds spent measuring so far, over all resumptions.
     pub seconds_measuring: Seconds,
+    /// The time that measuring was given, the longest of all that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_budget_seconds: Option<Seconds>,
+    /// The relative half-width of the headline that was asked for, the smallest of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
     /// CPU time of all threads together over that time.
     #[serde(default)]
     pub cpu_seconds: Option<Seconds>,
+    /// Share of the processor time of the machine that other programs used meanwhile, where that is
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_programs: Option<f64>,
     /// Why the end-to-end blocks stopped.
     #[serde(default)]
     pub stopped: Option<Stop>,
@@ -161,7 +171,10 @@ impl RunHeader {
             started: String::new(),
             ended: None,
             seconds_measuring: Seconds::ZERO,
+            time_budget_seconds: None,
+            precision: None,
             cpu_seconds: None,
+            other_programs: None,
             stopped: None,
             coverage: None,
             starts: None,
@@ -204,6 +217,10 @@ impl RunHeader {
         let imposed = self.imposed.iter().flatten();
         imposed.copied().try_for_each(|rate| within("imposed", rate, &(0.0..=1.0)).map(drop))?;
         within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
+        let given = self.time_budget_seconds.unwrap_or_default().0;
+        within("time_budget_seconds", given, &limits::SPENT_SECONDS)?;
+        within("other_programs", self.other_programs.unwrap_or(0.0), &(0.0..=1.0))?;
+        within("precision", self.precision.unwrap_or(0.0), &(0.0..=1.0))?;
         within("cpu_seconds", self.cpu_seconds.unwrap_or_default().0, &limits::SPENT_SECONDS)?;
         if let Some(coverage) = &self.coverage {
             within("trace_seconds", coverage.trace_seconds.0, &limits::SPENT_SECONDS)?;

@@ -2,7 +2,7 @@
 
 use crate::clock::{self, Clock};
 use crate::error::Result;
-use crate::record::resume::{Start, begin, other_plans, resume, stage_of};
+use crate::record::resume::{Start, begin, finished_stages, other_plans, resume, stage_of};
 use crate::request::Request;
 use crate::shards::words::{asked, sharding};
 use s3d_data::output::NewFiles;
@@ -31,6 +31,8 @@ pub(crate) struct Recorder<'a> {
     begun: Seconds,
     spent_before: Seconds,
     cpu_before: Seconds,
+    /// CPU time of children that decode.
+    pub children_cpu: Seconds,
     saved_at: Seconds,
 }
 
@@ -44,9 +46,9 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self> {
         let dir = RunDir::new(output.path());
         let now = header.asked.clone().unwrap_or_default();
-        let (header, aside) = match start == Start::Resume && dir.header().exists() {
+        let ((header, more_time), aside) = match start == Start::Resume && dir.header().exists() {
             true => (resume(&dir, header)?, None),
-            false => (header, Some(begin(output, &dir, start)?)),
+            false => ((header, false), Some(begin(output, &dir, start)?)),
         };
         let dir = aside.as_ref().map_or(dir, |draft| RunDir::new(draft.path()));
         let (mut journal, mut entries) = Journal::open(&dir.journal())?;
@@ -55,7 +57,11 @@ impl<'a> Recorder<'a> {
             entries.truncate(entries.len() - torn);
             journal.keep(entries.len())?;
         }
-        let finished: HashSet<String> = entries.iter().filter_map(stage_of).collect();
+        if more_time {
+            journal.append(&[Observation::MoreTime])?;
+            entries.push(Observation::MoreTime);
+        }
+        let finished = finished_stages(&entries, &now);
         other_plans(&dir, &header, &now, &entries)?;
         dir.save_header(&header)?;
         let observations = Observations::from_journal(entries);
@@ -77,6 +83,7 @@ impl<'a> Recorder<'a> {
             begun,
             spent_before: spent,
             cpu_before: cpu,
+            children_cpu: Seconds::ZERO,
             saved_at,
         })
     }
@@ -125,7 +132,7 @@ impl<'a> Recorder<'a> {
     /// Writes the header with the time spent so far.
     pub fn save_header(&mut self) -> Result<()> {
         self.run.header.seconds_measuring = self.spent();
-        self.run.header.cpu_seconds = Some(self.cpu_before + self.clock.cpu());
+        self.run.header.cpu_seconds = Some(self.cpu_before + self.clock.cpu() + self.children_cpu);
         Ok(self.dir.save_header(&self.run.header)?)
     }
 
@@ -192,6 +199,8 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         imposed: request.impose.as_ref().map(|imposed| imposed.rates().to_vec()),
         seed: request.seed,
         started: clock::utc_now(),
+        time_budget_seconds: Some(request.time_budget),
+        precision: request.precision,
         cpu_seconds: Some(Seconds::ZERO),
         shard: sharding(request),
         asked: Some(asked(request)),

@@ -5,7 +5,7 @@ use crate::request::Stage;
 use crate::shards::words::{PROMPTS, TEXTS};
 use s3d_data::output::{NewFiles, Output};
 use s3d_data::run::shard::{Asked, RequestWords};
-use s3d_data::{Observation, RunDir, RunHeader};
+use s3d_data::{Observation, RunDir, RunHeader, Seconds};
 use std::collections::HashSet;
 
 /// Whether a run that is there goes on or is begun again.
@@ -30,8 +30,9 @@ pub(crate) fn begin<'a>(output: &'a Output, dir: &RunDir, start: Start) -> Resul
     }
 }
 
-/// The header of the interrupted run in `dir`, if it is the run that `asked` describes.
-pub(crate) fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
+/// The header of the run in `dir`, if it is the run that `asked` describes, and whether it was
+/// finished and is given more time.
+pub(crate) fn resume(dir: &RunDir, asked: RunHeader) -> Result<(RunHeader, bool)> {
     let mut found = dir.load_header()?;
     if found.merged.is_some() {
         let path = dir.root().display();
@@ -49,11 +50,60 @@ pub(crate) fn resume(dir: &RunDir, asked: RunHeader) -> Result<RunHeader> {
              another --out"
         )));
     }
-    compare_asked(dir, &mut found, asked.asked.unwrap_or_default())?;
+    compare_asked(dir, &mut found, asked.asked.clone().unwrap_or_default())?;
+    let more_time = gets_more_time(&found, &asked);
+    if more_time {
+        // Advice on what was too little is given anew.
+        found.warnings.clear();
+    }
     found.memory_budget_bytes = asked.memory_budget_bytes;
+    let budgets = [found.time_budget_seconds, asked.time_budget_seconds];
+    found.time_budget_seconds = budgets.into_iter().flatten().reduce(Seconds::max);
+    found.precision = match (found.precision, asked.precision) {
+        (Some(before), Some(now)) => Some(before.min(now)),
+        (before, now) => now.or(before),
+    };
     found.ended = None;
     found.tables = None;
-    Ok(found)
+    Ok((found, more_time))
+}
+
+/// The time budget of runs whose header does not say it: that of a run without the flag.
+const UNTOLD_BUDGET: Seconds = Seconds(120.0);
+
+/// Whether a run that came to its end is now given time that it has not had: a longer budget, or a
+/// narrower interval to reach within a budget that was not spent.
+fn gets_more_time(found: &RunHeader, asked: &RunHeader) -> bool {
+    let spent = found.seconds_measuring;
+    let budget = asked.time_budget_seconds.unwrap_or_default();
+    let before = found.time_budget_seconds.unwrap_or(UNTOLD_BUDGET);
+    let longer = budget > before;
+    let narrower = asked.precision.is_some_and(|now| found.precision.is_none_or(|old| now < old));
+    found.ended.is_some() && budget > spent && (longer || narrower)
+}
+
+/// The stages that are complete by the entries of a journal, `now` being asked for.
+pub(crate) fn finished_stages(entries: &[Observation], now: &Asked) -> HashSet<String> {
+    let mut finished = HashSet::new();
+    for entry in entries {
+        match entry {
+            Observation::Finished { stage } => drop(finished.insert(stage.clone())),
+            Observation::MoreTime => finished.retain(|stage| !uses_more_time(stage, now)),
+            _ => {}
+        }
+    }
+    finished
+}
+
+/// Whether a stage that was finished measures on when there is more time. Texts are traced further
+/// where the choice is undecided, if that is a stage of the run; plans that were asked for by name
+/// meet every prompt once, and no more.
+fn uses_more_time(stage: &str, now: &Asked) -> bool {
+    match stage.parse() {
+        Ok(Stage::Probe | Stage::Memory) | Err(_) => false,
+        Ok(Stage::Acceptance) => !now.contains_key(Stage::Refinement.name()),
+        Ok(_) => true,
+    }
 }
 
 /// Compares what is asked of each stage with what was asked before, and notes what is new. An older

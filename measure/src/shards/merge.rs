@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::record::resume::{Identity, first_difference, settings};
-use crate::starts;
+use crate::starts::spread;
 use s3d_data::run::replace::save_whole;
 use s3d_data::{
     Coverage, Machine, Merged, MergedShard, Observations, Run, RunDir, RunHeader, Seconds, Sharding,
@@ -164,12 +164,12 @@ fn combine(parts: &[Part], how: &Merging) -> Result<Run> {
     let mut shards = Vec::new();
     for part in parts {
         let machine = index_of(&mut machines, part)?;
-        let first_start = starts::next(&observations.throughput, machine);
+        let first_start = spread::next(&observations.throughput, machine);
         observations.append(on_machine(part.run.observations.clone(), machine, first_start));
         shards.push(of_header(part, machine));
     }
     let mut header = header(parts, machines, shards, how)?;
-    header.starts = starts::of(&observations.throughput, None);
+    header.starts = spread::of(&observations.throughput);
     Ok(Run { header, observations })
 }
 
@@ -259,6 +259,7 @@ fn header(
         ended: headers().filter_map(|h| h.ended.clone()).max(),
         seconds_measuring: sum(|h| h.seconds_measuring),
         cpu_seconds: Some(sum(|h| h.cpu_seconds.unwrap_or_default())),
+        other_programs: headers().filter_map(|h| h.other_programs).reduce(f64::max),
         stopped: headers().find_map(|h| h.stopped),
         coverage: coverage(headers()),
         shard: None,

@@ -5,20 +5,29 @@
 //! Many windows are looked at first on few prompts; the rest of the prompts is then spent where the
 //! judge says that the choice is undecided.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, run_before};
 use crate::error::{Error, Result};
-use crate::request::{Prompt, Request};
+use crate::request::{Prompt, Request, Stage};
 use crate::stages::coverage;
 use crate::stages::reference::plain_text;
 use crate::warning::Warning;
-use s3d_data::{Draft, Drafting, Observation, Predictors, Seconds, Skip, Trace};
+use s3d_data::{
+    BlockPurpose, Draft, DraftPlan, Drafting, Observation, Plan, Predictors, Seconds, Skip, Trace,
+};
 use s3d_model::{Imposed, Model, TextTrace, trace_text};
 use std::collections::{HashMap, HashSet};
 
 /// Output tokens below which a text is not worth tracing.
 const SHORTEST_TEXT: usize = 8;
+/// Positions of a text that are traced where the time is over before any are.
+const SHORT_TEXT: usize = 32;
 /// Prompts traced between two questions to the judge.
 const PROMPTS_PER_LOOK: usize = 4;
+/// Prompts of the first look at every window, where time is short.
+const LOOKED_AT: usize = 3;
+/// Windows that further texts are for, and leading plans among which they are found.
+const LEADING_WINDOWS: usize = 3;
+const LEADING_PLANS: usize = 24;
 /// Windows whose time on the first prompt tells how long all will take.
 const SAMPLED_WINDOWS: usize = 6;
 
@@ -35,14 +44,60 @@ pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
     }
     let goal = request.first_look.unwrap_or(request.positions);
     let found = trace_until(bench, &drafts, goal, usize::MAX)?;
-    warn_of_few(bench, found, goal);
+    if !request.wants(Stage::Refinement) {
+        warn_of_few(bench, found, goal);
+    }
     coverage::beside_generating(bench)
 }
 
 /// Stage: more prompts for the windows that may hold the best plan.
 pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
-    let goal = bench.request.positions;
+    let covered = coverage::tokens(bench);
+    trace_undecided(bench)?;
+    if bench.request.wants(Stage::Confirmation) {
+        trace_leading(bench)?;
+    }
+    coverage::grow(bench, covered)
+}
+
+/// More texts for the windows of the leading plans, for as long as the stage lasts: in the end they
+/// decide how closely the headline is known.
+fn trace_leading(bench: &mut Bench<'_>) -> Result<()> {
+    loop {
+        let run = run_before(&bench.recorder.run, BlockPurpose::RunOff.blocks().start);
+        let plans = bench.judge.leading(&run, LEADING_PLANS).map_err(Error::Judge)?;
+        let mut drafts: Vec<Draft> = Vec::new();
+        for draft in plans.iter().filter_map(Plan::draft).map(DraftPlan::draft) {
+            if !drafts.contains(&draft) && drafts.len() < LEADING_WINDOWS {
+                drafts.push(draft);
+            }
+        }
+        let before = bench.recorder.run.observations.traces.len();
+        if !drafts.is_empty() && bench.clock.now() < bench.deadline {
+            trace_until(bench, &drafts, usize::MAX, PROMPTS_PER_LOOK)?;
+        }
+        if bench.recorder.run.observations.traces.len() == before {
+            return Ok(());
+        }
+    }
+}
+
+/// Traces `drafts` on a few more prompts, where traces are the run's to make.
+pub(crate) fn trace_more(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
+    match bench.request.wants(Stage::Refinement) {
+        true => trace_until(bench, drafts, usize::MAX, PROMPTS_PER_LOOK).map(drop),
+        false => Ok(()),
+    }
+}
+
+/// Traces the windows that may hold the best plan, which become fewer with every look. A whole job
+/// needs no more positions of all of them than tell which ones lead.
+fn trace_undecided(bench: &mut Bench<'_>) -> Result<()> {
     let all = wanted(bench.request);
+    let goal = match bench.request.wants(Stage::Confirmation) {
+        true => bench.request.positions.min(Request::ENOUGH_POSITIONS),
+        false => bench.request.positions,
+    };
     let mut announced = false;
     loop {
         let judged = bench.judge.undecided(&bench.recorder.run).map_err(Error::Judge)?;
@@ -58,7 +113,7 @@ pub(crate) fn refine(bench: &mut Bench<'_>) -> Result<()> {
         let found = trace_until(bench, &drafts, goal, PROMPTS_PER_LOOK)?;
         if found <= before || bench.clock.now() >= bench.deadline {
             warn_of_few(bench, found, goal.min(Request::ENOUGH_POSITIONS));
-            return coverage::beside_generating(bench);
+            return Ok(());
         }
     }
 }
@@ -75,7 +130,7 @@ fn trace_until(
     let mut positions = positions_of(&bench.recorder.run.observations.traces, drafts);
     let mut traced = 0;
     for prompt in &request.prompts {
-        let late = bench.clock.now() >= bench.deadline && positions > 0;
+        let late = bench.clock.now() >= bench.deadline && (positions > 0 && looked(bench, drafts));
         if positions >= goal || traced >= prompts || late {
             break;
         }
@@ -95,6 +150,19 @@ fn trace_until(
         positions = positions_of(&bench.recorder.run.observations.traces, drafts);
     }
     Ok(positions)
+}
+
+/// Whether every window of `drafts` was looked at on enough prompts to tell which ones cannot hold
+/// the best plan; a short budget must do with fewer.
+fn looked(bench: &Bench<'_>, drafts: &[Draft]) -> bool {
+    let traces = &bench.recorder.run.observations.traces;
+    let of = |draft: &Draft| traces.iter().filter(|t| t.draft().as_ref() == Some(draft)).count();
+    half_spent(bench) || drafts.first().is_none_or(|first| of(first) >= LOOKED_AT)
+}
+
+/// Whether so much of the time is spent that the rest of the work must be small.
+fn half_spent(bench: &Bench<'_>) -> bool {
+    bench.recorder.spent() > bench.request.time_budget * 0.5
 }
 
 /// Traces this shard's part of all (prompt, draft) pairs, prompts outermost, whatever the time. All
@@ -165,7 +233,11 @@ fn announce(bench: &mut Bench<'_>, drafts: &[Draft]) -> Result<()> {
     let per_draft = (both - texts).max(0.0) / sample.len() as f64;
     let of =
         |positions: usize| Seconds(positions as f64 * (texts + per_draft * drafts.len() as f64));
-    let (look, all) = (of(goal.saturating_sub(have)), of(request.positions));
+    // What is announced is what there is time for.
+    let stage = (bench.deadline - bench.clock.now()).max(Seconds::ZERO);
+    let left = (request.time_budget - bench.recorder.spent()).max(Seconds::ZERO);
+    let look = of(goal.saturating_sub(have)).min(stage);
+    let all = of(request.positions).min(left);
     bench.progress.note(&format!(
         "{} windows and draftings: about {look} for a first pass over {goal} positions, then at \
          most {} where the choice is undecided (estimated from {} of them on one prompt)",
@@ -209,7 +281,8 @@ fn announce_refinement(bench: &mut Bench<'_>, drafts: usize, all: usize, positio
     let coverage = bench.recorder.run.header.coverage.as_ref();
     let per_position =
         coverage.map_or(Seconds::ZERO, |c| c.trace_seconds / c.positions.max(1) as f64);
-    let time = per_position * (drafts * positions) as f64;
+    let left = (bench.deadline - bench.clock.now()).max(Seconds::ZERO);
+    let time = (per_position * (drafts * positions) as f64).min(left);
     bench.progress.note(&format!(
         "{drafts} of {all} windows and draftings may hold the best plan: about {time} more for them"
     ));
@@ -249,9 +322,14 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Draft]) -> Re
         return Ok(true);
     }
     let begin = bench.clock.now();
-    let output = plain_text(model, prompt, request)?;
+    let mut output = plain_text(model, prompt, request)?;
     if output.len() < SHORTEST_TEXT {
         return Ok(false);
+    }
+    let first = bench.recorder.run.observations.traces.is_empty();
+    let late = half_spent(bench) && bench.clock.now() >= bench.deadline;
+    if first && late && request.wants(Stage::Confirmation) {
+        output.truncate(SHORT_TEXT);
     }
     for &drafting in &request.draftings {
         let of_drafting = missing.iter().filter(|draft| draft.drafting == drafting);

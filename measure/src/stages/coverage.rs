@@ -55,16 +55,32 @@ pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
         let one = generate(model, plan, prompt, TOKENS, clock, None)?;
         per_token += one.seconds.0 / one.tokens.len().max(1) as f64 / sampled as f64;
     }
-    // Each position stands for one token of as many plans as its trace covers.
-    let traces = &bench.recorder.run.observations.traces;
-    let tokens: usize =
-        traces.iter().map(|t| t.tokens() * t.gamma_max.map_or(1, Predictors::get)).sum();
+    let tokens = tokens(bench);
     bench.recorder.run.header.coverage = Some(Coverage {
         plans: plans.len(),
         generation_seconds: Seconds(per_token * tokens as f64),
         sampled_plans: sampled,
         ..coverage
     });
+    bench.recorder.save_header()
+}
+
+/// Tokens of plans that the traces stand for: each position for one token of as many plans as its
+/// trace covers.
+pub(crate) fn tokens(bench: &Bench<'_>) -> usize {
+    let traces = &bench.recorder.run.observations.traces;
+    traces.iter().map(|t| t.tokens() * t.gamma_max.map_or(1, Predictors::get)).sum()
+}
+
+/// Notes that the traces stand for more tokens now than the `before` that generating was
+/// extrapolated to.
+pub(crate) fn grow(bench: &mut Bench<'_>, before: usize) -> Result<()> {
+    let now = tokens(bench);
+    if let Some(coverage) = &mut bench.recorder.run.header.coverage
+        && before > 0
+    {
+        coverage.generation_seconds = coverage.generation_seconds * (now as f64 / before as f64);
+    }
     bench.recorder.save_header()
 }
 

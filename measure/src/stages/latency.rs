@@ -75,7 +75,7 @@ pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
     timing.warm_up(bench)?;
     let schedule = schedule(&timing.cells, bench.request.seed);
     let first_block = timing.done.iter().map(|&(block, _)| block).max().unwrap_or(part.start);
-    let late = bench.clock.now() >= bench.deadline && bench.request.shard.is_none();
+    let late = is_late(bench);
     let at_least = part.end.min(part.start + if late { 1 } else { AT_LEAST });
     let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
     run_blocks(&schedule, bench.clock, bounds, |turns| {
@@ -86,6 +86,11 @@ pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
         Ok(false)
     })
     .map(drop)
+}
+
+/// Whether the time of the stage is over before it has begun.
+fn is_late(bench: &Bench<'_>) -> bool {
+    bench.clock.now() >= bench.deadline && bench.request.shard.is_none()
 }
 
 fn schedule(cells: &[Cell], seed: u64) -> Schedule {
@@ -122,7 +127,11 @@ impl Timing {
     fn new(bench: &Bench<'_>) -> Result<Self> {
         let (model, request) = (bench.subject.model, bench.request);
         let longest = request.context.min(model.positions());
-        let contexts = contexts(longest);
+        // Where no time is left, at the context of the choice alone.
+        let contexts = match is_late(bench) {
+            true => vec![longest],
+            false => contexts(longest),
+        };
         let text: Vec<u32> =
             request.prompts.iter().flat_map(|p| &p.tokens).copied().cycle().take(longest).collect();
         let cache = |&context: &usize| -> Result<(usize, KvCache)> {

@@ -2,14 +2,16 @@
 //! order, plain decoding twice; many plans share a prompt over several blocks. A speculative text
 //! is kept only when it equals the plain one.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, run_before};
 use crate::error::{Error, Result};
 use crate::pass_watch::generate;
 use crate::request::{Plans, Prompt, Request, Stage};
 use crate::schedule::{Bounds, Schedule, Turn, part_of_blocks, run_blocks};
+use crate::stages::afford::{LEAST_BLOCKS, SHORTEST_TEXT, WARM_UP_TOKENS};
+use crate::stages::narrowing::narrow_enough;
 use crate::stages::reference::{Agreement, References, compare, first_difference, near_tie};
 use crate::warning::Warning;
-use s3d_data::{BlockPurpose, Observation, Plan, Stop, ThroughputSample};
+use s3d_data::{BlockPurpose, Observation, Plan, Seconds, Stop, ThroughputSample};
 use s3d_model::Peek;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -29,10 +31,6 @@ const CONTROL: usize = 0;
 const PLANS_OF_A_BLOCK: usize = 12;
 /// Stock decoding is slow and only shown beside ours: in one of so many pairs of blocks.
 const STOCK_PERIOD: usize = 4;
-/// Output tokens below which a generation is mostly its start and its end.
-const SHORTEST_TEXT: usize = 16;
-/// Tokens of a warm-up generation.
-const WARM_UP_TOKENS: usize = 12;
 
 /// Stage: blocks of all plans. Plans that the judge asked for: until it is content or the time is
 /// spent. Plans that were asked for by name: every prompt once, however long that takes.
@@ -41,7 +39,7 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
     let prompts: Vec<usize> = (0..bench.request.prompts.len()).collect();
     let mut blocks = Blocks::new(bench, plans, prompts, 0);
     let (part, at_least) = match bench.request.plans {
-        Plans::Judged(_) => (BlockPurpose::Explore.blocks(), 2),
+        Plans::Judged(_) => (BlockPurpose::Explore.blocks(), LEAST_BLOCKS),
         Plans::Exactly(_) => {
             let all = bench.request.prompts.len() * blocks.schedule.parts();
             let part = part_of_blocks(bench.request, all);
@@ -64,14 +62,16 @@ pub(crate) fn generate_blocks(bench: &mut Bench<'_>) -> Result<Stop> {
 /// the traces.
 pub(crate) fn run_off(bench: &mut Bench<'_>) -> Result<()> {
     let first = BlockPurpose::RunOff.blocks().start;
-    let leading = bench.judge.leading(&before(bench, first), RIVALS).map_err(Error::Judge)?;
+    let run = run_before(&bench.recorder.run, first);
+    let rivals = affordable(bench).saturating_sub(2).min(RIVALS);
+    let leading = bench.judge.leading(&run, rivals).map_err(Error::Judge)?;
     if leading.len() < 2 {
         return Ok(());
     }
     let plans = [vec![Plan::Plain], leading].concat();
     let prompts = (0..bench.request.prompts.len()).collect();
     let mut blocks = Blocks::new(bench, plans, prompts, first);
-    blocks.run(bench, 0..usize::MAX, 2)?;
+    blocks.run(bench, 0..usize::MAX, LEAST_BLOCKS)?;
     Ok(())
 }
 
@@ -79,13 +79,14 @@ pub(crate) fn run_off(bench: &mut Bench<'_>) -> Result<()> {
 /// prompts that no trace was taken from where there are such.
 pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
     let first = BlockPurpose::Confirm.blocks().start;
-    let standing = bench.judge.standing(&before(bench, first)).map_err(Error::Judge)?;
+    let run = run_before(&bench.recorder.run, first);
+    let standing = bench.judge.standing(&run).map_err(Error::Judge)?;
     let Some(choice) = standing.best.clone() else { return Ok(()) };
     bench.standing = Some(standing);
     let prompts = fresh_prompts(bench);
     let plans = vec![Plan::Plain, choice];
     let mut blocks = Blocks::new(bench, plans, prompts, first);
-    blocks.run(bench, 0..usize::MAX, 2)?;
+    blocks.run(bench, 0..usize::MAX, LEAST_BLOCKS)?;
     Ok(())
 }
 
@@ -99,11 +100,9 @@ fn fresh_prompts(bench: &Bench<'_>) -> Vec<usize> {
     fresh.into_iter().chain(used).collect()
 }
 
-/// The run without the blocks from `first` on: an interrupted stage must get the same answer again.
-fn before(bench: &Bench<'_>, first: usize) -> s3d_data::Run {
-    let mut run = bench.recorder.run.clone();
-    run.observations.throughput.retain(|sample| sample.block < first);
-    run
+/// Generations of a block that fit the time that is left.
+fn affordable(bench: &Bench<'_>) -> usize {
+    bench.affordable().unwrap_or(usize::MAX)
 }
 
 /// Plain decoding first, then what is to be compared with it.
@@ -113,7 +112,10 @@ fn plans(bench: &mut Bench<'_>) -> Result<Vec<Plan>> {
         Plans::Exactly(asked) => plans.extend(asked.iter().filter(|p| **p != Plan::Plain).cloned()),
         Plans::Judged(wanted) => {
             plans.push(Plan::Stock);
-            plans.extend(bench.judge.candidates(&before(bench, 0), *wanted).map_err(Error::Judge)?);
+            // Plain decoding counts twice, stock decoding is slow.
+            let wanted = affordable(bench).saturating_sub(4).clamp(1, *wanted);
+            let run = run_before(&bench.recorder.run, 0);
+            plans.extend(bench.judge.candidates(&run, wanted).map_err(Error::Judge)?);
         }
     }
     let mut seen = HashSet::new();
@@ -141,6 +143,12 @@ struct Blocks {
     tokens: usize,
     /// Blocks measured, those before an interruption included.
     count: usize,
+    /// The first pair of blocks that is measured here.
+    first_pair: usize,
+    /// Starts of a process that are warmed up, by their turn.
+    warm: HashSet<usize>,
+    /// The start that decoded last.
+    current: Option<usize>,
 }
 
 impl Blocks {
@@ -160,14 +168,29 @@ impl Blocks {
         if let (Some(stock), Plans::Judged(_)) = (stock, &bench.request.plans) {
             schedule = schedule.sample_every(stock, STOCK_PERIOD);
         }
-        Self { plans, schedule, prompts, usable, references, offset, done, tokens, count }
+        // Warming up is done in this process.
+        let (first_pair, warm, current) = (0, HashSet::from([0]), Some(0));
+        Self {
+            plans,
+            schedule,
+            prompts,
+            usable,
+            references,
+            offset,
+            done,
+            tokens,
+            count,
+            first_pair,
+            warm,
+            current,
+        }
     }
 
     /// Every plan once, untimed; says how long texts may be so that enough blocks fit.
     fn warm_up(&self, bench: &mut Bench<'_>) -> Result<usize> {
         let (model, clock) = (bench.subject.model, bench.clock);
         let prompt = &bench.request.prompts[self.prompts[0]];
-        let mut seconds_per_token = 0.0;
+        let (mut seconds_per_token, begin) = (0.0, clock.now());
         let mut plain = Vec::new();
         for plan in &self.plans {
             bench.tell(&format!("warming up {plan}"))?;
@@ -188,7 +211,10 @@ impl Blocks {
         if let (Stage::Throughput, Plans::Exactly(_)) = (bench.stage, &bench.request.plans) {
             return Ok(bench.request.tokens);
         }
-        let left = (bench.deadline.0 - clock.now().0).max(0.0);
+        // Every other start will be warmed up as well, and loads the model if it is new.
+        let each = clock.now() - begin + bench.turns.load(bench.request);
+        let others = each * (bench.turns.count() - 1) as f64;
+        let left = (bench.deadline - clock.now() - others).max(Seconds::ZERO).0;
         let wanted = match bench.stage {
             Stage::Confirmation => CONFIRMING_BLOCKS,
             _ => PLANNED_BLOCKS,
@@ -201,15 +227,21 @@ impl Blocks {
     /// Warms up, and measures the blocks of `part` until they are enough, those below `at_least` in
     /// any case.
     fn run(&mut self, bench: &mut Bench<'_>, part: Range<usize>, at_least: usize) -> Result<Stop> {
+        self.first_pair = part.start / self.schedule.parts() / 2;
         self.tokens = self.warm_up(bench)?;
         let last = self.done.iter().map(|&(block, _)| block - self.offset).max();
         let first_block = last.unwrap_or(part.start);
         let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
         self.count = first_block - part.start;
         let schedule = self.schedule.clone();
+        let (all, since) = (part.end - first_block, bench.clock.now());
+        let known = at_least == part.end;
+        bench.done = known.then_some((since, 0.0));
         run_blocks(&schedule, bench.clock, bounds, |turns| {
             self.block(bench, turns)?;
             self.count += 1;
+            let here = (turns[0].block + 1 - first_block) as f64 / all as f64;
+            bench.done = known.then_some((since, here));
             self.settled(bench, turns[0].block)
         })
     }
@@ -217,10 +249,13 @@ impl Blocks {
     /// Whether the judge has seen enough; asked after pairs of blocks.
     fn settled(&self, bench: &mut Bench<'_>, block: usize) -> Result<bool> {
         let asked = matches!(bench.request.plans, Plans::Exactly(_));
-        if asked || block.is_multiple_of(2) || bench.stage == Stage::Confirmation {
+        if let (Stage::Confirmation, Some(choice)) = (bench.stage, self.plans.last()) {
+            return narrow_enough(bench, choice, block);
+        }
+        if asked || block.is_multiple_of(2) {
             return Ok(false);
         }
-        let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
+        let standing = bench.ask_standing()?;
         let settled = standing.settled && self.count >= WANTED_BLOCKS;
         bench.standing = Some(standing);
         Ok(settled)
@@ -257,6 +292,7 @@ impl Blocks {
         let prompt = self.prompt(bench, turns[0].block / self.schedule.parts())?;
         let reference = self.references.of(bench.subject.before_widening, prompt, bench.request)?;
         let tokens = self.tokens.min(reference.len());
+        let start = self.start(bench, turns[0].block, prompt, &reference)?;
         let mut plain: Option<Vec<u32>> = None;
         let mut waiting = Vec::new();
         for turn in turns {
@@ -266,13 +302,12 @@ impl Blocks {
             }
             let plan = &self.plans[turn.cell];
             bench.tell(&format!("{plan} on prompt {}, block {}", prompt.id, turn.block + 1))?;
-            let peek = peek(bench.request, prompt, &reference);
-            let one = generate(bench.subject.model, plan, prompt, tokens, bench.clock, peek)?;
+            let (one, start) = bench.decode(start, plan, prompt, tokens, &reference)?;
             if *plan == Plan::Plain && plain.is_none() {
                 self.compare_across_widening(bench, prompt, &reference, &one.tokens)?;
                 plain = Some(one.tokens.clone());
             }
-            waiting.push((one.sample(plan, prompt, *turn, self.offset), one.tokens));
+            waiting.push((one.sample(plan, prompt, (*turn, self.offset), start), one.tokens));
             if let Some(plain) = &plain {
                 keep_equal(bench, prompt, plain, &mut waiting)?;
             }
@@ -284,6 +319,32 @@ impl Blocks {
             keep_equal(bench, prompt, &one.tokens, &mut waiting)?;
         }
         Ok(())
+    }
+
+    /// The start of a process that decodes this block. One that decoded something else before is
+    /// warmed up, untimed: by every plan when it is met first, later by plain decoding.
+    fn start(
+        &mut self,
+        bench: &mut Bench<'_>,
+        block: usize,
+        prompt: &Prompt,
+        reference: &[u32],
+    ) -> Result<usize> {
+        let pair = block / self.schedule.parts() / 2 - self.first_pair;
+        let start = bench.turns.of_pair(pair);
+        if self.current == Some(start) {
+            return Ok(start);
+        }
+        self.current = Some(start);
+        let plans = match self.warm.insert(start) {
+            true => self.plans.clone(),
+            false => vec![Plan::Plain],
+        };
+        for plan in &plans {
+            bench.tell(&format!("warming up {plan}, process {}", start + 1))?;
+            bench.decode(start, plan, prompt, WARM_UP_TOKENS, reference)?;
+        }
+        Ok(start)
     }
 
     /// Notes where widening turned a near-tie around: there, and only there, the texts may differ.

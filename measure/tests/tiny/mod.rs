@@ -13,6 +13,21 @@ use s3d_measure::{
 };
 use s3d_model::{LoadOptions, Model, ModelConfig};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A clock that goes on by four milliseconds whenever it is read.
+#[derive(Default)]
+pub struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Seconds {
+        Seconds::MILLISECOND * 4.0 * self.0.fetch_add(1, Ordering::SeqCst) as f64
+    }
+
+    fn cpu(&self) -> Seconds {
+        self.now()
+    }
+}
 
 /// Two plans, one of them the best; never content.
 pub struct Fixed;
@@ -37,10 +52,17 @@ impl Judge for Fixed {
         Ok(Some(vec![Draft { drafting: Drafting::Simultaneous, skip }]))
     }
 
+    /// The half-width falls with the texts and with the blocks that confirm.
     fn standing(&mut self, run: &Run) -> JudgeResult<Standing> {
-        let confirms = |s: &ThroughputSample| s.purpose() == BlockPurpose::Confirm;
-        assert!(!run.observations.throughput.iter().any(confirms));
-        Ok(Standing { best: Some("1..3:3".parse()?), ..Standing::default() })
+        let confirms = |s: &&ThroughputSample| s.purpose() == BlockPurpose::Confirm;
+        let blocks = run.observations.throughput.iter().filter(confirms).count();
+        let best: Plan = "1..3:3".parse()?;
+        let draft = best.draft().map(s3d_data::DraftPlan::draft);
+        let texts = run.observations.traces.iter().filter(|t| t.draft() == draft).count();
+        let (from_texts, from_costs) = (1.0 / texts as f64, 0.1 / blocks as f64);
+        let half_width = (blocks > 0).then(|| from_texts.hypot(from_costs));
+        let standing = Standing { best: Some(best), ..Standing::default() };
+        Ok(Standing { half_width, from_texts: half_width.map(|_| from_texts), ..standing })
     }
 }
 
