@@ -19,6 +19,11 @@ bench:
 fuzz seconds="60":
     scripts/fuzz {{seconds}}
 
+# Kills, full disks and races in every command that writes: some ten minutes each.
+faults:
+    scripts/faults
+    scripts/kill-resume
+
 # The documentation of all crates, without warnings.
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked

@@ -137,7 +137,13 @@ fn an_interrupted_run_goes_on_without_measuring_twice() {
         assert_eq!(journal[..kept.len()], kept, "what was finished stays as it was");
         let finished = |stage: &str| Observation::Finished { stage: stage.into() };
         for stage in ["acceptance", "latency", "memory", "throughput", "confirmation"] {
-            assert_eq!(journal.iter().filter(|o| **o == finished(stage)).count(), 1, "{stage}");
+            let times = journal.iter().filter(|o| **o == finished(stage)).count();
+            // On a busy machine there may be no time for the last ones, which is then said.
+            let left_out =
+                run.header.warnings.iter().any(|warning| {
+                    warning.contains("no time was left for") && warning.contains(stage)
+                });
+            assert!(times == 1 || times == 0 && left_out, "{stage}: {times}");
         }
         let again = models.measure_by(&clock, &request, &out, &mut Quiet).unwrap();
         assert_eq!(again.observations, run.observations, "a finished run measures nothing");
