@@ -8,6 +8,7 @@
 //! decide among them.
 
 mod baseline;
+mod deciding;
 mod grid;
 pub mod machines;
 mod notes;

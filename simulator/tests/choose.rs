@@ -300,3 +300,27 @@ fn two_states_with_two_best_plans_are_told_apart() {
     let notes = choose(&run, &request).unwrap().recommendation.notes;
     assert!(!notes.iter().any(|note| note.contains("depends on the state")), "{notes:?}");
 }
+
+#[test]
+fn a_limit_that_decides_is_named() {
+    let planted = planted(6);
+    let run = planted.run();
+    let ask = |request: Request| choose(&run, &request).unwrap().recommendation;
+    let own = Request { with_errors: false, ..Request::of(&run.header) };
+    let free = ask(own.clone());
+    let says = |notes: &[String], words: &str| notes.iter().any(|note| note.contains(words));
+    assert!(!says(&free.notes, "memory budget") && !says(&free.notes, "A context of"));
+
+    // One byte less than the choice needs.
+    let chosen = free.choice.unwrap();
+    let budget = Bytes(chosen.peak_memory_bytes.unwrap() - 1);
+    let tight = ask(Request { memory_budget: Some(budget), ..own.clone() });
+    let words = format!("decides: without it {} would be chosen", chosen.plan);
+    assert!(says(&tight.notes, &words), "{:?}", tight.notes);
+
+    let far = ask(Request { contexts: vec![(8 * CONTEXT, 1.0)], ..own.clone() });
+    assert!(says(&far.notes, "A context of 1024 tokens lies outside"), "{:?}", far.notes);
+
+    let few = ask(Request { gamma_max: 2, ..own });
+    assert!(says(&few.notes, "The most drafts allowed, 2, decide"), "{:?}", few.notes);
+}

@@ -2,6 +2,7 @@
 //! speculate at all.
 
 use crate::choose::baseline::{baseline, plain_rate};
+use crate::choose::deciding::limits;
 use crate::choose::grid::{PlanEvaluation, grid};
 use crate::choose::notes;
 use crate::choose::regret::regret;
@@ -71,6 +72,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let reason = reason.map(|reason| reason + &beside_others(&run.header));
     let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
     notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
+    notes.extend(index.iter().flat_map(|choice| limits(request, &run.header, all, *choice)));
     let header = &run.header;
     let errors = request.with_errors.then(|| held_out_of(run, request, &all.walked)).transpose()?;
     let held_out = errors.flatten();
