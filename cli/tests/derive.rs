@@ -182,3 +182,45 @@ fn a_choice_on_a_derived_profile_with_traces_is_marked() {
         std::fs::read_to_string(Path::new(&profile).join("recommendation.json")).unwrap();
     assert!(recorded.contains("\"device\": \"derived from the data sheet\""));
 }
+
+/// source: by hand: 8 experts of which a token uses 2, routed independently: 2 rows touch
+/// 8 (1 - 0.75^2) = 3.5, 5 rows 8 (1 - 0.75^5) = 6.1; a card that is bound by reading pays for them.
+#[test]
+fn a_mixture_of_experts_pays_for_wide_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (moe, dense, touched) = (place("moe"), place("dense"), place("touched.csv"));
+    let model = ["derive", "--card", "h100", "--model", "llama-3-8b", "--context", "64"];
+    let experts = ["--experts", "8", "--active", "2", "--out", &moe];
+    let made = s3d(&[&model[..], &experts].concat());
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let row: Vec<&str> = said
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|words| words.first() == Some(&"4"))
+        .unwrap();
+    assert_eq!(&row[..3], ["4", "5", "6.1"], "{said}");
+    assert!(s3d(&[&model[..], &["--out", &dense]].concat()).status.success());
+    let best = |profile: &str| {
+        let ask = ["optimize", "--profile", profile, "--curve", "power", "--u", "3", "--json"];
+        let answer = json(&[&ask[..], &["--ceiling", "0.8"]].concat());
+        let cells = answer["cells"].as_array().unwrap().iter();
+        cells.filter_map(|cell| cell["improvement_factor"].as_f64()).fold(0.0, f64::max)
+    };
+    assert!(best(&moe) < 0.75 * best(&dense), "{} {}", best(&moe), best(&dense));
+    std::fs::write(&touched, "rows,experts\n2,9\n").unwrap();
+    let refused = |more: &[&str], word: &str| {
+        let output = s3d(&[&model[..], more, &["--out", &place("no")]].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(word), "{said}");
+        assert!(!folder.path().join("no").exists());
+    };
+    refused(&["--experts", "8", "--active", "9"], "active experts");
+    refused(&["--experts", "8"], "--active");
+    refused(&["--experts", "4096", "--active", "2"], "experts times the MLP's width");
+    refused(
+        &["--experts", "8", "--active", "2", "--experts-touched", &touched],
+        "experts touched by 2 rows: expected 2 to 8, found 9",
+    );
+}

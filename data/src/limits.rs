@@ -16,6 +16,8 @@ pub const PREDICTORS: usize = 64;
 pub const WIDTH: usize = 1 << 20;
 /// Entries of a vocabulary.
 pub const VOCAB: usize = 1 << 24;
+/// Experts of a layer.
+pub const EXPERTS: usize = 4096;
 /// Texts decoded together.
 pub const BATCH: usize = 1 << 16;
 /// Parts that a measurement is divided into, and machines of a merged run.

@@ -3,6 +3,7 @@
 //! and what figures show.
 
 pub mod derive;
+pub mod experts;
 pub mod file;
 pub mod improvement;
 pub mod law;

@@ -19,7 +19,8 @@ fn short_windows_that_were_not_timed_follow_from_draft_passes_alone() {
         let sheet =
             Sheet { read_bytes_per_s: BytesPerSecond(40e9), flops_per_s: FlopsPerSecond(1e15) };
         let efficiency = Efficiency::new(1.0, 1.0).unwrap();
-        let derived = Derivation { shape: &shape, format: Dtype::F32, sheet, efficiency };
+        let derived =
+            Derivation { experts: None, shape: &shape, format: Dtype::F32, sheet, efficiency };
         let mut latency = derived.latency(4, &[CONTEXT]).unwrap();
         latency.retain(|row| {
             let draft = row.plan.as_ref().and_then(Plan::draft);

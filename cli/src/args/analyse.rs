@@ -266,6 +266,16 @@ pub struct DeriveArgs {
     /// Context that choices are made for, in tokens
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = numbers::tokens())]
     pub context: usize,
+    /// Experts of each layer: a mixture of experts, each as large as the model's MLP
+    #[arg(long, value_name = "N", requires = "active", value_parser = numbers::experts())]
+    pub experts: Option<usize>,
+    /// Experts that one token uses
+    #[arg(long, value_name = "N", requires = "experts", value_parser = numbers::experts())]
+    pub active: Option<usize>,
+    /// Distinct experts that passes were seen to touch: a CSV with the columns rows, experts
+    /// [default: tokens are routed independently]
+    #[arg(long, value_name = "FILE.csv", requires = "experts")]
+    pub experts_touched: Option<PathBuf>,
 }
 
 /// `s3d report`

@@ -23,6 +23,11 @@ pub fn batch() -> RangedU64ValueParser<usize> {
     count(1, limits::BATCH)
 }
 
+/// Experts of a layer.
+pub fn experts() -> RangedU64ValueParser<usize> {
+    count(1, limits::EXPERTS)
+}
+
 /// Predictors.
 pub fn predictors() -> RangedU64ValueParser<usize> {
     count(1, limits::PREDICTORS)

@@ -128,7 +128,7 @@ pub enum Windows {
 }
 
 /// How a result is printed.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default)]
 pub struct OutputArgs {
     /// Print the result as JSON
     #[arg(long)]
