@@ -51,7 +51,7 @@ pub use records::trace::{AcceptanceCounts, Trace};
 pub use records::trace_file::{load_traces, load_traces_or_empty};
 pub use results::{
     AcceptancePoint, Answer, Baseline, Basis, CurveFit, Family, Fit, LawFit, LawKind, Parameter,
-    PlanResult, PredictionError, Recommendation, RegretBasis,
+    PlanResult, PredictionError, Recommendation, RegretBasis, TaskResult,
 };
 pub use run::card_state::CardState;
 pub use run::journal::Journal;

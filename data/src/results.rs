@@ -1,7 +1,9 @@
 //! What was concluded: `fit.json` and `recommendation.json`.
 
+mod by_task;
 mod kinds;
 
+pub use by_task::TaskResult;
 pub use kinds::{Family, LawKind, RegretBasis};
 
 use crate::error::{Error, Result};
@@ -246,6 +248,9 @@ pub struct Recommendation {
     pub notes: Vec<String>,
     /// Plans that cannot be told apart from the choice.
     pub ties: Vec<PlanResult>,
+    /// The choice by task, where the traced texts name at least two with four texts each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_task: Vec<TaskResult>,
     /// Bound on 1 - choice / best, in tokens per second.
     pub regret_bound: Option<Estimate>,
     /// How the bound was obtained.
@@ -274,7 +279,9 @@ impl Recommendation {
     pub fn check(&self) -> Result<()> {
         within("context", self.context, &(1..=limits::TOKENS))?;
         within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
-        self.choice.iter().chain(&self.ties).try_for_each(PlanResult::check)
+        self.choice.iter().chain(&self.ties).try_for_each(PlanResult::check)?;
+        let layers = self.choice.as_ref().map_or(limits::LAYERS, |choice| choice.layers);
+        self.by_task.iter().try_for_each(|task| task.check(layers))
     }
 }
 

@@ -236,6 +236,8 @@ fn three_digits(value: f64) -> String {
 }
 
 impl Bytes {
+    /// A mebibyte.
+    pub const MEBIBYTE: Self = Self(1 << 20);
     /// The number of bytes in a GiB.
     pub const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -379,17 +381,31 @@ impl Estimate {
         self.low.is_some_and(|low| low > value)
     }
 
+    /// Whether the interval of a ratio or rate is wider than a factor of two, or reaches 0: it says
+    /// that more must be measured, and is not shown. Of what may be 0 (shares, losses) this says
+    /// nothing.
+    pub fn is_wide(&self) -> bool {
+        self.interval().is_some_and(|(low, high)| low <= 0.0 || high > 2.0 * low)
+    }
+
     /// Value and interval, each through `f` (monotone rising).
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         Self { value: f(self.value), low: self.low.map(&f), high: self.high.map(&f) }
     }
 }
 
+/// What stands in place of an interval that is too wide to be shown.
+pub const TOO_WIDE: &str = "more data needed";
+
 impl fmt::Display for Estimate {
-    /// `1.83 [1.75, 1.91]`, or `1.83 (no interval)`; a precision (`{:.1}`) sets the decimals.
+    /// `1.83 [1.75, 1.91]`, or `1.83 (no interval)`; a precision (`{:.1}`) sets the decimals. Of a
+    /// ratio or rate (`{:#}`) an interval that is too wide is not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let p = f.precision().unwrap_or(2);
         match self.interval() {
+            Some(_) if f.alternate() && self.is_wide() => {
+                write!(f, "{:.p$} ({TOO_WIDE})", self.value)
+            }
             Some((low, high)) => write!(f, "{:.p$} [{low:.p$}, {high:.p$}]", self.value),
             None => write!(f, "{:.p$} (no interval)", self.value),
         }
@@ -437,6 +453,8 @@ mod tests {
         assert_eq!(Hertz(2.445e9).to_string(), "2.44 GHz");
         assert_eq!(Estimate::new(1.834, 1.75, 1.91).to_string(), "1.83 [1.75, 1.91]");
         assert_eq!(Estimate::alone(1.834).to_string(), "1.83 (no interval)");
+        let wide = Estimate::new(1.8, 0.9, 1.81);
+        assert_eq!(format!("{wide:#.1} {wide:.1}"), "1.8 (more data needed) 1.8 [0.9, 1.8]");
     }
 
     #[test]
@@ -445,6 +463,7 @@ mod tests {
         let text = serde_json::to_string(&alone).unwrap();
         assert_eq!(text, r#"{"value":1.5,"low":null,"high":null}"#);
         assert_eq!(serde_json::from_str::<Estimate>(&text).unwrap(), alone);
+        assert!(!alone.is_wide());
         assert!(!alone.is_above(1.0) && !alone.covers(1.5) && alone.ends() == (1.5, 1.5));
     }
 }

@@ -131,11 +131,12 @@ fn figures(runs: &[NamedRun]) -> Vec<Figure> {
 
 fn speedups(runs: &[NamedRun]) -> Figure {
     let names = runs.iter().rev().map(|run| run.name.clone()).collect();
-    let x = Axis::new("speedup of the choice over plain decoding (times)", Quantity::Number);
+    let x = Axis::new("speedup of the choice over plain decoding (times)", Quantity::Number)
+        .of_ratios();
     let bar = |(place, run): (usize, &NamedRun)| {
         let choice = run.input.recommendation.choice.as_ref()?;
         let speedup = choice.measured_speedup.or(choice.predicted_speedup)?;
-        let text = format!("{}: {} {speedup}", run.name, choice.plan);
+        let text = format!("{}: {} {speedup:#}", run.name, choice.plan);
         let label = format!("{:.2}", speedup.value);
         Some(Bar { at: place as f64, thickness: 0.7, from: 0.0, to: speedup, text, label })
     };
@@ -148,7 +149,7 @@ fn speedups(runs: &[NamedRun]) -> Figure {
 
 fn speed_memory(runs: &[NamedRun]) -> Figure {
     let x = Axis::new("peak memory", Quantity::Bytes);
-    let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
+    let y = Axis::new("tokens per second", Quantity::Number).reach(0.0).of_ratios();
     let mut figure = Figure::new("comparison_speed_memory", "Speed against memory by run", x, y)
         .caption(
             "The choice of each run, with the 95 % interval of its speed; dashed: equal speed per \

@@ -4,7 +4,7 @@
 mod mark;
 
 use crate::draw::palette::Hue;
-use s3d_data::{Bytes, Seconds};
+use s3d_data::{Bytes, Estimate, Seconds};
 use serde::Serialize;
 
 pub use mark::{Bar, Mark, Note, Point, Stroke, Symbol, Tile, TileMark};
@@ -64,6 +64,18 @@ impl Figure {
         self
     }
 
+    /// Whether an interval is cut where it is drawn.
+    pub fn cuts(&self) -> bool {
+        let cut = |axis: &Axis, e: &Estimate| axis.ratio && e.is_wide();
+        let series = self.series.iter().any(|series| match &series.mark {
+            Mark::Points { symbol: Symbol::Speck, .. } => false,
+            Mark::Points { points, .. } => points.iter().any(|point| cut(&self.y, &point.y)),
+            Mark::Bars { bars } => bars.iter().any(|bar| cut(&self.x, &bar.to)),
+            _ => false,
+        });
+        series || self.panels.iter().any(Self::cuts)
+    }
+
     /// Whether there is anything to draw.
     pub fn is_empty(&self) -> bool {
         self.series.iter().all(|series| series.mark.is_empty())
@@ -112,6 +124,10 @@ pub struct Axis {
     /// so.
     #[serde(skip_serializing_if = "is_zero")]
     pub least_span: f64,
+    /// Whether its numbers are ratios or rates: an interval wider than a factor of two is then cut
+    /// ([`Axis::shown`]), and arrows mark the cut.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ratio: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
@@ -119,17 +135,38 @@ fn is_zero(share: &f64) -> bool {
     *share == 0.0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 impl Axis {
     /// An axis whose range follows the data.
     pub fn new(label: impl Into<String>, quantity: Quantity) -> Self {
         let (categories, include) = (Vec::new(), Vec::new());
-        Self { label: label.into(), quantity, categories, include, least_span: 0.0 }
+        Self { label: label.into(), quantity, categories, include, least_span: 0.0, ratio: false }
     }
 
     /// The same axis, spanning at least `share` of its highest value.
     pub fn span(mut self, share: f64) -> Self {
         self.least_span = share;
         self
+    }
+
+    /// The same axis, of ratios or rates.
+    pub fn of_ratios(mut self) -> Self {
+        self.ratio = true;
+        self
+    }
+
+    /// The ends of an interval as they are drawn: of a ratio at most a factor of two apart.
+    pub fn shown(&self, estimate: &Estimate) -> (f64, f64) {
+        let (low, high) = estimate.ends();
+        let reach = std::f64::consts::SQRT_2;
+        match self.ratio && estimate.is_wide() {
+            true => (low.max(estimate.value / reach), high.min(estimate.value * reach)),
+            false => (low, high),
+        }
     }
 
     /// The same axis, reaching `value` at least.
@@ -153,16 +190,25 @@ pub struct Series {
     pub hue: Hue,
     /// What is drawn.
     pub mark: Mark,
+    /// Words at the end of a line, beside the figure's other lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
 }
 
 impl Series {
     /// A series with a legend entry.
     pub fn new(label: impl Into<String>, hue: Hue, mark: Mark) -> Self {
-        Self { label: Some(label.into()), hue, mark }
+        Self { label: Some(label.into()), hue, mark, end: None }
     }
 
     /// A series that the legend does not list.
     pub fn unlisted(hue: Hue, mark: Mark) -> Self {
-        Self { label: None, hue, mark }
+        Self { label: None, hue, mark, end: None }
+    }
+
+    /// The same line with words at its end.
+    pub fn ending(mut self, words: impl Into<String>) -> Self {
+        self.end = Some(words.into());
+        self
     }
 }

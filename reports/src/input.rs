@@ -143,7 +143,7 @@ impl GridCell {
         let mut words = self.plan.to_string();
         for (name, speedup) in [("predicted", self.predicted), ("measured", self.measured)] {
             if let Some(speedup) = speedup {
-                words.push_str(&format!("; {name} {speedup}"));
+                words.push_str(&format!("; {name} {speedup:#}"));
             }
         }
         words

@@ -10,9 +10,10 @@ use crate::draw::{chart, scene};
 use crate::error::Result;
 use crate::figure::Figure;
 use crate::format::html::{self, escape};
-use crate::input::ReportInput;
+use crate::input::{GridCell, ReportInput};
 use crate::table::Table;
 use crate::words::verdict::Verdict;
+use crate::words::warnings::warnings;
 use crate::words::{baseline, provenance};
 use crate::{figures, tables};
 use s3d_data::TimesFrom;
@@ -24,6 +25,12 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 /// Rows of a table on the page; a search can compare thousands of plans.
 const ROWS_SHOWN: usize = 200;
 
+/// Ties that stand beside the choice on the first screen.
+const TIES_FIRST: usize = 2;
+
+/// Warnings on the first screen; all stand where it is said how the run was measured.
+const WARNINGS_FIRST: usize = 3;
+
 /// The report of one run as an HTML document.
 ///
 /// # Errors
@@ -31,24 +38,31 @@ const ROWS_SHOWN: usize = 200;
 pub fn page(input: &ReportInput) -> Result<String> {
     let figures = figures::all(input);
     let tables = tables::all(input);
+    let [first, others] = leading_figures(input, &figures);
     let mut body = verdict(input);
-    body +=
-        &section("Why this plan", &draw(&figures, &["speedup", "map", "acceptance", "windows"])?);
+    body += &draw(&figures, &first)?;
+    let tasks = by_task(input, &figures)?;
+    let differ = !input.recommendation.by_task.is_empty();
+    body += if differ { &tasks } else { "" };
     body += &what_if::section(input);
-    body +=
-        &section("Why it is not more", &draw(&figures, &["waterfall", "pass_time", "components"])?);
+    body += &section(
+        "Why it is not more",
+        &draw(&figures, &["waterfall", "pass_time", "components", "accepted", "acceptance"])?,
+    );
+    body += if differ { "" } else { &tasks };
+    body += &section("Other plans", &draw(&figures, &others)?);
     body += &section("Is plain decoding a fair opponent", &baseline::section(input));
     body += &section("How far the predictions can be trusted", &draw(&figures, &["prediction"])?);
-    body += &section(
-        "Text, workloads, memory",
-        &draw(&figures, &["accepted", "acceptance_by_task", "speed_memory"])?,
-    );
     body += &section("Tables", &table_list(&tables)).replacen(
         "<section>",
         "<section class=\"tables\">",
         1,
     );
-    body += &section("How this was made", &provenance::section(&input.header));
+    body += &section("How this was measured", &measured(input)).replacen(
+        "<section>",
+        "<section id=\"measured\">",
+        1,
+    );
     let imposed = if input.header.imposed.is_some() { " (imposed acceptance)" } else { "" };
     let derived =
         if input.header.times_from() == TimesFrom::DataSheet { " (derived times)" } else { "" };
@@ -91,6 +105,48 @@ pub fn section(title: &str, content: &str) -> String {
         return String::new();
     }
     format!("<section>\n<h2>{}</h2>\n{content}</section>\n", escape(title))
+}
+
+/// The curve and the map of the first screen, and the figures of all other plans. Where the choice
+/// is no window in the middle of the model, the map is that of windows.
+fn leading_figures<'a>(input: &ReportInput, figures: &'a [Figure]) -> [Vec<&'a str>; 2] {
+    let middle = |cell: &&GridCell| cell.is_symmetric(input.layers());
+    let chosen = input.grid.iter().find(|cell| Some(&cell.plan) == input.chosen());
+    let map = if chosen.is_none_or(|cell| middle(&cell)) { "map" } else { "windows" };
+    let named =
+        |prefix: &'static str| figures.iter().filter(move |figure| belongs(&figure.name, prefix));
+    let first: Vec<&str> = ["speedup", map]
+        .iter()
+        .filter_map(|prefix| named(prefix).next())
+        .map(|figure| figure.name.as_str())
+        .collect();
+    let others = ["speedup", "map", "windows", "speed_memory"];
+    let others = others.iter().flat_map(|prefix| named(prefix));
+    let others = others.map(|figure| figure.name.as_str()).filter(|name| !first.contains(name));
+    [first.clone(), others.collect()]
+}
+
+/// The choice by task, with the acceptance behind it.
+fn by_task(input: &ReportInput, figures: &[Figure]) -> Result<String> {
+    let table = tables::by_task(&input.recommendation);
+    if table.rows.is_empty() {
+        return Ok(section("Acceptance by task", &draw(figures, &["acceptance_by_task"])?));
+    }
+    let drawn = draw(figures, &["by_task", "acceptance_by_task"])?;
+    Ok(section("By task", &(drawn + &html::table(&table))))
+}
+
+/// What the numbers rest on: grounds, warnings, the run.
+fn measured(input: &ReportInput) -> String {
+    let grounds = Verdict::new(&input.recommendation, &input.header).grounds;
+    let items: String = grounds.iter().map(|one| format!("<li>{}</li>\n", escape(one))).collect();
+    let warnings = warnings(&input.header);
+    let warnings: String = warnings.iter().map(|one| warning(&one.whole)).collect();
+    format!("<ul>\n{items}</ul>\n{warnings}{}", provenance::section(&input.header))
+}
+
+fn warning(text: &str) -> String {
+    format!("<p class=\"warning\">{}</p>\n", escape(text))
 }
 
 /// The figures whose name starts with one of `names`, in the order of `names`.
@@ -158,10 +214,13 @@ fn verdict(input: &ReportInput) -> String {
         escape(&verdict.headline),
         command.collect::<String>()
     );
-    for warning in &input.header.warnings {
-        out += &format!("<p class=\"warning\">{}</p>\n", escape(warning));
+    let all = warnings(&input.header);
+    out += &all.iter().take(WARNINGS_FIRST).map(|one| warning(&one.short)).collect::<String>();
+    if !all.is_empty() {
+        out += "<p class=\"note\">What to do about it stands below: \
+                <a href=\"#measured\">how this was measured</a>.</p>\n";
     }
-    out + &html::table(&tables::shortened(tables::plans(&input.recommendation)))
+    out + &html::table(&tables::leading(&input.recommendation, TIES_FIRST))
 }
 
 fn table_list(tables: &[Table]) -> String {

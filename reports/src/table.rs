@@ -1,6 +1,7 @@
 //! A table is data: columns with units, cells that keep value and interval apart. One small file
 //! per format writes it (`format`).
 
+use s3d_data::units::TOO_WIDE;
 use s3d_data::{Bytes, Estimate, Seconds, Share};
 use serde::Serialize;
 
@@ -107,8 +108,11 @@ pub enum Cell {
     Count(u64),
     /// A number as somebody else stated it, with its decimals.
     Number(f64, usize),
-    /// A value with its interval, with its decimals.
+    /// A ratio or rate with its interval, with its decimals. An interval wider than a factor of two
+    /// is not shown, in no format.
     Estimate(Estimate, usize),
+    /// The same of a number that may be 0 (acceptance, a loss): its interval is always shown.
+    Level(Estimate, usize),
     /// Seconds with their interval; scaled for reading, in seconds for programs.
     Seconds(Estimate),
     /// Bytes; scaled for reading, in bytes for programs.
@@ -130,7 +134,12 @@ impl Cell {
         Self::Text(text.into())
     }
 
-    /// A value with its interval, or unknown.
+    /// A rate with three digits, or unknown.
+    pub fn rate(estimate: Option<Estimate>) -> Self {
+        estimate.map_or(Self::Unknown, |rate| Self::Estimate(rate, digits(rate.value)))
+    }
+
+    /// A ratio or rate with its interval, or unknown.
     pub fn estimate(estimate: Option<Estimate>, decimals: usize) -> Self {
         estimate.map_or(Self::Unknown, |estimate| Self::Estimate(estimate, decimals))
     }
@@ -140,15 +149,30 @@ impl Cell {
         !matches!(self, Self::Text(_) | Self::Link { .. })
     }
 
+    /// The same without its interval.
+    #[must_use]
+    pub fn without_interval(&self) -> Self {
+        match self {
+            Self::Estimate(e, decimals) => Self::Number(e.value, *decimals),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether it is a value with an interval.
+    pub fn is_estimate(&self) -> bool {
+        matches!(self, Self::Estimate(..) | Self::Level(..) | Self::Seconds(_) | Self::Share(_))
+    }
+
     /// The value that rows are sorted by.
     pub fn sort_value(&self) -> Option<f64> {
         match self {
             Self::Unknown | Self::Text(_) | Self::Link { .. } => None,
             Self::Count(count) | Self::Bytes(count) => Some(*count as f64),
             Self::Number(value, _) => Some(*value),
-            Self::Estimate(estimate, _) | Self::Seconds(estimate) | Self::Share(estimate) => {
-                Some(estimate.value)
-            }
+            Self::Estimate(estimate, _)
+            | Self::Level(estimate, _)
+            | Self::Seconds(estimate)
+            | Self::Share(estimate) => Some(estimate.value),
         }
     }
 
@@ -160,8 +184,9 @@ impl Cell {
             Self::Count(count) => (count.to_string(), None),
             Self::Number(value, decimals) => (format!("{value:.decimals$}"), None),
             Self::Bytes(bytes) => (Bytes(*bytes).to_string(), None),
-            Self::Estimate(e, decimals) => with_interval(e, |v| format!("{v:.decimals$}")),
-            Self::Seconds(e) => with_interval(e, |v| Seconds(v).to_string()),
+            Self::Estimate(e, decimals) => ratio(e, |v| format!("{v:.decimals$}")),
+            Self::Level(e, decimals) => with_interval(e, |v| format!("{v:.decimals$}")),
+            Self::Seconds(e) => ratio(e, |v| Seconds(v).to_string()),
             Self::Share(e) => with_interval(e, |v| Share(v).to_string()),
         }
     }
@@ -172,6 +197,23 @@ impl Cell {
             (value, Some(interval)) => format!("{value} {interval}"),
             (value, None) => value,
         }
+    }
+}
+
+/// Decimals that show three digits of `value`; at most two.
+pub fn digits(value: f64) -> usize {
+    match value.abs() {
+        large if large >= 99.95 => 0,
+        middle if middle >= 9.995 => 1,
+        _ => 2,
+    }
+}
+
+/// Value and interval of a ratio or rate.
+fn ratio(e: &Estimate, text: impl Fn(f64) -> String) -> (String, Option<String>) {
+    match e.is_wide() {
+        true => (text(e.value), Some(format!("({TOO_WIDE})"))),
+        false => with_interval(e, text),
     }
 }
 

@@ -1,17 +1,27 @@
 //! The tables of a report.
 
+use crate::format::text;
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
 use crate::words::caveat::caveat;
-use s3d_data::{AcceptancePoint, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation};
+use s3d_data::{
+    AcceptancePoint, Answer, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation,
+    TaskResult,
+};
 use s3d_simulator::cost::summary::PassKind;
 
 /// All tables that `input` has data for, in the order of the page.
 pub fn all(input: &ReportInput) -> Vec<Table> {
-    let judged = [plans(&input.recommendation), grid(input), held_out(input), acceptance(input)];
+    let recommendation = &input.recommendation;
+    let judged = [
+        plans(recommendation),
+        by_task(recommendation),
+        grid(input),
+        held_out(input),
+        acceptance(input),
+    ];
     let fitted = input.fit.iter().flat_map(|fit| [curves(fit), laws(fit)]);
     let timed = [passes(input), components(input), memory(input)];
-    let recommendation = &input.recommendation;
     let all = judged.into_iter().chain(fitted).chain(timed);
     all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, recommendation)).collect()
 }
@@ -47,7 +57,7 @@ pub fn plans(recommendation: &Recommendation) -> Table {
         let mut row = vec![Cell::Unknown; 5];
         row[0] = Cell::text(name);
         row[1] = Cell::text("baseline");
-        row[4] = Cell::estimate(speed, 1);
+        row[4] = Cell::rate(speed);
         row
     });
     let table = Table::new(
@@ -76,18 +86,106 @@ pub fn shortened(mut table: Table) -> Table {
     table
 }
 
-/// The columns that fit a terminal of 80 characters; the others stand in the verdict.
-pub fn brief(mut table: Table) -> Table {
-    let kept: Vec<bool> = table
-        .columns
-        .iter()
-        .map(|column| !["tokens per iteration", "peak memory"].contains(&column.name.as_str()))
-        .collect();
-    table.keep_columns(&kept);
-    for column in &mut table.columns {
-        column.name = column.name.replace(" speedup", "");
+/// What is read at a glance: the choice, at most `ties` plans that are tied with it, and plain
+/// decoding; of each plan the one speedup that is known best, and where it comes from.
+pub fn leading(recommendation: &Recommendation, ties: usize) -> Table {
+    let columns = vec![
+        Column::new("plan"),
+        Column::unit("speedup", "times"),
+        Column::new("known"),
+        Column::new("tokens/s"),
+        Column::new("tokens per iteration"),
+        Column::new("memory"),
+        Column::new("role"),
+    ];
+    let row = |plan: &PlanResult, role: &str| {
+        let basis = if plan.measured_speedup.is_some() { "measured" } else { "predicted" };
+        vec![
+            Cell::text(plan.plan.to_string()),
+            Cell::estimate(plan.measured_speedup.or(plan.predicted_speedup), 2),
+            Cell::text(basis),
+            Cell::rate(plan.tokens_per_s),
+            Cell::estimate(plan.tokens_per_iteration, 2),
+            plan.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+            Cell::text(role),
+        ]
+    };
+    let choice = recommendation.choice.iter().map(|choice| row(choice, "choice"));
+    let tied = recommendation.ties.iter().take(ties).map(|tie| row(tie, "tied"));
+    let baseline = &recommendation.baseline;
+    let plain = [("plain", baseline.tokens_per_s), ("stock", baseline.stock_tokens_per_s)];
+    let plain = plain.into_iter().filter(|(_, speed)| speed.is_some()).map(|(name, speed)| {
+        let mut row = vec![Cell::Unknown; 7];
+        row[0] = Cell::text(name);
+        (row[2], row[6]) = (Cell::text("measured"), Cell::text("baseline"));
+        row[3] = Cell::rate(speed);
+        row
+    });
+    let left = recommendation.ties.len().saturating_sub(ties);
+    let title = match left {
+        0 => "The choice and what cannot be told apart from it".to_string(),
+        left => format!("The choice, and {ties} of {} plans tied with it", left + ties),
+    };
+    let table = Table::new("leading", title, columns).rows(choice.chain(tied).chain(plain));
+    marked(table.without_empty_columns(), recommendation)
+}
+
+/// The table with intervals left out until it fits `width` characters: those of tokens per
+/// iteration first, then those of tokens per second; at last without the roles, which the title
+/// tells.
+pub fn narrowed(mut table: Table, width: usize) -> Table {
+    for name in ["tokens per iteration", "tokens/s"] {
+        let place = table.columns.iter().position(|column| column.name == name);
+        if let Some(place) = place.filter(|_| text::natural_width(&table) > width) {
+            table.rows.iter_mut().for_each(|row| row[place] = row[place].without_interval());
+        }
+    }
+    if text::natural_width(&table) > width {
+        let kept: Vec<bool> = table.columns.iter().map(|column| column.name != "role").collect();
+        table.keep_columns(&kept);
     }
     table
+}
+
+/// The choice by task, where there are several.
+pub fn by_task(recommendation: &Recommendation) -> Table {
+    let columns = vec![
+        Column::new("task"),
+        Column::unit("speedup", "times"),
+        Column::new("plan"),
+        Column::unit("speedup of the choice", "times"),
+        Column::new("loss of the choice"),
+        Column::new("tokens per iteration"),
+        Column::new("texts"),
+        Column::new("worth it"),
+    ];
+    let few = |cell: Cell, wide: bool| if wide { Cell::text("more texts needed") } else { cell };
+    let ratio = |e: Estimate| few(Cell::Estimate(e, 2), e.is_wide());
+    let row = |task: &TaskResult| {
+        let worth = match task.verdict {
+            Answer::Speculate => "yes",
+            Answer::DoNot => "no",
+            Answer::CannotTellYet => "cannot tell yet",
+        };
+        vec![
+            Cell::text(&task.task),
+            ratio(task.speedup),
+            Cell::text(task.plan.to_string()),
+            ratio(task.speedup_of_choice),
+            few(Cell::Share(task.loss_of_choice), task.speedup.is_wide()),
+            ratio(task.tokens_per_iteration),
+            Cell::Count(task.texts as u64),
+            Cell::text(worth),
+        ]
+    };
+    Table::new("by_task", "The choice by task", columns)
+        .note(
+            "Tokens per iteration on the traced texts of the task, over the cost of an iteration, \
+             which is the same for all tasks. A task has a plan of its own only where the choice \
+             loses to it with 95 % confidence; each text is judged under the plan that is best on \
+             the other texts of its task.",
+        )
+        .rows(recommendation.by_task.iter().map(row))
 }
 
 fn plan_row(plan: &PlanResult, role: &str) -> Vec<Cell> {
@@ -96,7 +194,7 @@ fn plan_row(plan: &PlanResult, role: &str) -> Vec<Cell> {
         Cell::text(role),
         Cell::estimate(plan.predicted_speedup, 2),
         Cell::estimate(plan.measured_speedup, 2),
-        Cell::estimate(plan.tokens_per_s, 1),
+        Cell::rate(plan.tokens_per_s),
         Cell::estimate(plan.tokens_per_iteration, 2),
         plan.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
     ]
@@ -118,7 +216,7 @@ pub fn grid(input: &ReportInput) -> Table {
             Cell::text(role),
             Cell::estimate(cell.predicted, 2),
             Cell::estimate(cell.measured, 2),
-            Cell::estimate(cell.tokens_per_s, 1),
+            Cell::rate(cell.tokens_per_s),
             Cell::estimate(cell.tokens_per_iteration, 2),
             cell.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
         ]
@@ -163,7 +261,7 @@ fn acceptance(input: &ReportInput) -> Table {
             Cell::text(point.task.as_deref().unwrap_or("all")),
             Cell::Count(point.accepted),
             Cell::Count(point.attempted),
-            Cell::Estimate(point.rate, 3),
+            Cell::Level(point.rate, 3),
         ]
     };
     let points = input.fit.iter().flat_map(|fit| &fit.acceptance);
@@ -184,7 +282,7 @@ pub fn curves(fit: &Fit) -> Table {
         Column::new("dispersion"),
     ];
     let row = |curve: &CurveFit| {
-        let parameters = curve.parameters.iter().map(|p| format!("{} {:.3}", p.name, p.estimate));
+        let parameters = curve.parameters.iter().map(|p| format!("{} {:#.3}", p.name, p.estimate));
         let best = if curve.best { " (best)" } else { "" };
         vec![
             Cell::text(curve.drafting.name()),
@@ -210,7 +308,7 @@ pub fn laws(fit: &Fit) -> Table {
     ];
     let rows = fit.laws.iter().map(|law| {
         let parameter = |p: &s3d_data::Parameter| {
-            let interval = p.estimate.interval();
+            let interval = p.estimate.interval().filter(|_| !p.estimate.is_wide());
             let interval = interval.map(|(low, high)| format!(" [{low:.3e}, {high:.3e}]"));
             format!("{} {:.3e}{}", p.name, p.estimate.value, interval.unwrap_or_default())
         };

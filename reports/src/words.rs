@@ -1,6 +1,15 @@
 //! Results in words: the verdict, what the baseline was, and how the numbers were made.
 
 pub mod baseline;
+pub mod by_task;
 pub mod caveat;
 pub mod provenance;
 pub mod verdict;
+pub mod warnings;
+
+/// `text` as the beginning of a sentence.
+pub(crate) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}", first.unwrap_or_default(), letters.as_str())
+}

@@ -24,9 +24,9 @@ for (const input of document.querySelectorAll(".what-if input:not(#what-if-budge
 const after = document.querySelector("#what-if-choice").textContent;
 const marked = [...document.querySelectorAll("svg .spot")].filter(spot => spot.style.stroke).length;
 const box = document.querySelector("#verdict").getBoundingClientRect();
-const head = document.querySelector("table th:nth-child(5)");
+const head = document.querySelector("table th:nth-child(4)");
 head.click();
-const speeds = [...head.closest("table").querySelectorAll("tbody td:nth-child(5)")].map(td =>
+const speeds = [...head.closest("table").querySelectorAll("tbody td:nth-child(4)")].map(td =>
   Number(td.dataset.value));
 const sorted = speeds.every((speed, i) => i === 0 || speeds[i - 1] >= speed);
 const wide = document.documentElement.scrollWidth > innerWidth;

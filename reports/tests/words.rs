@@ -4,10 +4,11 @@
 
 mod fixture;
 
-use s3d_data::{Answer, Basis, Bytes, Estimate, Plan, PlanResult};
+use s3d_data::{Answer, Basis, Bytes, Estimate, Plan, PlanResult, TaskResult};
+use s3d_reports::draw::shape::Shape;
 use s3d_reports::format::{csv, markdown, text};
 use s3d_reports::words::verdict::{summary, summary_markdown};
-use s3d_reports::words::{baseline, provenance};
+use s3d_reports::words::{baseline, by_task, provenance};
 use s3d_reports::{Verdict, figures, tables};
 
 #[test]
@@ -130,13 +131,129 @@ fn result(plan: &str) -> PlanResult {
     }
 }
 
+/// A task of the fixture's choice.
+fn task(name: &str, speedup: Estimate, verdict: Answer) -> TaskResult {
+    TaskResult {
+        task: name.into(),
+        texts: 6,
+        plan: "1..10:6".parse().unwrap(),
+        verdict,
+        speedup,
+        tokens_per_iteration: fixture::around(3.0, 0.1),
+        speedup_of_choice: speedup,
+        loss_of_choice: Estimate::exact(0.0),
+        basis: Basis::Measured,
+    }
+}
+
+#[test]
+fn tasks_are_said_where_they_differ() {
+    let mut input = fixture::input();
+    let alike =
+        [2.0, 2.1].map(|value| task("story", fixture::around(value, 0.1), Answer::Speculate));
+    input.recommendation.by_task = alike.to_vec();
+    assert_eq!(by_task::sentences(&input.recommendation), Vec::<String>::new());
+    let mut code = task("code", fixture::around(3.1, 0.1), Answer::Speculate);
+    code.plan = "2..10:8".parse().unwrap();
+    code.loss_of_choice = Estimate::new(0.04, 0.01, 0.07);
+    let noise = task("noise", Estimate::new(0.9, 0.85, 0.95), Answer::DoNot);
+    let few = task("prose", Estimate::new(1.6, 0.7, 3.6), Answer::CannotTellYet);
+    input.recommendation.by_task = vec![code, noise, few];
+    assert_eq!(
+        by_task::sentences(&input.recommendation),
+        [
+            "Code: 3.10 times plain decoding [2.79, 3.41] with a plan of its own, 8 drafts \
+             (2..10:8).",
+            "Noise: no plan beats plain decoding; the best is at 0.90 times plain decoding [0.85, \
+             0.95].",
+            "Prose: more texts are needed (6 were traced).",
+            "One plan for all loses 4.0 % [1.0 %, 7.0 %] in code.",
+        ]
+    );
+    insta::assert_snapshot!(
+        "by_task_text",
+        text::table(&tables::by_task(&input.recommendation), 100)
+    );
+    let page = s3d_reports::page::page(&input).unwrap();
+    assert!(page.contains("figure-by_task") && page.contains("<h2>By task</h2>"));
+}
+
+#[test]
+fn an_interval_wider_than_a_factor_of_two_is_shown_nowhere() {
+    let mut input = fixture::input();
+    let wide = Estimate::new(0.94, 0.08, 10.68);
+    let choice = input.recommendation.choice.as_mut().unwrap();
+    (choice.measured_speedup, choice.tokens_per_s) = (Some(wide), Some(wide.map(|v| v * 31.0)));
+    for cell in &mut input.grid {
+        (cell.measured, cell.predicted) = (Some(wide), Some(wide));
+    }
+    let verdict = Verdict::new(&input.recommendation, &input.header);
+    assert!(verdict.headline.contains("0.94 times plain decoding (more data needed)"));
+    let page = s3d_reports::page::page(&input).unwrap();
+    let shown = summary(&input.recommendation, &input.header, 100, false);
+    for text in [page, shown] {
+        assert!(!text.contains("10.68") && !text.contains("0.08,"), "{text}");
+    }
+    for figure in figures::all(&input).iter().filter(|f| f.name.starts_with("speedup_sim")) {
+        let shapes = s3d_reports::draw::scene::scene(figure).shapes;
+        let ticks = shapes.iter().filter_map(|shape| match shape {
+            Shape::Text { text, .. } => text.parse::<f64>().ok(),
+            _ => None,
+        });
+        assert!(ticks.fold(0.0, f64::max) <= 12.0, "an axis is stretched: {}", figure.name);
+        let csv = String::from_utf8(csv::figure(figure)).unwrap();
+        assert!(!csv.contains("10.68"), "{csv}");
+    }
+    let grid = String::from_utf8(csv::table(&tables::grid(&input))).unwrap();
+    assert!(!grid.contains("10.68"), "{grid}");
+}
+
+#[test]
+fn a_wide_terminal_shows_every_interval_and_a_narrow_one_every_number() {
+    let input = fixture::input();
+    let lines = |width: usize| summary(&input.recommendation, &input.header, width, false);
+    assert!(lines(120).lines().all(|line| line.chars().count() <= 120));
+    let choice = |width: usize| {
+        let text = lines(width);
+        text.lines().find(|line| line.starts_with("1..10:6 ")).unwrap().to_string()
+    };
+    assert_eq!(choice(120).matches('[').count(), 3, "{}", choice(120));
+    assert_eq!(choice(80).matches('[').count(), 1, "{}", choice(80));
+    assert!(choice(80).contains(" MiB"), "{}", choice(80));
+}
+
+#[test]
+fn no_memory_is_drawn_where_none_differs() {
+    let mut input = fixture::input();
+    let drawn = |input: &s3d_reports::ReportInput| {
+        figures::all(input).iter().any(|figure| figure.name == "speed_memory")
+    };
+    assert!(drawn(&input));
+    for cell in &mut input.grid {
+        cell.peak_memory_bytes = Some(700_000_000 + cell.predictors as u64);
+    }
+    assert!(!drawn(&input));
+}
+
+#[test]
+fn a_faster_plain_path_is_not_asserted_on_a_shared_machine() {
+    let mut input = fixture::input();
+    input.recommendation.baseline.bandwidth_share = Some(Estimate::exact(0.4));
+    input.header.warnings = vec!["other programs used 31 % of the processor time: close".into()];
+    let first = baseline::sentences(&input)[0].clone();
+    assert!(first.contains("other programs") && !first.contains("faster plain path"), "{first}");
+}
+
 #[test]
 fn plans_are_said_in_words() {
     let words = |plan: &str| s3d_reports::words::verdict::plan_in_words(&result(plan));
-    assert_eq!(words("3..9:4"), "skip layers 3 to 8 of 12 (3..9), draft 4 tokens at once");
+    assert_eq!(
+        words("3..9:4"),
+        "skip layers 3 to 8 of 12, counted from 0 (3..9), draft 4 tokens at once"
+    );
     assert_eq!(
         words("seq:4..5:2"),
-        "skip layer 4 of 12 (4..5), draft 2 tokens one after the other"
+        "skip layer 4 of 12, counted from 0 (4..5), draft 2 tokens one after the other"
     );
     assert_eq!(words("6..6:1"), "skip no layer of 12 (6..6), draft 1 token");
 }
@@ -157,6 +274,7 @@ fn the_command_keeps_the_flags_that_matter_and_quotes_them() {
 #[test]
 fn the_baseline_is_judged() {
     let mut input = fixture::input();
+    input.header.warnings.clear();
     insta::assert_json_snapshot!(baseline::sentences(&input));
     let first = |input: &s3d_reports::ReportInput| baseline::sentences(input)[0].clone();
     input.recommendation.baseline.bandwidth_share = Some(Estimate::exact(1.2));

@@ -8,6 +8,7 @@
 //! decide among them.
 
 mod baseline;
+mod by_task;
 mod deciding;
 mod grid;
 pub mod machines;

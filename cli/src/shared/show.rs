@@ -8,13 +8,10 @@ use s3d_reports::Table;
 use s3d_reports::compare::{self, NamedRun};
 use s3d_reports::format::{markdown, text};
 use s3d_reports::table::{Cell, Column};
-use s3d_reports::words::verdict;
+use s3d_reports::words::{verdict, warnings};
 use s3d_simulator::cost::what_if::PlanAnswer;
 use serde::Serialize;
 use std::path::Path;
-
-/// Columns of a terminal that are counted on.
-const WIDTH: usize = 80;
 
 /// The verdict and the best plans.
 ///
@@ -32,7 +29,12 @@ pub fn choice(
     if output.markdown {
         return terminal::result(&verdict::summary_markdown(recommendation, header));
     }
-    terminal::result(&verdict::summary(recommendation, header, WIDTH, terminal::has_colour()))
+    terminal::result(&verdict::summary(
+        recommendation,
+        header,
+        terminal::width(),
+        terminal::has_colour(),
+    ))
 }
 
 /// What runs recommend: one as [`choice`] prints it, several as a list, or as a table in Markdown.
@@ -69,7 +71,7 @@ pub fn tables<T: Serialize>(
         .iter()
         .map(|table| match output.markdown {
             true => markdown::table(table),
-            false => format!("{}\n\n{}", table.title, text::table(table, WIDTH)),
+            false => format!("{}\n\n{}", table.title, text::table(table, terminal::width())),
         })
         .collect();
     terminal::result(&parts.join("\n"))
@@ -77,8 +79,8 @@ pub fn tables<T: Serialize>(
 
 /// The advice of a run.
 pub fn warnings(header: &RunHeader) {
-    for warning in &header.warnings {
-        terminal::note(&format!("warning: {warning}"));
+    for warning in warnings::warnings(header) {
+        terminal::note(&format!("warning: {}", warning.whole));
     }
 }
 

@@ -73,6 +73,18 @@ pub fn shows_results() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Characters of a line where nothing says how many there are.
+const WIDTH: usize = 80;
+
+/// Lines that are longer are hard to read, whatever the terminal holds.
+const WIDEST: usize = 140;
+
+/// Characters of a line: those of the terminal that results go to, else 80.
+pub fn width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(WIDTH, |(width, _)| usize::from(width.0).clamp(40, WIDEST))
+}
+
 /// Whether results may be coloured: a terminal, and `NO_COLOR` not set (no-color.org).
 pub fn has_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())

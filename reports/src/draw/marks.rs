@@ -3,7 +3,7 @@
 use crate::draw::frame::Frame;
 use crate::draw::palette::{Hue, diverging, text_on};
 use crate::draw::shape::{Anchor, Hotspot, Paint, SMALL, Scene, Shape, text_width};
-use crate::figure::{Bar, Mark, Note, Point, Series, Stroke, Symbol, Tile, TileMark};
+use crate::figure::{Axis, Bar, Figure, Mark, Note, Point, Series, Stroke, Symbol, Tile, TileMark};
 
 /// Radius of a point.
 const RADIUS: f64 = 4.0;
@@ -12,7 +12,7 @@ const RADIUS: f64 = 4.0;
 const DOT: f64 = 2.5;
 
 /// Draws one series.
-pub fn draw(series: &Series, frame: &Frame, scene: &mut Scene) {
+pub fn draw(series: &Series, figure: &Figure, frame: &Frame, scene: &mut Scene) {
     match &series.mark {
         Mark::Line { points, stroke } => {
             let pixels: Vec<_> =
@@ -21,13 +21,13 @@ pub fn draw(series: &Series, frame: &Frame, scene: &mut Scene) {
         }
         Mark::Points { points, symbol } => {
             for point in points {
-                draw_point(point, *symbol, series.hue, frame, scene);
+                draw_point(point, *symbol, series.hue, &figure.y, frame, scene);
             }
         }
         Mark::Band { points } => draw_band(points, series.hue, frame, scene),
         Mark::Bars { bars } => {
             for bar in bars {
-                draw_bar(bar, series.hue, frame, scene);
+                draw_bar(bar, series.hue, &figure.x, frame, scene);
             }
         }
         Mark::Heat { cells } => draw_heat(cells, frame, scene),
@@ -76,14 +76,27 @@ pub fn dashed(pixels: &[(f64, f64)], hue: Hue, width: f64, scene: &mut Scene) {
     }
 }
 
-fn draw_point(point: &Point, symbol: Symbol, hue: Hue, frame: &Frame, scene: &mut Scene) {
+fn draw_point(
+    point: &Point,
+    symbol: Symbol,
+    hue: Hue,
+    axis: &Axis,
+    frame: &Frame,
+    scene: &mut Scene,
+) {
     let (x, y) = (frame.x.at(point.x), frame.y.at(point.y.value));
-    let (low, high) = point.y.ends();
-    let (low, high) = (frame.y.at(low), frame.y.at(high));
-    if (low - high).abs() > 1.0 {
-        scene.shapes.push(Shape::segment((x, low), (x, high), hue, 1.5));
-        for end in [low, high] {
-            scene.shapes.push(Shape::segment((x - 3.0, end), (x + 3.0, end), hue, 1.5));
+    let (shown, whole) = (axis.shown(&point.y), point.y.ends());
+    let (low, high) = (frame.y.at(shown.0), frame.y.at(shown.1));
+    if symbol != Symbol::Speck && (low - high).abs() > 1.0 {
+        let width = if symbol == Symbol::Dot { 1.0 } else { 1.5 };
+        scene.shapes.push(Shape::segment((x, low), (x, high), hue, width));
+        // Pixels run down: the lower end of an interval has the larger one.
+        for (end, cut, way) in [(low, whole.0 < shown.0, 6.0), (high, whole.1 > shown.1, -6.0)] {
+            let points = match cut {
+                true => vec![(x - 4.0, end - way), (x + 4.0, end - way), (x, end)],
+                false => vec![(x - 3.0, end), (x + 3.0, end)],
+            };
+            scene.shapes.push(end_of_interval(points, hue, width));
         }
     }
     draw_symbol(symbol, (x, y), hue, scene);
@@ -91,11 +104,19 @@ fn draw_point(point: &Point, symbol: Symbol, hue: Hue, frame: &Frame, scene: &mu
     scene.hotspots.push(Hotspot { centre: (x, y), half, text: point.text.clone() });
 }
 
+/// A cap, or an arrow where the interval goes on.
+fn end_of_interval(points: Vec<(f64, f64)>, hue: Hue, width: f64) -> Shape {
+    match points.len() {
+        2 => Shape::Line { points, paint: hue.into(), width },
+        _ => Shape::Area { points, paint: hue.into(), opacity: 1.0 },
+    }
+}
+
 /// Draws a symbol around `centre`, with a rim that keeps it apart from lines below it.
 pub fn draw_symbol(symbol: Symbol, centre: (f64, f64), hue: Hue, scene: &mut Scene) {
     match symbol {
-        Symbol::Circle | Symbol::Dot => {
-            let radius = if symbol == Symbol::Dot { DOT } else { RADIUS };
+        Symbol::Circle | Symbol::Dot | Symbol::Speck => {
+            let radius = if symbol == Symbol::Circle { RADIUS } else { DOT };
             let disc =
                 |radius, hue: Hue| Shape::Circle { centre, radius, paint: hue.into(), ring: None };
             scene.shapes.extend([disc(radius + 1.0, Hue::Paper), disc(radius, hue)]);
@@ -131,28 +152,32 @@ fn draw_band(points: &[(f64, f64, f64)], hue: Hue, frame: &Frame, scene: &mut Sc
     scene.shapes.push(Shape::Area { points, paint: hue.into(), opacity: 0.2 });
 }
 
-fn draw_bar(bar: &Bar, hue: Hue, frame: &Frame, scene: &mut Scene) {
+fn draw_bar(bar: &Bar, hue: Hue, axis: &Axis, frame: &Frame, scene: &mut Scene) {
     let half = frame.y.unit() * bar.thickness / 2.0;
     let y = frame.y.at(bar.at);
     let (from, to) = (frame.x.at(bar.from), frame.x.at(bar.to.value));
     scene.shapes.push(Shape::rectangle((from, y - half), (to, y + half), hue, 1.0));
-    let (low, high) = bar.to.ends();
-    let (low, high) = (frame.x.at(low), frame.x.at(high));
+    let (shown, whole) = (axis.shown(&bar.to), bar.to.ends());
+    let (low, high) = (frame.x.at(shown.0), frame.x.at(shown.1));
     if (high - low).abs() > 1.0 {
         scene.shapes.push(Shape::segment((low, y), (high, y), Hue::Ink, 1.5));
-        for end in [low, high] {
-            scene.shapes.push(Shape::segment((end, y - 4.0), (end, y + 4.0), Hue::Ink, 1.5));
+        for (end, cut, way) in [(low, whole.0 < shown.0, -6.0), (high, whole.1 > shown.1, 6.0)] {
+            let points = match cut {
+                true => vec![(end - way, y - 4.0), (end - way, y + 4.0), (end, y)],
+                false => vec![(end, y - 4.0), (end, y + 4.0)],
+            };
+            scene.shapes.push(end_of_interval(points, Hue::Ink, 1.5));
         }
     }
-    draw_bar_label(bar, frame, scene);
+    draw_bar_label(bar, axis, frame, scene);
     let centre = ((from + to) / 2.0, y);
     let half = ((to - from).abs() / 2.0 + 2.0, half);
     scene.hotspots.push(Hotspot { centre, half, text: bar.text.clone() });
 }
 
 /// The words of a bar behind its farther end, its interval included.
-fn draw_bar_label(bar: &Bar, frame: &Frame, scene: &mut Scene) {
-    let end = frame.x.at(bar.from.max(bar.to.value).max(bar.to.ends().1)) + 6.0;
+fn draw_bar_label(bar: &Bar, axis: &Axis, frame: &Frame, scene: &mut Scene) {
+    let end = frame.x.at(bar.from.max(bar.to.value).max(axis.shown(&bar.to).1)) + 6.0;
     let left = end.min(frame.x.end + 18.0 - text_width(&bar.label, SMALL - 1.0));
     let at = (left, frame.y.at(bar.at));
     if !bar.label.is_empty() {

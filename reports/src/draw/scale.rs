@@ -1,6 +1,7 @@
 //! From values to pixels: ranges, ticks at round numbers, linear scales.
 
-use crate::figure::{Axis, Figure, Mark, Note, Quantity};
+use crate::figure::{Axis, Figure, Mark, Note, Quantity, Symbol};
+use s3d_data::Estimate;
 
 /// A linear map from `[low, high]` to `[start, end]`, in pixels (`start > end` where pixels run
 /// down).
@@ -32,7 +33,7 @@ impl Scale {
 fn values(figure: &Figure, horizontal: bool) -> Vec<f64> {
     let mut all = if horizontal { figure.x.include.clone() } else { figure.y.include.clone() };
     for series in &figure.series {
-        mark_values(&series.mark, horizontal, &mut all);
+        mark_values(&series.mark, figure, horizontal, &mut all);
     }
     for note in &figure.notes {
         match note {
@@ -45,21 +46,25 @@ fn values(figure: &Figure, horizontal: bool) -> Vec<f64> {
     all
 }
 
-fn mark_values(mark: &Mark, horizontal: bool, all: &mut Vec<f64>) {
+fn mark_values(mark: &Mark, figure: &Figure, horizontal: bool, all: &mut Vec<f64>) {
     match mark {
         Mark::Line { points, .. } => {
             all.extend(points.iter().map(|&(x, y)| if horizontal { x } else { y }));
         }
         Mark::Points { points, .. } if horizontal => all.extend(points.iter().map(|p| p.x)),
+        Mark::Points { points, symbol: Symbol::Speck } => {
+            all.extend(points.iter().map(|point| point.y.value));
+        }
         Mark::Points { points, .. } => {
-            all.extend(points.iter().flat_map(|p| [p.y.value, p.y.ends().0, p.y.ends().1]));
+            let reach = |e: &Estimate| [e.value, figure.y.shown(e).0, figure.y.shown(e).1];
+            all.extend(points.iter().flat_map(|point| reach(&point.y)));
         }
         Mark::Band { points } if horizontal => all.extend(points.iter().map(|p| p.0)),
         Mark::Band { points } => all.extend(points.iter().flat_map(|p| [p.1, p.2])),
         Mark::Bars { bars } if horizontal => {
-            all.extend(
-                bars.iter().flat_map(|b| [b.from, b.to.value, b.to.ends().0, b.to.ends().1]),
-            );
+            let reach = |e: &Estimate| [e.value, figure.x.shown(e).0, figure.x.shown(e).1];
+            all.extend(bars.iter().map(|bar| bar.from));
+            all.extend(bars.iter().flat_map(|bar| reach(&bar.to)));
         }
         Mark::Bars { bars } => all.extend(bars.iter().map(|b| b.at)),
         Mark::Heat { cells } => {

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub enum Symbol {
     /// A small disc, for panels.
     Dot,
+    /// A small disc in the background, without its interval.
+    Speck,
     /// A disc.
     Circle,
     /// A square.

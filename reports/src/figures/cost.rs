@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// Time of a full pass against its width, beside the least time that the machine allows.
 pub fn pass_time(input: &ReportInput) -> Figure {
     let x = Axis::new("tokens fed to the pass (width)", Quantity::Count);
-    let y = Axis::new("time of a full pass", Quantity::Seconds).reach(0.0);
+    let y = Axis::new("time of a full pass", Quantity::Seconds).reach(0.0).of_ratios();
     let point = |pass: &FullPass| {
         let seconds = pass.seconds;
         let words =
@@ -34,7 +34,7 @@ pub fn pass_time(input: &ReportInput) -> Figure {
 
 /// Time by component: a plain step beside the choice's draft pass and verify pass.
 pub fn components(input: &ReportInput) -> Figure {
-    let x = Axis::new("time in one pass, all its layers", Quantity::Seconds).reach(0.0);
+    let x = Axis::new("time in one pass, all its layers", Quantity::Seconds).reach(0.0).of_ratios();
     let kinds: Vec<_> = kinds(&input.components);
     let names = kinds.iter().map(|kind| name(*kind).into()).collect();
     let mut figure =
@@ -121,7 +121,8 @@ pub fn waterfall(input: &ReportInput) -> Figure {
     let mut steps = steps(input);
     steps.reverse();
     let names = steps.iter().map(|step| step.label.to_string()).collect();
-    let x = Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0);
+    let x =
+        Axis::new("speedup over plain decoding (times)", Quantity::Number).reach(0.0).of_ratios();
     let mut figure = Figure::new(
         "waterfall",
         "From ideal to measured \
@@ -141,7 +142,7 @@ pub fn waterfall(input: &ReportInput) -> Figure {
             thickness: 0.7,
             from: step.from.unwrap_or(0.0),
             to: step.to,
-            text: format!("{}: {}", step.label, step.to),
+            text: format!("{}: {:#}", step.label, step.to),
             label: match step.from {
                 None => format!("{:.2}", step.to.value),
                 Some(from) => format!("{:+.2}", step.to.value - from),

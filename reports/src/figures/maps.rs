@@ -5,11 +5,11 @@ use crate::figure::{Axis, Figure, Mark, Quantity, Series, Tile, TileMark};
 use crate::input::{GridCell, ReportInput};
 use s3d_data::{Drafting, Estimate};
 
-/// Predicted speedup over skipped layers x drafted tokens, windows in the middle of the model.
+/// Speedup over skipped layers x drafted tokens, windows in the middle of the model.
 pub fn plan_map(input: &ReportInput, drafting: Drafting) -> Figure {
     let x = Axis::new(format!("layers skipped, of {}", input.layers()), Quantity::Count);
     let y = Axis::new("tokens drafted per iteration", Quantity::Count);
-    let title = format!("Where speculation pays, {drafting} drafting");
+    let title = format!("Where speculation pays, {drafting}");
     let cells = input
         .grid
         .iter()
@@ -17,19 +17,20 @@ pub fn plan_map(input: &ReportInput, drafting: Drafting) -> Figure {
         .filter_map(|cell| heat(cell, cell.skipped, cell.predictors, input));
     Figure::new(&format!("map_{drafting}"), title, x, y)
         .caption(
-            "Predicted speedup over plain decoding: blue gains, orange loses, the line between is \
-             break-even. Framed: the choice; dots: plans that cannot be told apart from it.",
+            "Speedup over plain decoding, measured where it was, else predicted: blue gains, orange \
+             loses, the line between is break-even. Framed: the choice; dots: plans that cannot be \
+             told apart from it.",
         )
         .with(Series::unlisted(Hue::Blue, Mark::Heat { cells: cells.collect() }))
 }
 
-/// Predicted speedup over start and length of the window, at the chosen number of drafted tokens;
+/// Speedup over start and length of the window, at the chosen number of drafted tokens;
 /// empty unless other windows than the middle ones were compared.
 pub fn window_map(input: &ReportInput, drafting: Drafting) -> Figure {
     let predictors = input.recommendation.choice.as_ref().map_or(0, |choice| choice.predictors);
     let x = Axis::new("first skipped layer", Quantity::Count);
     let y = Axis::new("layers skipped", Quantity::Count);
-    let title = format!("Which layers to skip, {drafting} drafting of {predictors}");
+    let title = format!("Which layers to skip, {drafting}, {predictors} drafted");
     let mine: Vec<_> = input
         .grid
         .iter()
@@ -42,12 +43,15 @@ pub fn window_map(input: &ReportInput, drafting: Drafting) -> Figure {
         heat(cell, window.start(), window.len(), input)
     });
     Figure::new(&format!("windows_{drafting}"), title, x, y)
-        .caption("Predicted speedup over plain decoding of every contiguous window.")
+        .caption(
+            "Speedup over plain decoding of the windows that were compared, measured where it was, \
+             else predicted. Layers count from 0.",
+        )
         .with(Series::unlisted(Hue::Blue, Mark::Heat { cells: cells.collect() }))
 }
 
 fn heat(cell: &GridCell, x: usize, y: usize, input: &ReportInput) -> Option<Tile> {
-    let value: Estimate = cell.predicted.or(cell.measured)?;
+    let value: Estimate = cell.measured.or(cell.predicted)?;
     let mark = match (Some(&cell.plan) == input.chosen(), cell.tie) {
         (true, _) => TileMark::Choice,
         (false, true) => TileMark::Tie,

@@ -17,13 +17,16 @@ const LINES: usize = 4;
 /// tokens/s per GiB.
 pub fn speed_memory(input: &ReportInput) -> Figure {
     let x = Axis::new("peak memory", Quantity::Bytes).span(LEAST_SPAN);
-    let y = Axis::new("tokens per second", Quantity::Number).reach(0.0);
+    let y = Axis::new("tokens per second", Quantity::Number).reach(0.0).of_ratios();
     let mut figure = Figure::new("speed_memory", "Speed against peak memory", x, y).caption(
         "The fastest plan of each number of drafts, plans that were measured, and plans that no \
          other \
          beats on both speed and memory (joined by the line). Dashed: equal speed per memory. The \
          ring is the choice, with its 95 % interval; those of the others stand in the tables.",
     );
+    if !varies(&input.grid) {
+        return figure;
+    }
     let front = front(&input.grid);
     let fastest = fastest(&input.grid);
     let shown = |cell: &&GridCell| {
@@ -52,6 +55,13 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     let lines = equal_lines(&figure);
     figure.series.extend(lines);
     figure
+}
+
+/// Whether the memory of plans differs by more than a mebibyte: else there is nothing to see.
+fn varies(grid: &[GridCell]) -> bool {
+    let bytes = || grid.iter().filter_map(|cell| cell.peak_memory_bytes);
+    let span = bytes().max().zip(bytes().min()).map_or(0, |(most, least)| most - least);
+    span > Bytes::MEBIBYTE.0
 }
 
 /// Plain decoding, where its speed and memory are known.
@@ -93,7 +103,7 @@ pub fn equal_lines(figure: &Figure) -> Vec<Series> {
         let end = high.min(Bytes::from_gib(highest / rate).0 as f64);
         let points = [low, end].map(|bytes| (bytes, rate * gib(bytes))).to_vec();
         let mark = Mark::Line { points, stroke: Stroke::Dashed };
-        Series { label: (index == 0).then(|| label.clone()), hue: Hue::Muted, mark }
+        Series { label: (index == 0).then(|| label.clone()), hue: Hue::Muted, mark, end: None }
     };
     rates.into_iter().enumerate().map(line).collect()
 }

@@ -1,6 +1,7 @@
 //! The figures of a report: one small function each, from the report's input to data.
 
 mod acceptance;
+mod by_task;
 mod cost;
 mod maps;
 mod memory;
@@ -8,6 +9,7 @@ mod prediction;
 mod speedup;
 
 pub use acceptance::{acceptance, acceptance_by_task, accepted};
+pub use by_task::by_task;
 pub use cost::{components, pass_time, waterfall};
 pub use maps::{plan_map, window_map};
 pub use memory::{equal_lines, speed_memory};
@@ -19,18 +21,31 @@ use crate::input::ReportInput;
 use crate::words::caveat::caveat;
 use s3d_data::Drafting;
 
+/// What is said where intervals are cut.
+const CUT: &str =
+    " Intervals wider than a factor of two are cut; arrows mark them: more data are needed there.";
+
 /// All figures that `input` has data for, in the order of the page.
 pub fn all(input: &ReportInput) -> Vec<Figure> {
     let mut figures: Vec<Figure> = Vec::new();
     for draw in [speedup, plan_map, acceptance, window_map] {
         figures.extend(draftings(input).into_iter().map(|drafting| draw(input, drafting)));
     }
-    for draw in
-        [waterfall, pass_time, components, prediction, acceptance_by_task, accepted, speed_memory]
-    {
-        figures.push(draw(input));
-    }
+    let single: [fn(&ReportInput) -> Figure; 8] = [
+        by_task,
+        waterfall,
+        pass_time,
+        components,
+        prediction,
+        acceptance_by_task,
+        accepted,
+        speed_memory,
+    ];
+    figures.extend(single.iter().map(|draw| draw(input)));
     figures.retain(|figure| !figure.is_empty());
+    for figure in figures.iter_mut().filter(|figure| figure.cuts()) {
+        figure.caption += CUT;
+    }
     if let Some(words) = caveat(&input.recommendation) {
         figures.iter_mut().for_each(|figure| figure.caption += &format!(" With {words}."));
     }

@@ -9,7 +9,7 @@ use s3d_simulator::predict::held_out::HeldOutPlan;
 /// Plans that were measured but not used, with the band of 5 % around equality.
 pub fn prediction(input: &ReportInput) -> Figure {
     let x = Axis::new("measured speedup (times)", Quantity::Number);
-    let y = Axis::new("predicted speedup (times)", Quantity::Number);
+    let y = Axis::new("predicted speedup (times)", Quantity::Number).of_ratios();
     let figure = Figure::new("prediction", "Predicted against measured", x, y).caption(
         "Plans that were measured but not used to predict; bars: predicted 95 % intervals. On the \
          line the prediction is exact, inside the band it is off by at most 5 %.",
@@ -42,6 +42,7 @@ fn of(plan: &HeldOutPlan) -> Option<Drafting> {
 }
 
 fn point(plan: &HeldOutPlan) -> Point {
-    let words = format!("{}: measured {}, predicted {}", plan.plan, plan.measured, plan.predicted);
+    let words =
+        format!("{}: measured {:#}, predicted {:#}", plan.plan, plan.measured, plan.predicted);
     Point::new(plan.measured.value, plan.predicted, words)
 }

@@ -1,120 +1,159 @@
 //! Skipped layers against speedup: the figure that the whole job leads to.
+//!
+//! One number of drafts is the answer and has the colour; the others stand thin behind it, named at
+//! their ends.
 
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Note, Point, Quantity, Series, Stroke, Symbol};
 use crate::input::{GridCell, ReportInput};
-use s3d_data::Drafting;
+use s3d_data::{Drafting, Estimate};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How far measured points of neighbouring numbers of drafts stand apart, in layers.
-const DODGE: f64 = 0.06;
+/// How far measured points at one place stand apart at most, in layers.
+const DODGE: f64 = 0.16;
+
+/// How wide all measured points of one place are together at most, in layers.
+const PLACE: f64 = 0.7;
 
 /// One predicted curve per number of drafted tokens, measured points with intervals on top.
 pub fn speedup(input: &ReportInput, drafting: Drafting) -> Figure {
     let x = Axis::new(format!("layers skipped, of {}", input.layers()), Quantity::Count);
-    let y = Axis::new("speedup (times): lines predicted, points measured", Quantity::Number);
-    let title = format!("Speedup by skipped layers, {drafting} drafting");
-    let mut figure = Figure::new(&format!("speedup_{drafting}"), title, x, y).caption(
-        "Lines: predicted from measured pass times and acceptance, one per number of drafted \
-         tokens; windows in the middle of the model; band: 95 % interval of the chosen number. \
-         Points: measured end to end, with their 95 % \
-         intervals. Ring: the choice.",
-    );
+    let words = "speedup over plain decoding (times)";
+    let y = Axis::new(words, Quantity::Number).of_ratios();
+    let title = format!("Speedup by skipped layers, {drafting}");
+    let mut figure = Figure::new(&format!("speedup_{drafting}"), title, x, y);
     let cells: Vec<_> = input.grid.iter().filter(|cell| cell.drafting == drafting).collect();
     let symmetric: Vec<_> =
         cells.iter().copied().filter(|cell| cell.is_symmetric(input.layers())).collect();
-    if symmetric.is_empty() {
-        return figure;
-    }
-    let chosen = input.chosen();
-    let chosen_predictors =
-        cells.iter().find(|cell| Some(&cell.plan) == chosen).map(|cell| cell.predictors);
+    let Some(drafts) = drafts(&symmetric, &cells, input) else { return figure };
+    figure.caption = format!(
+        "Lines: predicted from measured pass times and acceptance, for windows in the middle of the \
+         model; in colour drafts of {drafts}, with their 95 % interval; grey the other numbers of \
+         drafted tokens, named at their ends. Points: measured end to end, of any window (grey: without their intervals, which \
+         stand in the tables)."
+    );
     figure.notes.push(Note::Level { y: 1.0, text: "plain decoding".into() });
-    figure.series = curves(&symmetric, chosen_predictors);
-    figure.series.extend(band(&symmetric, chosen_predictors));
-    figure.series.extend(ideal(&symmetric, chosen_predictors));
-    figure.series.extend(measured(&symmetric));
-    figure.series.extend(ring(&symmetric, input));
+    figure.series = others(&symmetric, drafts);
+    figure.series.extend(measured(&cells, input, |cell| cell.predictors != drafts));
+    figure.series.push(band(&symmetric, drafts));
+    figure.series.push(ideal(&symmetric, drafts));
+    figure.series.push(curve(&symmetric, drafts));
+    figure.series.extend(measured(&cells, input, |cell| cell.predictors == drafts));
+    figure.series.extend(ring(&cells, input));
     figure
 }
 
-/// The numbers of drafted tokens that occur, rising.
-fn predictors(cells: &[&GridCell]) -> Vec<usize> {
-    let all: std::collections::BTreeSet<_> = cells.iter().map(|cell| cell.predictors).collect();
-    all.into_iter().collect()
+/// The number of drafts in colour: the chosen one, else the one with the highest predicted curve.
+fn drafts(symmetric: &[&GridCell], all: &[&GridCell], input: &ReportInput) -> Option<usize> {
+    let chosen = all.iter().find(|cell| Some(&cell.plan) == input.chosen());
+    let value = |cell: &GridCell| cell.predicted.map_or(f64::NEG_INFINITY, |p| p.value);
+    let best = symmetric.iter().max_by(|a, b| value(a).total_cmp(&value(b)))?;
+    Some(chosen.unwrap_or(best).predictors)
 }
 
-/// `(skipped, value)` of the cells with `predictors`, rising.
+/// `(skipped, value)` of the cells with `drafts`, rising.
 fn points(
     cells: &[&GridCell],
-    predictors: usize,
+    drafts: usize,
     value: impl Fn(&GridCell) -> Option<f64>,
 ) -> Vec<(f64, f64)> {
     let mut points: Vec<_> = cells
         .iter()
-        .filter(|cell| cell.predictors == predictors)
+        .filter(|cell| cell.predictors == drafts)
         .filter_map(|cell| Some((cell.skipped as f64, value(cell)?)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
 }
 
-fn curves(cells: &[&GridCell], chosen: Option<usize>) -> Vec<Series> {
-    let curve = |count: usize| {
-        let stroke = if Some(count) == chosen { Stroke::Bold } else { Stroke::Thin };
-        let points = points(cells, count, |cell| cell.predicted.map(|p| p.value));
-        Series::new(
-            format!("draft {count}"),
-            Hue::of_predictor(count),
-            Mark::Line { points, stroke },
-        )
-    };
-    predictors(cells).into_iter().map(curve).collect()
+fn predicted(cells: &[&GridCell], drafts: usize) -> Vec<(f64, f64)> {
+    points(cells, drafts, |cell| cell.predicted.map(|p| p.value))
 }
 
-/// The 95 % intervals of the chosen draft length's predictions.
-fn band(cells: &[&GridCell], chosen: Option<usize>) -> Option<Series> {
-    let low = points(cells, chosen?, |cell| cell.predicted?.low);
-    let high = points(cells, chosen?, |cell| cell.predicted?.high);
-    let corners = low.into_iter().zip(high).map(|((x, low), (_, high))| (x, low, high)).collect();
-    let hue = Hue::of_predictor(chosen?);
-    Some(Series::new("95 % interval", hue, Mark::Band { points: corners }))
+fn curve(cells: &[&GridCell], drafts: usize) -> Series {
+    let mark = Mark::Line { points: predicted(cells, drafts), stroke: Stroke::Bold };
+    Series::new(format!("draft {drafts}"), Hue::Blue, mark).ending(drafts.to_string())
 }
 
-/// What the paper's ideal cost would give with the measured acceptance, for the chosen draft
-/// length.
-fn ideal(cells: &[&GridCell], chosen: Option<usize>) -> Option<Series> {
-    let points = points(cells, chosen?, |cell| cell.ideal);
-    let mark = Mark::Line { points, stroke: Stroke::Dashed };
-    Some(Series::new(format!("ideal cost, draft {}", chosen?), Hue::of_predictor(chosen?), mark))
-}
-
-fn measured(cells: &[&GridCell]) -> Vec<Series> {
-    let counts = predictors(cells);
-    let middle = (counts.len() as f64 - 1.0) / 2.0;
-    let series = |(index, count): (usize, &usize)| {
-        let shift = (index as f64 - middle) * DODGE;
-        let point = |cell: &&&GridCell| {
-            Some(Point::new(cell.skipped as f64 + shift, cell.measured?, cell.words()))
+/// The other numbers of drafts, under one entry of the legend.
+fn others(cells: &[&GridCell], drafts: usize) -> Vec<Series> {
+    let counts: BTreeSet<_> = cells.iter().map(|cell| cell.predictors).collect();
+    let line = |(index, count): (usize, usize)| {
+        let mark = Mark::Line { points: predicted(cells, count), stroke: Stroke::Fine };
+        let series = match index {
+            0 => Series::new("other numbers of drafts", Hue::Grey, mark),
+            _ => Series::unlisted(Hue::Grey, mark),
         };
-        let of_count = cells.iter().filter(|cell| cell.predictors == *count);
-        let points = of_count.filter_map(|cell| point(&cell)).collect();
-        let symbol = Symbol::of_index(count.saturating_sub(1));
-        Series::unlisted(Hue::of_predictor(*count), Mark::Points { points, symbol })
+        series.ending(count.to_string())
     };
-    counts.iter().enumerate().map(series).collect()
+    counts.into_iter().filter(|count| *count != drafts).enumerate().map(line).collect()
+}
+
+/// The 95 % intervals of predictions, cut as those of points are.
+fn band(cells: &[&GridCell], drafts: usize) -> Series {
+    let axis = Axis::new("", Quantity::Number).of_ratios();
+    let end = |pick: fn((f64, f64)) -> f64| {
+        points(cells, drafts, |cell| {
+            let predicted = cell.predicted.filter(|p| p.interval().is_some())?;
+            Some(pick(axis.shown(&predicted)))
+        })
+    };
+    let ends = end(|ends| ends.0).into_iter().zip(end(|ends| ends.1));
+    let points = ends.map(|((x, low), (_, high))| (x, low, high)).collect();
+    Series::new("95 % interval", Hue::Blue, Mark::Band { points })
+}
+
+/// What the paper's ideal cost would give with the measured acceptance.
+fn ideal(cells: &[&GridCell], drafts: usize) -> Series {
+    let mark =
+        Mark::Line { points: points(cells, drafts, |cell| cell.ideal), stroke: Stroke::Dashed };
+    Series::new(format!("ideal cost, draft {drafts}"), Hue::Blue, mark)
+}
+
+/// Measured points of the cells that `wanted` lets through; the choice's number in colour.
+fn measured(
+    cells: &[&GridCell],
+    input: &ReportInput,
+    wanted: impl Fn(&GridCell) -> bool,
+) -> Option<Series> {
+    let places = places(cells);
+    let point = |cell: &&GridCell| {
+        Some(Point::new(*places.get(&cell.plan.to_string())?, cell.measured?, cell.words()))
+    };
+    let points: Vec<Point> =
+        cells.iter().copied().filter(|cell| wanted(cell)).filter_map(|cell| point(&cell)).collect();
+    let drafts = cells.iter().find(|cell| Some(&cell.plan) == input.chosen())?.predictors;
+    let coloured = cells.iter().any(|cell| wanted(cell) && cell.predictors == drafts);
+    Some(match coloured {
+        true => Series::new("measured", Hue::Blue, Mark::Points { points, symbol: Symbol::Circle }),
+        false => Series::unlisted(Hue::Grey, Mark::Points { points, symbol: Symbol::Speck }),
+    })
+}
+
+/// Where each measured plan stands: those that skip equally many layers beside each other.
+fn places(cells: &[&GridCell]) -> BTreeMap<String, f64> {
+    let mut by_skipped: BTreeMap<usize, Vec<&GridCell>> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.measured.is_some()) {
+        by_skipped.entry(cell.skipped).or_default().push(cell);
+    }
+    let mut places = BTreeMap::new();
+    for (skipped, mut plans) in by_skipped {
+        plans.sort_by_key(|cell| (cell.predictors, cell.plan.to_string()));
+        let step = DODGE.min(PLACE / plans.len() as f64);
+        let middle = (plans.len() as f64 - 1.0) / 2.0;
+        for (index, cell) in plans.iter().enumerate() {
+            let shift = step * (index as f64 - middle);
+            places.insert(cell.plan.to_string(), skipped as f64 + shift);
+        }
+    }
+    places
 }
 
 /// A ring around the choice, where it was measured or else predicted.
 fn ring(cells: &[&GridCell], input: &ReportInput) -> Option<Series> {
     let cell = cells.iter().find(|cell| Some(&cell.plan) == input.chosen())?;
-    let counts = predictors(cells);
-    let index = counts.iter().position(|count| *count == cell.predictors)?;
-    let shift = (index as f64 - (counts.len() as f64 - 1.0) / 2.0) * DODGE;
-    let (x, y) = match cell.measured {
-        Some(measured) => (cell.skipped as f64 + shift, measured),
-        None => (cell.skipped as f64, cell.predicted?),
-    };
-    let y = s3d_data::Estimate::exact(y.value);
+    let y = Estimate::exact(cell.measured.or(cell.predicted)?.value);
+    let x = places(cells).get(&cell.plan.to_string()).copied().unwrap_or(cell.skipped as f64);
     let points = vec![Point::new(x, y, format!("choice: {}", cell.words()))];
     Some(Series::new("choice", Hue::Ink, Mark::Points { points, symbol: Symbol::Ring }))
 }

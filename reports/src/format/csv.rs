@@ -26,8 +26,7 @@ struct Kind {
 
 fn kind(table: &Table, column: usize) -> Kind {
     let cells = || table.rows.iter().map(|row| &row[column]);
-    let interval =
-        cells().any(|c| matches!(c, Cell::Estimate(..) | Cell::Seconds(_) | Cell::Share(_)));
+    let interval = cells().any(|cell| cell.is_estimate());
     let unit = cells().find_map(|cell| match cell {
         Cell::Seconds(_) => Some("seconds"),
         Cell::Bytes(_) => Some("bytes"),
@@ -53,12 +52,18 @@ fn fields(cell: &Cell, kind: Kind) -> Vec<String> {
         Cell::Unknown => vec![String::new()],
         Cell::Bytes(bytes) => vec![bytes.to_string()],
         Cell::Number(value, _) => vec![value.to_string()],
-        Cell::Estimate(e, _) | Cell::Seconds(e) | Cell::Share(e) => numbers(e).to_vec(),
+        Cell::Estimate(e, _) | Cell::Seconds(e) => numbers(&narrow(e)).to_vec(),
+        Cell::Level(e, _) | Cell::Share(e) => numbers(e).to_vec(),
         Cell::Link { text, url } => vec![format!("{text} <{url}>")],
         Cell::Text(_) | Cell::Count(_) => vec![cell.words()],
     };
     fields.resize(if kind.interval { 3 } else { 1 }, String::new());
     fields
+}
+
+/// A ratio or rate without an interval that is too wide to be shown.
+fn narrow(estimate: &Estimate) -> Estimate {
+    if estimate.is_wide() { Estimate::alone(estimate.value) } else { *estimate }
 }
 
 fn numbers(estimate: &Estimate) -> [String; 3] {
@@ -87,8 +92,10 @@ pub fn figure(figure: &Figure) -> Vec<u8> {
 fn series_rows(figure: &Figure) -> Vec<Vec<String>> {
     let mut records = Vec::new();
     for (index, series) in figure.series.iter().enumerate() {
-        let label = series.label.clone().unwrap_or_else(|| format!("series {}", index + 1));
-        for row in mark_rows(&series.mark) {
+        let end = series.end.as_ref().map(|end| format!("line {end}"));
+        let label = end.or_else(|| series.label.clone());
+        let label = label.unwrap_or_else(|| format!("series {}", index + 1));
+        for row in mark_rows(&series.mark, figure) {
             records.push(std::iter::once(label.clone()).chain(row).collect());
         }
     }
@@ -103,7 +110,8 @@ fn axis_header(axis: &Axis) -> String {
     }
 }
 
-fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
+fn mark_rows(mark: &Mark, figure: &Figure) -> Vec<[String; 7]> {
+    let ends = |axis: &Axis, e: &Estimate| numbers(&if axis.ratio { narrow(e) } else { *e });
     let row = |kind: &str, x: f64, y: String, value: [String; 3], text: &str| {
         let [value, low, high] = value;
         [kind.into(), x.to_string(), y, value, low, high, text.into()]
@@ -123,18 +131,19 @@ fn mark_rows(mark: &Mark) -> Vec<[String; 7]> {
         }
         Mark::Points { points, .. } => {
             let place = |p: &Point| {
-                let [y, low, high] = numbers(&p.y);
+                let [y, low, high] = ends(&figure.y, &p.y);
                 row("point", p.x, y, [String::new(), low, high], &p.text)
             };
             points.iter().map(place).collect()
         }
         Mark::Bars { bars } => {
-            let bar = |b: &Bar| row("bar", b.from, b.at.to_string(), numbers(&b.to), &b.text);
+            let bar =
+                |b: &Bar| row("bar", b.from, b.at.to_string(), ends(&figure.x, &b.to), &b.text);
             bars.iter().map(bar).collect()
         }
         Mark::Heat { cells } => {
             let cell = |c: &figure::Tile| {
-                row("cell", c.x as f64, c.y.to_string(), numbers(&c.value), &c.text)
+                row("cell", c.x as f64, c.y.to_string(), numbers(&narrow(&c.value)), &c.text)
             };
             cells.iter().map(cell).collect()
         }

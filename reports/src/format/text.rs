@@ -27,6 +27,17 @@ pub fn table(table: &Table, width: usize) -> String {
     text
 }
 
+/// Characters of a line where no cell is wrapped.
+pub fn natural_width(table: &Table) -> usize {
+    let cells = |i: usize| table.rows.iter().map(move |row| count(&clean(&row[i].words())));
+    let widths = table.columns.iter().enumerate().map(|(i, column)| {
+        let header = column.header();
+        let word = header.split(' ').map(count).max().unwrap_or(0);
+        cells(i).max().unwrap_or(0).max(word)
+    });
+    widths.sum::<usize>() + GAP * (table.columns.len().max(1) - 1)
+}
+
 /// Column widths: natural where all fits, else the widest give way first, down to their longest
 /// word.
 fn widths(header: &[String], rows: &[Vec<String>], limit: usize) -> Vec<usize> {
@@ -36,6 +47,15 @@ fn widths(header: &[String], rows: &[Vec<String>], limit: usize) -> Vec<usize> {
         |i: usize| column(i).flat_map(|cell| cell.split(' ')).map(count).max().unwrap_or(0).max(1);
     let mut widths: Vec<usize> = (0..header.len()).map(natural).collect();
     let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * (widths.len().max(1) - 1);
+    // Headers break at spaces before any cell does.
+    let cells = |i: usize| rows.iter().map(|row| count(&row[i])).max().unwrap_or(0).max(least(i));
+    while total(&widths) > limit {
+        let header = (0..widths.len()).filter(|&i| widths[i] > cells(i));
+        match header.max_by_key(|&i| widths[i]) {
+            Some(widest) => widths[widest] -= 1,
+            None => break,
+        }
+    }
     while total(&widths) > limit {
         let shrinkable = (0..widths.len()).filter(|&i| widths[i] > least(i));
         match shrinkable.max_by_key(|&i| widths[i]) {

@@ -33,9 +33,8 @@ pub fn section(input: &ReportInput) -> String {
         format_args!(
             "<div class=\"what-if\" hidden>\n{}<p>Choice: <output \
              id=\"what-if-choice\"></output></p>\n\
-             <p class=\"note\">By prediction alone, except under the conditions of the run, where \
-             the choice stands that was \
-             checked by measuring.</p>\n</div>\n\
+             <p class=\"note\">By prediction alone, except under the conditions of the run: there \
+             the verdict stands.</p>\n</div>\n\
              <details id=\"what-if-table\"><summary>All {} conditions</summary><div \
              class=\"wide\"><table>\
              <thead><tr><th class=\"number\">context (tokens)</th><th class=\"number\">memory \
@@ -68,22 +67,30 @@ fn slider(
     )
 }
 
-/// Plan and predicted speedup under a condition; under the run's own those of the verdict.
-fn answer(condition: &Condition, input: &ReportInput) -> (Option<Plan>, Option<Estimate>) {
+/// Plan and speedup under a condition; under the run's own those of the verdict.
+fn answer(condition: &Condition, input: &ReportInput) -> (Option<Plan>, Option<String>) {
     let header = &input.header;
     let own = condition.context == header.context
         && condition.memory_budget_bytes
             == header.memory_budget_bytes.map_or(u64::MAX, |bytes| bytes.0)
         && condition.gamma_max == header.gamma_max.get();
+    let words =
+        |speedup: Estimate, basis: &str| format!(", {speedup:#} times plain decoding, {basis}");
     match &input.recommendation.choice {
-        Some(choice) if own => (Some(choice.plan.clone()), choice.predicted_speedup),
-        _ => (condition.plan.clone(), condition.predicted),
+        Some(choice) if own => {
+            let measured = choice.measured_speedup.map(|speedup| words(speedup, "measured"));
+            let predicted = choice.predicted_speedup.map(|speedup| words(speedup, "predicted"));
+            (Some(choice.plan.clone()), measured.or(predicted))
+        }
+        _ => {
+            let predicted = condition.predicted.map(|speedup| words(speedup, "predicted"));
+            (condition.plan.clone(), predicted)
+        }
     }
 }
 
 fn row(condition: &Condition, input: &ReportInput) -> String {
-    let (plan, predicted) = answer(condition, input);
-    let speedup = predicted.map(|speedup| format!(", {speedup} times plain decoding, predicted"));
+    let (plan, speedup) = answer(condition, input);
     let beyond = if condition.extrapolated { " (beyond the timed contexts)" } else { "" };
     let choice = match &plan {
         Some(plan) => format!("{plan}{}{beyond}", speedup.unwrap_or_default()),

@@ -2,6 +2,8 @@
 
 use crate::format::html::escape;
 use crate::input::ReportInput;
+use crate::words::verdict::rate;
+use crate::words::warnings::shared_machine;
 use s3d_data::{MemoryItem, Share};
 
 /// Weights this many times the last-level cache are streamed from memory, and the share of the
@@ -22,9 +24,10 @@ pub fn sentences(input: &ReportInput) -> Vec<String> {
     sentences.extend(baseline.stock_tokens_per_s.zip(baseline.tokens_per_s).map(
         |(stock, plain)| {
             format!(
-                "Plain decoding with candle's stock matmul: {stock:.1} tokens/s; with ours, which \
-             every \
-             speedup is measured against: {plain:.1} tokens/s."
+                "Plain decoding with candle's stock matmul: {} tokens/s; with ours, which every \
+                 speedup is measured against: {} tokens/s.",
+                rate(stock),
+                rate(plain)
             )
         },
     ));
@@ -72,6 +75,9 @@ fn bandwidth(input: &ReportInput) -> Option<String> {
             "; above 105 %, so the bandwidth was measured too low: measure again on an idle machine"
                 .into()
         }
+        _ if share.value < SLOW && shared_machine(&input.header) => {
+            "; other programs took a part of the machine, so the share is not judged".into()
+        }
         _ if share.value < SLOW => {
             "; below 70 %: a faster plain path exists, and speedups over it would be smaller".into()
         }
@@ -91,7 +97,7 @@ fn width(input: &ReportInput) -> Option<String> {
     let words: Vec<_> = widths
         .into_iter()
         .filter_map(|width| ratios.iter().find(|(w, _)| *w == width))
-        .map(|(width, ratio)| format!("t({width})/t(1) = {ratio}"))
+        .map(|(width, ratio)| format!("t({width})/t(1) = {ratio:#}"))
         .collect();
     (!words.is_empty()).then(|| {
         format!(

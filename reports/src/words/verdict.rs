@@ -1,13 +1,19 @@
 //! The verdict in words, the same on the page and in the terminal.
 
 use crate::format::{markdown, text};
+use crate::table::digits;
 use crate::tables;
 use crate::words::caveat::{caveat, derived};
+use crate::words::{by_task, capital};
+use s3d_data::units::TOO_WIDE;
 use s3d_data::{
     Answer, Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation,
     RegretBasis, RunHeader, Share, Skip, TimesFrom,
 };
 use serde::Serialize;
+
+/// Ties that a terminal lists.
+const TIES: usize = 5;
 
 /// Should one speculate here, how, and how sure is that.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,6 +24,8 @@ pub struct Verdict {
     pub headline: String,
     /// What else to know, one sentence each, most important first.
     pub details: Vec<String>,
+    /// What the numbers rest on and hold for, one sentence each.
+    pub grounds: Vec<String>,
     /// What to run, as a command to copy: the choice, or plain decoding where it does not pay.
     pub command: Option<String>,
 }
@@ -37,6 +45,7 @@ impl Verdict {
                 .chain(imported(header))
                 .chain(details(recommendation))
                 .collect(),
+            grounds: grounds(recommendation),
             // Nobody can read what random weights write, and another engine's model is not here.
             command: recommendation.choice.as_ref().filter(|_| runs_here(header)).map(|choice| {
                 let plan = if recommendation.speculate { &choice.plan } else { &Plan::Plain };
@@ -56,7 +65,7 @@ impl Verdict {
         for line in text::wrap(&text::clean(&self.headline), width) {
             out += &format!("{bold}{hue}{line}{reset}\n");
         }
-        for detail in &self.details {
+        for detail in self.details.iter().chain(&self.grounds) {
             let detail = text::clean(detail);
             for (i, line) in text::wrap(&detail, width.saturating_sub(2)).iter().enumerate() {
                 out += &format!("{}{line}\n", if i == 0 { "- " } else { "  " });
@@ -72,7 +81,7 @@ impl Verdict {
     pub fn markdown(&self) -> String {
         let escape = markdown::escape;
         let mut out = format!("**{}**\n\n", escape(&self.headline));
-        for detail in &self.details {
+        for detail in self.details.iter().chain(&self.grounds) {
             out += &format!("- {}\n", escape(detail));
         }
         if let Some(command) = &self.command {
@@ -90,7 +99,7 @@ pub fn summary(
     colour: bool,
 ) -> String {
     let verdict = Verdict::new(recommendation, header).text(width, colour);
-    let plans = tables::brief(tables::shortened(tables::plans(recommendation)));
+    let plans = tables::narrowed(tables::leading(recommendation, TIES), width);
     format!("{verdict}\n{}\n{}", plans.title, text::table(&plans, width))
 }
 
@@ -130,8 +139,11 @@ fn headline(recommendation: &Recommendation) -> String {
 /// `1.83 times plain decoding [1.75, 1.91], measured`.
 fn gain(choice: &PlanResult) -> String {
     let words = |speedup: Estimate, basis: &str| {
-        let interval = speedup.interval().map(|(low, high)| format!("[{low:.2}, {high:.2}]"));
-        let interval = interval.unwrap_or_else(|| "(no interval)".into());
+        let interval = match speedup.interval() {
+            Some((low, high)) if !speedup.is_wide() => format!("[{low:.2}, {high:.2}]"),
+            Some(_) => format!("({TOO_WIDE})"),
+            None => "(no interval)".into(),
+        };
         format!("{:.2} times plain decoding {interval}, {basis}", speedup.value)
     };
     match (choice.measured_speedup, choice.predicted_speedup) {
@@ -141,7 +153,7 @@ fn gain(choice: &PlanResult) -> String {
     }
 }
 
-/// `skip layers 3 to 8 of 12 (3..9), draft 4 tokens at once`.
+/// `skip layers 3 to 8 of 12, counted from 0 (3..9), draft 4 tokens at once`.
 pub fn plan_in_words(result: &PlanResult) -> String {
     match result.plan.draft() {
         Some(draft) => {
@@ -155,9 +167,11 @@ fn skip_in_words(draft: &DraftPlan, layers: usize) -> String {
     match &draft.skip {
         Skip::Window(window) => match window.len() {
             0 => format!("skip no layer of {layers} ({window})"),
-            1 => format!("skip layer {} of {layers} ({window})", window.start()),
+            1 => {
+                format!("skip layer {} of {layers}, counted from 0 ({window})", window.start())
+            }
             _ => format!(
-                "skip layers {} to {} of {layers} ({window})",
+                "skip layers {} to {} of {layers}, counted from 0 ({window})",
                 window.start(),
                 window.end() - 1
             ),
@@ -202,36 +216,38 @@ fn runs_here(header: &RunHeader) -> bool {
 
 /// What measurements of another engine rest on and leave open.
 fn imported(header: &RunHeader) -> Vec<String> {
-    let sentence = |note: &String| {
-        let mut letters = note.chars();
-        let first = letters.next().map(|first| first.to_uppercase().to_string());
-        format!("{}{}.", first.unwrap_or_default(), letters.as_str())
-    };
     match header.times_from() == TimesFrom::OtherEngine {
-        true => header.warnings.iter().map(sentence).collect(),
+        true => header.warnings.iter().map(|note| format!("{}.", capital(note))).collect(),
         false => Vec::new(),
     }
 }
 
 fn details(recommendation: &Recommendation) -> Vec<String> {
     let choice = recommendation.choice.as_ref();
-    let mut details = recommendation.notes.clone();
+    let mut details = Vec::new();
     details.extend(choice.and_then(|choice| speed(choice, recommendation)));
-    details.extend(choice.map(|choice| match choice.peak_memory_bytes {
+    details.extend(by_task::sentences(recommendation));
+    details.extend(recommendation.notes.iter().cloned());
+    details.extend(ties(recommendation));
+    details
+}
+
+fn grounds(recommendation: &Recommendation) -> Vec<String> {
+    let choice = recommendation.choice.as_ref();
+    let mut grounds = Vec::new();
+    grounds.extend(choice.map(|choice| match choice.peak_memory_bytes {
         Some(bytes) => {
             format!("Peak memory {} at {} tokens of context.", Bytes(bytes), recommendation.context)
         }
         None => "Peak memory unknown: of the model only its number of layers is known.".into(),
     }));
-    details.extend(ties(recommendation));
-    details.extend(regret(recommendation));
-    details.extend(error(recommendation));
-    details.push(conditions(recommendation));
-    details
+    grounds.extend(regret(recommendation));
+    grounds.extend(error(recommendation));
+    grounds.push(conditions(recommendation));
+    grounds
 }
 
 fn speed(choice: &PlanResult, recommendation: &Recommendation) -> Option<String> {
-    let speed = choice.tokens_per_s?;
     let basis = match choice.basis {
         Basis::Measured => "measured",
         Basis::Predicted => "predicted",
@@ -239,13 +255,20 @@ fn speed(choice: &PlanResult, recommendation: &Recommendation) -> Option<String>
     let plain = recommendation
         .baseline
         .tokens_per_s
-        .map(|plain| format!(" against {plain:.1} of plain decoding"))
+        .map(|plain| format!(" against {} of plain decoding", rate(plain)))
         .unwrap_or_default();
     let iteration = choice
         .tokens_per_iteration
-        .map(|tokens| format!("; {tokens} tokens per iteration"))
+        .map(|tokens| format!("; {tokens:#} tokens per iteration"))
         .unwrap_or_default();
-    Some(format!("{speed:.1} tokens/s{plain}{iteration} ({basis})."))
+    let speed = rate(choice.tokens_per_s?);
+    Some(format!("{speed} tokens/s{plain}{iteration} ({basis})."))
+}
+
+/// A rate with three digits: `546 [505, 590]`.
+pub(super) fn rate(rate: Estimate) -> String {
+    let digits = digits(rate.value);
+    format!("{rate:#.digits$}")
 }
 
 fn ties(recommendation: &Recommendation) -> Option<String> {

@@ -6,6 +6,9 @@ use crate::statistics::Z95;
 use s3d_data::memory::streamed_bytes;
 use s3d_data::{Baseline, Dtype, Estimate, Plan, Run};
 
+/// A speedup over plain decoding below which a plan is not worth running.
+pub(super) const WORTH: f64 = 1.03;
+
 /// Plain decoding: measured in blocks (at another context moved by what plain passes grow to it),
 /// else from the timed plain pass.
 pub(super) fn plain_rate(all: &Evaluated) -> Option<Estimate> {

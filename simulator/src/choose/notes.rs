@@ -25,6 +25,29 @@ pub(super) fn of(all: &Evaluated, chosen: Option<&Prediction>) -> Vec<String> {
     notes
 }
 
+/// Why the choice is the choice although a tied plan shows a higher number.
+pub(super) fn tie(all: &Evaluated, choice: usize, ties: &[usize]) -> Option<String> {
+    let shown = |index: usize| {
+        let reported = all.reported[index].as_ref().map(|reported| reported.speedup.value);
+        reported.unwrap_or(all.predictions[index].speedup.value)
+    };
+    let highest = ties.iter().copied().max_by(|&a, &b| shown(a).total_cmp(&shown(b)))?;
+    let ahead = format!("{:.2}", shown(highest));
+    if shown(highest) <= shown(choice) || ahead == format!("{:.2}", shown(choice)) {
+        return None;
+    }
+    let why = match (all.ran_off[choice], all.scores[choice] >= all.scores[highest]) {
+        (true, true) if all.ran_off[highest] => {
+            "where the leading plans ran side by side, the choice was ahead"
+        }
+        (true, true) => "the choice was the best of the leading plans that ran side by side",
+        (_, true) => "by all that is known of costs the choice is ahead",
+        (_, false) => "the choice was confirmed by blocks of its own, and no plan is surely better",
+    };
+    let plan = all.plan(highest);
+    Some(format!("{plan} shows {ahead}, which is within the intervals: {why}."))
+}
+
 /// What counts of more drafts leave open about fewer.
 fn counted(chosen: &Prediction) -> Option<String> {
     let (counted, (low, high)) = (chosen.counted?, chosen.readings?);

@@ -1,7 +1,8 @@
 //! From evaluated plans to the recommendation: which is best, what ties with it, whether to
 //! speculate at all.
 
-use crate::choose::baseline::{baseline, plain_rate};
+use crate::choose::baseline::{WORTH, baseline, plain_rate};
+use crate::choose::by_task::by_task;
 use crate::choose::deciding::limits;
 use crate::choose::grid::{PlanEvaluation, grid};
 use crate::choose::notes;
@@ -22,8 +23,6 @@ use serde::Serialize;
 
 /// Ties beyond this number are counted but not listed.
 const MOST_TIES: usize = 64;
-/// A speedup below which a plan is not worth running.
-const WORTH: f64 = 1.03;
 /// Share of the processor that other programs may take without being named.
 const BUSY: f64 = 0.1;
 
@@ -73,6 +72,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
     notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
     notes.extend(index.iter().flat_map(|choice| limits(request, &run.header, all, *choice)));
+    notes.extend(index.and_then(|index| notes::tie(all, index, &ties)));
     let header = &run.header;
     let errors = request.with_errors.then(|| held_out_of(run, request, &all.walked)).transpose()?;
     let held_out = errors.flatten();
@@ -93,6 +93,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         reason,
         notes,
         ties: listed,
+        by_task: index.map_or(Vec::new(), |index| by_task(all, index, request)),
         regret_bound: regret.as_ref().map(|r| r.estimate),
         regret_basis: regret.map(|r| r.basis),
         prediction_error,
@@ -215,7 +216,7 @@ fn answer(
         let reason = format!(
             "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured \
              speedup needs \
-             (predicted: {speedup:.2} times plain decoding); run again with a longer --time-budget"
+             (predicted: {speedup:#.2} times plain decoding); run again with a longer --time-budget"
         );
         return (Answer::CannotTellYet, Some(reason));
     }
@@ -225,7 +226,7 @@ fn answer(
     if speedup.interval().is_some() && most <= WORTH {
         let reason = format!(
             "no plan gains more than 3 %, with 95 % confidence; the best, {plan}, is {how} at \
-             {speedup:.2} times \
+             {speedup:#.2} times \
              plain decoding"
         );
         return (Answer::DoNot, Some(reason));
@@ -236,7 +237,7 @@ fn answer(
         _ => "measure it end to end: s3d run",
     };
     let reason = format!(
-        "the best plan, {plan}, is {how} at {speedup:.2} times plain decoding, too uncertain to \
+        "the best plan, {plan}, is {how} at {speedup:#.2} times plain decoding, too uncertain to \
          say whether it is faster; {more}"
     );
     (Answer::CannotTellYet, Some(reason))
