@@ -3,6 +3,9 @@
 use crate::words::capital;
 use s3d_data::{RunHeader, Share};
 
+/// Share of the processor that other programs may take before the machine counts as shared.
+const BUSY: f64 = 0.1;
+
 /// A warning: what is the matter, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -32,7 +35,8 @@ pub fn warnings(header: &RunHeader) -> Vec<Warning> {
 pub fn shared_machine(header: &RunHeader) -> bool {
     let signs =
         ["other programs used", "the machine was busy", "processor time that their threads"];
-    header.warnings.iter().any(|warning| signs.iter().any(|sign| warning.contains(sign)))
+    let busy = header.other_programs.is_some_and(|share| share > BUSY);
+    busy || header.warnings.iter().any(|warning| signs.iter().any(|sign| warning.contains(sign)))
 }
 
 /// The words of a warning without its numbers.
