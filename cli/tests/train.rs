@@ -156,6 +156,11 @@ fn what_cannot_be_trained_is_said_before_training() {
         (1, &["--model", base, "--corpus", "/dev/zero"], "expected a regular file"),
         (1, &["--model", base, "--corpus", &bytes], "UTF-8"),
         (1, &["--model", base, "--corpus", &keys], "line 1"),
+        (
+            1,
+            &["--model", base, "--corpus", corpus, "--context", "1000000"],
+            "tokens, found 1000000",
+        ),
         (1, &["--model", base, "--corpus", &short], "give more text or a shorter context"),
         (1, &["--model", "story", "--corpus", corpus], "7 mask predictors already"),
         (1, &["--model", bare, "--corpus", corpus], "tokenizer.json"),

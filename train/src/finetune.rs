@@ -134,7 +134,13 @@ impl Finetune<'_> {
         base: &BaseIdentity,
         warm: Option<&Added>,
     ) -> Result<TrainConfig> {
-        let context = self.context.unwrap_or(CONTEXT).min(model.positions());
+        let positions = model.positions();
+        let context = self.context.unwrap_or(CONTEXT.min(positions));
+        if context > positions {
+            return Err(Error::invalid(format!(
+                "--context: the model decodes texts of up to {positions} tokens, found {context}"
+            )));
+        }
         let (masks, adapters) = (self.masks, self.adapters);
         let mut hash = base.hash.clone();
         if let Some(warm) = warm {
