@@ -104,7 +104,6 @@ fn experts_table(
     gamma_max: Predictors,
     context: usize,
 ) -> Table {
-    let layers = derivation.shape.layers;
     let columns = vec![
         Column::new("drafts"),
         Column::new("tokens verified"),
@@ -114,7 +113,7 @@ fn experts_table(
     ];
     let row = |drafts: usize| {
         let width = drafts + 1;
-        let [verify, draft] = derivation.in_plain_passes(drafts, layers / 2, context);
+        let [verify, draft] = derivation.in_plain_passes(drafts, context);
         vec![
             Cell::Count(drafts as u64),
             Cell::Count(width as u64),

@@ -110,11 +110,11 @@ impl Derivation<'_> {
     }
 
     /// What an iteration of `drafts` tokens costs in plain passes, all at `context`: the verify pass,
-    /// and the draft pass with `kept` layers.
-    pub fn in_plain_passes(&self, drafts: usize, kept: usize, context: usize) -> [f64; 2] {
+    /// and the draft pass with half of the layers.
+    pub fn in_plain_passes(&self, drafts: usize, context: usize) -> [f64; 2] {
         let layers = self.shape.layers;
-        let passes =
-            [self.seconds(layers, drafts + 1, context), self.draft_seconds(kept, drafts, context)];
+        let draft = self.draft_seconds(layers / 2, drafts, context);
+        let passes = [self.seconds(layers, drafts + 1, context), draft];
         passes.map(|pass| pass / self.seconds(layers, 1, context))
     }
 
