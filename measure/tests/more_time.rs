@@ -111,7 +111,8 @@ fn texts_are_traced_beside_the_confirming_blocks_where_they_dominate() {
     let (models, dir) = (Models::new(), tempfile::tempdir().unwrap());
     let out = RunDir::new(dir.path());
     // Little time, so that refinement leaves texts over.
-    let run = measure(&models, &asked(40.0), &out);
+    let request = Request { precision: Some(0.001), ..asked(40.0) };
+    let run = measure(&models, &request, &out);
     let journal = out.load_journal().unwrap();
     let end = Observation::Finished { stage: "run-off".into() };
     let after = journal.iter().rposition(|entry| *entry == end).unwrap();

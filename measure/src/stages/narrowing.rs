@@ -6,13 +6,19 @@ use crate::error::{Error, Result};
 use crate::stages::acceptance;
 use s3d_data::Plan;
 
-/// Blocks between two questions to the judge.
+/// Blocks between two questions to the judge, where an answer may end the run.
 const BLOCKS_PER_QUESTION: usize = 4;
+/// The same where it only tells what to measure next: an answer takes time.
+const BLOCKS_PER_LOOK: usize = 8;
 
 /// Asked after each block that confirms `plan`: whether the headline is known as closely as was
 /// asked for. Where it is not and texts dominate, more of them are traced.
 pub(crate) fn narrow_enough(bench: &mut Bench<'_>, plan: &Plan, block: usize) -> Result<bool> {
-    if !(block + 1).is_multiple_of(BLOCKS_PER_QUESTION) {
+    let blocks = match bench.request.precision {
+        Some(_) => BLOCKS_PER_QUESTION,
+        None => BLOCKS_PER_LOOK,
+    };
+    if !(block + 1).is_multiple_of(blocks) {
         return Ok(false);
     }
     let standing = bench.judge.standing(&bench.recorder.run).map_err(Error::Judge)?;
