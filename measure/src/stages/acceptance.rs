@@ -39,7 +39,9 @@ pub(crate) fn trace_prompts(bench: &mut Bench<'_>) -> Result<()> {
         trace_part(bench, &drafts)?;
         return coverage::beside_generating(bench);
     }
-    if request.first_look.is_some() && request.impose.is_none() {
+    // A whole job divides its time anyway, and has none for an estimate.
+    let whole = request.wants(Stage::Confirmation);
+    if request.first_look.is_some() && request.impose.is_none() && !whole {
         announce(bench, &drafts)?;
     }
     let goal = request.first_look.unwrap_or(request.positions);
@@ -326,9 +328,11 @@ fn trace_prompt(bench: &mut Bench<'_>, prompt: &Prompt, missing: &[Draft]) -> Re
     if output.len() < SHORTEST_TEXT {
         return Ok(false);
     }
-    let first = bench.recorder.run.observations.traces.is_empty();
+    let traces = &bench.recorder.run.observations.traces;
     let late = half_spent(bench) && bench.clock.now() >= bench.deadline;
-    if first && late && request.wants(Stage::Confirmation) {
+    if let Some(known) = traces.iter().find(|trace| trace.id == prompt.id) {
+        output.truncate(known.tokens()); // one text has one length
+    } else if traces.is_empty() && late && request.wants(Stage::Confirmation) {
         output.truncate(SHORT_TEXT);
     }
     for &drafting in &request.draftings {
