@@ -177,7 +177,7 @@ fn a_choice_on_a_derived_profile_with_traces_is_marked() {
     let report = s3d(&["report", &profile]);
     assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
     let page = std::fs::read_to_string(Path::new(&profile).join("report.html")).unwrap();
-    assert!(page.contains("(derived times)</title>") && page.contains("derived, not measured"));
+    assert!(page.contains("(derived times)</title>") && page.contains("Derived, not measured"));
     let recorded =
         std::fs::read_to_string(Path::new(&profile).join("recommendation.json")).unwrap();
     assert!(recorded.contains("\"device\": \"derived from the data sheet\""));
