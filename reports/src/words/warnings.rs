@@ -9,9 +9,9 @@ const BUSY: f64 = 0.1;
 /// A warning: what is the matter, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// One short line.
+    /// One short line, as a sentence begins.
     pub short: String,
-    /// The whole of it.
+    /// The whole of it, as it goes on behind "warning:".
     pub whole: String,
 }
 
@@ -46,10 +46,10 @@ fn kind(text: &str) -> String {
 
 impl Warning {
     fn new(text: &str) -> Self {
-        let whole = capital(&drift(text).unwrap_or_else(|| text.into()));
+        let whole = drift(text).unwrap_or_else(|| text.into());
         // Advice follows a colon; a name before one is no sentence.
         let cut = whole.match_indices(": ").map(|(at, _)| at).find(|at| whole[..*at].contains(' '));
-        let short = cut.map_or(whole.as_str(), |at| &whole[..at]).to_string();
+        let short = capital(cut.map_or(whole.as_str(), |at| &whole[..at]));
         Self { short, whole }
     }
 }
