@@ -24,7 +24,9 @@ use s3d_simulator::traces::walk::walk;
 use s3d_simulator::{AcceptanceCurve, AcceptanceRate, Family};
 use std::collections::BTreeMap;
 
-const TEXTS: usize = 48;
+/// Texts of each task, and the acceptance of nothing skipped in each.
+const TEXTS: usize = 16;
+const CEILINGS: [f64; 3] = [0.95, 0.88, 0.7];
 const PREDICTORS: usize = 4;
 /// Starts of a process, and how much what a plan costs in plain steps differs between them.
 const STARTS: usize = 3;
@@ -33,8 +35,9 @@ const START_SPREAD: f64 = 0.03;
 const BLOCKS: [(BlockPurpose, usize, usize); 3] =
     [(BlockPurpose::Explore, 12, 9), (BlockPurpose::RunOff, 10, 4), (BlockPurpose::Confirm, 20, 1)];
 
-fn planted(seed: u64) -> Planted {
-    let curve = AcceptanceCurve::new(Family::Power, &[2.5], 0.88).unwrap();
+/// The world of one task.
+fn planted(seed: u64, task: usize) -> Planted {
+    let curve = AcceptanceCurve::new(Family::Power, &[2.5], CEILINGS[task]).unwrap();
     let window = |start, end| SkipWindow::new(start, end).unwrap();
     Planted {
         windows: vec![window(2, 10), window(3, 9), window(4, 8)],
@@ -44,8 +47,21 @@ fn planted(seed: u64) -> Planted {
         positions: 96,
         blocks: 6,
         spread: 0.8,
-        ..Planted::small(curve, seed)
+        ..Planted::small(curve, CEILINGS.len() as u64 * seed + task as u64)
     }
+}
+
+/// Texts of all tasks.
+fn traces(seed: u64) -> Vec<Trace> {
+    let of = |task: usize| {
+        let own = planted(seed, task).traces().into_iter();
+        own.map(move |trace| Trace {
+            id: format!("{task}-{}", trace.id),
+            task: Some(format!("task-{task}")),
+            ..trace
+        })
+    };
+    (0..CEILINGS.len()).flat_map(of).collect()
 }
 
 /// The machine in one block: how much plain passes are slower than on average, and what wide ones
@@ -91,7 +107,8 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
         purpose.blocks().take(*blocks).map(move |block| (block, *held))
     });
     for ((block, held), state) in numbers.zip(&states) {
-        let id = format!("text-{}", source.random_range(0..TEXTS));
+        let task = source.random_range(0..CEILINGS.len());
+        let id = format!("{task}-text-{}", source.random_range(0..TEXTS));
         let start = block % STARTS;
         let mut push = |plan: Plan, tokens: usize, iterations: usize, seconds: f64| {
             let burst = if source.random::<f64>() < 0.05 { 0.25 } else { 0.0 };
@@ -139,25 +156,32 @@ fn starts(seed: u64) -> Starts {
     Starts { count, spread: Some(variance.sqrt()), degrees_of_freedom, fewer_because: None }
 }
 
-/// The speedup of `plan` over ever more texts on a machine in its average state.
+/// The speedup of `plan` over ever more texts, as many of each task, on a machine in its average
+/// state.
 ///
-/// source: the exact chain over 4,000 texts on a low-discrepancy lattice over the planted spread
-/// (additive recurrence with the powers of the root of `x^5 = x + 1`), times planted costs.
-fn truth(world: &Planted, plan: &DraftPlan) -> f64 {
+/// source: the exact chain over 4,000 texts a task on a low-discrepancy lattice over the planted
+/// spread (additive recurrence with the powers of the root of `x^5 = x + 1`), times planted costs.
+fn truth(plan: &DraftPlan) -> f64 {
+    let iterations: f64 = (0..CEILINGS.len()).map(|task| iterations(&planted(0, task), plan)).sum();
+    let world = planted(0, 0);
+    let tokens = (CEILINGS.len() * (world.positions - 1)) as f64;
+    let plain = world.full_seconds(1, CONTEXT) + 4e-5;
+    tokens / iterations * plain / world.iteration_seconds(plan, CONTEXT)
+}
+
+/// Mean iterations of a text of one task.
+fn iterations(world: &Planted, plan: &DraftPlan) -> f64 {
     const ROOT: f64 = 1.167_303_978_261_42;
     let means = world.rates(plan.skip.window().unwrap(), world.gamma_max);
-    let iterations: f64 = (1..=4000)
-        .map(|text| {
-            let own = means[..plan.predictors.get()].iter().enumerate().map(|(i, mean)| {
-                let place = (0.5 + f64::from(text) * ROOT.powi(-(i as i32 + 1))).fract();
-                mean.get() + world.spread * (2.0 * place - 1.0) * mean.get() * (1.0 - mean.get())
-            });
-            let rates = AcceptanceRate::all(&own.collect::<Vec<f64>>()).unwrap();
-            Chain::new(&rates, world.positions).iterations().mean / 4000.0
-        })
-        .sum();
-    let plain = world.full_seconds(1, CONTEXT) + 4e-5;
-    (world.positions - 1) as f64 / iterations * plain / world.iteration_seconds(plan, CONTEXT)
+    let one = |text: i32| {
+        let own = means[..plan.predictors.get()].iter().enumerate().map(|(i, mean)| {
+            let place = (0.5 + f64::from(text) * ROOT.powi(-(i as i32 + 1))).fract();
+            mean.get() + world.spread * (2.0 * place - 1.0) * mean.get() * (1.0 - mean.get())
+        });
+        let rates = AcceptanceRate::all(&own.collect::<Vec<f64>>()).unwrap();
+        Chain::new(&rates, world.positions).iterations().mean / 4000.0
+    };
+    (1..=4000).map(one).sum()
 }
 
 /// Over many worlds: the share of intervals that hold the truth, and how wide they are on average
@@ -169,15 +193,15 @@ struct Found {
 }
 
 fn headlines(worlds: u64) -> Found {
-    let first = planted(0);
-    let mut plans = first.plans();
+    let mut plans = planted(0, 0).plans();
     // The plan that is reported is in every block.
     let place = plans.iter().position(|plan| plan.to_string() == "3..9:3").unwrap();
     plans.swap(0, place);
-    let truth = truth(&first, &plans[0]);
+    let truth = truth(&plans[0]);
     let one = |seed: u64| {
-        let world = planted(seed);
+        let world = planted(seed, 0);
         let mut run = world.run();
+        run.observations.traces = traces(seed);
         run.observations.throughput = throughput(&world, &plans, &run.observations.traces);
         run.header.starts = Some(starts(seed));
         let request = Request { draws: 400, with_errors: false, ..Request::of(&run.header) };

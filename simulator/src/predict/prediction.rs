@@ -4,8 +4,8 @@
 
 use crate::cost::measured::MeasuredCosts;
 use crate::cost::model::IterationCost;
-use crate::predict::calibration::Calibration;
-use crate::statistics::{Normals, Resamples, interval};
+use crate::predict::calibration::{Calibration, Correction};
+use crate::statistics::{Normals, Resamples, Z95, interval, product};
 use crate::traces::table::TraceTable;
 use crate::traces::walk::{favourable, walk};
 use rayon::prelude::*;
@@ -154,6 +154,8 @@ pub struct Texts {
     ways: Vec<WayTable>,
     standards: Standards,
     resamples: Resamples,
+    /// Strata beyond the first: shares that are fixed, and degrees of freedom that are gone.
+    fixed: usize,
 }
 
 /// Tokens per iteration of one plan.
@@ -162,7 +164,8 @@ pub struct TokenDraws {
     pub value: f64,
     /// In each draw of texts.
     pub draws: Vec<f64>,
-    /// Texts that were traced for the plan: the clusters that are drawn.
+    /// Texts that were traced for the plan, the clusters that are drawn, less the tasks beyond the
+    /// first: their shares are fixed.
     pub clusters: usize,
     /// By both readings of counts, where more drafts were counted than these.
     pub readings: Option<(f64, f64)>,
@@ -182,7 +185,10 @@ impl Texts {
     pub fn new(table: &TraceTable, gamma_max: usize, draws: usize, seed: u64) -> Self {
         let ways = WayTable::all(table, gamma_max);
         let standards = Standards::new(&ways);
-        Self { ways, standards, resamples: Resamples::new(table.prompts.len(), draws, seed) }
+        let strata = table.strata();
+        let resamples = Resamples::within(&strata, draws, seed);
+        let fixed = strata.iter().max().copied().unwrap_or(0);
+        Self { ways, standards, resamples, fixed }
     }
 
     /// Tokens per iteration of `plan`; nothing where its way was not traced.
@@ -207,10 +213,11 @@ impl Texts {
             tokens / dot(w, readings[turn % 2]) * factor(w)
         };
         let readings = way.readings(gamma).filter(|(low, high)| low < high);
+        let texts = way.tokens.iter().filter(|tokens| **tokens > 0).count();
         Some(TokenDraws {
             value: way.tokens_per_iteration(gamma)? * of_all,
             draws: self.resamples.draws().zip(tokens).enumerate().map(draw).collect(),
-            clusters: way.tokens.iter().filter(|tokens| **tokens > 0).count(),
+            clusters: texts.saturating_sub(self.fixed).max(texts.min(1)),
             readings: readings.map(|(low, high)| (low * of_all, high * of_all)),
             counted: way.counted,
         })
@@ -258,9 +265,16 @@ fn predict_one(
         readings: tokens.readings,
         counted: tokens.counted,
         tokens_per_iteration: tokens.estimate(),
-        speedup: interval(speedup, draws.clone(), seen),
+        speedup: product(interval(speedup, draws.clone(), seen), doubt(correction)),
         draws,
     })
+}
+
+/// A factor of 1 with the interval of a correction. Draws are without it: plans that are alike share
+/// it, so it says little about which of them is faster.
+fn doubt(correction: Correction) -> Estimate {
+    let reach = Z95 * correction.error;
+    Estimate::new(1.0, 1.0 - reach, 1.0 + reach)
 }
 
 /// Texts differ in how well they can be foreseen. A way that was traced on some prompts only is set

@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use s3d_data::{Draft, Drafting, Run, Skip, Trace};
 use std::collections::BTreeMap;
 
+/// Prompts below which a workload is no stratum of its own.
+const ENOUGH_PROMPTS: usize = 4;
+
 /// All traces of a run. Prompts are the clusters of every bootstrap: tokens of one prompt are not
 /// independent.
 #[derive(Debug, Clone)]
@@ -62,6 +65,22 @@ impl<'a> TraceTable<'a> {
         places.map(|place| (self.prompts[place], place)).collect()
     }
 
+    /// The stratum of each prompt: prompts of one workload are drawn among themselves, since the mix
+    /// of workloads is given and not drawn. Workloads with few prompts share a stratum, as do prompts
+    /// without one.
+    pub fn strata(&self) -> Vec<usize> {
+        let prompts_of = |task: &str| self.tasks.iter().filter(|own| **own == Some(task)).count();
+        let large: Vec<&str> = self
+            .task_names()
+            .into_iter()
+            .filter(|task| prompts_of(task) >= ENOUGH_PROMPTS)
+            .collect();
+        let own = |task: &Option<&str>| large.iter().position(|known| Some(*known) == *task);
+        let places: Vec<Option<usize>> = self.tasks.iter().map(own).collect();
+        // The rest, where there is one, comes last.
+        places.iter().map(|place| place.unwrap_or(large.len())).collect()
+    }
+
     /// The distinct workloads, sorted.
     pub fn task_names(&self) -> Vec<&'a str> {
         let mut names: Vec<&str> = self.tasks.iter().flatten().copied().collect();
@@ -85,6 +104,19 @@ mod tests {
 
     fn trace(line: &str) -> Trace {
         serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn workloads_with_few_prompts_share_a_stratum() {
+        let lines = ["sum", "sum", "sum", "sum", "prose", "code", "code", "code", "code"];
+        let line = |(id, task): (usize, &&str)| {
+            trace(&format!(
+                r#"{{"id":"{id}","prompt":1,"accepted":[0],"skip_start":1,"skip_end":2,"task":"{task}"}}"#
+            ))
+        };
+        let traces: Vec<Trace> = lines.iter().enumerate().map(line).collect();
+        let table = TraceTable::new(&traces).unwrap();
+        assert_eq!(table.strata(), [1, 1, 1, 1, 2, 0, 0, 0, 0]);
     }
 
     #[test]
