@@ -16,7 +16,13 @@ impl Installed {
         for name in ["bin", "work", "home"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
-        fs::copy(env!("CARGO_BIN_EXE_s3d"), folder.path().join("bin/s3d")).unwrap();
+        // Copied by another process: a file that this one has open for writing while another test
+        // starts a program cannot be run ("text file busy").
+        let copy = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_s3d"))
+            .arg(folder.path().join("bin/s3d"))
+            .status();
+        assert!(copy.unwrap().success());
         Self(folder)
     }
 
