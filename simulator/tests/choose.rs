@@ -324,3 +324,26 @@ fn a_limit_that_decides_is_named() {
     let few = ask(Request { gamma_max: 2, ..own });
     assert!(says(&few.notes, "The most drafts allowed, 2, decide"), "{:?}", few.notes);
 }
+
+/// A first run on a busy machine: four fifths of the processor are taken, two blocks were run.
+#[test]
+fn two_blocks_on_a_busy_machine_cannot_tell() {
+    let planted = planted(7);
+    let mut run = planted.run();
+    let request = Request { with_errors: false, ..Request::of(&run.header) };
+    let best = choose(&run, &request).unwrap().recommendation.choice.unwrap();
+    let plans = [best.plan.draft().unwrap().clone()];
+    run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..2, true);
+    run.header.other_programs = Some(0.8);
+    let found = choose(&run, &request).unwrap().recommendation;
+    assert_eq!(found.verdict, Some(Answer::CannotTellYet));
+    assert!(!found.speculate);
+    let reason = found.reason.unwrap();
+    for words in ["2 of the 8", "--time-budget", "other programs took 80 % of the processor"] {
+        assert!(reason.contains(words), "{reason}");
+    }
+    let choice = found.choice.unwrap();
+    assert!(choice.measured_speedup.is_none(), "{choice:?}");
+    let (low, high) = choice.predicted_speedup.unwrap().ends();
+    assert!(high < 2.0 * low, "{low} to {high}");
+}

@@ -69,3 +69,28 @@ fn the_machine_that_timed_passes_answers_unless_another_is_asked_for() {
     let message = on_machine(both, None).unwrap_err().to_string();
     assert!(message.contains("machine of a sample"), "{message}");
 }
+
+/// Two shards so short that many generations hold one token, for which nothing was decoded: every
+/// number of the answer is finite all the same.
+#[test]
+fn short_shards_of_two_machines_give_no_number_that_is_none() {
+    let (first, _, mut both) = merged();
+    let curve = AcceptanceCurve::new(Family::Superellipse, &[4.0], 0.9).unwrap();
+    let planted = Planted::small(curve, 5);
+    let plans: Vec<_> = planted.plans().into_iter().step_by(5).collect();
+    let mut rows = planted.throughput(&plans, &first.observations.traces, 0..4, true);
+    for (place, row) in rows.iter_mut().enumerate() {
+        row.machine = row.block % 2;
+        if place % 3 == 0 {
+            (row.tokens, row.iterations) = (1, 0);
+            row.seconds = row.prompt_seconds;
+        }
+    }
+    both.observations.throughput = rows;
+    for machine in [0, 1] {
+        let seen = on_machine(both.clone(), Some(machine)).unwrap();
+        let choice = choose(&seen, &Request::of(&seen.header)).unwrap();
+        s3d_data::store::finite::check(&choice).unwrap();
+        s3d_data::store::finite::check(&choice.recommendation.regret_bound.unwrap()).unwrap();
+    }
+}

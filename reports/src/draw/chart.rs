@@ -154,6 +154,14 @@ mod tests {
         Scene { width: 60.0, height: 20.0, shapes, hotspots: Vec::new() }
     }
 
+    /// source: XML 1.0, production 2: neither U+FFFE nor U+FFFF is a character of a document.
+    #[test]
+    fn svg_holds_no_character_that_xml_does_not_have() {
+        let svg = svg(&scene("a\u{FFFE}b\u{FFFF}c")).unwrap();
+        assert!(svg.contains("a\u{FFFD}b\u{FFFD}c"), "{svg}");
+        assert!(!svg.contains(['\u{FFFE}', '\u{FFFF}']), "{svg}");
+    }
+
     #[test]
     fn svg_escapes_what_it_is_given() {
         let svg = svg(&scene("<b>&\u{1}")).unwrap();
