@@ -7,6 +7,7 @@
 pub(crate) mod adapter;
 pub(crate) mod architecture;
 mod check;
+pub(crate) mod draft_over;
 mod forms;
 mod keys;
 pub mod presets;
@@ -15,11 +16,11 @@ pub mod tensors;
 
 pub use adapter::{PREFIX, Part};
 pub use architecture::AttentionParts;
+pub use draft_over::DraftOver;
 pub use rope::Rope;
 
 use crate::error::{Error, Result};
 use crate::files::{TEXT_BYTES_MAX, read_text};
-use crate::weights::DraftOver;
 use s3d_data::{ModelShape, SkipWindow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,8 +1,8 @@
 //! How a model is to run.
 
+use crate::config::DraftOver;
 use crate::device::Device;
 use crate::tokenizer::TokenizerFrom;
-use crate::weights::DraftOver;
 use s3d_data::Dtype;
 use std::path::PathBuf;
 

@@ -12,9 +12,10 @@ pub(crate) mod source;
 mod stored;
 pub mod widen;
 
+pub use crate::config::DraftOver;
 pub use added::{Added, AddedConfig, config_with};
 pub use base_identity::{BaseIdentity, NEAR};
-pub use draft_vocabulary::{DRAFT_VOCABULARY, DraftOver, DraftVocabulary};
+pub use draft_vocabulary::{DRAFT_VOCABULARY, DraftVocabulary};
 pub use encoded::{Matrix, RawTensor, encode_row};
 pub use gguf::GgufFile;
 pub use safetensors::{ADDED_FILE, Checkpoint};

@@ -1,6 +1,7 @@
 //! Drafts over a part of the vocabulary: logits, acceptance, text.
 
 use crate::backend::{Backend, number_on_device};
+use crate::config::DraftOver;
 use crate::config::{AdapterConfig, ModelConfig, S3dConfig};
 use crate::decode::generate::{Generation, Limits};
 use crate::decode::observer::Silent;
@@ -9,7 +10,7 @@ use crate::decode::trace_text::trace_text;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::options::LoadOptions;
-use crate::weights::draft_vocabulary::{DraftOver, DraftVocabulary};
+use crate::weights::draft_vocabulary::DraftVocabulary;
 use crate::weights::source::{Seeded, WeightSource};
 use candle_core::Device;
 use s3d_data::{Drafting, Dtype, Plan, Skip, SkipWindow};
