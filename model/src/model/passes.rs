@@ -51,9 +51,9 @@ impl Model {
 
     /// One pass without the sub-layers of `skip` over `token` and the first `masks` masks. Returns
     /// logits `[1 + masks, vocab]`, or, of a model with a draft vocabulary, those of its tokens
-    /// alone, `[1 + masks, draft vocabulary]` (see [`Self::draft_tokens`]). The cache grows by the rows of this pass: cut it back before
-    /// the next full pass. Adapters act on all of its rows in simultaneous drafting, and on none in
-    /// sequential drafting (see [`crate::config::Part`]).
+    /// alone, `[1 + masks, draft vocabulary]` (see [`Self::draft_tokens`]). The cache grows by the
+    /// rows of this pass: cut it back before the next full pass. Adapters act on all of its rows in
+    /// simultaneous drafting, and on none in sequential drafting (see [`crate::config::Part`]).
     ///
     /// # Errors
     /// As [`Self::full_pass`], or when the model has fewer masks.

@@ -84,9 +84,7 @@ impl<'a> Evaluated<'a> {
         let reported = names.iter().map(|plan| walked.reported(plan).filter(|_| here)).collect();
         let blocks_of = |plan| if here { walked.timed.blocks(plan) } else { 0 };
         let block_counts = names.iter().map(blocks_of).collect();
-        let own = Request::of(&run.header).contexts;
-        let own = MeasuredCosts::new(run, request.machine, &own)?.plain.0;
-        let plain_growth = if here { 1.0 } else { costs.plain.0 / own };
+        let plain_growth = if here { 1.0 } else { plain_growth(run, request, &costs)? };
         Ok(Self {
             walked,
             predictions,
@@ -109,6 +107,12 @@ impl<'a> Evaluated<'a> {
     pub(crate) fn plan(&self, index: usize) -> Plan {
         Plan::Speculate(self.predictions[index].plan.clone())
     }
+}
+
+/// Seconds of a plain pass at the context asked about over those at the run's own.
+fn plain_growth(run: &Run, request: &Request, costs: &MeasuredCosts) -> Result<f64> {
+    let own = Request::of(&run.header).contexts;
+    Ok(costs.plain.0 / MeasuredCosts::new(run, request.machine, &own)?.plain.0)
 }
 
 /// What iterations cost in the blocks that set the leading plans beside each other: what a machine
