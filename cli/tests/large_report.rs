@@ -47,6 +47,7 @@ fn trace(window: SkipWindow, text: usize) -> Trace {
         prompt: 32,
         accepted: accepted.collect(),
         confidence: None,
+        accept_probability: None,
     }
 }
 

@@ -57,8 +57,8 @@ pub use run::card_state::CardState;
 pub use run::journal::Journal;
 pub use run::shard::{Merged, MergedShard, Shard, Sharding};
 pub use run::{
-    Cache, Coverage, Machine, ModelIdentity, Run, RunDir, RunHeader, SCHEMA_VERSION, Starts, Stop,
-    TimesFrom,
+    Cache, Coverage, Drawn, Machine, ModelIdentity, Run, RunDir, RunHeader, SCHEMA_VERSION, Starts,
+    Stop, TimesFrom,
 };
 pub use shape::ModelShape;
 pub use store::file::Limit;

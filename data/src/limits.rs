@@ -14,6 +14,8 @@ pub const TOKENS: usize = 1 << 22;
 pub const PREDICTORS: usize = 64;
 /// Widths of a model: its residual stream, its MLP, all of its heads together.
 pub const WIDTH: usize = 1 << 20;
+/// Temperatures that tokens are drawn at: far beyond it all tokens are equally likely.
+pub const TEMPERATURE: f64 = 1e3;
 /// Entries of a vocabulary.
 pub const VOCAB: usize = 1 << 24;
 /// Experts of a layer.

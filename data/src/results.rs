@@ -11,7 +11,7 @@ use crate::limits::{self, within};
 use crate::plan::{Drafting, LayerSet, Plan, SkipRatio};
 use crate::records::bounds::Bounds;
 use crate::records::latency::Component;
-use crate::run::TimesFrom;
+use crate::run::{Drawn, TimesFrom};
 use crate::units::{Estimate, Seconds};
 use serde::{Deserialize, Serialize};
 
@@ -231,6 +231,9 @@ pub struct Recommendation {
     /// Probabilities of acceptance that were imposed instead of measured, one per predictor.
     #[serde(default)]
     pub imposed: Option<Vec<f64>>,
+    /// How the tokens of texts were drawn; absent: the most likely ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Drawn>,
     /// Plain decoding.
     pub baseline: Baseline,
     /// The best speculative plan, also when `speculate` is false.
@@ -278,6 +281,7 @@ impl Recommendation {
     /// Begins with the key.
     pub fn check(&self) -> Result<()> {
         within("context", self.context, &(1..=limits::TOKENS))?;
+        self.sampling.as_ref().map_or(Ok(()), Drawn::check)?;
         within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
         self.choice.iter().chain(&self.ties).try_for_each(PlanResult::check)?;
         let layers = self.choice.as_ref().map_or(limits::LAYERS, |choice| choice.layers);

@@ -2,6 +2,7 @@
 
 pub mod card_state;
 mod dir;
+pub mod drawn;
 mod header;
 pub mod journal;
 mod machine;
@@ -12,6 +13,7 @@ mod tables;
 mod times_from;
 
 pub use dir::{Run, RunDir};
+pub use drawn::Drawn;
 pub use header::{Coverage, ModelIdentity, RunHeader, SCHEMA_VERSION, Stop};
 pub use machine::{Cache, Machine};
 pub use starts::Starts;

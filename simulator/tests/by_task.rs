@@ -79,6 +79,7 @@ fn traces(planted: &Planted, tasks: &[Task], texts: usize) -> Vec<Trace> {
                     prompt: 16,
                     accepted,
                     confidence: None,
+                    accept_probability: None,
                 });
             }
         }

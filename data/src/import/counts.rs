@@ -177,5 +177,6 @@ fn trace(
         prompt: 1,
         accepted,
         confidence: None,
+        accept_probability: None,
     }
 }

@@ -130,5 +130,6 @@ fn begin(row: &Row, drafting: Drafting) -> Trace {
         prompt: row.prompt.unwrap_or(1),
         accepted: Vec::new(),
         confidence: None,
+        accept_probability: None,
     }
 }

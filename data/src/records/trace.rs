@@ -50,12 +50,35 @@ pub struct Trace {
     /// `confidence[c - 1][i - 1]` = top probability of draft `i` at position `c`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Vec<Vec<f32>>>,
+    /// Of a text whose tokens were drawn: `accept_probability[c - 1][i - 1]` = probability that
+    /// draft `i` of an iteration started at `c` committed tokens is accepted, given the text and that
+    /// the drafts before it were accepted. As long as there are drafts and tokens of the text.
+    /// `accepted` then holds one draw by these probabilities. Absent where the text is greedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_probability: Option<Vec<Vec<f32>>>,
 }
 
 impl Trace {
     /// Output tokens of the text.
     pub fn tokens(&self) -> usize {
         self.accepted.len()
+    }
+
+    /// The probability that draft `draft` (from 1) of an iteration started at `committed` output
+    /// tokens is accepted, given that the drafts before it were: 0 or 1 where the text is greedy,
+    /// 0 beyond what was traced.
+    pub fn accept_probability(&self, committed: usize, draft: usize) -> f64 {
+        let place = committed.wrapping_sub(1);
+        match &self.accept_probability {
+            Some(rows) => {
+                let known = rows.get(place).and_then(|row| row.get(draft.wrapping_sub(1)));
+                known.map_or(0.0, |&p| f64::from(p))
+            }
+            None => match self.accepted.get(place) {
+                Some(&accepted) => f64::from(u8::from(draft <= accepted as usize)),
+                None => 0.0,
+            },
+        }
     }
 
     /// The window, when start and end are given.
@@ -88,8 +111,8 @@ impl Trace {
     /// Whether the fields fit together.
     ///
     /// # Errors
-    /// An empty trace, an entry above `gamma_max`, half a window, a set that does not rise, a
-    /// confidence of another shape, a number beyond [`crate::limits`].
+    /// An empty trace, an entry above `gamma_max`, half a window, a set that does not rise,
+    /// confidences or probabilities of another shape, a number beyond [`crate::limits`].
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| {
             Err(Error::invalid(format!("trace '{}': {message}", shown(&self.id))))
@@ -115,20 +138,43 @@ impl Trace {
         if let (Some(start), Some(end)) = (self.skip_start, self.skip_end) {
             SkipWindow::new(start, end)?;
         }
-        if let Some(confidence) = &self.confidence {
-            if confidence.len() != self.accepted.len() {
-                return fail(format!(
-                    "confidence has {} positions, accepted has {}",
-                    confidence.len(),
-                    self.accepted.len()
-                ));
-            }
-            let outside = confidence.iter().flatten().find(|p| !(0.0..=1.0).contains(*p));
-            if let Some(p) = outside {
-                return fail(format!("a confidence lies in [0, 1]; found {p}"));
-            }
+        self.of_each_position("confidence", self.confidence.as_deref()).or_else(fail)?;
+        let probabilities = self.accept_probability.as_deref();
+        self.of_each_position("accept_probability", probabilities).or_else(fail)?;
+        self.long_enough().or_else(fail)
+    }
+
+    /// Whether `rows`, the key `key`, hold a list of probabilities for each position.
+    fn of_each_position(
+        &self,
+        key: &str,
+        rows: Option<&[Vec<f32>]>,
+    ) -> std::result::Result<(), String> {
+        let Some(rows) = rows else { return Ok(()) };
+        let (found, expected) = (rows.len(), self.accepted.len());
+        if found != expected {
+            return Err(format!("{key} has {found} positions, accepted has {expected}"));
         }
-        Ok(())
+        match rows.iter().flatten().find(|p| !(0.0..=1.0).contains(*p)) {
+            Some(p) => Err(format!("{key} lies in [0, 1]; found {p}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the probabilities know every draft of up to `gamma_max` that the text has tokens for.
+    fn long_enough(&self) -> std::result::Result<(), String> {
+        let (Some(rows), Some(most)) = (&self.accept_probability, self.gamma_max) else {
+            return Ok(());
+        };
+        let left = |place: usize| most.get().min(rows.len() - 1 - place);
+        match rows.iter().enumerate().find(|(place, row)| row.len() < left(*place)) {
+            Some((place, row)) => Err(format!(
+                "accept_probability[{place}] has {} drafts; expected {}, for gamma_max = {most}",
+                row.len(),
+                left(place)
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -192,8 +238,40 @@ mod tests {
             r#"{"prompt":3,"accepted":[1.5]}"#,
             r#"{"prompt":3,"accepted":[-1]}"#,
             r#"{"prompt":3,"accepted":[1],"unknown":2}"#,
+            r#"{"prompt":3,"accepted":[1],"accept_probability":[0.5]}"#,
         ] {
             assert!(serde_json::from_str::<Trace>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn probabilities_of_acceptance_fit_the_text_or_are_refused() {
+        let trace = |probabilities: &str| -> Trace {
+            let line = format!(
+                r#"{{"prompt":3,"gamma_max":2,"accepted":[2,0,0],"accept_probability":{probabilities}}}"#
+            );
+            serde_json::from_str(&line).unwrap()
+        };
+        let good = trace("[[0.5,0.25],[1],[]]");
+        good.validate().unwrap();
+        assert_eq!([1, 2, 3].map(|draft| good.accept_probability(1, draft)), [0.5, 0.25, 0.0]);
+        assert_eq!(
+            [(2, 1), (2, 2), (3, 1), (9, 1)].map(|(c, i)| good.accept_probability(c, i)),
+            [1.0, 0.0, 0.0, 0.0]
+        );
+        let greedy = Trace { accept_probability: None, ..good.clone() };
+        assert_eq!([1, 2, 3].map(|draft| greedy.accept_probability(1, draft)), [1.0, 1.0, 0.0]);
+        // A file of before, or of a greedy text, has no such key.
+        assert!(!serde_json::to_string(&greedy).unwrap().contains("probability"));
+        for (bad, message) in [
+            ("[[0.5,0.25],[1]]", "has 2 positions, accepted has 3"),
+            ("[[0.5,1.5],[1],[]]", "found 1.5"),
+            ("[[0.5,-0.5],[1],[]]", "found -0.5"),
+            ("[[0.5],[1],[]]", "accept_probability[0] has 1 drafts; expected 2"),
+            ("[[0.5,0.5],[],[]]", "accept_probability[1] has 0 drafts; expected 1"),
+        ] {
+            let found = trace(bad).validate().unwrap_err().to_string();
+            assert!(found.contains(message), "{bad}: {found}");
         }
     }
 }

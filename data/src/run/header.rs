@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::limits::{self, within};
 use crate::plan::{Predictors, gamma_max};
 use crate::records::bounds::Bounds;
+use crate::run::drawn::Drawn;
 use crate::run::machine::Machine;
 use crate::run::shard::{Asked, Merged, Sharding};
 use crate::run::starts::Starts;
@@ -100,6 +101,9 @@ pub struct RunHeader {
     /// Probabilities of acceptance that were imposed instead of measured, one per predictor.
     #[serde(default)]
     pub imposed: Option<Vec<f64>>,
+    /// How the tokens of texts were drawn; absent: the most likely ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Drawn>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Start, RFC 3339 UTC.
@@ -167,6 +171,7 @@ impl RunHeader {
             context: 1,
             memory_budget_bytes: None,
             imposed: None,
+            sampling: None,
             seed: 0,
             started: String::new(),
             ended: None,
@@ -216,6 +221,7 @@ impl RunHeader {
         )?;
         let imposed = self.imposed.iter().flatten();
         imposed.copied().try_for_each(|rate| within("imposed", rate, &(0.0..=1.0)).map(drop))?;
+        self.sampling.as_ref().map_or(Ok(()), Drawn::check)?;
         within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
         let given = self.time_budget_seconds.unwrap_or_default().0;
         within("time_budget_seconds", given, &limits::SPENT_SECONDS)?;

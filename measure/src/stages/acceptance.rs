@@ -405,5 +405,6 @@ fn trace_of(
         prompt: prompt.tokens.len(),
         accepted: counts.accepted,
         confidence: counts.confidence,
+        accept_probability: None,
     }
 }

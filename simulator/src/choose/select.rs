@@ -86,6 +86,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         widen: header.widen,
         context: request.context(),
         imposed: header.imposed.clone(),
+        sampling: header.sampling,
         baseline: baseline(run, request, all),
         choice,
         speculate: answer == Answer::Speculate,

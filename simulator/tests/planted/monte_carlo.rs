@@ -76,6 +76,7 @@ impl Drawing {
             prompt: 16,
             accepted: self.accepted(text),
             confidence: None,
+            accept_probability: None,
         };
         (0..self.texts).into_par_iter().map(trace).collect()
     }

@@ -187,6 +187,7 @@ fn trace(answer: &Answer, draft: &DraftPlan) -> Trace {
         prompt: 1,
         accepted,
         confidence: None,
+        accept_probability: None,
     }
 }
 
