@@ -2,8 +2,10 @@
 
 pub(crate) mod acceptance;
 pub(crate) mod afford;
+mod blocks;
 pub mod coverage;
 pub(crate) mod latency;
+mod lossless;
 pub mod memory;
 mod narrowing;
 pub mod probe;
