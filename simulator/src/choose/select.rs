@@ -71,6 +71,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let reason = reason.map(|reason| reason + &beside_others(&run.header));
     let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
     notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
+    notes.extend(states::holds_for(&all.walked.timed));
     notes.extend(index.iter().flat_map(|choice| limits(request, &run.header, all, *choice)));
     notes.extend(index.and_then(|index| notes::tie(all, index, &ties)));
     let header = &run.header;

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const APART: f64 = 1.08;
 /// Blocks of a plan in each state, below which it is not compared.
 const ENOUGH_BLOCKS: usize = 4;
+/// Standard deviation over the blocks of what the state does to costs, above which it is told.
+const MATTERS: f64 = 0.02;
 /// How sure it must be that one plan is faster than another.
 const SURE: f64 = 0.95;
 
@@ -37,6 +39,20 @@ impl TwoBest {
             fast.1, fast.0, slow.1, slow.0
         )
     }
+}
+
+/// What the measured speedups hold for, where the machine moved enough to matter: the mean of the
+/// run's blocks, and what another state makes of them.
+pub(super) fn holds_for(timed: &Additive<'_>) -> Option<String> {
+    let state = timed.state().filter(|state| (state.slope * state.spread).abs() > MATTERS)?;
+    let change = 100.0 * (1.1_f64.powf(-state.slope) - 1.0);
+    let direction = if change > 0.0 { "higher" } else { "lower" };
+    Some(format!(
+        "Measured speedups are for a plain step of {}, the mean of the run's blocks; when plain \
+         steps take 10 % longer, speedups are about {:.0} % {direction}.",
+        state.plain,
+        change.abs()
+    ))
 }
 
 /// The end-to-end blocks of one state.

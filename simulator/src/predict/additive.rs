@@ -7,8 +7,10 @@
 //! blocks: Yates 1936; Cochran and Cox, Experimental Designs, ch. 9).
 //!
 //! The state does not slow all plans alike: where memory is slow, narrow passes suffer more. So
-//! what is left over of the generations of one block goes together, and errors are counted by
-//! block (Liang and Zeger, Biometrika 73, 1986), those of few blocks moderated by what all plans
+//! what a plan costs in plain steps moves with the plain step of its block, by one slope for all
+//! plans (analysis of covariance: Fisher 1932), and every plan is told for the mean state of all
+//! blocks, whichever blocks it was in. What is left over of the generations of one block still goes
+//! together, and errors are counted by block (Liang and Zeger, Biometrika 73, 1986), those of few blocks moderated by what all plans
 //! scatter (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004). Draws
 //! multiply what is left of a block by one deviate for all plans (wild cluster bootstrap: Cameron,
 //! Gelbach and Miller, Review of Economics and Statistics 90, 2008), so differences between plans
@@ -17,12 +19,13 @@
 //! A process keeps its memory layout, so its blocks share an error that they do not show: the
 //! spread from start to start is added, by what the run's starts say and what is usual.
 
+mod least_squares;
+
 use crate::predict::prediction::Pool;
 use crate::statistics::{Z95, student};
-use linfa_linalg::cholesky::InverseC;
-use ndarray::{Array1, Array2, Axis, s};
-use s3d_data::{Estimate, Plan, Starts, ThroughputSample};
-use std::collections::{BTreeMap, BTreeSet};
+use least_squares::{LeastSquares, Point};
+use s3d_data::{Estimate, Plan, Seconds, Starts, ThroughputSample};
+use std::collections::BTreeMap;
 
 /// Place in the pool of the deviates of the first block, apart from those of passes.
 const FIRST_DEVIATE: usize = 32_768;
@@ -69,6 +72,18 @@ impl StartSpread {
 #[derive(Debug, Clone, Default)]
 pub struct Additive<'a> {
     plans: BTreeMap<&'a Plan, PlanCost>,
+    state: Option<State>,
+}
+
+/// The machine over all blocks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct State {
+    /// What costs are told for: geometric mean over the blocks of a plain step.
+    pub plain: Seconds,
+    /// Standard deviation over the blocks of its logarithm.
+    pub spread: f64,
+    /// By how many per cent a cost in plain steps grows where plain steps are 1 % longer.
+    pub slope: f64,
 }
 
 /// The cost of one plan against plain decoding.
@@ -86,118 +101,36 @@ struct PlanCost {
     held: usize,
 }
 
-/// One generation.
-struct Point<'a> {
-    plan: &'a Plan,
-    block: usize,
-    start: usize,
-    value: f64,
-}
-
-/// How often each plan was run in each block, and the sums of its logarithms there; plain decoding
-/// is the first column.
-struct Sums<'a> {
-    plans: Vec<&'a Plan>,
-    blocks: Vec<usize>,
-    counts: Array2<f64>,
-    sums: Array2<f64>,
-}
-
-impl<'a> Sums<'a> {
-    fn new(points: &[Point<'a>]) -> Self {
-        let others: BTreeSet<&Plan> =
-            points.iter().map(|point| point.plan).filter(|plan| **plan != Plan::Plain).collect();
-        let plans: Vec<&Plan> = [&Plan::Plain].into_iter().chain(others).collect();
-        let blocks: BTreeSet<usize> = points.iter().map(|point| point.block).collect();
-        let blocks: Vec<usize> = blocks.into_iter().collect();
-        let mut counts = Array2::zeros((blocks.len(), plans.len()));
-        let mut sums = counts.clone();
-        for point in points {
-            let row = blocks.partition_point(|block| *block < point.block);
-            let own = plans[1..].partition_point(|plan| *plan < point.plan) + 1;
-            let column = if *point.plan == Plan::Plain { 0 } else { own };
-            counts[[row, column]] += 1.0;
-            sums[[row, column]] += point.value;
-        }
-        Self { plans, blocks, counts, sums }
-    }
-
-    /// Generations of each block.
-    fn sizes(&self) -> Array1<f64> {
-        self.counts.sum_axis(Axis(1))
-    }
-
-    /// `values` of each block and plan, less the block's mean for every generation.
-    fn centred(&self, values: &Array2<f64>) -> Array2<f64> {
-        let means = values.sum_axis(Axis(1)) / self.sizes();
-        values - &(&self.counts * &means.insert_axis(Axis(1)))
-    }
-
-    /// Normal equations of the effects of plans other than plain, those of blocks eliminated:
-    /// the inverse of the matrix, and the effects.
-    fn solve(&self) -> Option<(Array2<f64>, Array1<f64>)> {
-        let shares = &self.counts / &self.sizes().insert_axis(Axis(1));
-        let matrix =
-            Array2::from_diag(&self.counts.sum_axis(Axis(0))) - self.counts.t().dot(&shares);
-        let right = self.centred(&self.sums).sum_axis(Axis(0));
-        let inverse = matrix.slice(ndarray::s![1.., 1..]).to_owned().invc().ok()?;
-        let effects = inverse.dot(&right.slice(ndarray::s![1..]));
-        Some((inverse, effects))
-    }
-
-    /// What effects of plans and blocks leave of the sums.
-    fn rest(&self, effects: &Array1<f64>) -> Array2<f64> {
-        let mut rest = self.sums.clone();
-        for (index, effect) in effects.iter().enumerate() {
-            rest.column_mut(index + 1).scaled_add(-effect, &self.counts.column(index + 1));
-        }
-        self.centred(&rest)
-    }
-
-    /// Sum of squares of what is left of single generations: of each cell the spread around its
-    /// mean, and what is left of the mean.
-    fn squares(&self, points: &[Point<'_>], rest: &Array2<f64>) -> f64 {
-        let total: f64 = points.iter().map(|point| point.value.powi(2)).sum();
-        let filled = |(_, count): &((usize, usize), &f64)| **count > 0.0;
-        let cells = self.counts.indexed_iter().filter(filled);
-        let of_cell = |(cell, count): ((usize, usize), &f64)| {
-            (rest[cell].powi(2) - self.sums[cell].powi(2)) / count
-        };
-        (total + cells.map(of_cell).sum::<f64>()).max(0.0)
-    }
-}
-
 impl<'a> Additive<'a> {
     /// Fits the samples of blocks that hold plain decoding; of a plain step every token is an
     /// iteration.
     pub fn fit(samples: impl Iterator<Item = &'a ThroughputSample>, starts: StartSpread) -> Self {
-        let mut points: Vec<Point> = samples.filter_map(point).collect();
-        let plain = points.iter().filter(|point| *point.plan == Plan::Plain);
-        let tied: BTreeSet<usize> = plain.map(|point| point.block).collect();
-        points.retain(|point| tied.contains(&point.block));
-        let sums = Sums::new(&points);
-        let Some((inverse, effects)) = sums.solve() else { return Self::default() };
-        let rest = sums.rest(&effects);
-        let free = (points.len() + 1).saturating_sub(sums.plans.len() + sums.blocks.len());
-        let deviation = (sums.squares(&points, &rest) / free as f64).sqrt();
-        let by_block = rest.slice(s![.., 1..]).dot(&inverse);
+        let points: Vec<Point> = samples.filter_map(Point::new).collect();
+        let Some(found) = LeastSquares::solve(points) else { return Self::default() };
         let cost = |(index, plan): (usize, &&'a Plan)| {
-            let counts = sums.counts.column(index + 1);
-            let of_all = deviation.powi(2) * inverse[[index, index]];
-            let held = counts.iter().filter(|count| **count > 0.0).count();
-            let mut by_block = by_block.column(index).to_vec();
-            let error = moderate(&mut by_block, of_all, held, free);
-            let known = counts.sum() >= 2.0 && error.is_finite();
-            let shares = shares_of_starts(&points, plan);
+            let generations = found.generations(index);
+            let mut by_block = found.by_block(index);
+            let error =
+                moderate(&mut by_block, found.variance(index), generations.held, found.free);
+            let known = generations.all >= 2.0 && error.is_finite();
+            let shares = shares_of_starts(&found.points, plan);
             let of_starts = starts.error(&shares);
             let error = known.then_some(error.hypot(of_starts));
             let length = shares.values().map(|share| share * share).sum::<f64>().sqrt();
             let by_start =
                 shares.iter().map(|(start, share)| (*start, share / length * of_starts)).collect();
-            (*plan, PlanCost { log: effects[index], error, by_block, by_start, held })
+            let held = generations.held;
+            (*plan, PlanCost { log: found.effects[index], error, by_block, by_start, held })
         };
-        let plans = sums.plans[1..].iter().enumerate().map(cost).collect();
-        Self { plans }
+        let plans = found.plans().iter().enumerate().map(cost).collect();
+        let (mean, spread) = found.plain();
+        let state = State { plain: Seconds(mean.exp()), spread, slope: found.slope() };
+        Self { plans, state: Some(state) }
+    }
+
+    /// The machine over all blocks; nothing where no costs are known.
+    pub fn state(&self) -> Option<State> {
+        self.state
     }
 
     /// What an iteration of `plan` costs in steps of plain decoding, with the interval of timing;
@@ -264,20 +197,6 @@ fn moderate(by_block: &mut [f64], of_all: f64, held: usize, free: usize) -> f64 
     error
 }
 
-fn point(sample: &ThroughputSample) -> Option<Point<'_>> {
-    let steps = match sample.plan {
-        Plan::Speculate(_) => sample.iterations as f64,
-        _ => sample.tokens.saturating_sub(1) as f64,
-    };
-    let value = (sample.decode_seconds().0 / steps).ln();
-    value.is_finite().then_some(Point {
-        plan: &sample.plan,
-        block: sample.block,
-        start: sample.start,
-        value,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,9 +242,9 @@ mod tests {
         assert_eq!(found.iteration_cost(&"2..3:1".parse().unwrap()), None);
     }
 
-    /// source: numpy 2.x, lstsq on the design of plans and blocks with these values: effects
-    /// against plain
-    /// 0.48846154 and 0.25961538, sum of squares 0.00378077 with 8 values and 5 effects.
+    /// source: numpy 2.x, lstsq on the design of plans, blocks and the slope by the block's plain
+    /// step (one more row weighs "no slope") with these values: effects against plain 0.50168047
+    /// and 0.24316409, slope 0.18815268, sum of squares 0.00214087, 2 degrees of freedom.
     #[test]
     fn noisy_effects_are_those_of_least_squares() {
         let values = [
@@ -344,12 +263,39 @@ mod tests {
         let cost = |plan: &str| found.iteration_cost(&plan.parse().unwrap()).unwrap();
         let [far, near] = [cost("3..9:4"), cost("4..8:2")];
         // source: the same: errors of each plan from residuals summed by block, moderated by hand;
-        // 3 degrees of freedom (Student's 97.5 % quantile: 3.18245).
-        for (cost, error) in [(far, 0.032_840_870), (near, 0.033_594_920)] {
-            let reach: f64 = 3.18245 * error;
+        // 2 degrees of freedom (Student's 97.5 % quantile: 4.30265).
+        for (cost, error) in [(far, 0.032_624_558), (near, 0.031_326_904)] {
+            let reach: f64 = 4.30265 * error;
             assert!(((cost.ends().1 / cost.value).ln() - reach).abs() < 1e-5, "{cost}");
         }
-        assert!((far.value.ln() - 0.48846154).abs() < 1e-6, "{far}");
-        assert!((near.value.ln() - 0.25961538).abs() < 1e-6, "{near}");
+        assert!((far.value.ln() - 0.50168047).abs() < 1e-6, "{far}");
+        assert!((near.value.ln() - 0.24316409).abs() < 1e-6, "{near}");
+        let state = found.state().unwrap();
+        assert!((state.slope - 0.18815268).abs() < 1e-6, "{state:?}");
+        assert!((state.plain.0.ln() - 0.52 / 3.0).abs() < 1e-9, "{state:?}");
+    }
+
+    /// Wide passes feel less of slow memory, and one plan was run in slow blocks alone: both are
+    /// told for the mean of all blocks, where they differ as planted.
+    #[test]
+    fn a_plan_of_slow_blocks_is_told_for_the_mean_state() {
+        let mut samples = Vec::new();
+        for block in 0..24 {
+            let state = 0.2 * if block % 2 == 0 { 1.0 } else { -1.0 };
+            let iteration = |cost: f64| 0.01 * (cost + 0.4 * state).exp();
+            samples.push(sample("plain", block, 0.01 * f64::exp(state)));
+            samples.push(sample("3..9:4", block, iteration(0.5)));
+            if block % 2 == 0 {
+                samples.push(sample("4..8:2", block, iteration(0.3)));
+            }
+        }
+        let found = Additive::fit(samples.iter(), StartSpread::NONE);
+        for (plan, cost) in [("3..9:4", 0.5), ("4..8:2", 0.3)] {
+            let (log, _) = found.log_cost(&plan.parse().unwrap()).unwrap();
+            assert!((log - cost).abs() < 2e-3, "{plan}: {log}");
+        }
+        let state = found.state().unwrap();
+        assert!((state.slope + 0.6).abs() < 0.02, "{state:?}");
+        assert!((state.spread - 0.2).abs() < 1e-9 && (state.plain.0 - 0.01).abs() < 1e-9);
     }
 }
