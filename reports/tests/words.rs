@@ -67,6 +67,21 @@ fn a_verdict_that_is_open_says_what_is_missing() {
 }
 
 #[test]
+fn programs_that_took_the_machine_are_named_in_the_first_line() {
+    let mut input = fixture::input();
+    let headline = |input: &s3d_reports::ReportInput| {
+        Verdict::new(&input.recommendation, &input.header).headline
+    };
+    input.header.other_programs = Some(0.09);
+    let quiet = headline(&input);
+    input.header.other_programs = Some(0.35);
+    assert_eq!(headline(&input), quiet + "; other programs took 35 % of the processor");
+    input.recommendation.speculate = false;
+    input.recommendation.verdict = Some(Answer::CannotTellYet);
+    assert!(headline(&input).ends_with("; other programs took 35 % of the processor"));
+}
+
+#[test]
 fn random_weights_are_said_first() {
     let mut input = fixture::input();
     input.header.model.random_weights = true;
@@ -174,6 +189,12 @@ fn tasks_are_said_where_they_differ() {
         "by_task_text",
         text::table(&tables::by_task(&input.recommendation), 100)
     );
+    let many = (0..12).map(|n| task(&n.to_string(), fixture::around(2.0, 0.1), Answer::Speculate));
+    input.recommendation.by_task.extend(many);
+    let told = by_task::sentences(&input.recommendation);
+    assert_eq!(told.len(), 8 + 2, "{told:?}");
+    assert!(told[0].starts_with("Code") && told[1].starts_with("Noise"), "{told:?}");
+    assert_eq!(told[8], "7 more tasks stand in the table by task.");
     let page = s3d_reports::page::page(&input).unwrap();
     assert!(page.contains("figure-by_task") && page.contains("<h2>By task</h2>"));
 }

@@ -325,7 +325,7 @@ fn a_limit_that_decides_is_named() {
     assert!(says(&few.notes, "The most drafts allowed, 2, decide"), "{:?}", few.notes);
 }
 
-/// A first run on a busy machine: four fifths of the processor are taken, two blocks were run.
+/// A first run on a busy machine, of which the time sufficed for two blocks.
 #[test]
 fn two_blocks_on_a_busy_machine_cannot_tell() {
     let planted = planted(7);
@@ -334,12 +334,11 @@ fn two_blocks_on_a_busy_machine_cannot_tell() {
     let best = choose(&run, &request).unwrap().recommendation.choice.unwrap();
     let plans = [best.plan.draft().unwrap().clone()];
     run.observations.throughput = planted.throughput(&plans, &run.observations.traces, 0..2, true);
-    run.header.other_programs = Some(0.8);
     let found = choose(&run, &request).unwrap().recommendation;
     assert_eq!(found.verdict, Some(Answer::CannotTellYet));
     assert!(!found.speculate);
     let reason = found.reason.unwrap();
-    for words in ["2 of the 8", "--time-budget", "other programs took 80 % of the processor"] {
+    for words in ["2 of the 8", "--time-budget"] {
         assert!(reason.contains(words), "{reason}");
     }
     let choice = found.choice.unwrap();

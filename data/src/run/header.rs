@@ -11,7 +11,7 @@ use crate::run::starts::Starts;
 use crate::run::tables::TableHashes;
 use crate::run::times_from::TimesFrom;
 use crate::shape::ModelShape;
-use crate::units::{Bytes, Seconds};
+use crate::units::{Bytes, Seconds, Share};
 use serde::{Deserialize, Serialize};
 
 /// The version of all record formats that this program writes and reads.
@@ -203,6 +203,12 @@ impl RunHeader {
 }
 
 impl RunHeader {
+    /// The share of the processor that other programs took, where that is more than a tenth: below
+    /// that it is not worth a word.
+    pub fn taken_by_others(&self) -> Option<Share> {
+        self.other_programs.filter(|share| *share > 0.1).map(Share)
+    }
+
     /// Whether such a `run.json` can be.
     ///
     /// # Errors

@@ -3,14 +3,22 @@
 use crate::words::capital;
 use s3d_data::{Answer, Estimate, Plan, Recommendation, Share, TaskResult};
 
+/// Tasks that have a sentence of their own; the table on the page has all.
+const MOST: usize = 8;
+
 /// One sentence for each task and one for the one plan, where tasks differ beyond their intervals.
 pub fn sentences(recommendation: &Recommendation) -> Vec<String> {
     let tasks = &recommendation.by_task;
     let Some(choice) = recommendation.choice.as_ref().filter(|_| differ(tasks)) else {
         return Vec::new();
     };
-    let lines = tasks.iter().map(|task| sentence(task, &choice.plan));
-    lines.chain(one_plan(tasks)).collect()
+    // What asks for something else than the choice is said first.
+    let mut told: Vec<&TaskResult> = tasks.iter().collect();
+    told.sort_by_key(|task| task.verdict != Answer::DoNot && !task.loss_of_choice.is_above(0.0));
+    let lines = told.iter().take(MOST).map(|task| sentence(task, &choice.plan));
+    let more = tasks.len().checked_sub(MOST).filter(|more| *more > 0);
+    let more = more.map(|more| format!("{more} more tasks stand in the table by task."));
+    lines.chain(more).chain(one_plan(tasks)).collect()
 }
 
 /// Whether two tasks differ in speedup beyond their intervals, the choice loses in one, or no plan

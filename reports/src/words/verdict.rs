@@ -38,7 +38,7 @@ impl Verdict {
             headline: match caveat(recommendation) {
                 Some(words) => format!("With {words}: {}", headline(recommendation)),
                 None => headline(recommendation),
-            },
+            } + &beside_others(header),
             details: derived(header)
                 .into_iter()
                 .chain(random(header))
@@ -107,6 +107,12 @@ pub fn summary(
 pub fn summary_markdown(recommendation: &Recommendation, header: &RunHeader) -> String {
     let verdict = Verdict::new(recommendation, header).markdown();
     format!("{verdict}\n{}", markdown::table(&tables::shortened(tables::plans(recommendation))))
+}
+
+/// Other programs that took much of the processor, as the end of a sentence.
+fn beside_others(header: &RunHeader) -> String {
+    let share = header.taken_by_others();
+    share.map_or(String::new(), |share| format!("; other programs took {share} of the processor"))
 }
 
 fn headline(recommendation: &Recommendation) -> String {

@@ -3,9 +3,6 @@
 use crate::words::capital;
 use s3d_data::{RunHeader, Share};
 
-/// Share of the processor that other programs may take before the machine counts as shared.
-const BUSY: f64 = 0.1;
-
 /// A warning: what is the matter, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -35,7 +32,7 @@ pub fn warnings(header: &RunHeader) -> Vec<Warning> {
 pub fn shared_machine(header: &RunHeader) -> bool {
     let signs =
         ["other programs used", "the machine was busy", "processor time that their threads"];
-    let busy = header.other_programs.is_some_and(|share| share > BUSY);
+    let busy = header.taken_by_others().is_some();
     busy || header.warnings.iter().any(|warning| signs.iter().any(|sign| warning.contains(sign)))
 }
 

@@ -16,15 +16,13 @@ use crate::predict::request::Request;
 use crate::statistics::{product, quantile, tail};
 use rayon::prelude::*;
 use s3d_data::{
-    Answer, Basis, Plan, PlanResult, Recommendation, Run, RunHeader, SCHEMA_VERSION, Share, Skip,
+    Answer, Basis, Plan, PlanResult, Recommendation, Run, RunHeader, SCHEMA_VERSION, Skip,
     SkipRatio, TimesFrom,
 };
 use serde::Serialize;
 
 /// Ties beyond this number are counted but not listed.
 const MOST_TIES: usize = 64;
-/// Share of the processor that other programs may take without being named.
-const BUSY: f64 = 0.1;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,7 +66,6 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
     let index = chosen.as_ref().map(|chosen| chosen.index);
     let (answer, reason) = answer(choice.as_ref().zip(index), request, all, &run.header);
-    let reason = reason.map(|reason| reason + &beside_others(&run.header));
     let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
     notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
     notes.extend(states::holds_for(&all.walked.timed));
@@ -243,14 +240,6 @@ fn answer(
          say whether it is faster; {more}"
     );
     (Answer::CannotTellYet, Some(reason))
-}
-
-/// Other programs that took more than a tenth of the processor, as the end of a sentence.
-fn beside_others(header: &RunHeader) -> String {
-    match header.other_programs.filter(|share| *share > BUSY) {
-        Some(share) => format!("; other programs took {} of the processor", Share(share)),
-        None => String::new(),
-    }
 }
 
 /// The speedup that no plan exceeds, with 95 % confidence.
