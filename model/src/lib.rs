@@ -42,7 +42,7 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use backend::kv_cache::KvCache;
-pub use backend::logits::argmax_rows;
+pub use backend::logits::{Logits, argmax_rows};
 pub use config::{ModelConfig, presets};
 pub use decode::batch::{Order, decode_together};
 pub use decode::draft::DraftThreshold;

@@ -179,7 +179,7 @@ fn logits(args: &InspectArgs) -> anyhow::Result<()> {
     }
     let mut cache = model.new_cache(args.logits.len())?;
     let logits = model.prompt_pass(&args.logits, &mut cache, &mut Silent)?;
-    let rows = logits.to_vec2::<f32>()?;
+    let rows = logits.to_rows()?;
     let last = rows.last().context("a pass over at least one token has logits")?;
     if args.json {
         return terminal::json(&json!({ "logits": last }));

@@ -39,7 +39,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     talk.show(0.0, "reading".into());
     let mut trainer = begin::trainer(args, &place, &talk)?;
     if name != DeviceName::Cpu {
-        trainer.move_to(&device)?;
+        trainer.move_to(device.tensors())?;
     }
     let mut held_out = HeldOutText::new(&trainer, args.validate_positions);
     // A run that goes on has its length in its state.

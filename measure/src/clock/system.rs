@@ -3,9 +3,9 @@
 use crate::clock::timer::ClockTimer;
 use crate::clock::{Clock, DeviceTimer};
 use crate::error::Result;
-use candle_core::Device;
 use rustix::time::{ClockId, clock_gettime};
 use s3d_data::Seconds;
+use s3d_model::device::Device;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ impl SystemClock {
 /// Events of a card; the CPU has none.
 fn events_of(device: &Device) -> Option<Box<dyn DeviceTimer + Send>> {
     #[cfg(feature = "cuda")]
-    if let Ok(card) = device.as_cuda_device() {
+    if let Ok(card) = device.tensors().as_cuda_device() {
         let events = crate::clock::timer::card::CudaEvents(card.clone());
         return Some(Box::new(crate::clock::timer::EventTimer::new(events)));
     }
@@ -68,7 +68,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Seconds {
         // A device that cannot be waited for reports its error in the next pass, which names it.
-        let _ = self.device.synchronize();
+        let _ = self.device.wait();
         Seconds(self.start.elapsed().as_secs_f64())
     }
 

@@ -4,10 +4,8 @@
 //! guessed. By hand: six fields are read, of which a crate for `/proc` would replace a few lines
 //! and still leave `/sys`.
 
-use candle_core::Device;
 use s3d_data::{Bytes, Cache, Hertz, Machine};
-use s3d_model::device;
-use s3d_model::device::Isa;
+use s3d_model::device::{self, Device, Isa};
 use std::fs;
 use std::path::Path;
 

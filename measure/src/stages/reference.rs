@@ -94,7 +94,7 @@ fn gap_at(
     };
     let text = [prompt, &first[..position]].concat();
     let mut cache = model.new_cache(text.len() + 1)?;
-    let logits = model.prompt_pass(&text, &mut cache, &mut Silent)?.get(0)?.to_vec1::<f32>()?;
+    let logits = model.prompt_pass(&text, &mut cache, &mut Silent)?.to_rows()?.concat();
     let largest = logits.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
     let [a, b] = [a, b].map(|token| f64::from(logits[token as usize]));
     Ok(Some(((a - b).abs(), f64::from(largest))))

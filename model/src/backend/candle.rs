@@ -8,7 +8,7 @@
 //! promised to the bit here.
 
 use super::convert::gated;
-use super::placed::{Apart, LayerCache, Placed, Seen};
+use super::placed::{Apart, Placed, Seen};
 use crate::backend::cpu::Half;
 use candle_core::{Result, Tensor};
 use s3d_kernels::attention::Block;
@@ -107,7 +107,7 @@ pub(super) fn append(
 pub(super) fn attend(
     shape: HeadShape,
     rows: &Apart,
-    cache: LayerCache<'_>,
+    cache: [&Tensor; 2],
     placed: &Placed,
 ) -> Result<Tensor> {
     let outs = placed.seen.iter().map(|seen| attend_block(shape, rows, cache, seen));
@@ -121,7 +121,7 @@ pub(super) fn attend(
 fn attend_block(
     shape: HeadShape,
     rows: &Apart,
-    cache: LayerCache<'_>,
+    [keys, values]: [&Tensor; 2],
     seen: &Seen,
 ) -> Result<Tensor> {
     let Block { row, rows: count, position } = seen.block;
@@ -142,7 +142,7 @@ fn attend_block(
         group * count,
         shape.head_dim,
     ))?;
-    let scores = queries.matmul(&in_sight(&rows.keys, cache.keys)?.t()?)?;
+    let scores = queries.matmul(&in_sight(&rows.keys, keys)?.t()?)?;
     let scores = match &seen.hidden {
         None => scores,
         Some(hidden) => scores
@@ -151,7 +151,7 @@ fn attend_block(
             .reshape((shape.kv_heads, group * count, positions))?,
     };
     candle_nn::ops::softmax_last_dim(&scores)?
-        .matmul(&in_sight(&rows.values, cache.values)?)?
+        .matmul(&in_sight(&rows.values, values)?)?
         .reshape((shape.heads, count, shape.head_dim))?
         .transpose(0, 1)?
         .reshape((count, shape.out_width()))

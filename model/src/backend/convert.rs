@@ -1,10 +1,53 @@
 //! The arrays that a pass computes with, and small conversions of them.
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use crate::error::Result;
+use candle_core::{DType, Device, Shape, Tensor};
 
-/// Rows of numbers, `[rows, width]`, or one vector, where the backend keeps them. Both backends of
-/// today keep candle's tensors; one that keeps others makes this an enum.
-pub(crate) type Rows = Tensor;
+/// Rows of numbers, `[rows, width]`, where the backend keeps them. A copy stands for the same
+/// memory.
+#[derive(Debug, Clone)]
+pub(crate) enum Rows {
+    /// On the CPU, or on a card of candle's.
+    Tensor(Tensor),
+}
+
+impl Rows {
+    /// The tensor that the kernels and candle compute with.
+    ///
+    /// # Errors
+    /// Where another backend keeps them.
+    pub(crate) fn tensor(&self) -> Result<&Tensor> {
+        match self {
+            Self::Tensor(x) => Ok(x),
+        }
+    }
+}
+
+/// Weights that meet activations one by one, norms and biases, where the backend keeps them.
+#[derive(Debug, Clone)]
+pub(crate) enum Vector {
+    /// On the CPU, or on a card of candle's.
+    Tensor(Tensor),
+}
+
+impl Vector {
+    /// As [`Rows::tensor`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn tensor(&self) -> Result<&Tensor> {
+        match self {
+            Self::Tensor(x) => Ok(x),
+        }
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Tensor(x) => x.elem_count(),
+        }
+    }
+}
 
 /// Converts on the host, then uploads.
 pub(crate) fn up(
@@ -12,16 +55,11 @@ pub(crate) fn up(
     shape: impl Into<Shape>,
     number: DType,
     device: &Device,
-) -> Result<Tensor> {
+) -> candle_core::Result<Tensor> {
     Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(number)?.to_device(device)
 }
 
 /// SwiGLU of gates and ups that stand apart.
-pub(crate) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+pub(crate) fn gated(gate: &Tensor, up: &Tensor) -> candle_core::Result<Tensor> {
     gate.silu()? * up
-}
-
-/// How many numbers there are.
-pub(crate) fn count(numbers: &Rows) -> usize {
-    numbers.elem_count()
 }

@@ -41,7 +41,7 @@ impl Embedding {
     /// When a token or mask does not exist.
     pub(crate) fn look_up(&self, rows: &[Row], head: &Linear, backend: &Backend) -> Result<Rows> {
         let found = self.look_up_here(rows, head)?;
-        backend.upload(found, (rows.len(), self.hidden))
+        backend.upload(found, self.hidden)
     }
 
     /// [`Self::look_up`], on the host.

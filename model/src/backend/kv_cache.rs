@@ -47,7 +47,7 @@ impl KvCache {
     /// What one layer's attention reads and writes.
     pub(crate) fn layer(&self, number: usize) -> LayerCache<'_> {
         let (keys, values) = (&self.keys[number], &self.values[number]);
-        LayerCache { keys, values, capacity: self.capacity }
+        LayerCache::Tensors { keys, values, capacity: self.capacity }
     }
 
     /// Positions that hold keys and values.

@@ -1,6 +1,6 @@
 //! A linear layer: packed for the small-width kernels, or as it stands for candle's own matmul.
 
-use super::convert::gated;
+use super::convert::{Rows, gated};
 use super::cpu::{LinearKind, PackedLinear};
 use super::{Backend, Home};
 use crate::error::{Error, Result};
@@ -285,17 +285,18 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub(crate) fn forward(&self, backend: &Backend, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, backend: &Backend, x: &Rows) -> Result<Rows> {
+        let x = x.tensor()?;
         let products = match &self.weight {
             Weight::Packed(w) => {
                 let op = PackedLinear { kernels: backend.kernels()?, w, kind: self.kind };
-                return Ok(x.apply_op1_no_bwd(&op)?);
+                return Ok(Rows::Tensor(x.apply_op1_no_bwd(&op)?));
             }
             // Over several rows, halves of one product are no contiguous tensors: two products are.
             Weight::Plain(w) if self.kind == LinearKind::HalvedSwiGlu && x.dim(0)? > 1 => {
                 let half = w.dim(0)? / 2;
                 let (gate, up) = (w.narrow(0, 0, half)?, w.narrow(0, half, half)?);
-                return Ok(gated(&multiply(x, &gate)?, &multiply(x, &up)?)?);
+                return Ok(Rows::Tensor(gated(&multiply(x, &gate)?, &multiply(x, &up)?)?));
             }
             Weight::Plain(w) => multiply(x, w)?,
             Weight::Coded(w) => w.forward(&x.contiguous()?)?.to_dtype(x.dtype())?,
@@ -308,12 +309,8 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub(crate) fn forward_add(
-        &self,
-        backend: &Backend,
-        x: &Tensor,
-        other: &Tensor,
-    ) -> Result<Tensor> {
+    pub(crate) fn forward_add(&self, backend: &Backend, x: &Rows, other: &Rows) -> Result<Rows> {
+        let (x, other) = (x.tensor()?, other.tensor()?);
         let sums = match &self.weight {
             Weight::Packed(w) => {
                 let op = PackedLinear { kernels: backend.kernels()?, w, kind: LinearKind::Plain };
@@ -326,8 +323,8 @@ impl Linear {
     }
 
     /// What becomes of products that are not finished yet.
-    fn finish(&self, backend: &Backend, products: Tensor) -> Result<Tensor> {
-        Ok(match self.kind {
+    fn finish(&self, backend: &Backend, products: Tensor) -> Result<Rows> {
+        Ok(Rows::Tensor(match self.kind {
             LinearKind::Plain => products,
             LinearKind::SwiGlu => backend.swiglu(&products)?,
             LinearKind::HalvedSwiGlu => {
@@ -335,7 +332,7 @@ impl Linear {
                 let [gate, up] = [0, half].map(|start| products.narrow(1, start, half));
                 gated(&gate?.contiguous()?, &up?.contiguous()?)?
             }
-        })
+        }))
     }
 
     /// The same matrix, whose products are the result: with gates and ups alternating, as
@@ -399,6 +396,9 @@ mod tests {
         let backend = Backend::cpu(1, Isa::detect());
         let [gate, up] = [1, 2].map(|seed| Matrix::F32(numbers(seed, outputs * inputs)));
         let x = Tensor::from_vec(numbers(3, rows * inputs), (rows, inputs), &Device::Cpu).unwrap();
+        let x = Rows::Tensor(x);
+        let product =
+            |layer: &Linear| layer.forward(&backend, &x).unwrap().tensor().unwrap().clone();
         for dtype in Dtype::ENGINE {
             let bound = match dtype {
                 Dtype::F32 => 1e-4,
@@ -411,14 +411,14 @@ mod tests {
                 };
                 Linear::gate_and_up([outputs, inputs], dtype, Home::Panels, band, rows).unwrap()
             };
-            let whole = pair(outputs).forward(&backend, &x).unwrap().to_vec2::<f32>().unwrap();
-            assert_eq!(pair(32).forward(&backend, &x).unwrap().to_vec2::<f32>().unwrap(), whole);
+            let whole = product(&pair(outputs)).to_vec2::<f32>().unwrap();
+            assert_eq!(product(&pair(32)).to_vec2::<f32>().unwrap(), whole);
             let layers =
                 [Linear::new(&[&gate, &up], inputs, dtype, Home::Panels).unwrap(), pair(outputs)];
             for (layer, width) in layers.iter().zip([80, 48]) {
-                let fast = layer.forward(&backend, &x).unwrap();
+                let fast = product(layer);
                 let plain = layer.to_plain(&Device::Cpu).unwrap();
-                let other = plain.forward(&backend, &x).unwrap();
+                let other = product(&plain);
                 assert_eq!(fast.dims2().unwrap(), (rows, width));
                 let scale = other.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
                 let gap = (fast - other).unwrap().abs().unwrap().max_all().unwrap();

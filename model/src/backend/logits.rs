@@ -1,32 +1,90 @@
-//! What is read of logits: every row, the most likely tokens, whether they are numbers at all.
+//! Logits that leave a pass, and what is read of them: every row, the most likely tokens, whether
+//! they are numbers at all.
 
-use super::convert::Rows;
 use super::cpu::numbers;
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Storage, Tensor};
 use s3d_kernels::elementwise::argmax;
 
-/// Calls `read` with every row of `[rows, width]`, on the host.
+/// Logits of a pass, `[rows, columns]` of `f32`, where they were computed.
+#[derive(Debug, Clone)]
+pub struct Logits(Place);
+
+/// Where logits are.
+#[derive(Debug, Clone)]
+enum Place {
+    /// On the CPU, or on a card of candle's.
+    Tensor(Tensor),
+}
+
+impl From<Tensor> for Logits {
+    fn from(logits: Tensor) -> Self {
+        Self(Place::Tensor(logits))
+    }
+}
+
+impl Logits {
+    /// How many each row has.
+    ///
+    /// # Errors
+    /// When they are no matrix.
+    pub fn columns(&self) -> Result<usize> {
+        match &self.0 {
+            Place::Tensor(logits) => Ok(logits.dims2()?.1),
+        }
+    }
+
+    /// All of them, on the host.
+    ///
+    /// # Errors
+    /// When they are no `[rows, columns]` of `f32`, or the device fails.
+    pub fn to_rows(&self) -> Result<Vec<Vec<f32>>> {
+        let mut rows = Vec::new();
+        for_each_row(self, |row| rows.push(row.to_vec()))?;
+        Ok(rows)
+    }
+
+    /// The tensor that the kernels or candle computed.
+    ///
+    /// # Errors
+    /// Where another backend did.
+    pub(crate) fn tensor(&self) -> Result<&Tensor> {
+        match &self.0 {
+            Place::Tensor(logits) => Ok(logits),
+        }
+    }
+}
+
+/// Calls `read` with every row of logits, on the host.
 ///
 /// # Errors
-/// When the tensor is no matrix of `f32`.
-pub(crate) fn for_each_row(matrix: &Rows, mut read: impl FnMut(&[f32])) -> Result<()> {
-    let (_, width) = matrix.dims2()?;
+/// When they are no `[rows, columns]` of `f32`, or the device fails.
+pub(crate) fn for_each_row(logits: &Logits, mut read: impl FnMut(&[f32])) -> Result<()> {
+    let columns = logits.columns()?;
+    on_host(logits, |all| {
+        all.chunks_exact(columns).for_each(&mut read);
+        Ok(())
+    })
+}
+
+/// Has `read` read all logits, row after row, on the host.
+///
+/// # Errors
+/// As [`for_each_row`]; what `read` refuses.
+pub(crate) fn on_host<T>(logits: &Logits, read: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    let Place::Tensor(matrix) = &logits.0;
     let host = matrix.to_device(&Device::Cpu)?;
     let (storage, layout) = host.storage_and_layout();
     match &*storage {
-        Storage::Cpu(storage) => {
-            numbers(storage, layout)?.chunks_exact(width).for_each(&mut read);
-            Ok(())
-        }
+        Storage::Cpu(storage) => read(numbers(storage, layout)?),
         _ => Err(Error::invalid("a tensor on the host has host storage")),
     }
 }
 
 /// Refuses logits that are no numbers: whatever is chosen among them is no text. On a device they
 /// are not looked at, which would make the pass wait.
-pub(super) fn check_finite(logits: &Rows) -> Result<()> {
-    if !logits.device().is_cpu() {
+pub(super) fn check_finite(logits: &Logits) -> Result<()> {
+    if !logits.tensor()?.device().is_cpu() {
         return Ok(());
     }
     let mut finite = true;
@@ -46,10 +104,11 @@ pub(super) fn check_finite(logits: &Rows) -> Result<()> {
 /// and reading it is the one time that a pass waits.
 ///
 /// # Errors
-/// When the tensor is no `[rows, vocab]` of `f32`.
-pub fn argmax_rows(logits: &Tensor) -> Result<Vec<u32>> {
-    if !logits.device().is_cpu() {
-        return Ok(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
+/// When they are no `[rows, columns]` of `f32`, or the device fails.
+pub fn argmax_rows(logits: &Logits) -> Result<Vec<u32>> {
+    let Place::Tensor(matrix) = &logits.0;
+    if !matrix.device().is_cpu() {
+        return Ok(matrix.argmax(D::Minus1)?.to_vec1::<u32>()?);
     }
     let mut tokens = Vec::new();
     for_each_row(logits, |row| tokens.push(argmax(row)))?;

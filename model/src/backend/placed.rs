@@ -1,7 +1,7 @@
 //! Where the rows of a pass stand and what they see, in the form that each backend wants.
 
-use super::convert::{Rows, up};
-use candle_core::{DType, Device, Result};
+use super::convert::up;
+use candle_core::{DType, Device, Result, Tensor};
 use s3d_kernels::attention::Block;
 use s3d_kernels::heads::HeadShape;
 use s3d_kernels::rotary::Rotary;
@@ -24,33 +24,47 @@ pub(crate) enum Standing<'p> {
 #[derive(Debug)]
 pub(crate) enum Rotated {
     /// `[rows, qkv_width]`.
-    Cpu(Rows),
+    Cpu(Tensor),
     /// Head by head.
     Candle(Apart),
 }
 
-/// The keys and values of one layer: `[kv_heads][..]` panels for the kernels, else
-/// `[kv_heads, capacity, head_dim]`.
+/// The keys and values of one layer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LayerCache<'a> {
-    /// Keys of every position.
-    pub keys: &'a Rows,
-    /// Values of every position.
-    pub values: &'a Rows,
-    /// Positions there is room for.
-    pub capacity: usize,
+pub(crate) enum LayerCache<'a> {
+    /// `[kv_heads][..]` panels for the kernels, else `[kv_heads, capacity, head_dim]`.
+    Tensors {
+        /// Keys of every position.
+        keys: &'a Tensor,
+        /// Values of every position.
+        values: &'a Tensor,
+        /// Positions there is room for.
+        capacity: usize,
+    },
+}
+
+impl<'a> LayerCache<'a> {
+    /// Keys, values, and positions there is room for.
+    ///
+    /// # Errors
+    /// Where another backend keeps them.
+    pub(super) fn tensors(self) -> crate::Result<([&'a Tensor; 2], usize)> {
+        match self {
+            Self::Tensors { keys, values, capacity } => Ok(([keys, values], capacity)),
+        }
+    }
 }
 
 /// What a pass brings from the host: made once, used by every layer.
 #[derive(Debug)]
 pub(crate) struct Placed {
     /// `[rows, pairs]`.
-    pub(super) cosines: Rows,
-    pub(super) sines: Rows,
+    pub(super) cosines: Tensor,
+    pub(super) sines: Tensor,
     pub(super) seen: Vec<Seen>,
     /// Where keys and values are written, `[kv_heads, rows, head_dim]` positions, where the device
     /// must be told; else the host knows.
-    pub(super) written: Option<Rows>,
+    pub(super) written: Option<Tensor>,
 }
 
 /// Rows that attend together.
@@ -63,18 +77,18 @@ pub(super) struct Seen {
     pub(super) cached: bool,
     /// Added to the scores `[heads, rows, positions]`: 0 where a row sees a position, else minus
     /// infinity; `[heads or 1, rows, positions]`. None for one row, which sees all.
-    pub(super) hidden: Option<Rows>,
+    pub(super) hidden: Option<Tensor>,
 }
 
 /// Rotated queries, scaled, and keys and values of some rows, head by head.
 #[derive(Debug)]
 pub(crate) struct Apart {
     /// `[heads, rows, head_dim]`.
-    pub(super) queries: Rows,
+    pub(super) queries: Tensor,
     /// `[kv_heads, rows, head_dim]`.
-    pub(super) keys: Rows,
+    pub(super) keys: Tensor,
     /// `[kv_heads, rows, head_dim]`.
-    pub(super) values: Rows,
+    pub(super) values: Tensor,
 }
 
 impl Placed {
@@ -113,8 +127,8 @@ impl Placed {
     /// When the shapes do not fit.
     pub(crate) fn on_device(
         shape: HeadShape,
-        [cosines, sines, hidden]: [Rows; 3],
-        places: &Rows,
+        [cosines, sines, hidden]: [Tensor; 3],
+        places: &Tensor,
     ) -> Result<Self> {
         let (_, rows, positions) = hidden.dims3()?;
         let hidden = Some(for_every_head(shape, rows, hidden)?);
@@ -154,7 +168,12 @@ fn joined(blocks: &[Block]) -> Vec<Block> {
 }
 
 /// What the rows of a block do not see of the positions up to its last row.
-fn hidden(shape: HeadShape, block: Block, number: DType, device: &Device) -> Result<Option<Rows>> {
+fn hidden(
+    shape: HeadShape,
+    block: Block,
+    number: DType,
+    device: &Device,
+) -> Result<Option<Tensor>> {
     let (rows, positions) = (block.rows, block.position + block.rows);
     if rows == 1 {
         return Ok(None);
@@ -175,7 +194,7 @@ pub(crate) fn mask(position: usize, rows: usize, positions: usize) -> Vec<f32> {
 }
 
 /// A mask `[1, rows, positions]`, made for every head where rows are few.
-fn for_every_head(shape: HeadShape, rows: usize, mask: Rows) -> Result<Rows> {
+fn for_every_head(shape: HeadShape, rows: usize, mask: Tensor) -> Result<Tensor> {
     match rows <= FEW_ROWS {
         true => mask.broadcast_as((shape.heads, rows, mask.dim(2)?))?.contiguous(),
         false => Ok(mask),

@@ -26,7 +26,7 @@ impl Backend {
     /// # Errors
     /// When there is none.
     pub(crate) fn row(&self, x: &Rows, row: usize) -> Result<Rows> {
-        Ok(x.narrow(0, row, 1)?)
+        Ok(Rows::Tensor(x.tensor()?.narrow(0, row, 1)?))
     }
 
     /// All rows of `parts`, one part after the other.
@@ -34,6 +34,7 @@ impl Backend {
     /// # Errors
     /// Parts of different widths, or none.
     pub(crate) fn joined(&self, parts: &[Rows]) -> Result<Rows> {
-        Ok(Tensor::cat(parts, 0)?)
+        let parts = parts.iter().map(Rows::tensor).collect::<Result<Vec<_>>>()?;
+        Ok(Rows::Tensor(Tensor::cat(&parts, 0)?))
     }
 }

@@ -9,7 +9,7 @@
 use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::for_each_row;
+use crate::backend::logits::{Logits, for_each_row};
 use crate::backend::placed::{LayerCache, Rotated};
 use crate::decode::observer::Silent;
 use crate::decode::sample::Sampling;
@@ -135,7 +135,7 @@ impl Running {
 impl Model {
     /// One full-depth pass over what all `texts` feed; logits `[texts, vocab]` after the last token
     /// of each.
-    fn pass_together(&self, texts: &mut [Running]) -> Result<Rows> {
+    fn pass_together(&self, texts: &mut [Running]) -> Result<Logits> {
         let rows: Vec<Row> =
             texts.iter().flat_map(|text| text.fed.iter().map(|token| Row::Token(*token))).collect();
         let places = texts.iter().map(Running::places).collect::<Result<Vec<_>>>()?;

@@ -1,8 +1,7 @@
 //! Drafting: tokens guessed by a part of the layers, in one pass or in several.
 
-use crate::backend::convert::Rows;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::{argmax_rows, for_each_row};
+use crate::backend::logits::{Logits, argmax_rows, for_each_row};
 use crate::decode::observer::Observer;
 use crate::decode::sample::{Distribution, Sampling};
 use crate::error::{Error, Result};
@@ -87,7 +86,7 @@ impl Proposal {
     }
 
     /// Takes drafts from `logits[rows, columns]` until drafting ends; says whether it has not.
-    fn take_rows(&mut self, logits: &Rows, columns: Columns<'_>) -> Result<bool> {
+    fn take_rows(&mut self, logits: &Logits, columns: Columns<'_>) -> Result<bool> {
         if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
             // All of them, the most likely tokens: a device finds these without giving up its
             // logits.
@@ -187,7 +186,8 @@ mod tests {
         // 9 0.9 and 0.1.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let rows = [nine, 0.0, 0.0, three, 0.0, nine];
-        let logits = Rows::from_slice(&rows, (3, 2), &crate::device::Device::Cpu).unwrap();
+        let logits = candle_core::Tensor::from_slice(&rows, (3, 2), &candle_core::Device::Cpu);
+        let logits = Logits::from(logits.unwrap());
         let taken = |threshold| {
             let mut proposal = proposal(threshold);
             let columns = Columns::new(None, 2);

@@ -1,9 +1,8 @@
 //! Decoding as an iterator of steps: plainly, which is the reference, or speculatively, which must
 //! give the same tokens, or, where tokens are drawn, tokens of the same distribution.
 
-use crate::backend::convert::Rows;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::argmax_rows;
+use crate::backend::logits::{Logits, argmax_rows};
 use crate::decode::draft::{DraftThreshold, Proposal, draft};
 use crate::decode::forced_acceptance::Peek;
 use crate::decode::observer::{Event, Observer};
@@ -208,7 +207,7 @@ impl<'m> Generation<'m> {
     }
 
     /// Accepts drafts by the `logits[drafts + 1, vocab]` of the full model.
-    fn verify(&self, proposal: &Proposal, logits: &Rows) -> Result<Verified> {
+    fn verify(&self, proposal: &Proposal, logits: &Logits) -> Result<Verified> {
         let Proposal { tokens: drafts, drawn_from, .. } = proposal;
         let Some(sampling) = &self.sampling else {
             let choices = argmax_rows(logits)?;
@@ -216,7 +215,7 @@ impl<'m> Generation<'m> {
             return Ok(Verified { accepted, next: choices[accepted] });
         };
         let place = self.output().len();
-        let rows = logits.to_vec2::<f32>()?;
+        let rows = logits.to_rows()?;
         let targets = rows.iter().map(|row| sampling.distribution(row));
         verify_sampled(drafts, drawn_from, targets, |draft| sampling.numbers(place + draft))
     }

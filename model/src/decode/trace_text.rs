@@ -12,10 +12,9 @@
 //! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all
 //! skips share it.
 
-use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::{argmax_rows, for_each_row};
+use crate::backend::logits::{Logits, argmax_rows, for_each_row};
 use crate::config::adapter::adapts;
 use crate::decode::draft::confidence;
 use crate::decode::observer::Silent;
@@ -155,7 +154,7 @@ impl<'a> Shadow<'a> {
     }
 
     /// Compares the drafts of each group with the text.
-    fn judge(&self, logits: &Rows, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
+    fn judge(&self, logits: &Logits, groups: &[Block], trace: &mut TextTrace) -> Result<()> {
         let (mut drafts, columns) = (Vec::new(), self.model.columns());
         if trace.confidence.is_some() {
             for_each_row(logits, |row| {

@@ -1,16 +1,19 @@
 //! Whether a device computes what the CPU computes: products in every number type, and a small
 //! model.
 
+use crate::backend::convert::Rows;
 use crate::backend::linear::Linear;
+use crate::backend::logits::Logits;
 use crate::backend::{Backend, Home};
 use crate::config::ModelConfig;
 use crate::decode::observer::Silent;
-use crate::error::Result;
+use crate::device::Device;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::options::LoadOptions;
 use crate::weights::encoded::{Matrix, decode_row, encode_row};
 use crate::weights::source::{Seeded, WeightSource};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device as Tensors, Tensor};
 use s3d_data::{Drafting, Dtype, Skip, SkipWindow};
 
 /// One comparison with the CPU.
@@ -32,16 +35,19 @@ impl Check {
 
     fn new(what: String, found: &Tensor, expected: &Tensor, bound: f64) -> Result<Self> {
         let host = |x: &Tensor| -> Result<Vec<f32>> {
-            let x = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+            let x = x.to_dtype(DType::F32)?.to_device(&Tensors::Cpu)?;
             Ok(x.flatten_all()?.to_vec1()?)
         };
-        let (found, expected) = (host(found)?, host(expected)?);
+        Ok(Self::of(what, &host(found)?, &host(expected)?, bound))
+    }
+
+    fn of(what: String, found: &[f32], expected: &[f32], bound: f64) -> Self {
         let size =
             |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
-        let gap = size(&mut found.iter().zip(&expected).map(|(x, y)| x - y))
+        let gap = size(&mut found.iter().zip(expected).map(|(x, y)| x - y))
             / size(&mut expected.iter().copied());
         // A result that is no number passes no bound.
-        Ok(Self { what, gap: if gap.is_finite() { gap } else { f64::INFINITY }, bound })
+        Self { what, gap: if gap.is_finite() { gap } else { f64::INFINITY }, bound }
     }
 }
 
@@ -73,13 +79,13 @@ const WIDE: usize = 1024;
 
 fn drawn(seed: u64, shape: [usize; 2]) -> Result<Tensor> {
     let numbers = Seeded::new(seed).tensor("check", &shape)?;
-    Ok(Tensor::from_vec(numbers, (shape[0], shape[1]), &Device::Cpu)?)
+    Ok(Tensor::from_vec(numbers, (shape[0], shape[1]), &Tensors::Cpu)?)
 }
 
 fn product(device: &Device, number: DType, bound: f64) -> Result<Check> {
     let rounded = |seed| -> Result<Tensor> { Ok(drawn(seed, [WIDE, WIDE])?.to_dtype(number)?) };
-    let (x, w) = (rounded(1)?, rounded(2)?);
-    let there = x.to_device(device)?.matmul(&w.to_device(device)?.t()?)?;
+    let (x, w, place) = (rounded(1)?, rounded(2)?, device.tensors());
+    let there = x.to_device(place)?.matmul(&w.to_device(place)?.t()?)?;
     let here = x.to_dtype(DType::F32)?.matmul(&w.to_dtype(DType::F32)?.t()?)?;
     Check::new(format!("{WIDE} x {WIDE} product in {number:?}"), &there, &here, bound)
 }
@@ -92,15 +98,13 @@ fn coded_product(device: &Device, dtype: Dtype, rows: usize) -> Result<Check> {
         encode_row(dtype, row, &mut raw);
         decode_row(dtype, &raw, row);
     }
-    let layer = Linear::new(&[&Matrix::F32(w)], WIDE, dtype, Home::Rows(device))?;
-    let there = layer.forward(
-        &Backend::candle(DType::F16, device),
-        &x.to_dtype(DType::F16)?.to_device(device)?,
-    )?;
-    let here = x.matmul(&Tensor::from_vec(meant, (WIDE, WIDE), &Device::Cpu)?.t()?)?;
+    let layer = Linear::new(&[&Matrix::F32(w)], WIDE, dtype, Home::Rows(device.tensors()))?;
+    let up = Rows::Tensor(x.to_dtype(DType::F16)?.to_device(device.tensors())?);
+    let there = layer.forward(&Backend::candle(DType::F16, device), &up)?;
+    let here = x.matmul(&Tensor::from_vec(meant, (WIDE, WIDE), &Tensors::Cpu)?.t()?)?;
     // Activations in codes of 8 bits: a step of the largest of 32 over 127, uniformly rounded: 0.4
     // %.
-    Check::new(format!("product of {rows} rows with {dtype}"), &there, &here, 1e-2)
+    Check::new(format!("product of {rows} rows with {dtype}"), there.tensor()?, &here, 1e-2)
 }
 
 /// A prompt, drafts and a verify pass that are rejected, and a wide pass after them. A pass of
@@ -116,7 +120,7 @@ fn small_model(device: &Device, dtype: Dtype, repeated: bool) -> Result<Check> {
         vocab_size: 512,
         ..ModelConfig::story()
     };
-    let logits = |device: &Device, repeated: bool| -> Result<Tensor> {
+    let logits = |device: &Device, repeated: bool| -> Result<Logits> {
         let composed = repeated;
         let device = device.clone();
         let options = LoadOptions { device, dtype, composed, repeated, ..LoadOptions::default() };
@@ -139,9 +143,10 @@ fn small_model(device: &Device, dtype: Dtype, repeated: bool) -> Result<Check> {
         Dtype::Bf16 => 8e-2,
         _ => 4e-2,
     };
-    let (there, here) = (logits(device, repeated)?, logits(&Device::Cpu, false)?);
+    let all = |logits: Logits| Ok::<_, Error>(logits.to_rows()?.concat());
+    let (there, here) = (all(logits(device, repeated)?)?, all(logits(&Device::Cpu, false)?)?);
     let how = if repeated { "recorded passes" } else { "passes" };
-    Check::new(format!("{how} of a small model in {dtype}"), &there, &here, bound)
+    Ok(Check::of(format!("{how} of a small model in {dtype}"), &there, &here, bound))
 }
 
 #[cfg(test)]
@@ -157,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_wrong_result_and_one_that_is_no_number_are_found() {
-        let x = Tensor::new(&[1.0f32, 2.0], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[1.0f32, 2.0], &Tensors::Cpu).unwrap();
         let check = |found: &[f32]| {
-            let found = Tensor::new(found, &Device::Cpu).unwrap();
+            let found = Tensor::new(found, &Tensors::Cpu).unwrap();
             Check::new("test".into(), &found, &x, 1e-3).unwrap()
         };
         assert!(check(&[1.0, 2.0]).passed());

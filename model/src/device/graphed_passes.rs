@@ -10,6 +10,7 @@
 //!
 //! Where a device records nothing the same operations are carried out one by one.
 
+use crate::backend::convert::{Rows, up};
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
 use crate::backend::placed::{self, Placed, Standing};
@@ -109,7 +110,7 @@ impl Model {
         cache: &KvCache,
     ) -> Result<Pass> {
         let columns = self.logits_of_row(shape.skip.is_some());
-        let logits = Tensor::zeros((shape.rows, columns), DType::F32, self.device())?;
+        let logits = Tensor::zeros((shape.rows, columns), DType::F32, self.device().tensors())?;
         let recorder = repeating.recorder.as_deref();
         let work = || self.carry_out(shape, &inputs, &logits, cache);
         let recording = recorder.map(|recorder| record(recorder, work)).transpose()?;
@@ -133,11 +134,11 @@ impl Model {
         // The host's own view of where rows stand is not looked at: they stand where the device was
         // told.
         let places = Places { adapted: shape.adapted, ..Places::next(0, rows) };
-        let (x, layers) = (inputs.part(x, rows)?, 0..self.layers.len());
+        let (x, layers) = (Rows::Tensor(inputs.part(x, rows)?), 0..self.layers.len());
         let (skip, places) = (shape.skip.as_ref(), (&places, &standing));
         let x = self.through(x, layers, skip, places, cache, &mut Silent)?;
         let found = self.head_of(shape.skip.is_some(), &x, &mut Silent)?;
-        Ok(logits.slice_set(&found.contiguous()?, 0, 0)?)
+        Ok(logits.slice_set(&found.tensor()?.contiguous()?, 0, 0)?)
     }
 
     /// Where embeddings, cosines, sines and mask of a pass stand.
@@ -159,11 +160,10 @@ impl Model {
         numbers.extend(placed::angles(&self.rotary, &places.positions, Rotary::sines));
         numbers.extend(placed::mask(begin, rows.len(), positions));
         let written: Vec<u32> = places.positions.iter().map(|&place| place as u32).collect();
-        let count = numbers.len();
+        let (count, device) = (numbers.len(), self.device().tensors());
         Ok(Inputs {
-            numbers: self.backend.upload(numbers, count)?,
-            places: Tensor::from_vec(written, rows.len(), &Device::Cpu)?
-                .to_device(self.device())?,
+            numbers: up(numbers, count, self.backend.number(), device)?,
+            places: Tensor::from_vec(written, rows.len(), &Device::Cpu)?.to_device(device)?,
         })
     }
 
@@ -190,6 +190,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::logits::Logits;
     use crate::config::{AdapterConfig, ModelConfig, S3dConfig};
     use crate::decode::generate::{Generation, Limits};
     use crate::device::graph::{Recorder, Recording};
@@ -230,7 +231,7 @@ mod tests {
     fn logits(model: &Model) -> Vec<Vec<f32>> {
         let mut cache = model.new_cache(2 * STEP).unwrap();
         let mut all = Vec::new();
-        let mut keep = |logits: Tensor| all.extend(logits.to_vec2::<f32>().unwrap());
+        let mut keep = |logits: Logits| all.extend(logits.to_rows().unwrap());
         let prompt: Vec<u32> = (0..STEP as u32 - 12).map(|i| i * 7 % 40).collect();
         model.prompt_pass(&prompt, &mut cache, &mut Silent).unwrap();
         for (turn, width) in [1, 5, 1, 3, 5, 17, 1].into_iter().enumerate() {
@@ -346,7 +347,7 @@ mod tests {
         let mut cache = model.new_cache(20).unwrap();
         let mut pass = |token| {
             let logits = model.full_pass(&[token], &mut cache, &mut Silent).unwrap();
-            logits.to_vec2::<f32>().unwrap()
+            logits.to_rows().unwrap()
         };
         // Preparing the pass computed the first token's logits; that device repeats nothing.
         let first = pass(1);

@@ -7,14 +7,15 @@ mod cuda;
 pub(crate) mod graph;
 pub(crate) mod graphed_passes;
 pub mod memory_pool;
+mod opened;
 pub(crate) mod repeating;
 
 use crate::error::{Error, Result};
-pub use candle_core::Device;
 pub use card::CardFacts;
 use graph::Recorder;
 use memory_pool::Pool;
 pub use memory_pool::Room;
+pub use opened::Device;
 use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Bytes, Dtype, ModelShape};
 pub use s3d_kernels::isa::Isa;
@@ -87,7 +88,9 @@ pub fn open(name: DeviceName) -> Result<Device> {
         DeviceName::Cpu => Ok(Device::Cpu),
         #[cfg(feature = "cuda")]
         DeviceName::Cuda { number, .. } => {
-            cuda::open(number).map_err(|e| Error::invalid(explain(name, &e, driver().as_deref())))
+            let card = cuda::open(number);
+            card.map(Device::Card)
+                .map_err(|e| Error::invalid(explain(name, &e, driver().as_deref())))
         }
         #[cfg(not(feature = "cuda"))]
         DeviceName::Cuda { .. } => Err(Error::invalid(format!(
@@ -100,7 +103,7 @@ pub fn open(name: DeviceName) -> Result<Device> {
 /// The memory pool of a device; the CPU has none.
 pub fn pool_of(device: &Device) -> Option<Box<dyn Pool>> {
     #[cfg(feature = "cuda")]
-    if let Ok(card) = device.as_cuda_device() {
+    if let Ok(card) = device.tensors().as_cuda_device() {
         return cuda::pool(card).ok();
     }
     let _ = device;
@@ -110,7 +113,7 @@ pub fn pool_of(device: &Device) -> Option<Box<dyn Pool>> {
 /// What records the work of a device; the CPU records nothing.
 pub(crate) fn recorder_of(device: &Device) -> Option<Box<dyn Recorder>> {
     #[cfg(feature = "cuda")]
-    if let Ok(card) = device.as_cuda_device() {
+    if let Ok(card) = device.tensors().as_cuda_device() {
         return Some(cuda::recorder(card));
     }
     let _ = device;
@@ -120,7 +123,7 @@ pub(crate) fn recorder_of(device: &Device) -> Option<Box<dyn Recorder>> {
 /// What a card says of itself; the CPU says nothing.
 pub fn facts(device: &Device) -> Option<CardFacts> {
     #[cfg(feature = "cuda")]
-    if let Ok(card) = device.as_cuda_device() {
+    if let Ok(card) = device.tensors().as_cuda_device() {
         return cuda::facts(card).ok();
     }
     let _ = device;

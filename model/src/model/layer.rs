@@ -1,36 +1,36 @@
 //! One decoder layer: its matrices, norms, biases and adapters.
 
 use crate::backend::adapter::Adapters;
-use crate::backend::convert::{Rows, count};
+use crate::backend::convert::Vector;
 use crate::backend::linear::Linear;
 
 /// One decoder layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     /// `[hidden]`.
-    pub attention_norm: Rows,
+    pub attention_norm: Vector,
     /// `[hidden]` to `[(heads + 2 kv_heads) * head_dim]`.
     pub qkv: Linear,
     /// `[(heads + 2 kv_heads) * head_dim]`.
-    pub qkv_bias: Option<Rows>,
+    pub qkv_bias: Option<Vector>,
     /// `[2, head_dim]`: of every query head, of every key head.
-    pub head_norms: Option<Rows>,
+    pub head_norms: Option<Vector>,
     /// Whether queries and keys turn with their positions.
     pub turns: bool,
     /// `[heads * head_dim]` to `[hidden]`.
     pub attention_out: Linear,
     /// `[hidden]`.
-    pub out_bias: Option<Rows>,
+    pub out_bias: Option<Vector>,
     /// `[hidden]`.
-    pub mlp_norm: Rows,
+    pub mlp_norm: Vector,
     /// `[hidden]` to `[intermediate]`, SwiGLU included.
     pub gate_up: Linear,
     /// As the products of `gate_up` stand before SwiGLU.
-    pub gate_up_bias: Option<Rows>,
+    pub gate_up_bias: Option<Vector>,
     /// `[intermediate]` to `[hidden]`.
     pub down: Linear,
     /// `[hidden]`.
-    pub down_bias: Option<Rows>,
+    pub down_bias: Option<Vector>,
     /// Act on draft rows alone.
     pub adapters: Option<Adapters>,
 }
@@ -45,6 +45,6 @@ impl Layer {
     pub(crate) fn extra_numbers(&self) -> usize {
         let attention = [&self.qkv_bias, &self.head_norms, &self.out_bias];
         let parts = attention.into_iter().chain([&self.gate_up_bias, &self.down_bias]);
-        parts.flatten().map(count).sum()
+        parts.flatten().map(Vector::count).sum()
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 
 use crate::backend::Backend;
 use crate::backend::adapter::Adapters;
-use crate::backend::convert::Rows;
+use crate::backend::convert::Vector;
 use crate::backend::embedding::Embedding;
 use crate::backend::kv_cache::KvCache;
 use crate::backend::linear::Linear;
@@ -37,7 +37,7 @@ pub struct Model {
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<Layer>,
     /// `[hidden]`.
-    pub(crate) norm: Rows,
+    pub(crate) norm: Vector,
     /// `[hidden]` to `[vocab]`.
     pub(crate) head: Linear,
     /// None: drafts are chosen from all of the vocabulary.
@@ -207,12 +207,13 @@ impl Model {
     }
 
     fn to_stock(&self) -> Result<Self> {
+        let device = self.device().tensors();
         let plain = |layer: &Layer| -> Result<Layer> {
             Ok(Layer {
-                qkv: layer.qkv.to_plain(self.device())?,
-                attention_out: layer.attention_out.to_plain(self.device())?,
-                gate_up: layer.gate_up.to_plain(self.device())?,
-                down: layer.down.to_plain(self.device())?,
+                qkv: layer.qkv.to_plain(device)?,
+                attention_out: layer.attention_out.to_plain(device)?,
+                gate_up: layer.gate_up.to_plain(device)?,
+                down: layer.down.to_plain(device)?,
                 ..layer.clone()
             })
         };
@@ -223,7 +224,7 @@ impl Model {
             embedding: self.embedding.clone(),
             layers: self.layers.iter().map(plain).collect::<Result<_>>()?,
             norm: self.norm.clone(),
-            head: self.head.to_plain(self.device())?,
+            head: self.head.to_plain(device)?,
             draft_head: self.draft_head.clone(),
             rotary: Arc::clone(&self.rotary),
             positions: self.positions,

@@ -3,9 +3,10 @@
 //! Prompt, decode, draft, verify and trace passes all run this code; they differ in the rows they
 //! bring, the layers they leave out, and whether they write to the cache.
 
-use crate::backend::convert::Rows;
+use crate::backend::convert::{Rows, Vector};
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
+use crate::backend::logits::Logits;
 use crate::backend::placed::{LayerCache, Rotated, Standing};
 use crate::config::adapter::adapts;
 use crate::decode::observer::{Mark, Observer, Silent};
@@ -28,7 +29,7 @@ impl Model {
         tokens: &[u32],
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Rows> {
+    ) -> Result<Logits> {
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
         self.logits(&rows, None, cache, observer)
     }
@@ -42,7 +43,7 @@ impl Model {
         tokens: &[u32],
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Rows> {
+    ) -> Result<Logits> {
         self.check_length(cache.len() + tokens.len())?;
         let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
         let x = self.pass(&rows, None, cache, observer)?;
@@ -65,7 +66,7 @@ impl Model {
         skip: &Skip,
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Rows> {
+    ) -> Result<Logits> {
         let rows: Vec<Row> =
             std::iter::once(Row::Token(token)).chain((0..masks).map(Row::Mask)).collect();
         self.logits(&rows, Some((drafting, skip)), cache, observer)
@@ -84,9 +85,9 @@ impl Model {
         draft: Option<(Drafting, &Skip)>,
         cache: &mut KvCache,
         observer: &mut dyn Observer,
-    ) -> Result<Rows> {
+    ) -> Result<Logits> {
         if let Some(logits) = self.repeated_pass(rows, draft, cache)? {
-            return Ok(logits);
+            return Ok(logits.into());
         }
         let x = self.pass(rows, draft, cache, observer)?;
         self.head_of(draft.is_some(), &x, observer)
@@ -269,7 +270,7 @@ impl Model {
     }
 
     /// Logits `[rows, vocab]` of the residual stream `x[rows, hidden]`.
-    pub(crate) fn head_pass(&self, x: &Rows, observer: &mut dyn Observer) -> Result<Rows> {
+    pub(crate) fn head_pass(&self, x: &Rows, observer: &mut dyn Observer) -> Result<Logits> {
         self.head_of(false, x, observer)
     }
 
@@ -291,7 +292,7 @@ impl Model {
         draft: bool,
         x: &Rows,
         observer: &mut dyn Observer,
-    ) -> Result<Rows> {
+    ) -> Result<Logits> {
         let head = match &self.draft_head {
             Some(head) if draft => &head.rows,
             _ => &self.head,
@@ -308,7 +309,7 @@ impl Model {
         listed.map_or(self.config.vocab_size, <[u32]>::len)
     }
 
-    fn normed(&self, x: &Rows, weight: &Rows) -> Result<Rows> {
+    fn normed(&self, x: &Rows, weight: &Vector) -> Result<Rows> {
         self.backend.rms_norm(x, weight, self.config.rms_norm_eps)
     }
 

@@ -9,10 +9,11 @@ use crate::config::ModelConfig;
 use crate::config::{AdapterConfig, S3dConfig};
 use crate::decode::observer::Silent;
 use crate::decode::trace_text::trace_text;
+use crate::device::Device;
 use crate::error::Result;
 use crate::weights::encoded::{decode_row, encode_row};
 use crate::weights::source::{Seeded, WeightSource};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use s3d_data::Dtype;
 use s3d_data::{Drafting, Skip, SkipWindow};
 use s3d_kernels::isa::Isa;
@@ -50,11 +51,11 @@ fn logits(model: &Model) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     for text in [&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..], &[12], &[0, 3, 6]] {
         let pass = model.full_pass(text, &mut cache, &mut Silent).unwrap();
-        all.extend(pass.to_vec2::<f32>().unwrap());
+        all.extend(pass.to_rows().unwrap());
     }
     let pass =
         model.draft_pass(Drafting::Simultaneous, 5, 3, &skip, &mut cache, &mut Silent).unwrap();
-    all.extend(pass.to_vec2::<f32>().unwrap());
+    all.extend(pass.to_rows().unwrap());
     all
 }
 
@@ -193,7 +194,7 @@ fn composed_operations_read_long_prompts_in_parts() {
         let mut cache = model.new_cache(601).unwrap();
         model.prompt_pass(&tokens, &mut cache, &mut Silent).unwrap();
         let next = model.full_pass(&[7], &mut cache, &mut Silent).unwrap();
-        next.to_vec2::<f32>().unwrap().concat()
+        next.to_rows().unwrap().concat()
     };
     let (fused, composed) =
         (last(Backend::cpu(2, Isa::detect())), last(Backend::candle(DType::F32, &Device::Cpu)));

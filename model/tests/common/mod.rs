@@ -5,10 +5,9 @@ pub mod chi_square;
 pub mod gguf;
 pub mod naive;
 
-use candle_core::Tensor;
 use s3d_data::{LayerSet, Skip, SkipWindow};
 use s3d_model::config::{AdapterConfig, S3dConfig};
-use s3d_model::{LoadOptions, Model, ModelConfig};
+use s3d_model::{LoadOptions, Logits, Model, ModelConfig};
 
 /// Five layers, two query heads per key-value head, sizes that fill no panel; vocabulary of 11.
 pub fn grouped() -> ModelConfig {
@@ -65,7 +64,7 @@ pub fn sub_layers() -> Skip {
     Skip::Set { layers: layers.into() }
 }
 
-/// The rows of a matrix.
-pub fn rows(matrix: &Tensor) -> Vec<Vec<f32>> {
-    matrix.to_vec2().unwrap()
+/// The rows of logits.
+pub fn rows(logits: &Logits) -> Vec<Vec<f32>> {
+    logits.to_rows().unwrap()
 }

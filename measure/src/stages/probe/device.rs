@@ -2,9 +2,10 @@
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use s3d_data::{BytesPerSecond, Dtype, FlopsPerSecond, Seconds};
 use s3d_model::argmax_rows;
+use s3d_model::device::Device;
 use s3d_model::device::memory_pool::{Pool, watch};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
 
@@ -37,7 +38,7 @@ pub fn rates(
     budget: Seconds,
 ) -> Result<(BytesPerSecond, FlopsPerSecond)> {
     let (rows, columns) = sizes.read;
-    let ones = |shape: (usize, usize)| Tensor::ones(shape, sizes.number, device);
+    let ones = |shape: (usize, usize)| Tensor::ones(shape, sizes.number, device.tensors());
     let (matrix, row) =
         (ones((rows, columns)).map_err(refused)?, ones((1, columns)).map_err(refused)?);
     let square = ones((sizes.square, sizes.square)).map_err(refused)?;
@@ -66,7 +67,7 @@ pub fn rates(
 /// When the device refuses.
 pub fn launch(device: &Device, clock: &dyn Clock) -> Result<Seconds> {
     const CALLS: usize = 2000;
-    let tiny = Tensor::ones(16, DType::F32, device).map_err(refused)?;
+    let tiny = Tensor::ones(16, DType::F32, device.tensors()).map_err(refused)?;
     let mut each = f64::INFINITY;
     for _ in 0..5 {
         let begin = clock.now().0;
@@ -116,8 +117,8 @@ pub fn plain_pass(device: &Device, repeated: bool, clock: &dyn Clock) -> Result<
 pub fn events_over_clock(device: &Device, sizes: Sizes, clock: &dyn Clock) -> Result<Option<f64>> {
     const CALLS: usize = 20;
     let Some(mut timer) = clock.events() else { return Ok(None) };
-    let square =
-        Tensor::ones((sizes.square, sizes.square), sizes.number, device).map_err(refused)?;
+    let square = Tensor::ones((sizes.square, sizes.square), sizes.number, device.tensors())
+        .map_err(refused)?;
     let mut ratio = None;
     // The first round loads code.
     for _ in 0..2 {
@@ -141,7 +142,7 @@ pub fn events_over_clock(device: &Device, sizes: Sizes, clock: &dyn Clock) -> Re
 /// When the device refuses.
 pub fn counted(device: &Device, pool: &dyn Pool) -> Result<f64> {
     const SHAPE: (usize, usize) = (4096, 4096);
-    let work = || Ok(Tensor::zeros(SHAPE, DType::F32, device).map(drop)?);
+    let work = || Ok(Tensor::zeros(SHAPE, DType::F32, device.tensors()).map(drop)?);
     let rise = watch(pool, work)?;
     Ok(rise.added().0 as f64 / (SHAPE.0 * SHAPE.1 * size_of::<f32>()) as f64)
 }

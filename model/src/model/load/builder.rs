@@ -2,7 +2,7 @@
 
 use super::reader::{self, Reader};
 use crate::backend::Backend;
-use crate::backend::convert::Rows;
+use crate::backend::convert::Vector;
 use crate::backend::embedding::Embedding;
 use crate::backend::linear::Linear;
 use crate::config::ModelConfig;
@@ -211,7 +211,7 @@ impl<'s> Builder<'s> {
     }
 
     /// The biases of queries, keys and values, in this order.
-    fn qkv_bias(&self, layer: usize) -> Result<Option<Rows>> {
+    fn qkv_bias(&self, layer: usize) -> Result<Option<Vector>> {
         if !self.parts.qkv_bias {
             return Ok(None);
         }
@@ -223,7 +223,7 @@ impl<'s> Builder<'s> {
         Ok(Some(self.vector(bias)?))
     }
 
-    fn out_bias(&self, layer: usize) -> Result<Option<Rows>> {
+    fn out_bias(&self, layer: usize) -> Result<Option<Vector>> {
         if !self.parts.out_bias {
             return Ok(None);
         }
@@ -234,7 +234,7 @@ impl<'s> Builder<'s> {
 
     /// The biases of gate and up projection, laid out as their products are: those of a layer over
     /// one input, which is 1.
-    fn gate_up_bias(&self, layer: usize) -> Result<Option<Rows>> {
+    fn gate_up_bias(&self, layer: usize) -> Result<Option<Vector>> {
         if !self.parts.mlp_bias {
             return Ok(None);
         }
@@ -247,12 +247,12 @@ impl<'s> Builder<'s> {
         let (both, wide) = ([read("gate")?, read("up")?], self.wide(neurons));
         let all = |_| Ok(both.clone());
         let biases = Linear::gate_and_up([wide, 1], Dtype::F32, self.backend.home(), wide, all)?;
-        let one = self.small(vec![1.0], &[1, 1])?;
+        let one = self.backend.upload(vec![1.0], 1)?;
         let products = biases.without_swiglu().forward(self.backend, &one)?;
         Ok(Some(self.backend.flat(&products)?))
     }
 
-    fn down_bias(&self, layer: usize) -> Result<Option<Rows>> {
+    fn down_bias(&self, layer: usize) -> Result<Option<Vector>> {
         if !self.parts.mlp_bias {
             return Ok(None);
         }
@@ -262,7 +262,7 @@ impl<'s> Builder<'s> {
     }
 
     /// The norms of query and key heads, `[2, head_dim]`; every copy of a head has the same.
-    fn head_norms(&self, layer: usize) -> Result<Option<Rows>> {
+    fn head_norms(&self, layer: usize) -> Result<Option<Vector>> {
         if !self.parts.head_norms {
             return Ok(None);
         }
@@ -281,16 +281,16 @@ impl<'s> Builder<'s> {
     }
 
     /// A vector that meets activations, or a matrix of such.
-    fn small(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Rows> {
-        self.backend.upload(numbers, shape)
+    fn small(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Vector> {
+        self.backend.vector(numbers, shape)
     }
 
-    fn vector(&self, numbers: Vec<f32>) -> Result<Rows> {
+    fn vector(&self, numbers: Vec<f32>) -> Result<Vector> {
         let shape = [numbers.len()];
         self.small(numbers, &shape)
     }
 
-    pub(super) fn final_norm(&self) -> Result<Rows> {
+    pub(super) fn final_norm(&self) -> Result<Vector> {
         let weight = self.reader.tensor("model.norm.weight", &[self.config.hidden_size])?;
         self.vector(self.widening.final_norm(weight))
     }
@@ -334,7 +334,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn norm(&self, name: &str) -> Result<Rows> {
+    fn norm(&self, name: &str) -> Result<Vector> {
         let weight = self.reader.tensor(name, &[self.config.hidden_size])?;
         self.vector(self.widening.outputs(weight))
     }

@@ -7,12 +7,12 @@ use crate::decode::generate::{Generation, Limits};
 use crate::decode::observer::Silent;
 use crate::decode::sample::Sampling;
 use crate::decode::trace_text::trace_text;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::options::LoadOptions;
 use crate::weights::draft_vocabulary::DraftVocabulary;
 use crate::weights::source::{Seeded, WeightSource};
-use candle_core::Device;
 use s3d_data::{Drafting, Dtype, Plan, Skip, SkipWindow};
 use s3d_kernels::isa::Isa;
 
@@ -77,7 +77,7 @@ fn drafts(model: &Model) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     for (drafting, masks) in [(Drafting::Simultaneous, 3), (Drafting::Sequential, 0)] {
         let pass = model.draft_pass(drafting, 5, masks, &skip, &mut cache, &mut Silent);
-        all.extend(pass.unwrap().to_vec2::<f32>().unwrap());
+        all.extend(pass.unwrap().to_rows().unwrap());
         cache.truncate(5);
     }
     all
