@@ -29,8 +29,17 @@ fn s3d(folder: &Path, arguments: &[&str]) -> String {
 fn the_examples_of_the_documentation_are_read_as_they_stand() {
     let page = fs::read_to_string(root().join("docs/IMPORT.md")).unwrap();
     let dir = tempfile::tempdir().unwrap();
+    let mut examples = 0;
+    for entry in fs::read_dir(root().join("docs/examples")).unwrap() {
+        let file = entry.unwrap();
+        let name = file.file_name();
+        assert!(page.contains(name.to_str().unwrap()), "{name:?} is not used on the page");
+        fs::copy(file.path(), dir.path().join(name)).unwrap();
+        examples += 1;
+    }
+    assert_eq!(examples, 10, "files of engines");
     let walked = common::walk(&page, dir.path());
-    assert_eq!(walked, (16, 30), "files and commands on the page");
+    assert_eq!(walked, (6, 30), "files and commands on the page");
 }
 
 /// Runs a command in `folder`, expects it to fail, and returns what it said.
@@ -248,13 +257,12 @@ fn an_unfinished_run_is_exported_from_its_journal() {
     assert_eq!(traces.lines().count(), 1);
 }
 
-/// The page's benchmark of a card, in a folder of its own.
+/// The example of a card's benchmark, in a folder of its own.
 fn bench() -> (tempfile::TempDir, String) {
-    let page = fs::read_to_string(root().join("docs/IMPORT.md")).unwrap();
-    let block = page.split("`bench.jsonl`\n\n```json\n").nth(1).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("bench.jsonl"), block.split("```").next().unwrap()).unwrap();
-    (dir, "bench.jsonl".into())
+    let name = "bench.jsonl";
+    fs::copy(root().join("docs/examples").join(name), dir.path().join(name)).unwrap();
+    (dir, name.into())
 }
 
 #[test]

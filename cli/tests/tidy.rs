@@ -292,6 +292,14 @@ fn reports_compute_no_new_result() {
 }
 
 #[test]
+fn pages_are_written_by_templates() {
+    // Where a drawing is cut out of its document.
+    let homes = ["reports/src/page/picture.rs"];
+    let tags = ["</", "/>", "<p", "<div", "<span", "<table", "<td", "<li>", "<ul>", "class="];
+    assert_eq!(naming("reports/src", &tags, &homes), [""; 0]);
+}
+
+#[test]
 fn the_simulator_has_no_file_no_clock_and_no_entropy() {
     let needles = ["std::fs", "std::time", "std::env", "File::", "from_os_rng", "rand::rng("];
     let found = lines_with("simulator/src", &[], &needles);

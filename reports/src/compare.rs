@@ -8,40 +8,57 @@ use crate::draw::palette::Hue;
 use crate::error::Result;
 use crate::figure::{Axis, Bar, Figure, Mark, Note, Point, Quantity, Series, Symbol};
 use crate::figures::equal_lines;
-use crate::format::html;
-use crate::page;
+use crate::format::html::HtmlTable;
+use crate::page::picture::Picture;
+use crate::page::template::{Template, render};
 use crate::report::{write_figures, write_tables};
 use crate::table::{Cell, Column, Table};
-use crate::words::provenance;
+use crate::words::provenance::{self, Provenance};
 use crate::words::verdict::Verdict;
 use s3d_data::{Drafting, PlanResult, RunDir, store};
 use s3d_simulator::choose::runs::beside;
+use serde::Serialize;
+
+/// What the template of a comparison is given.
+#[derive(Serialize)]
+struct Comparison {
+    runs: Vec<Compared>,
+    tables: Vec<HtmlTable>,
+    pictures: Vec<Picture>,
+}
+
+/// One run of a comparison.
+#[derive(Serialize)]
+struct Compared {
+    name: String,
+    speculate: bool,
+    headline: String,
+    made: Provenance,
+}
+
+impl Compared {
+    fn new(run: &NamedRun) -> Self {
+        let verdict = Verdict::new(&run.input.recommendation, &run.input.header);
+        Self {
+            name: run.name.clone(),
+            speculate: verdict.speculate,
+            headline: verdict.headline,
+            made: Provenance::new(&run.input.header),
+        }
+    }
+}
 
 /// The comparison as one self-contained HTML document.
 ///
 /// # Errors
 /// When a figure cannot be drawn.
 pub fn document(runs: &[NamedRun]) -> Result<String> {
-    let figures = figures(runs);
-    let names: Vec<_> = figures.iter().map(|figure| figure.name.as_str()).collect();
-    let mut body = format!("<h1>{} runs compared</h1>\n", runs.len());
-    for run in runs {
-        let verdict = Verdict::new(&run.input.recommendation, &run.input.header);
-        let class = if verdict.speculate { "verdict" } else { "verdict no" };
-        body += &format!(
-            "<div class=\"{class}\"><p><strong>{}</strong>: {}</p></div>\n",
-            html::escape(&run.name),
-            html::escape(&verdict.headline)
-        );
-    }
-    let tables: String = tables(runs).iter().map(html::table).collect();
-    body += &page::section("Side by side", &tables);
-    body += &page::section("Speed, memory, training", &page::draw(&figures, &names)?);
-    for run in runs {
-        let title = format!("How {} was made", run.name);
-        body += &page::section(&title, &provenance::section(&run.input.header));
-    }
-    Ok(page::document("S3D: runs compared", &body))
+    let page = Comparison {
+        runs: runs.iter().map(Compared::new).collect(),
+        tables: tables(runs).iter().map(HtmlTable::new).collect(),
+        pictures: figures(runs).iter().map(Picture::new).collect::<Result<_>>()?,
+    };
+    render(Template::Comparison, &page)
 }
 
 /// Writes `comparison.html`, its figures and its table into a folder.

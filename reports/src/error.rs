@@ -18,6 +18,11 @@ pub enum Error {
     /// A picture could not be encoded.
     #[error("cannot encode a picture as PNG: {0}")]
     Png(#[from] png::EncodingError),
+    /// A template and what it is given do not fit.
+    #[error(
+        "cannot fill the template of a page: {0}; the tables of the report hold the same numbers"
+    )]
+    Template(#[from] minijinja::Error),
 }
 
 impl Error {

@@ -1,6 +1,7 @@
-//! HTML: escaping, tables.
+//! HTML: escaping, and what a template is told of a table.
 
 use crate::table::{Cell, Table};
+use serde::Serialize;
 
 /// Text as text: whatever a model, a prompt or a path is called, it is shown and never run.
 pub fn escape(text: &str) -> String {
@@ -32,83 +33,97 @@ pub fn legal(c: char) -> char {
 /// Columns from which on a table is set closer, so that a wide screen shows all of it.
 const MANY: usize = 8;
 
-/// The table, in a box that scrolls sideways on a narrow screen.
-pub fn table(table: &Table) -> String {
-    let columns = table.columns.iter().enumerate();
-    let head = columns.map(|(i, column)| {
-        let class = if is_number(table, i) { " class=\"number\"" } else { "" };
-        format!("<th scope=\"col\"{class}>{}</th>", escape(&column.header()))
-    });
-    let head: String = head.collect();
-    let sources = sources(table);
-    let rows = table.rows.iter();
-    let body: String = rows.map(|row| format!("<tr>{}</tr>\n", cells(row, &sources))).collect();
-    let note = match table.note.as_str() {
-        "" => String::new(),
-        note => format!("<p class=\"note\">{}</p>\n", escape(note)),
-    };
-    let class = if table.columns.len() >= MANY { "wide many" } else { "wide" };
-    format!(
-        "<div class=\"{class}\"><table \
-         data-name=\"{}\"><caption><span>{}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
-         <tbody>\n{body}</tbody></table></div>\n{note}{}",
-        escape(&table.name),
-        escape(&table.title),
-        source_list(&sources),
-    )
+/// A table as a template writes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct HtmlTable {
+    name: String,
+    pub title: String,
+    pub note: String,
+    /// Whether its many columns are set closer.
+    many: bool,
+    columns: Vec<Head>,
+    rows: Vec<Vec<HtmlCell>>,
+    /// The distinct sources, in order of appearance.
+    sources: Vec<Source>,
 }
 
-fn is_number(table: &Table, column: usize) -> bool {
-    table.rows.first().is_some_and(|row| row[column].is_number())
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Head {
+    words: String,
+    number: bool,
 }
 
-/// The distinct sources of a table, as (words, address), in order of appearance.
-fn sources(table: &Table) -> Vec<(&str, &str)> {
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct HtmlCell {
+    words: String,
+    interval: Option<String>,
+    /// The address of a source.
+    url: Option<String>,
+    number: bool,
+    /// The value that rows are sorted by.
+    sort: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Source {
+    words: String,
+    url: String,
+}
+
+impl HtmlTable {
+    /// The whole table.
+    pub fn new(table: &Table) -> Self {
+        Self::first_rows(table, usize::MAX)
+    }
+
+    /// The table with its first `most` rows.
+    pub fn first_rows(table: &Table, most: usize) -> Self {
+        let rows = &table.rows[..most.min(table.rows.len())];
+        let number = |i: usize| rows.first().is_some_and(|row| row[i].is_number());
+        let heads = table.columns.iter().enumerate();
+        let sources = sources(rows);
+        let cells = |row: &Vec<Cell>| row.iter().map(|one| HtmlCell::new(one, &sources)).collect();
+        Self {
+            name: table.name.clone(),
+            title: table.title.clone(),
+            note: table.note.clone(),
+            many: table.columns.len() >= MANY,
+            columns: heads.map(|(i, c)| Head { words: c.header(), number: number(i) }).collect(),
+            rows: rows.iter().map(cells).collect(),
+            sources,
+        }
+    }
+}
+
+fn sources(rows: &[Vec<Cell>]) -> Vec<Source> {
     let mut sources = Vec::new();
-    for cell in table.rows.iter().flatten() {
-        if let Cell::Link { text, url } = cell
-            && !sources.contains(&(text.as_str(), url.as_str()))
-        {
-            sources.push((text, url));
+    for cell in rows.iter().flatten() {
+        if let Cell::Link { text, url } = cell {
+            let source = Source { words: text.clone(), url: url.clone() };
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
         }
     }
     sources
 }
 
-fn source_list(sources: &[(&str, &str)]) -> String {
-    if sources.is_empty() {
-        return String::new();
-    }
-    let items = sources.iter().map(|(text, url)| format!("<li>{}</li>\n", link(url, text)));
-    format!("<ol class=\"sources\">\n{}</ol>\n", items.collect::<String>())
-}
-
-/// A link to a public address; other addresses are left as words.
-fn link(url: &str, words: &str) -> String {
-    if !url.starts_with("https://") {
-        return escape(words);
-    }
-    format!("<a href=\"{}\" rel=\"noreferrer\">{}</a>", escape(url), escape(words))
-}
-
-fn cells(row: &[Cell], sources: &[(&str, &str)]) -> String {
-    row.iter().map(|one| cell(one, sources)).collect()
-}
-
-/// A cell; a source is given by its number in the list below the table.
-fn cell(cell: &Cell, sources: &[(&str, &str)]) -> String {
-    let (value, interval) = cell.parts();
-    let value = match cell {
-        Cell::Link { text, url } => {
-            let place = sources.iter().position(|source| *source == (text.as_str(), url.as_str()));
-            place.map_or_else(|| link(url, text), |place| link(url, &format!("[{}]", place + 1)))
+impl HtmlCell {
+    /// A cell; a source is given by its number among `sources`.
+    fn new(cell: &Cell, sources: &[Source]) -> Self {
+        let (mut words, interval) = cell.parts();
+        let mut address = None;
+        if let Cell::Link { text, url } = cell {
+            let place = sources.iter().position(|one| one.words == *text && one.url == *url);
+            words = place.map_or(words, |place| format!("[{}]", place + 1));
+            address = Some(url.clone());
         }
-        _ => escape(&value),
-    };
-    let interval = interval
-        .map(|interval| format!(" <span class=\"interval\">{}</span>", escape(&interval)))
-        .unwrap_or_default();
-    let class = if cell.is_number() { " class=\"number\"" } else { "" };
-    let sort = cell.sort_value().map(|v| format!(" data-value=\"{v}\"")).unwrap_or_default();
-    format!("<td{class}{sort}>{value}{interval}</td>")
+        Self {
+            words,
+            interval,
+            url: address,
+            number: cell.is_number(),
+            sort: cell.sort_value().map(|value| value.to_string()),
+        }
+    }
 }

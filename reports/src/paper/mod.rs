@@ -14,10 +14,12 @@ pub use memory::published_checks;
 pub use methods::computed_gib;
 
 use crate::error::Result;
-use crate::format::html;
-use crate::page;
+use crate::format::html::HtmlTable;
+use crate::page::picture::Picture;
+use crate::page::template::{Template, render};
 use crate::report::{write_figures, write_tables};
 use s3d_data::{RunDir, store};
+use serde::Serialize;
 
 /// The three parts: hyper-parameters, systems, memory.
 ///
@@ -27,20 +29,35 @@ pub fn parts(input: &PaperInput) -> Result<Vec<Section>> {
     Ok(vec![hyper::part(input)?, systems::part(input)?, memory::part(input)?])
 }
 
+/// What the template of the comparison is given.
+#[derive(Serialize)]
+struct Page {
+    parts: Vec<Part>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    title: String,
+    words: String,
+    pictures: Vec<Picture>,
+    tables: Vec<HtmlTable>,
+}
+
+impl Part {
+    fn new(section: Section) -> Result<Self> {
+        let pictures = section.figures.iter().map(Picture::new).collect::<Result<_>>()?;
+        let tables = section.tables.iter().map(HtmlTable::new).collect();
+        Ok(Self { title: section.title, words: section.words, pictures, tables })
+    }
+}
+
 /// The comparison as one self-contained HTML document.
 ///
 /// # Errors
 /// As [`parts`]; a figure that cannot be drawn.
 pub fn document(input: &PaperInput) -> Result<String> {
-    let mut body = String::from("<h1>Published results beside ours</h1>\n");
-    for part in parts(input)? {
-        let names: Vec<_> = part.figures.iter().map(|figure| figure.name.as_str()).collect();
-        let mut content = format!("<p>{}</p>\n", html::escape(&part.words));
-        content += &page::draw(&part.figures, &names)?;
-        content += &part.tables.iter().map(html::table).collect::<String>();
-        body += &page::section(&part.title, &content);
-    }
-    Ok(page::document("S3D: published results beside ours", &body))
+    let parts = parts(input)?.into_iter().map(Part::new).collect::<Result<_>>()?;
+    render(Template::Paper, &Page { parts })
 }
 
 /// Writes `paper.html`, figures and tables into a folder.

@@ -1,6 +1,5 @@
 //! Whether plain decoding, the measure of every speedup, was a fair opponent.
 
-use crate::format::html::escape;
 use crate::input::ReportInput;
 use crate::words::verdict::rate;
 use crate::words::warnings::shared_machine;
@@ -43,16 +42,6 @@ pub fn sentences(input: &ReportInput) -> Vec<String> {
         sentences.push("The weights are random: times are real, acceptance means nothing.".into());
     }
     sentences
-}
-
-/// The section of the page.
-pub fn section(input: &ReportInput) -> String {
-    let items = sentences(input);
-    if items.is_empty() {
-        return String::new();
-    }
-    let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escape(item))).collect();
-    format!("<ul>\n{items}</ul>\n")
 }
 
 fn bandwidth(input: &ReportInput) -> Option<String> {

@@ -1,8 +1,8 @@
 //! How a run was made: machine, model, command, versions.
 
-use crate::format::html::escape;
 use crate::words::verdict::quoted;
 use s3d_data::{Machine, RunHeader};
+use serde::Serialize;
 
 /// The machines in a few words.
 pub fn machine_name(header: &RunHeader) -> String {
@@ -14,17 +14,21 @@ pub fn machine_name(header: &RunHeader) -> String {
     }
 }
 
-/// The section of the page.
-pub fn section(header: &RunHeader) -> String {
-    let rows = rows(header).into_iter();
-    let rows = rows
-        .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(&name), escape(&value)));
-    let command: Vec<_> = header.command.iter().map(|argument| quoted(argument)).collect();
-    format!(
-        "<pre class=\"copy\"><code>{}</code></pre>\n<dl>\n{}</dl>\n",
-        escape(&command.join(" ")),
-        rows.collect::<String>()
-    )
+/// What a page says of how a run was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The command, as a shell reads it.
+    pub command: String,
+    /// Names and values, in reading order.
+    pub rows: Vec<(String, String)>,
+}
+
+impl Provenance {
+    /// That of the run with this header.
+    pub fn new(header: &RunHeader) -> Self {
+        let command: Vec<_> = header.command.iter().map(|argument| quoted(argument)).collect();
+        Self { command: command.join(" "), rows: rows(header) }
+    }
 }
 
 /// Names and values, in reading order.

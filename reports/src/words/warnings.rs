@@ -2,9 +2,10 @@
 
 use crate::words::capital;
 use s3d_data::{RunHeader, Share};
+use serde::Serialize;
 
 /// A warning: what is the matter, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// One short line, as a sentence begins.
     pub short: String,
