@@ -44,7 +44,7 @@ pub mod weights;
 pub use backend::kv_cache::KvCache;
 pub use backend::logits::{Logits, argmax_rows};
 pub use config::{ModelConfig, presets};
-pub use decode::batch::{Order, decode_together};
+pub use decode::batch::{Lockstep, Order, Written, decode_together};
 pub use decode::draft::DraftThreshold;
 pub use decode::forced_acceptance::{Imposed, Peek};
 pub use decode::generate::{Finish, Generation, Limits, Step};

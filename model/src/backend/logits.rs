@@ -5,6 +5,7 @@ use super::cpu::numbers;
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Storage, Tensor};
 use s3d_kernels::elementwise::argmax;
+use std::ops::Range;
 
 /// Logits of a pass, `[rows, columns]` of `f32`, where they were computed.
 #[derive(Debug, Clone)]
@@ -42,6 +43,16 @@ impl Logits {
         let mut rows = Vec::new();
         for_each_row(self, |row| rows.push(row.to_vec()))?;
         Ok(rows)
+    }
+
+    /// Those of some rows.
+    ///
+    /// # Errors
+    /// When they are not there.
+    pub(crate) fn part(&self, rows: Range<usize>) -> Result<Self> {
+        match &self.0 {
+            Place::Tensor(logits) => Ok(logits.narrow(0, rows.start, rows.len())?.into()),
+        }
     }
 
     /// The tensor that the kernels or candle computed.

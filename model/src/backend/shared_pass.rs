@@ -21,12 +21,12 @@ impl Backend {
         }
     }
 
-    /// The row `row` of `x[rows, width]`: `[1, width]`.
+    /// The rows `rows` of `x[_, width]`.
     ///
     /// # Errors
-    /// When there is none.
-    pub(crate) fn row(&self, x: &Rows, row: usize) -> Result<Rows> {
-        Ok(Rows::Tensor(x.tensor()?.narrow(0, row, 1)?))
+    /// When they are not there.
+    pub(crate) fn rows(&self, x: &Rows, rows: Range<usize>) -> Result<Rows> {
+        Ok(Rows::Tensor(x.tensor()?.narrow(0, rows.start, rows.len())?))
     }
 
     /// All rows of `parts`, one part after the other.

@@ -1,22 +1,20 @@
-//! Plain decoding of many texts at once: their rows go through the weights together, each text
-//! attends to itself.
+//! Decoding many texts in lockstep, plainly or by a plan: every pass holds the rows of all texts.
 //!
-//! A pass over one row reads every weight for that row alone; over the next rows of fifty texts it
+//! A pass over one text reads every weight for that text alone; over the rows of fifty texts it
 //! reads them once for all. No row's bits depend on the pass it sits in, so every text is what it
-//! is alone, token for token. A text that has ended leaves, and the next one that waits takes its
-//! place: its prompt goes along with the others' rows.
+//! is alone, token for token. Each text attends to itself, and accepts its own number of drafts. A
+//! text that has ended leaves, and the next one that waits takes its place.
 
-use crate::backend::convert::Rows;
-use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::{Logits, for_each_row};
-use crate::backend::placed::{LayerCache, Rotated};
-use crate::decode::observer::Silent;
+use crate::backend::logits::Logits;
+use crate::decode::draft::{DraftThreshold, Proposal};
+use crate::decode::observer::{Event, Observer, Silent};
 use crate::decode::sample::Sampling;
+use crate::decode::verify::Verified;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::positions::Places;
-use s3d_kernels::elementwise::argmax;
+use crate::model::together::Share;
+use s3d_data::{DraftPlan, Drafting, Plan};
 use std::ops::ControlFlow;
 
 /// A text to write.
@@ -30,62 +28,43 @@ pub struct Order {
     pub sampling: Sampling,
 }
 
-/// A text that is being written.
-struct Running {
-    /// Which of the orders it is.
-    number: usize,
-    order: Order,
-    cache: KvCache,
-    output: Vec<u32>,
-    /// Tokens that the next pass feeds: the prompt, then the latest token.
-    fed: Vec<u32>,
+/// A text that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The number it was given.
+    pub number: usize,
+    /// Its tokens, without the prompt.
+    pub output: Vec<u32>,
+    /// Iterations (plain: steps) after the pass over its prompt.
+    pub iterations: usize,
 }
 
-/// Writes all `orders`, up to `width` of them at a time, and hands each output to `done` with its
-/// number when it is complete, which is in no fixed order; `done` may break off.
+/// Writes all `orders` by `plan`, up to `width` of them at a time, and hands each output to `done`
+/// with its number when it is complete, which is in no fixed order; `done` may break off.
 ///
 /// # Errors
-/// No place; a model on a device, or of candle's own operations; a prompt that is empty or too
-/// long; what `orders` and `done` return.
+/// No place; what [`Lockstep`] refuses; what `orders` and `done` return.
 pub fn decode_together(
     model: &Model,
+    plan: &Plan,
     orders: impl IntoIterator<Item = Result<Order>>,
     width: usize,
     done: &mut dyn FnMut(usize, Vec<u32>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    if width == 0 || model.tie_width() > 0.0 {
-        return Err(Error::invalid(
-            "texts are decoded together on the CPU, one or more at a time; decode one after the other \
-             elsewhere",
-        ));
+    if width == 0 {
+        return Err(Error::invalid("texts are decoded together one or more at a time, found 0"));
     }
     let mut waiting = orders.into_iter().enumerate();
-    let mut running: Vec<Running> = Vec::with_capacity(width);
+    let mut lockstep = Lockstep::new(model, plan)?;
     loop {
-        while running.len() < width {
+        while lockstep.len() < width {
             let Some((number, order)) = waiting.next() else { break };
-            running.push(Running::begin(model, number, order?)?);
+            lockstep.enter(number, order?)?;
         }
-        if running.is_empty() {
+        if lockstep.is_empty() {
             return Ok(());
         }
-        let logits = model.pass_together(&mut running)?;
-        let mut chosen = Vec::with_capacity(running.len());
-        let mut texts = running.iter();
-        let mut wrong = None;
-        for_each_row(&logits, |row| match texts.next().map(|text| text.choose(row)) {
-            Some(Ok(token)) => chosen.push(token),
-            Some(Err(error)) => wrong = Some(error),
-            None => {}
-        })?;
-        wrong.map_or(Ok(()), Err)?;
-        for (text, token) in running.iter_mut().zip(chosen) {
-            text.output.push(token);
-            text.fed = vec![token];
-        }
-        let ended = running.extract_if(.., |text| text.has_ended(model)).collect::<Vec<_>>();
-        for text in ended {
-            model.give_back(text.cache);
+        for text in lockstep.step(&mut Silent)? {
             if done(text.number, text.output)?.is_break() {
                 return Ok(());
             }
@@ -93,8 +72,113 @@ pub fn decode_together(
     }
 }
 
+/// Texts that are decoded in lockstep: an iteration costs the draft passes and the verify pass of
+/// one text, over the rows of all.
+pub struct Lockstep<'m> {
+    model: &'m Model,
+    draft: Option<DraftPlan>,
+    running: Vec<Running>,
+}
+
+impl<'m> Lockstep<'m> {
+    /// No texts yet, to be decoded by `plan`.
+    ///
+    /// # Errors
+    /// A plan that does not fit the model; candle's own matmul, or a device, where the bits of a
+    /// row depend on the width of its pass.
+    pub fn new(model: &'m Model, plan: &Plan) -> Result<Self> {
+        model.can_decode_together()?;
+        let draft = match plan {
+            Plan::Plain => None,
+            Plan::Stock => {
+                return Err(Error::invalid(
+                    "texts are decoded together by plain or by a plan that drafts; stock decodes \
+                     one text",
+                ));
+            }
+            Plan::Speculate(draft) => {
+                model.check_plan(draft)?;
+                Some(draft.clone())
+            }
+        };
+        Ok(Self { model, draft, running: Vec::new() })
+    }
+
+    /// Takes a text in. Its prompt goes along with the next step, or with [`Self::read_prompts`].
+    ///
+    /// # Errors
+    /// A prompt that is empty or too long, no token to write, a memory that is refused.
+    pub fn enter(&mut self, number: usize, order: Order) -> Result<()> {
+        let drafts = self.draft.as_ref().map_or(0, |draft| draft.predictors.get());
+        self.running.push(Running::begin(self.model, number, order, drafts)?);
+        Ok(())
+    }
+
+    /// Texts that are being written.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// One pass over the prompts of the texts that have just entered, which gives each its first
+    /// token; returns those that end with it.
+    ///
+    /// # Errors
+    /// When a pass fails.
+    pub fn read_prompts(&mut self, observer: &mut dyn Observer) -> Result<Vec<Written>> {
+        let fresh: Vec<&mut Running> =
+            self.running.iter_mut().filter(|text| text.is_fresh()).collect();
+        advance(self.model, None, fresh, observer)?;
+        observer.event(Event::PromptDone);
+        Ok(self.ended())
+    }
+
+    /// One iteration of every text; returns those that end with it.
+    ///
+    /// # Errors
+    /// When a pass fails.
+    pub fn step(&mut self, observer: &mut dyn Observer) -> Result<Vec<Written>> {
+        let all = self.running.iter_mut().collect();
+        advance(self.model, self.draft.as_ref(), all, observer)?;
+        observer.event(Event::VerifyDone);
+        let ended = self.ended();
+        observer.event(Event::StepDone);
+        Ok(ended)
+    }
+
+    fn ended(&mut self) -> Vec<Written> {
+        let ended = self.running.extract_if(.., |text| text.ended);
+        let written = |mut text: Running| {
+            self.model.give_back(std::mem::take(&mut text.cache));
+            let output = text.committed.split_off(text.prompt);
+            Written { number: text.number, output, iterations: text.steps.saturating_sub(1) }
+        };
+        ended.map(written).collect()
+    }
+}
+
+/// A text that is being written.
+struct Running {
+    number: usize,
+    /// Keys and values of all committed tokens but the last.
+    cache: KvCache,
+    /// Prompt and output.
+    committed: Vec<u32>,
+    prompt: usize,
+    tokens: usize,
+    /// None: greedy.
+    sampling: Option<Sampling>,
+    /// Full passes so far, the one over the prompt counted in.
+    steps: usize,
+    ended: bool,
+}
+
 impl Running {
-    fn begin(model: &Model, number: usize, order: Order) -> Result<Self> {
+    fn begin(model: &Model, number: usize, order: Order, drafts: usize) -> Result<Self> {
         let (prompt, positions) = (order.prompt.len(), model.positions());
         if prompt == 0 || prompt >= positions || order.tokens == 0 {
             return Err(Error::invalid(format!(
@@ -104,84 +188,125 @@ impl Running {
                 order.tokens
             )));
         }
-        let room = positions.min(prompt.saturating_add(order.tokens));
-        let cache = model.new_cache(room)?;
-        Ok(Self { number, cache, output: Vec::new(), fed: order.prompt.clone(), order })
+        let text = positions.min(prompt.saturating_add(order.tokens));
+        Ok(Self {
+            number,
+            cache: model.lend_cache(text + drafts + 1)?,
+            committed: order.prompt,
+            prompt,
+            tokens: order.tokens,
+            sampling: (!order.sampling.is_greedy()).then_some(order.sampling),
+            steps: 0,
+            ended: false,
+        })
     }
 
-    /// Where the rows that it feeds stand in it.
-    fn places(&self) -> Result<Places> {
-        self.cache.reserve(self.fed.len())?;
-        Ok(Places::next(self.cache.len(), self.fed.len()))
+    /// Whether its prompt has not been read.
+    fn is_fresh(&self) -> bool {
+        self.committed.len() == self.prompt
     }
 
-    /// The token after the one whose logits these are.
-    fn choose(&self, logits: &[f32]) -> Result<u32> {
-        let sampling = &self.order.sampling;
-        if sampling.is_greedy() {
-            return Ok(argmax(logits));
+    fn last(&self) -> u32 {
+        self.committed[self.committed.len() - 1]
+    }
+
+    fn no_drafts(&self) -> Proposal {
+        Proposal::new(self.sampling, DraftThreshold::OFF, self.committed.len() - self.prompt)
+    }
+
+    /// What it brings to the full pass: its prompt, whose last token alone is followed by the head,
+    /// or its last token and the drafts after it.
+    fn share(&mut self, drafts: &Proposal) -> Share<'_> {
+        let since = if self.is_fresh() { 0 } else { self.committed.len() - 1 };
+        let fed = [&self.committed[since..], &drafts.tokens].concat();
+        Share::tokens(&fed, drafts.tokens.len() + 1, &mut self.cache)
+    }
+
+    /// Commits the accepted drafts and the full model's token after them, up to the end of the
+    /// text.
+    fn commit(&mut self, model: &Model, drafts: &[u32], verified: Verified) {
+        self.steps += 1;
+        for &token in drafts[..verified.accepted].iter().chain([&verified.next]) {
+            self.committed.push(token);
+            self.ended = model.config.is_end(token)
+                || self.committed.len() - self.prompt >= self.tokens
+                || self.committed.len() >= model.positions();
+            if self.ended {
+                break;
+            }
         }
-        let number = sampling.numbers(self.output.len()).choose;
-        Ok(sampling.distribution(logits)?.draw(number))
-    }
-
-    fn has_ended(&self, model: &Model) -> bool {
-        let length = self.order.prompt.len() + self.output.len();
-        let end = self.output.last().is_some_and(|token| model.config.is_end(*token));
-        end || self.output.len() >= self.order.tokens || length >= model.positions()
+        self.cache.truncate(self.committed.len() - 1);
     }
 }
 
-impl Model {
-    /// One full-depth pass over what all `texts` feed; logits `[texts, vocab]` after the last token
-    /// of each.
-    fn pass_together(&self, texts: &mut [Running]) -> Result<Logits> {
-        let rows: Vec<Row> =
-            texts.iter().flat_map(|text| text.fed.iter().map(|token| Row::Token(*token))).collect();
-        let places = texts.iter().map(Running::places).collect::<Result<Vec<_>>>()?;
-        let together = Places {
-            positions: places.iter().flat_map(|places| places.positions.clone()).collect(),
-            blocks: Vec::new(),
-            append: true,
-            adapted: false,
-        };
-        self.check_positions(&together)?;
-        let at = (&*together.positions, &*together.blocks, true);
-        let standing = self.backend.place(self.heads(), &self.rotary, at)?;
-        let mut x = self.embedding.look_up(&rows, &self.head, &self.backend)?;
-        for (number, layer) in self.layers.iter().enumerate() {
-            let rotated = self.rotated(layer, &x, (&together, &standing))?;
-            let mut attended = Vec::with_capacity(texts.len());
-            let mut row = 0;
-            for (text, places) in texts.iter().zip(&places) {
-                let own = self.backend.part(&rotated, row..row + text.fed.len())?;
-                attended.push(self.attend_alone(&own, places, text.cache.layer(number))?);
-                row += text.fed.len();
-            }
-            x = self.attended(layer, &x, &self.backend.joined(&attended)?, &together)?;
-            x = self.mlp(layer, &x, &together)?;
-        }
-        let mut row = 0;
-        let mut last = Vec::with_capacity(texts.len());
-        for text in texts.iter_mut() {
-            row += text.fed.len();
-            last.push(self.backend.row(&x, row - 1)?);
-            text.cache.advance(text.fed.len());
-        }
-        self.head_pass(&self.backend.joined(&last)?, &mut Silent)
+/// One iteration of `texts`: their draft passes, then one full pass, after which each commits what
+/// it accepts.
+fn advance(
+    model: &Model,
+    draft: Option<&DraftPlan>,
+    mut texts: Vec<&mut Running>,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    if texts.is_empty() {
+        return Ok(());
     }
+    let mut proposals: Vec<Proposal> = texts.iter().map(|text| text.no_drafts()).collect();
+    if let Some(plan) = draft {
+        propose(model, plan, &mut texts, &mut proposals, observer)?;
+        observer.event(Event::DraftDone);
+    }
+    let shares = texts.iter_mut().zip(&proposals).map(|(text, drafts)| text.share(drafts));
+    let shares = shares.collect();
+    let logits = model.logits_together(shares, None, observer)?;
+    let mut row = 0;
+    for (text, proposal) in texts.into_iter().zip(&proposals) {
+        let verified = proposal.verify(&part(&logits, &mut row, proposal.tokens.len() + 1)?)?;
+        text.commit(model, &proposal.tokens, verified);
+    }
+    Ok(())
+}
 
-    /// Attention of one text's rows, which are written to its cache.
-    fn attend_alone(
-        &self,
-        rotated: &Rotated,
-        places: &Places,
-        cache: LayerCache<'_>,
-    ) -> Result<Rows> {
-        let at = (&*places.positions, &*places.blocks, true);
-        let standing = self.backend.place(self.heads(), &self.rotary, at)?;
-        self.attend(rotated, (places, &standing), cache)
+/// Drafts of every text whose prompt has been read, into `proposals`. Caches are left as they were.
+fn propose(
+    model: &Model,
+    plan: &DraftPlan,
+    texts: &mut [&mut Running],
+    proposals: &mut [Proposal],
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let predictors = plan.predictors.get();
+    let (passes, masks) = match plan.drafting {
+        Drafting::Simultaneous => (1, predictors - 1),
+        Drafting::Sequential => (predictors, 0),
+    };
+    let mut drafting: Vec<_> =
+        texts.iter_mut().zip(proposals).filter(|(text, _)| !text.is_fresh()).collect();
+    if drafting.is_empty() {
+        return Ok(());
     }
+    for _ in 0..passes {
+        let fed = drafting.iter_mut().map(|(text, proposal)| {
+            let last = proposal.tokens.last().copied().unwrap_or_else(|| text.last());
+            (last, &mut text.cache)
+        });
+        let pass = (plan.drafting, masks, &plan.skip);
+        let logits = model.draft_pass_together(pass, fed, observer)?;
+        let mut row = 0;
+        for (_, proposal) in &mut drafting {
+            proposal.take_rows(&part(&logits, &mut row, masks + 1)?, model.columns())?;
+        }
+    }
+    for (text, _) in drafting {
+        text.cache.truncate(text.committed.len() - 1);
+    }
+    Ok(())
+}
+
+/// The next `rows` rows of `logits[all rows, vocab]`, from `row` on.
+fn part(logits: &Logits, row: &mut usize, rows: usize) -> Result<Logits> {
+    let own = logits.part(*row..*row + rows)?;
+    *row += rows;
+    Ok(own)
 }
 
 #[cfg(test)]
@@ -218,9 +343,9 @@ mod tests {
         (0..14).map(order).collect()
     }
 
-    fn together(model: &Model, width: usize) -> Vec<Vec<u32>> {
+    fn together(model: &Model, plan: &Plan, width: usize) -> Vec<Vec<u32>> {
         let mut outputs = vec![Vec::new(); orders().len()];
-        decode_together(model, orders().into_iter().map(Ok), width, &mut |number, output| {
+        decode_together(model, plan, orders().into_iter().map(Ok), width, &mut |number, output| {
             assert!(outputs[number].is_empty());
             outputs[number] = output;
             Ok(ControlFlow::Continue(()))
@@ -229,24 +354,29 @@ mod tests {
         outputs
     }
 
+    fn alone(model: &Model, plan: &Plan, order: Order) -> Vec<u32> {
+        let limits = Limits::tokens(order.tokens);
+        Generation::new(model, &order.prompt, plan, limits, &mut Silent)
+            .unwrap()
+            .sampling(order.sampling)
+            .finish()
+            .unwrap()
+    }
+
     /// source: each text decoded alone, by `Generation`.
     #[test]
     fn every_text_of_a_batch_is_what_it_is_alone_token_for_token() {
         for (dtype, end) in [(Dtype::F32, Some(7)), (Dtype::F16, None), (Dtype::Q8_0, Some(3))] {
             let model = model(dtype, end);
-            let alone = |order: Order| {
-                let limits = Limits::tokens(order.tokens);
-                Generation::new(&model, &order.prompt, &Plan::Plain, limits, &mut Silent)
-                    .unwrap()
-                    .sampling(order.sampling)
-                    .finish()
-                    .unwrap()
-            };
-            let wanted: Vec<Vec<u32>> = orders().into_iter().map(alone).collect();
-            let different = wanted.iter().flatten().collect::<std::collections::HashSet<_>>();
-            assert!(different.len() > 10, "the comparison must not be trivial: {wanted:?}");
-            for width in [1, 4, 64] {
-                assert_eq!(together(&model, width), wanted, "{dtype}, {width} at a time");
+            for plan in ["plain", "1..2:4", "seq:0..1:3"].map(|plan| plan.parse().unwrap()) {
+                let wanted: Vec<Vec<u32>> =
+                    orders().into_iter().map(|order| alone(&model, &plan, order)).collect();
+                let different = wanted.iter().flatten().collect::<std::collections::HashSet<_>>();
+                assert!(different.len() > 10, "the comparison must not be trivial: {wanted:?}");
+                for width in [1, 4, 64] {
+                    let found = together(&model, &plan, width);
+                    assert_eq!(found, wanted, "{dtype}, {plan}, {width} at a time");
+                }
             }
         }
     }
@@ -259,7 +389,7 @@ mod tests {
             heard += 1;
             Ok(ControlFlow::Break(()))
         };
-        decode_together(&model, orders().into_iter().map(Ok), 4, &mut once).unwrap();
+        decode_together(&model, &Plan::Plain, orders().into_iter().map(Ok), 4, &mut once).unwrap();
         assert_eq!(heard, 1);
     }
 
@@ -268,14 +398,18 @@ mod tests {
         let model = model(Dtype::F32, None);
         let greedy = Sampling::new(0.0, 1).unwrap();
         let order = |prompt: &[u32]| Order { prompt: prompt.to_vec(), tokens: 4, sampling: greedy };
-        let said = |model: &Model, prompt: &[u32], width| {
+        let by = |plan: &str, prompt: &[u32], width| {
+            let plan = plan.parse().unwrap();
             let mut done = |_, _| Ok(ControlFlow::Continue(()));
-            let found = decode_together(model, [Ok(order(prompt))], width, &mut done);
+            let found = decode_together(&model, &plan, [Ok(order(prompt))], width, &mut done);
             found.unwrap_err().to_string()
         };
-        assert!(said(&model, &[], 2).contains("found 0"));
-        assert!(said(&model, &[40], 2).contains("outside the vocabulary"));
-        assert!(said(&model, &vec![1; model.positions()], 2).contains("1 to"));
-        assert!(said(&model, &[1], 0).contains("one or more at a time"));
+        let said = |prompt: &[u32], width| by("plain", prompt, width);
+        assert!(said(&[], 2).contains("found 0"));
+        assert!(said(&[40], 2).contains("outside the vocabulary"));
+        assert!(said(&vec![1; model.positions()], 2).contains("1 to"));
+        assert!(said(&[1], 0).contains("one or more at a time"));
+        assert!(by("stock", &[1], 2).contains("stock decodes one text"));
+        assert!(by("2..7:3", &[1], 2).contains("layers"), "{}", by("2..7:3", &[1], 2));
     }
 }

@@ -4,6 +4,7 @@ use crate::backend::kv_cache::KvCache;
 use crate::backend::logits::{Logits, argmax_rows, for_each_row};
 use crate::decode::observer::Observer;
 use crate::decode::sample::{Distribution, Sampling};
+use crate::decode::verify::{Verified, verify_greedy, verify_sampled};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::draft_head::Columns;
@@ -86,7 +87,7 @@ impl Proposal {
     }
 
     /// Takes drafts from `logits[rows, columns]` until drafting ends; says whether it has not.
-    fn take_rows(&mut self, logits: &Logits, columns: Columns<'_>) -> Result<bool> {
+    pub(crate) fn take_rows(&mut self, logits: &Logits, columns: Columns<'_>) -> Result<bool> {
         if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
             // All of them, the most likely tokens: a device finds these without giving up its
             // logits.
@@ -101,6 +102,22 @@ impl Proposal {
             }
         })?;
         going_on
+    }
+
+    /// Accepts drafts by the `logits[drafts + 1, vocab]` of the full model.
+    ///
+    /// # Errors
+    /// Logits of another shape, or that are no numbers.
+    pub(crate) fn verify(&self, logits: &Logits) -> Result<Verified> {
+        let Some(sampling) = &self.sampling else {
+            let choices = argmax_rows(logits)?;
+            let accepted = verify_greedy(&self.tokens, &choices);
+            return Ok(Verified { accepted, next: choices[accepted] });
+        };
+        let rows = logits.to_rows()?;
+        let targets = rows.iter().map(|row| sampling.distribution(row));
+        let numbers = |draft| sampling.numbers(self.place + draft);
+        verify_sampled(&self.tokens, &self.drawn_from, targets, numbers)
     }
 }
 

@@ -2,12 +2,11 @@
 //! give the same tokens, or, where tokens are drawn, tokens of the same distribution.
 
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::{Logits, argmax_rows};
 use crate::decode::draft::{DraftThreshold, Proposal, draft};
 use crate::decode::forced_acceptance::Peek;
 use crate::decode::observer::{Event, Observer};
 use crate::decode::sample::Sampling;
-use crate::decode::verify::{Verified, verify_greedy, verify_sampled};
+use crate::decode::verify::Verified;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::tokenizer::TextStream;
@@ -170,7 +169,7 @@ impl<'m> Generation<'m> {
             let prompt = &self.committed[..self.prompt];
             let logits = self.model.prompt_pass(prompt, &mut self.cache, self.observer)?;
             let nothing = self.no_drafts();
-            let first = self.verify(&nothing, &logits)?;
+            let first = nothing.verify(&logits)?;
             self.observer.event(Event::PromptDone);
             return self.commit(&[], first);
         }
@@ -182,7 +181,7 @@ impl<'m> Generation<'m> {
         let drafts = &proposal.tokens;
         let fed: Vec<u32> = std::iter::once(last).chain(drafts.iter().copied()).collect();
         let logits = self.model.full_pass(&fed, &mut self.cache, self.observer)?;
-        let verified = self.verify(&proposal, &logits)?;
+        let verified = proposal.verify(&logits)?;
         self.observer.event(Event::VerifyDone);
         self.commit(drafts, verified)
     }
@@ -204,20 +203,6 @@ impl<'m> Generation<'m> {
         }
         self.observer.event(Event::DraftDone);
         Ok(proposal)
-    }
-
-    /// Accepts drafts by the `logits[drafts + 1, vocab]` of the full model.
-    fn verify(&self, proposal: &Proposal, logits: &Logits) -> Result<Verified> {
-        let Proposal { tokens: drafts, drawn_from, .. } = proposal;
-        let Some(sampling) = &self.sampling else {
-            let choices = argmax_rows(logits)?;
-            let accepted = verify_greedy(drafts, &choices);
-            return Ok(Verified { accepted, next: choices[accepted] });
-        };
-        let place = self.output().len();
-        let rows = logits.to_rows()?;
-        let targets = rows.iter().map(|row| sampling.distribution(row));
-        verify_sampled(drafts, drawn_from, targets, |draft| sampling.numbers(place + draft))
     }
 
     /// Commits the accepted drafts and the full model's token after them, up to the end of the

@@ -8,6 +8,7 @@ pub(crate) mod passes;
 pub(crate) mod positions;
 #[cfg(test)]
 mod tests;
+pub(crate) mod together;
 
 use crate::backend::Backend;
 use crate::backend::adapter::Adapters;

@@ -4,7 +4,7 @@
 
 use super::line_file::LineFile;
 use super::self_written::{NOW, seed_of, width};
-use s3d_data::Prompt;
+use s3d_data::{Plan, Prompt};
 use s3d_model::{Error, Model, Order, Result, Sampling, Tokenizer, decode_together};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -64,7 +64,7 @@ pub fn ask_questions(
         let sampling = Sampling::new(1.0, seed_of(seed, &format!("{TASK} {draw}")))?;
         Ok(Order { prompt: prompt.clone(), tokens: LONGEST, sampling })
     });
-    decode_together(model, orders, width, &mut |number, output| {
+    decode_together(model, &Plan::Plain, orders, width, &mut |number, output| {
         early.insert(number, output);
         while let Some(output) = early.remove(&next) {
             let draw = first + next;

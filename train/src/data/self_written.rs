@@ -3,7 +3,7 @@
 
 use super::line_file::LineFile;
 use s3d_data::prompt::HELD_OUT;
-use s3d_data::{Limit, Prompt, file};
+use s3d_data::{Limit, Plan, Prompt, file};
 use s3d_model::chat::{Now, Rendering};
 use s3d_model::{Error, Model, Order, Result, Sampling, decode_together};
 use serde::{Deserialize, Serialize};
@@ -86,17 +86,23 @@ pub fn write_texts(
     let longest = orders.iter().map(|order| order.prompt.len() + order.tokens).max().unwrap_or(1);
     let (width, mut early) = (width(model, longest)?, BTreeMap::new());
     let (first, mut next) = (texts.len(), 0);
-    decode_together(model, orders.iter().cloned().map(Ok), width, &mut |number, output| {
-        early.insert(number, output);
-        while let Some(output) = early.remove(&next) {
-            let text = written(&left[next], &orders[next], output);
-            out.add(&text)?;
-            texts.push(text);
-            next += 1;
-        }
-        said(first + next + early.len(), jobs.len());
-        Ok(ControlFlow::Continue(()))
-    })?;
+    decode_together(
+        model,
+        &Plan::Plain,
+        orders.iter().cloned().map(Ok),
+        width,
+        &mut |number, output| {
+            early.insert(number, output);
+            while let Some(output) = early.remove(&next) {
+                let text = written(&left[next], &orders[next], output);
+                out.add(&text)?;
+                texts.push(text);
+                next += 1;
+            }
+            said(first + next + early.len(), jobs.len());
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
     Ok(texts)
 }
 
