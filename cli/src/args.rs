@@ -13,6 +13,7 @@ pub use command_line::*;
 pub use engine::*;
 pub use generated::{completions, manual};
 pub use measure::*;
+pub use numbers::Batches;
 pub use shared::*;
 
 use clap::Parser;

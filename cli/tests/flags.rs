@@ -31,6 +31,25 @@ fn a_memory_budget_below_the_model_is_refused_before_anything_is_measured() {
 }
 
 #[test]
+fn numbers_of_texts_that_cannot_be_are_refused_before_anything_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let refused = |flag: &str| {
+        let said = fails(2, &["run", flag, "--out", out.to_str().unwrap()]);
+        assert!(said.contains("--batch") && !out.exists(), "{flag}: {said}");
+        said
+    };
+    for bad in ["0", "-1", "1.5", "4..2", "100000", "1e3", "NaN", "", "1,,2", "two"] {
+        assert!(refused(&format!("--batch={bad}")).contains("from 1 to 65536"), "{bad}");
+    }
+    // source: 65,536 texts of 256 tokens and 12 layers need hundreds of GiB of cache
+    let said = refused("--batch=1,65536");
+    assert!(said.contains("--batch 65536: needs") && said.contains("key-value caches"), "{said}");
+    let cuda = ["run", "--batch", "2", "--device", "cuda", "--out", out.to_str().unwrap()];
+    assert!(fails(2, &cuda).contains("on the CPU alone") && !out.exists());
+}
+
+#[test]
 fn flags_that_would_do_nothing_are_refused() {
     let run = run();
     let run = run.as_str();
@@ -69,6 +88,7 @@ fn flags_that_would_do_nothing_are_refused() {
         (with(&generate, &["--oversubscribe"]), "--oversubscribe"),
         (vec!["measure", "latency", "--confidence"], "--confidence"),
         (vec!["measure", "memory", "--plans", "plain"], "--plans"),
+        (vec!["measure", "acceptance", "--batch", "2"], "--batch"),
         (vec!["measure", "latency", "--plans", "plain", "--windows", "all"], "--windows"),
     ] {
         let said = fails(2, &arguments);

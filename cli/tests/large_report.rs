@@ -77,6 +77,7 @@ fn timed(plan: &Plan, block: usize, order: usize, rows: &mut Vec<LatencySample>)
             copy: 0,
             seconds: Seconds(seconds),
             cpu_seconds: None,
+            batch: 1,
         });
     };
     let kept = |window: Option<SkipWindow>| {
@@ -139,6 +140,7 @@ fn throughput() -> Vec<ThroughputSample> {
                 seconds: Seconds(time + 0.05),
                 cpu_seconds: None,
                 start: 0,
+                batch: 1,
             });
         }
     }

@@ -43,15 +43,16 @@ pub use quote::shown;
 pub use records::latency::{Component, LatencySample};
 pub use records::memory::{MemoryItem, MemoryRecord, Origin};
 pub use records::near_tie::NearTie;
-pub use records::observation::{Observation, Observations};
+pub use records::observation::{Observation, Observations, Together};
 pub use records::prompt;
 pub use records::prompt::{Message, Prompt, load_prompts};
 pub use records::throughput::{BlockPurpose, ThroughputSample};
 pub use records::trace::{AcceptanceCounts, Trace};
 pub use records::trace_file::{load_traces, load_traces_or_empty};
 pub use results::{
-    AcceptancePoint, Answer, Baseline, Basis, CurveFit, Family, Fit, LawFit, LawKind, Parameter,
-    PlanResult, PredictionError, Recommendation, RegretBasis, TaskResult,
+    AcceptancePoint, Answer, Baseline, Basis, BatchResult, BreakEvenBatch, CurveFit, Family, Fit,
+    LawFit, LawKind, Parameter, PlanResult, PredictionError, Recommendation, RegretBasis,
+    TaskResult,
 };
 pub use run::card_state::CardState;
 pub use run::journal::Journal;

@@ -1,8 +1,10 @@
 //! What was concluded: `fit.json` and `recommendation.json`.
 
+mod by_batch;
 mod by_task;
 mod kinds;
 
+pub use by_batch::{BatchResult, BreakEvenBatch};
 pub use by_task::TaskResult;
 pub use kinds::{Family, LawKind, RegretBasis};
 
@@ -254,6 +256,13 @@ pub struct Recommendation {
     /// The choice by task, where the traced texts name at least two with four texts each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_task: Vec<TaskResult>,
+    /// The best plan for each number of texts at once, ascending, where passes over several texts
+    /// were timed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_batch: Vec<BatchResult>,
+    /// From how many texts at once on plain decoding wins; left out where that was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_even_batch: Option<BreakEvenBatch>,
     /// Bound on 1 - choice / best, in tokens per second.
     pub regret_bound: Option<Estimate>,
     /// How the bound was obtained.
@@ -285,6 +294,8 @@ impl Recommendation {
         within("seconds_measuring", self.seconds_measuring.0, &limits::SPENT_SECONDS)?;
         self.choice.iter().chain(&self.ties).try_for_each(PlanResult::check)?;
         let layers = self.choice.as_ref().map_or(limits::LAYERS, |choice| choice.layers);
+        self.by_batch.iter().try_for_each(|row| row.check(layers))?;
+        self.break_even_batch.iter().try_for_each(BreakEvenBatch::check)?;
         self.by_task.iter().try_for_each(|task| task.check(layers))
     }
 }

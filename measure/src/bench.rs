@@ -85,7 +85,15 @@ impl<'a> Bench<'a> {
     /// or alone, is measured however long it takes.
     pub fn has_no_time_for(&self, stage: Stage) -> bool {
         let asked = matches!(self.request.plans, Plans::Exactly(_)) || self.request.shard.is_some();
-        let needed = matches!(stage, Stage::Probe | Stage::Acceptance | Stage::Latency);
+        // Several texts are asked for by a flag of their own.
+        let needed = matches!(
+            stage,
+            Stage::Probe
+                | Stage::Acceptance
+                | Stage::Latency
+                | Stage::Batch
+                | Stage::BatchConfirmation
+        );
         let first = Stage::ALL.into_iter().find(|stage| self.request.wants(*stage));
         let left = self.request.time_budget - self.recorder.spent();
         let too_little = match stage {

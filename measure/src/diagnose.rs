@@ -290,6 +290,7 @@ mod tests {
             copy: 0,
             seconds: Seconds(seconds),
             cpu_seconds: Some(Seconds(seconds * processors)),
+            batch: 1,
         };
         seconds.iter().enumerate().map(pass).collect()
     }

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub width: usize,
     /// Tokens committed, the one being fed counted in.
     pub context: usize,
+    /// Texts that share it.
+    pub batch: usize,
 }
 
 /// Takes a time at the end of every component.
@@ -117,6 +119,7 @@ impl<'a> PassWatch<'a> {
             copy: self.turn.copy,
             seconds,
             cpu_seconds: None,
+            batch: place.batch,
         }
     }
 }
@@ -158,6 +161,7 @@ impl Generated {
             seconds: self.seconds,
             cpu_seconds: Some(self.cpu_seconds),
             start,
+            batch: 1,
         }
     }
 }
@@ -201,17 +205,22 @@ pub(crate) fn as_prepared<T>(model: &Model, mut timed: impl FnMut() -> Result<T>
 }
 
 /// Adds up the parts of the steps of one generation.
-struct Stopwatch<'a> {
+pub(crate) struct Stopwatch<'a> {
     clock: &'a dyn Clock,
-    begin: Seconds,
+    /// When it was started.
+    pub begin: Seconds,
     last: Seconds,
-    prompt: Seconds,
-    draft: Seconds,
-    verify: Seconds,
+    /// Passes over prompts.
+    pub prompt: Seconds,
+    /// Draft passes.
+    pub draft: Seconds,
+    /// Verify passes, or plain steps.
+    pub verify: Seconds,
 }
 
 impl<'a> Stopwatch<'a> {
-    fn new(clock: &'a dyn Clock) -> Self {
+    /// Starts now.
+    pub fn new(clock: &'a dyn Clock) -> Self {
         let (begin, none) = (clock.now(), Seconds::ZERO);
         Self { clock, begin, last: begin, prompt: none, draft: none, verify: none }
     }
@@ -242,7 +251,7 @@ mod tests {
         let clock = FakeClock::new(Faults::default(), 0);
         let turn = Turn { cell: 0, copy: 0, block: 3, order: 5 };
         let mut watch = PassWatch::new(&clock, turn, Plan::Plain, 1);
-        let place = Place { component: Component::FullPass, width: 2, context: 9 };
+        let place = Place { component: Component::FullPass, width: 2, context: 9, batch: 1 };
         let mut samples = Vec::new();
         watch
             .pass(place, &mut samples, |watch| {
@@ -281,7 +290,7 @@ mod tests {
         let clock = FakeClock::new(Faults::default(), 0);
         let turn = Turn { cell: 0, copy: 0, block: 0, order: 1 };
         let mut watch = PassWatch::new(&clock, turn, Plan::Plain, 1).whole_only();
-        let place = Place { component: Component::FullPass, width: 1, context: 9 };
+        let place = Place { component: Component::FullPass, width: 1, context: 9, batch: 1 };
         let mut samples = Vec::new();
         let pass = |watch: &mut PassWatch<'_>| {
             watch.mark(Mark::PassStart);

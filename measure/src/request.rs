@@ -29,11 +29,15 @@ pub enum Stage {
     RunOff,
     /// The choice against plain decoding, once more.
     Confirmation,
+    /// Times of passes that several texts share.
+    Batch,
+    /// The plans for several texts against plain decoding of as many, in lockstep.
+    BatchConfirmation,
 }
 
 impl Stage {
     /// All stages: the whole job.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Probe,
         Self::Acceptance,
         Self::Latency,
@@ -42,6 +46,8 @@ impl Stage {
         Self::Throughput,
         Self::RunOff,
         Self::Confirmation,
+        Self::Batch,
+        Self::BatchConfirmation,
     ];
 
     /// Its word in commands and journals.
@@ -55,6 +61,8 @@ impl Stage {
             Self::Throughput => "throughput",
             Self::RunOff => "run-off",
             Self::Confirmation => "confirmation",
+            Self::Batch => "batch",
+            Self::BatchConfirmation => "batch-confirmation",
         }
     }
 
@@ -69,6 +77,8 @@ impl Stage {
             Self::Throughput => 18.0,
             Self::RunOff => 16.0,
             Self::Confirmation => 17.0,
+            Self::Batch => 30.0,
+            Self::BatchConfirmation => 40.0,
         }
     }
 }
@@ -188,6 +198,9 @@ pub struct Request {
     pub gamma_max: Predictors,
     /// The context that choices are made for, in tokens.
     pub context: usize,
+    /// Numbers of texts above 1 that share passes in the stages of several texts, ascending; empty:
+    /// these are left out.
+    pub batches: Vec<usize>,
     /// Acceptance that is imposed instead of measured.
     pub impose: Option<Imposed>,
     /// Whether traces keep the draft's confidence.
@@ -268,6 +281,7 @@ impl Request {
             first_look: None,
             gamma_max: Self::PREDICTORS,
             context: 256,
+            batches: Vec::new(),
             impose: None,
             confidence: false,
             threads: crate::machine::cores(),
@@ -284,7 +298,13 @@ impl Request {
     /// Whether `stage` is wanted.
     pub fn wants(&self, stage: Stage) -> bool {
         // Without a first look there is nothing left to refine.
-        let pointless = stage == Stage::Refinement && self.first_look.is_none();
+        let pointless = match stage {
+            Stage::Refinement => self.first_look.is_none(),
+            Stage::Batch => self.batches.is_empty(),
+            // Acceptance is imposed on one text at a time.
+            Stage::BatchConfirmation => self.batches.is_empty() || self.impose.is_some(),
+            _ => false,
+        };
         self.stages.contains(&stage) && !pointless
     }
 
@@ -347,6 +367,18 @@ impl Request {
                 "--shard: expected work that is known before it is measured; give --plans with \
                  throughput, and no first look"
                     .into(),
+            );
+        }
+        if !self.batches.is_empty() && model.tie_width() > 0.0 {
+            return fail(
+                "--batch: texts are decoded in lockstep on the CPU alone, where a row has the same \
+                 bits whatever shares its pass; use --device cpu, or --batch 1"
+                    .into(),
+            );
+        }
+        if self.shard.is_some() && !self.batches.is_empty() {
+            return fail(
+                "--batch: passes of several texts are not divided; leave --shard out".into(),
             );
         }
         if !(self.time_budget.0.is_finite() && self.time_budget > Seconds::ZERO) {

@@ -5,12 +5,14 @@ pub(crate) mod afford;
 mod blocks;
 pub mod coverage;
 pub(crate) mod latency;
+pub(crate) mod lockstep;
 mod lossless;
 pub mod memory;
 mod narrowing;
 pub mod probe;
 pub(crate) mod reference;
 pub(crate) mod throughput;
+mod timed_passes;
 
 use crate::bench::Bench;
 use crate::error::Result;
@@ -49,6 +51,8 @@ pub(crate) fn run_stages(bench: &mut Bench<'_>) -> Result<Option<Stop>> {
                 throughput::confirm(bench)?;
                 probe::limits_again(bench)?;
             }
+            Stage::Batch => latency::time_shared_passes(bench)?,
+            Stage::BatchConfirmation => lockstep::confirm(bench)?,
         }
         bench.recorder.finish(&name)?;
         if matches!(stage, Stage::Latency | Stage::Refinement) {

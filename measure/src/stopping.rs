@@ -51,6 +51,16 @@ pub trait Judge {
     /// When the observations contradict each other.
     fn undecided(&mut self, run: &Run) -> JudgeResult<Option<Vec<Draft>>>;
 
+    /// The best plan for `batch` texts in lockstep, whose passes were timed, and its speedup over
+    /// plain decoding of as many; none when nothing can be said.
+    ///
+    /// # Errors
+    /// When the observations contradict each other.
+    fn together(&mut self, run: &Run, batch: usize) -> JudgeResult<Option<(Plan, f64)>> {
+        let _ = (run, batch);
+        Ok(None)
+    }
+
     /// Where the choice stands, asked after every second block.
     ///
     /// # Errors

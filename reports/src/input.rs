@@ -5,7 +5,7 @@
 use s3d_data::{
     Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip, SkipWindow,
 };
-use s3d_simulator::cost::summary::{ComponentSeconds, FullPass};
+use s3d_simulator::cost::summary::{ComponentSeconds, FullPass, SharedPasses};
 use s3d_simulator::predict::conditions::Condition;
 use s3d_simulator::predict::held_out::HeldOutPlan;
 use s3d_simulator::validate::waterfall::WaterfallStep;
@@ -25,6 +25,8 @@ pub struct ReportInput {
     pub held_out: Vec<HeldOutPlan>,
     /// Time of a full pass by width, at the run's context.
     pub passes: Vec<FullPass>,
+    /// The same of passes that several texts share, by number of texts.
+    pub shared_passes: Vec<SharedPasses>,
     /// Time of each component, over all layers, at the run's context.
     pub components: Vec<ComponentSeconds>,
     /// From ideal to measured speedup of the choice.
@@ -49,6 +51,7 @@ impl ReportInput {
             grid: Vec::new(),
             held_out: Vec::new(),
             passes: Vec::new(),
+            shared_passes: Vec::new(),
             components: Vec::new(),
             waterfall: Vec::new(),
             accepted: Vec::new(),

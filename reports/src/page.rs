@@ -47,6 +47,7 @@ struct Report<'a> {
     /// Figures of the first screen.
     first: Vec<Picture>,
     by_task: ByTask,
+    by_batch: Option<ByBatch>,
     what_if: Option<WhatIf>,
     /// Figures that say why it is not more.
     reasons: Vec<Picture>,
@@ -68,6 +69,13 @@ struct ByTask {
     differ: bool,
     figures: Vec<Picture>,
     table: Option<HtmlTable>,
+}
+
+/// The plans by number of texts at once, with the pass times behind them.
+#[derive(Serialize)]
+struct ByBatch {
+    figures: Vec<Picture>,
+    table: HtmlTable,
 }
 
 /// A table that opens on a click.
@@ -97,6 +105,7 @@ pub fn page(input: &ReportInput) -> Result<String> {
         leading: HtmlTable::new(&tables::leading(&input.recommendation, TIES_FIRST)),
         first: Picture::of(&figures, &first)?,
         by_task: by_task(input, &figures)?,
+        by_batch: by_batch(input, &figures)?,
         what_if: WhatIf::new(input),
         reasons: Picture::of(&figures, &reasons)?,
         others: Picture::of(&figures, &others)?,
@@ -142,6 +151,16 @@ fn by_task(input: &ReportInput, figures: &[Figure]) -> Result<ByTask> {
         false => ("By task", &["by_task", "acceptance_by_task"][..], Some(HtmlTable::new(&table))),
     };
     Ok(ByTask { title, differ, figures: Picture::of(figures, names)?, table })
+}
+
+/// Nothing where several texts were not timed.
+fn by_batch(input: &ReportInput, figures: &[Figure]) -> Result<Option<ByBatch>> {
+    let table = tables::by_batch(&input.recommendation);
+    if table.rows.is_empty() {
+        return Ok(None);
+    }
+    let figures = Picture::of(figures, &["speedup_by_batch", "pass_time_by_batch"])?;
+    Ok(Some(ByBatch { figures, table: HtmlTable::new(&table) }))
 }
 
 impl Folded {

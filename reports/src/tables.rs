@@ -5,9 +5,10 @@ use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
 use crate::words::caveat::caveat;
 use s3d_data::{
-    AcceptancePoint, Answer, CurveFit, Estimate, Fit, Origin, PlanResult, Recommendation,
-    TaskResult,
+    AcceptancePoint, Answer, BatchResult, CurveFit, Estimate, Fit, Origin, PlanResult,
+    Recommendation, Share, TaskResult,
 };
+use s3d_simulator::choose::by_batch::{off, prediction_error};
 use s3d_simulator::cost::summary::PassKind;
 
 /// All tables that `input` has data for, in the order of the page.
@@ -16,6 +17,7 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
     let judged = [
         plans(recommendation),
         by_task(recommendation),
+        by_batch(recommendation),
         grid(input),
         held_out(input),
         acceptance(input),
@@ -162,11 +164,6 @@ pub fn by_task(recommendation: &Recommendation) -> Table {
     let few = |cell: Cell, wide: bool| if wide { Cell::text("more texts needed") } else { cell };
     let ratio = |e: Estimate| few(Cell::Estimate(e, 2), e.is_wide());
     let row = |task: &TaskResult| {
-        let worth = match task.verdict {
-            Answer::Speculate => "yes",
-            Answer::DoNot => "no",
-            Answer::CannotTellYet => "cannot tell yet",
-        };
         vec![
             Cell::text(&task.task),
             ratio(task.speedup),
@@ -175,7 +172,7 @@ pub fn by_task(recommendation: &Recommendation) -> Table {
             few(Cell::Share(task.loss_of_choice), task.speedup.is_wide()),
             ratio(task.tokens_per_iteration),
             Cell::Count(task.texts as u64),
-            Cell::text(worth),
+            Cell::text(worth(task.verdict)),
         ]
     };
     Table::new("by_task", "The choice by task", columns)
@@ -186,6 +183,56 @@ pub fn by_task(recommendation: &Recommendation) -> Table {
              the other texts of its task.",
         )
         .rows(recommendation.by_task.iter().map(row))
+}
+
+/// The best plan for each number of texts at once, predicted beside measured.
+pub fn by_batch(recommendation: &Recommendation) -> Table {
+    let columns = vec![
+        Column::new("texts"),
+        Column::new("plan"),
+        Column::unit("predicted speedup", "times"),
+        Column::unit("measured speedup", "times"),
+        Column::new("prediction off by"),
+        Column::new("worth it"),
+        Column::unit("speed", "tokens/s"),
+        Column::unit("plain", "tokens/s"),
+        Column::new("tokens per iteration"),
+        Column::new("peak memory"),
+    ];
+    let row = |row: &BatchResult| {
+        vec![
+            Cell::Count(row.batch as u64),
+            Cell::text(row.plan.to_string()),
+            Cell::Estimate(row.predicted_speedup, 2),
+            Cell::estimate(row.measured_speedup, 2),
+            off(row).map_or(Cell::Unknown, |off| Cell::Share(Estimate::alone(off))),
+            Cell::text(worth(row.verdict)),
+            Cell::rate(row.tokens_per_s),
+            Cell::rate(row.plain_tokens_per_s),
+            Cell::Estimate(row.tokens_per_iteration, 2),
+            row.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
+        ]
+    };
+    let error = prediction_error(&recommendation.by_batch);
+    let error = error.map_or(String::new(), |(median, count)| {
+        format!(" Predictions are off by {} in the median of {count}.", Share(median))
+    });
+    Table::new("by_batch", "Plans by number of texts at once", columns)
+        .note(format!(
+            "Texts are decoded in lockstep, and one that ends is replaced; speedups are over plain \
+             decoding of as many texts, speeds those of all texts together. Intervals are 95 %: of \
+             predictions over traced texts and pass times, of measurements over blocks.{error}"
+        ))
+        .rows(recommendation.by_batch.iter().map(row))
+        .without_empty_columns()
+}
+
+fn worth(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Speculate => "yes",
+        Answer::DoNot => "no",
+        Answer::CannotTellYet => "cannot tell yet",
+    }
 }
 
 fn plan_row(plan: &PlanResult, role: &str) -> Vec<Cell> {
@@ -313,7 +360,7 @@ pub fn laws(fit: &Fit) -> Table {
             format!("{} {:.3e}{}", p.name, p.estimate.value, interval.unwrap_or_default())
         };
         let parameters: Vec<_> = law.parameters.iter().map(parameter).collect();
-        let error = law.held_out_error.map(|error| s3d_data::Share(error).to_string());
+        let error = law.held_out_error.map(|error| Share(error).to_string());
         vec![
             Cell::text(law.what.name()),
             Cell::text(law.law.name()),

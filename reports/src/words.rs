@@ -1,6 +1,7 @@
 //! Results in words: the verdict, what the baseline was, and how the numbers were made.
 
 pub mod baseline;
+pub mod by_batch;
 pub mod by_task;
 pub mod caveat;
 pub mod provenance;

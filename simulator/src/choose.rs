@@ -8,8 +8,10 @@
 //! decide among them.
 
 mod baseline;
+pub mod by_batch;
 mod by_task;
 mod deciding;
+pub mod draft_lengths;
 mod grid;
 pub mod machines;
 mod notes;
@@ -33,6 +35,20 @@ use s3d_data::Run;
 /// No traces, no timed plain pass, a trace that contradicts itself, nonsense in the request.
 pub fn choose(run: &Run, request: &Request) -> Result<Choice> {
     request.check(run)?;
+    let of_several = (request.batch > 1).then(|| by_batch::without_generations(run));
+    let run = of_several.as_ref().unwrap_or(run);
     let evaluated = Evaluated::new(run, request)?;
     select::select(run, request, &evaluated)
+}
+
+/// [`choose`], and the best plan for each number of texts whose passes were timed.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_for_all(run: &Run, request: &Request) -> Result<Choice> {
+    let mut choice = choose(run, request)?;
+    let rows = by_batch::by_batch(run, request, &choice, choose)?;
+    choice.recommendation.break_even_batch = by_batch::break_even(&rows);
+    choice.recommendation.by_batch = rows;
+    Ok(choice)
 }

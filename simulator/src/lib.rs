@@ -74,7 +74,7 @@ pub mod tokens;
 pub mod traces;
 pub mod validate;
 
-pub use choose::{Choice, PlanEvaluation, Request, choose};
+pub use choose::{Choice, PlanEvaluation, Request, choose, choose_for_all};
 pub use cost::file::CostsFile;
 pub use cost::law::{Affine, PassLaw, Roofline};
 pub use cost::model::{CostModel, IterationCost};

@@ -131,6 +131,7 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
                 verify_seconds: Seconds::ZERO,
                 seconds: Seconds(0.05 + iterations as f64 * seconds * log.exp()),
                 cpu_seconds: None,
+                batch: 1,
             });
         };
         let plain = world.full_seconds(1, CONTEXT) + 4e-5;

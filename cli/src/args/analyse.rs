@@ -320,6 +320,9 @@ pub enum Engine {
     Vllm,
     /// Flags of sglang.launch_server
     Sglang,
+    /// Python for the LLM API of TensorRT-LLM
+    #[value(name = "tensorrt-llm")]
+    TensorrtLlm,
     /// Ten lines of Python
     Transformers,
     /// skip_layers.json

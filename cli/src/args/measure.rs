@@ -19,6 +19,10 @@ pub struct RunArgs {
     /// until the time budget ends
     #[arg(long, value_name = "PERCENT", value_parser = numbers::percent)]
     pub precision: Option<f64>,
+    /// Numbers of texts decoded at once, such as 1,2,4,8,16 or 1..16 (doubling): also finds the
+    /// best plan for each, and from how many texts on plain decoding wins
+    #[arg(long, value_name = "TEXTS", value_parser = numbers::batches)]
+    pub batch: Option<numbers::Batches>,
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE", value_parser = with_unit)]
     pub memory_budget: Option<Bytes>,
@@ -49,6 +53,10 @@ pub struct MeasureArgs {
     /// Plans, separated by commas: plain, stock, 4..8:3, seq:4..8:3, set=FILE:3; or all, or @FILE
     #[arg(long, value_name = "PLANS")]
     pub plans: Option<String>,
+    /// Time passes that several texts share too: numbers of texts, such as 1,2,4,8,16 or 1..16
+    /// (doubling)
+    #[arg(long, value_name = "TEXTS", value_parser = numbers::batches)]
+    pub batch: Option<numbers::Batches>,
     /// Keep the draft's confidence at every position
     #[arg(long)]
     pub confidence: bool,

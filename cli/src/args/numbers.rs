@@ -2,6 +2,7 @@
 
 use clap::builder::RangedU64ValueParser;
 use s3d_data::limits;
+use std::collections::BTreeSet;
 
 /// A whole number from `low` to `high`.
 fn count(low: usize, high: usize) -> RangedU64ValueParser<usize> {
@@ -21,6 +22,52 @@ pub fn tokens() -> RangedU64ValueParser<usize> {
 /// Texts decoded together.
 pub fn batch() -> RangedU64ValueParser<usize> {
     count(1, limits::BATCH)
+}
+
+/// Numbers of texts that are decoded at once, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batches(pub Vec<usize>);
+
+/// Numbers that a list may have.
+const MOST_BATCHES: usize = 32;
+
+/// `1,2,4`, or `1..16`, which doubles from the first to the last.
+pub fn batches(text: &str) -> Result<Batches, String> {
+    let most = limits::BATCH;
+    let wrong = || {
+        format!(
+            "expected numbers of texts from 1 to {most}, such as 1,2,4,8,16 or 1..16; found '{}'",
+            s3d_data::shown(text)
+        )
+    };
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && (1..=most).contains(number));
+        number.ok_or_else(wrong)
+    };
+    let mut all = BTreeSet::new();
+    for part in text.split(',').map(str::trim) {
+        match part.split_once("..") {
+            None => drop(all.insert(number(part)?)),
+            Some((first, last)) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if first > last {
+                    return Err(wrong());
+                }
+                all.extend(std::iter::successors(Some(first), |n| {
+                    Some(2 * n).filter(|n| *n < last)
+                }));
+                all.insert(last);
+            }
+        }
+    }
+    if all.len() > MOST_BATCHES {
+        return Err(format!(
+            "expected at most {MOST_BATCHES} numbers of texts, found {}",
+            all.len()
+        ));
+    }
+    Ok(Batches(all.into_iter().collect()))
 }
 
 /// Experts of a layer.
@@ -51,4 +98,38 @@ pub fn percent(text: &str) -> Result<f64, String> {
 pub fn finite(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.trim().parse().ok();
     number.filter(|number| number.is_finite()).ok_or_else(|| "expected a finite number".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_texts_are_a_list_or_doubled() {
+        let read = |text| batches(text).unwrap().0;
+        assert_eq!(read("1,2,4,8,16"), [1, 2, 4, 8, 16]);
+        assert_eq!(read("1..16"), [1, 2, 4, 8, 16]);
+        assert_eq!(read("3..20"), [3, 6, 12, 20]);
+        assert_eq!(read("8, 1..2,8"), [1, 2, 8]);
+        for bad in [
+            "",
+            "0",
+            "1.5",
+            "4..2",
+            "100000",
+            "-1",
+            "NaN",
+            "1,,2",
+            "..",
+            "1..",
+            "+2",
+            "1..2..4",
+            "a",
+            "99999999999999999999",
+        ] {
+            assert!(batches(bad).is_err(), "{bad}");
+        }
+        let many: Vec<String> = (1..=33).map(|n: u32| n.to_string()).collect();
+        assert!(batches(&many.join(",")).unwrap_err().contains("at most 32"));
+    }
 }

@@ -27,7 +27,7 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let text = match args.to {
         None => format!("{:#}", forms(choice, recommendation.speculate)),
         Some(engine) => {
-            let export = engines::of(engine, choice, &recommendation.model);
+            let export = engines::of(engine, choice, &recommendation);
             for sentence in &export.cannot {
                 terminal::note(&format!("note: {sentence}"));
             }

@@ -3,7 +3,7 @@
 use crate::args::{Kind, MeasureArgs, Windows};
 use crate::shared::job::{self, Job};
 use crate::shared::usage::usage;
-use crate::shared::{ratios, resolve, show, terminal};
+use crate::shared::{load, ratios, resolve, show, terminal};
 use s3d_data::{Drafting, Plan, Skip};
 use s3d_measure::{Plans, Request, Stage};
 use std::collections::BTreeSet;
@@ -20,6 +20,7 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
              measured before them",
         ));
     }
+    load::check_batch(&args.model, &args.budget, args.batch.as_ref(), None)?;
     let mut job = match args.kinds[..] {
         [Kind::Latency] => Job::of_times(&args.model, &args.budget, args.force)?,
         _ => Job::new(&args.model, &args.budget, None, args.force)?,
@@ -30,6 +31,7 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         None => None,
     };
     narrow(&mut job.request, args, plans);
+    job.several_texts(args.batch.as_ref());
     // Traces must replay what the generations beside them do, to the iteration: then they are taken
     // on the model as it runs, not on the one before widening.
     if !job.request.wants(Stage::Throughput) && job.request.wants(Stage::Acceptance) {
@@ -51,6 +53,7 @@ fn refuse_idle_flags(args: &MeasureArgs) -> anyhow::Result<()> {
     let only_memory = args.kinds.iter().all(|kind| *kind == Kind::Memory);
     for (flag, idle, needs) in [
         ("--confidence", args.confidence && !args.kinds.contains(&Kind::Acceptance), "acceptance"),
+        ("--batch", args.batch.is_some() && !args.kinds.contains(&Kind::Latency), "latency"),
         ("--plans", args.plans.is_some() && only_memory, "latency, acceptance or throughput"),
         (
             "--windows all",
@@ -86,7 +89,7 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
         })
         .collect();
     if request.wants(Stage::Latency) {
-        request.stages.push(Stage::Probe);
+        request.stages.extend([Stage::Probe, Stage::Batch]);
     }
     if request.wants(Stage::Acceptance) {
         request.stages.push(Stage::Refinement);

@@ -12,7 +12,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     if let Some(budget) = args.memory_budget {
         load::check_budget(&args.model, args.budget.context, budget)?;
     }
+    load::check_batch(&args.model, &args.budget, args.batch.as_ref(), args.memory_budget)?;
     let mut job = Job::new(&args.model, &args.budget, args.memory_budget, args.force)?;
+    job.several_texts(args.batch.as_ref());
     job.trace_before_widening()?;
     job.look_further();
     job.request.precision = args.precision;
@@ -21,6 +23,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let conclusion = conclude(run, request)?;
     conclusion.save(&job.output)?;
     show::choice(&conclusion.choice.recommendation, &conclusion.run.header, &args.output)?;
+    show::by_batch(&conclusion.choice.recommendation, &args.output)?;
     if let Some(asked) = args.precision {
         precision::say(&conclusion.choice.recommendation, asked);
     }

@@ -6,7 +6,7 @@ use s3d_simulator::cost::memory::plain_memory;
 use s3d_simulator::cost::summary;
 use s3d_simulator::predict::conditions::conditions;
 use s3d_simulator::validate::{Errors, waterfall};
-use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose, fit};
+use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose_for_all, fit};
 
 /// All that is concluded of a run.
 pub struct Conclusion {
@@ -33,7 +33,7 @@ const FEW_DRAWS: usize = 20;
 pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
     let options = FitOptions { seed: request.seed, draws: FEW_DRAWS, ..FitOptions::default() };
     let fit = fit(&run, &options)?;
-    let choice = choose(&run, &request)?;
+    let choice = choose_for_all(&run, &request)?;
     Ok(Conclusion { run, request, fit, choice, held_out: None })
 }
 
@@ -44,7 +44,7 @@ pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
 pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
     let options = FitOptions { seed: request.seed, ..FitOptions::default() };
     let fit = fit(&run, &options)?;
-    let mut choice = choose(&run, &request)?;
+    let mut choice = choose_for_all(&run, &request)?;
     let held_out = choice.held_out.take();
     Ok(Conclusion { run, request, fit, choice, held_out })
 }
@@ -80,6 +80,7 @@ impl Conclusion {
         let context = self.request.context();
         input.passes =
             summary::full_passes(&self.run, self.request.machine, context).unwrap_or_default();
+        input.shared_passes = summary::shared_passes(&self.run, self.request.machine, context);
         let chosen = input.chosen().and_then(Plan::draft);
         input.components = summary::components(&self.run, 0, chosen);
         input.what_if = conditions(&self.run, &self.request)?;

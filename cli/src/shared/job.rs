@@ -1,6 +1,6 @@
 //! A measuring job: flags into a request, with the prompts and the provenance of its header.
 
-use crate::args::{BudgetArgs, ModelArgs, Windows};
+use crate::args::{Batches, BudgetArgs, ModelArgs, Windows};
 use crate::shared::load::{Loaded, Source};
 use crate::shared::progress::Bar;
 use crate::shared::stop_rule::SimulatorJudge;
@@ -60,6 +60,12 @@ impl Job {
         let output = prepare(model, budget)?;
         let loaded = timed(|| load::model(model, budget.context))?;
         Self::of(model, budget, memory_budget, force, output, loaded)
+    }
+
+    /// Also measures the numbers of texts at once that are above 1.
+    pub fn several_texts(&mut self, batches: Option<&Batches>) {
+        let several = batches.iter().flat_map(|batches| &batches.0).filter(|batch| **batch > 1);
+        self.request.batches = several.copied().collect();
     }
 
     /// As [`Self::new`], for what needs no text: a tokenizer that cannot be read is noted and left

@@ -1,6 +1,6 @@
 //! Loads the model that the flags name: a checkpoint, or a geometry with random weights.
 
-use crate::args::ModelArgs;
+use crate::args::{Batches, BudgetArgs, ModelArgs};
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{locate, resolve, terminal};
 use anyhow::Context;
@@ -346,6 +346,52 @@ pub fn check_budget(args: &ModelArgs, context: usize, budget: Bytes) -> anyhow::
          a smaller --dtype or a shorter --context",
         needed.peak_bytes, needed.weights_bytes, needed.kv_cache_bytes, needed.activations_bytes
     )))
+}
+
+/// Refuses more texts at once than the memory of this machine, or a budget, can hold.
+///
+/// # Errors
+/// What so many texts need, by cause.
+pub fn check_batch(
+    args: &ModelArgs,
+    budget: &BudgetArgs,
+    batches: Option<&Batches>,
+    memory_budget: Option<Bytes>,
+) -> anyhow::Result<()> {
+    let Some(batch) = batches.and_then(|batches| batches.0.last().copied()) else { return Ok(()) };
+    if batch > 1 && args.device != "cpu" {
+        return Err(usage(
+            "--batch: texts are decoded in lockstep on the CPU alone, where a row has the same \
+             bits whatever shares its pass; leave --device out, or give --batch 1",
+        ));
+    }
+    let source = source(args)?;
+    let dtype = dtype(args, &source)?;
+    let widen = resolve::widen(args, source.is_shipped())?;
+    let shape = Widening::new(widen)?.config(&sizes(args, &source)?).shape();
+    let held = Held::computed(&shape, dtype, Engine::of_device(&args.device));
+    let load = Load { context: budget.context, width: budget.gamma_max + 1, batch };
+    let needed = Memory::of(&shape, &held, load, &Method::Plain);
+    let machine = s3d_measure::machine::available_memory();
+    let (room, whose) = match (memory_budget, machine) {
+        (Some(budget), machine) if machine.is_none_or(|machine| budget < machine) => {
+            (Some(budget), format!("--memory-budget allows {budget}"))
+        }
+        (_, machine) => (machine, format!("{} are free", machine.unwrap_or_default())),
+    };
+    match room {
+        Some(room) if batch > 1 && needed.peak_bytes > room => Err(usage(format!(
+            "--batch {batch}: needs {} at {dtype} and a context of {} (weights {}, key-value \
+             caches {}, activations {}), and {whose}; decode fewer texts at once, or give a \
+             shorter --context",
+            needed.peak_bytes,
+            budget.context,
+            needed.weights_bytes,
+            needed.kv_cache_bytes,
+            needed.activations_bytes
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The number type of `--dtype`; without the flag that of a GGUF file, or the next that the engine

@@ -37,6 +37,25 @@ pub fn choice(
     ))
 }
 
+/// The plans by number of texts at once, predicted beside measured, below a verdict in words.
+///
+/// # Errors
+/// When standard output does not take it.
+pub fn by_batch(recommendation: &Recommendation, output: &OutputArgs) -> anyhow::Result<()> {
+    let table = s3d_reports::tables::by_batch(recommendation);
+    if table.rows.is_empty() || output.json {
+        return Ok(());
+    }
+    finite::check(&table)?;
+    terminal::result(&match output.markdown {
+        true => markdown::table(&table),
+        false => {
+            let rows = text::table(&table, terminal::width());
+            format!("\n{}\n\n{rows}\n{}", table.title, table.note)
+        }
+    })
+}
+
 /// What runs recommend: one as [`choice`] prints it, several as a list, or as a table in Markdown.
 ///
 /// # Errors
@@ -125,7 +144,7 @@ pub fn counts(dir: &Path, run: &Run) -> String {
     format!(
         "{}: {} latency samples, {} traces, {} generations, {} memory records",
         dir.display(),
-        seen.latency.len(),
+        seen.latency.len() + seen.together.latency.len(),
         seen.traces.len(),
         seen.throughput.len(),
         seen.memory.len()

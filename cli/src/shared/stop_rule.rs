@@ -53,6 +53,17 @@ impl Judge for SimulatorJudge {
         Ok((!drafts.is_empty()).then(|| drafts.into_iter().collect()))
     }
 
+    fn together(&mut self, run: &Run, batch: usize) -> JudgeResult<Option<(Plan, f64)>> {
+        let request =
+            Request { batch, draws: DRAWS, with_errors: false, ..Request::of(&run.header) };
+        let choice = match choose(run, &request) {
+            Ok(choice) => choice.recommendation.choice,
+            Err(Error::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(choice.and_then(|best| Some((best.plan, best.predicted_speedup?.value))))
+    }
+
     fn standing(&mut self, run: &Run) -> JudgeResult<Standing> {
         let choice = match self.choice(run) {
             Ok(choice) => choice,

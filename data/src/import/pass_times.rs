@@ -130,5 +130,6 @@ pub(super) fn sample(
         copy: 0,
         seconds,
         cpu_seconds: None,
+        batch: 1,
     }
 }

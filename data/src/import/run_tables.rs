@@ -25,7 +25,7 @@ pub fn latency(bytes: &[u8], file: &Path) -> Result<Vec<LatencySample>> {
             return Err(malformed(file, *line, "expected a finite time"));
         }
         not_negative(s.cpu_seconds.unwrap_or_default().0, "cpu_seconds", file, *line)?;
-        let what = (s.machine, s.component, s.layer, s.plan.clone(), s.width, s.context);
+        let what = (s.machine, s.component, s.layer, s.plan.clone(), s.width, s.context, s.batch);
         once(&mut seen, (what, s.block, s.order), file, *line)?;
     }
     Ok(without_lines(rows))
@@ -53,7 +53,7 @@ pub fn throughput(bytes: &[u8], file: &Path) -> Result<Vec<ThroughputSample>> {
         if s.tokens == 0 {
             return Err(malformed(file, *line, "expected at least one token, found 0"));
         }
-        once(&mut seen, (s.machine, s.block, s.order), file, *line)?;
+        once(&mut seen, (s.machine, s.batch, s.block, s.order), file, *line)?;
     }
     Ok(without_lines(rows))
 }

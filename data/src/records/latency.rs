@@ -77,6 +77,15 @@ pub struct LatencySample {
     /// CPU time of all threads together, of whole passes; none where it was not read.
     #[serde(default)]
     pub cpu_seconds: Option<Seconds>,
+    /// Texts that share the pass, each with `width` tokens and its own context; 1 in the files of
+    /// older programs.
+    #[serde(default = "one_text")]
+    pub batch: usize,
+}
+
+/// What files without the column `batch` are of.
+pub(crate) fn one_text() -> usize {
+    1
 }
 
 impl LatencySample {
@@ -99,6 +108,7 @@ impl LatencySample {
             false => limits::PART_SECONDS,
         };
         within("seconds", self.seconds.0, &seconds)?;
+        within("batch", self.batch, &(1..=limits::BATCH))?;
         within("cpu_seconds", self.cpu_seconds.unwrap_or_default().0, &limits::SPENT_SECONDS)?;
         Ok(())
     }
@@ -126,14 +136,20 @@ mod tests {
             copy: 0,
             seconds: Seconds(0.1 + 0.2),
             cpu_seconds: Some(Seconds(0.4)),
+            batch: 4,
         }];
         save_csv(&path, &rows).unwrap();
         assert_eq!(load_csv::<LatencySample>(&path).unwrap(), rows);
         let header = fs::read_to_string(&path).unwrap();
         assert!(header.starts_with(
-            "machine,component,layer,plan,width,context,block,order,copy,seconds,cpu_seconds\n\
+            "machine,component,layer,plan,width,context,block,order,copy,seconds,cpu_seconds,\
+             batch\n\
              0,verify_pass,,seq:3..9:4,"
         ));
+        // source: the header of latency.csv before it had the column `batch`
+        let old = header.replace(",batch\n", "\n").replace(",4\n", "\n");
+        fs::write(&path, old).unwrap();
+        assert_eq!(load_csv::<LatencySample>(&path).unwrap()[0].batch, 1);
         fs::write(&path, "machine,component\n0,verify_pass\n").unwrap();
         let message = load_csv::<LatencySample>(&path).unwrap_err().to_string();
         assert!(message.contains("latency.csv, line 2"), "{message}");

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::limits::{self, within};
 use crate::plan::Plan;
 use crate::records::bounds::{Bounds, place};
+use crate::records::latency::one_text;
 use crate::units::Seconds;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -38,6 +39,11 @@ pub struct ThroughputSample {
     /// CPU time of all threads together over the whole generation; none where it was not read.
     #[serde(default)]
     pub cpu_seconds: Option<Seconds>,
+    /// Texts that were decoded in lockstep: then tokens, iterations and times are sums over the
+    /// texts of the block, the times shared out among the texts of each pass. 1 in the files of
+    /// older programs.
+    #[serde(default = "one_text")]
+    pub batch: usize,
     /// The start of a process that decoded it, counted from 0 on its machine. A process keeps its
     /// memory layout, and with it some of its speed: samples of one start are a cluster. 0 in the
     /// files of older programs.
@@ -113,6 +119,7 @@ impl ThroughputSample {
         within("draft_seconds", self.draft_seconds.0, &whole)?;
         within("verify_seconds", self.verify_seconds.0, &whole)?;
         within("cpu_seconds", self.cpu_seconds.unwrap_or_default().0, &limits::SPENT_SECONDS)?;
+        within("batch", self.batch, &(1..=limits::BATCH))?;
         within("start", self.start, &(0..=limits::STARTS))?;
         Ok(())
     }
@@ -137,6 +144,7 @@ mod tests {
             verify_seconds: Seconds(0.8),
             seconds: Seconds(seconds),
             cpu_seconds: None,
+            batch: 1,
             start: 0,
         }
     }

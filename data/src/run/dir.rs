@@ -110,9 +110,9 @@ impl RunDir {
     /// # Errors
     /// When a file cannot be written.
     pub fn save_tables(&self, observations: &Observations) -> Result<()> {
-        store::save_csv(&self.latency(), &observations.latency)?;
+        store::save_csv(&self.latency(), &observations.all_latency())?;
         store::save_jsonl(&self.acceptance(), &observations.traces)?;
-        store::save_csv(&self.throughput(), &observations.throughput)?;
+        store::save_csv(&self.throughput(), &observations.all_throughput())?;
         store::save_csv(&self.memory(), &observations.memory)?;
         save_near_ties(&self.near_ties(), &observations.near_ties)
     }
@@ -172,7 +172,9 @@ impl RunDir {
             )?,
             memory: store::parse_csv_checked(rows(memory)?, memory, MemoryRecord::check)?,
             near_ties: store::parse_csv_checked(rows(near_ties)?, near_ties, NearTie::check)?,
+            ..Observations::default()
         };
+        let observations = observations.sorted();
         tables::check(&self.tables(), &header.tables)?;
         Ok(Run { header, observations })
     }
@@ -231,9 +233,11 @@ impl Run {
     pub fn check(&self) -> Result<()> {
         self.header.check()?;
         let (bounds, seen) = (self.header.bounds(), &self.observations);
-        seen.latency.iter().try_for_each(|row| row.check(&bounds))?;
+        let timed = seen.latency.iter().chain(&seen.together.latency);
+        timed.into_iter().try_for_each(|row| row.check(&bounds))?;
         seen.traces.iter().try_for_each(|row| row.check(&bounds))?;
-        seen.throughput.iter().try_for_each(|row| row.check(&bounds))?;
+        let generated = seen.throughput.iter().chain(&seen.together.throughput);
+        generated.into_iter().try_for_each(|row| row.check(&bounds))?;
         seen.memory.iter().try_for_each(MemoryRecord::check)?;
         seen.near_ties.iter().try_for_each(NearTie::check)
     }

@@ -215,7 +215,9 @@ fn larger<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
 /// The samples of one shard, each with its machine; its starts are others than those of the shards
 /// before it.
 fn on_machine(mut seen: Observations, machine: usize, first_start: usize) -> Observations {
-    seen.latency.iter_mut().for_each(|sample| sample.machine = machine);
+    let timed = seen.latency.iter_mut().chain(&mut seen.together.latency);
+    timed.for_each(|sample| sample.machine = machine);
+    seen.together.throughput.iter_mut().for_each(|sample| sample.machine = machine);
     for sample in &mut seen.throughput {
         sample.machine = machine;
         sample.start += first_start;

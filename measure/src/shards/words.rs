@@ -32,10 +32,13 @@ fn of_stage(stage: Stage, request: &Request) -> RequestWords {
             [&texts[..], &windows, &["positions", "first look", "--confidence"]].concat()
         }
         Stage::Throughput | Stage::RunOff | Stage::Confirmation => texts.to_vec(),
+        Stage::Batch => [&windows[..], &["--batch"]].concat(),
+        Stage::BatchConfirmation => [&texts[..], &["--batch"]].concat(),
     };
     let mut all = words(request);
     let first_look = request.first_look.map_or("none".into(), |positions| positions.to_string());
     all.insert("first look".into(), first_look);
+    all.insert("--batch".into(), list(&request.batches));
     let each = request.prompts.iter().map(|prompt| digest(bytes(prompt)));
     all.insert(TEXTS.into(), each.collect::<Vec<_>>().join(" "));
     all.retain(|name, _| names.contains(&name.as_str()));

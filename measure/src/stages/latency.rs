@@ -10,18 +10,21 @@
 use crate::bench::Bench;
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::pass_watch::{PassWatch, Place, as_prepared};
+use crate::pass_watch::{PassWatch, as_prepared};
+use crate::request::Stage;
 use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
-use s3d_data::{
-    Component, DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip,
-};
-use s3d_model::{KvCache, Model, Silent, argmax_rows};
+use crate::stages::timed_passes::Texts;
+use s3d_data::{DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip};
+use s3d_model::{KvCache, Model, Silent};
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Blocks wanted whatever the time: every cell is then seen in both orders.
 const AT_LEAST: usize = 2;
 /// Blocks after which medians no longer get much better.
 const AT_MOST: usize = 200;
+/// Windows that take turns where several texts share passes, beside that of the choice.
+const WINDOWS_TOGETHER: usize = 3;
 /// Windows that take turns, from nearly nothing skipped to nearly everything.
 const WINDOWS: usize = 5;
 
@@ -42,6 +45,8 @@ enum Step {
 struct Cell {
     step: Step,
     context: usize,
+    /// Texts that share its passes.
+    batch: usize,
     /// For an iteration that is timed whole: the place of the watched one beside it.
     beside: Option<usize>,
 }
@@ -71,15 +76,27 @@ pub(crate) fn time_passes(bench: &mut Bench<'_>) -> Result<()> {
     if part.is_empty() {
         return Ok(());
     }
-    let mut timing = Timing::new(bench)?;
+    let timing = Timing::of_one(bench)?;
+    measure(bench, timing, part)
+}
+
+/// Stage: passes that several texts share, at the context of the choice: of every number of texts
+/// that was asked for.
+pub(crate) fn time_shared_passes(bench: &mut Bench<'_>) -> Result<()> {
+    let timing = Timing::of_several(bench)?;
+    measure(bench, timing, 0..AT_MOST)
+}
+
+/// Blocks of all cells until the time of the stage is over.
+fn measure(bench: &mut Bench<'_>, mut timing: Timing, part: Range<usize>) -> Result<()> {
     timing.warm_up(bench)?;
     let schedule = schedule(&timing.cells, bench.request.seed);
     let first_block = timing.done.iter().map(|&(block, _)| block).max().unwrap_or(part.start);
-    let late = is_late(bench);
+    let late = is_late(bench) && bench.stage == Stage::Latency;
     let at_least = part.end.min(part.start + if late { 1 } else { AT_LEAST });
     let bounds = Bounds { first_block, at_least, at_most: part.end, deadline: bench.deadline };
     run_blocks(&schedule, bench.clock, bounds, |turns| {
-        bench.tell(&format!("passes of every width and context, block {}", turns[0].block + 1))?;
+        bench.tell(&format!("passes {}, block {}", timing.of_what, turns[0].block + 1))?;
         for turn in turns {
             timing.take(bench, *turn)?;
         }
@@ -94,6 +111,7 @@ fn is_late(bench: &Bench<'_>) -> bool {
 }
 
 fn schedule(cells: &[Cell], seed: u64) -> Schedule {
+    // The plain step of the longest context, or of the fewest texts.
     let schedule = Schedule::new(cells.len(), Some(0), seed);
     cells.iter().enumerate().fold(schedule, |schedule, (place, cell)| match cell.beside {
         Some(watched) => schedule.sample_beside(place, watched, WATCHED_PER_WHOLE),
@@ -116,36 +134,54 @@ fn contexts(longest: usize) -> Vec<usize> {
 struct Timing {
     cells: Vec<Cell>,
     skips: Vec<Skip>,
-    /// One cache per context, holding one token less.
-    caches: Vec<(usize, KvCache)>,
+    /// By context the caches of as many texts as share a pass, holding one token less.
+    caches: Vec<(usize, Vec<KvCache>)>,
     /// Turns that were timed before an interruption.
     done: HashSet<(usize, usize)>,
     token: u32,
+    /// For the progress.
+    of_what: &'static str,
 }
 
 impl Timing {
-    fn new(bench: &Bench<'_>) -> Result<Self> {
+    fn of_one(bench: &Bench<'_>) -> Result<Self> {
         let (model, request) = (bench.subject.model, bench.request);
-        let longest = request.context.min(model.positions());
+        let longest = longest(bench);
         // Where no time is left, at the context of the choice alone.
         let contexts = match is_late(bench) {
             true => vec![longest],
             false => contexts(longest),
         };
-        let text: Vec<u32> =
-            request.prompts.iter().flat_map(|p| &p.tokens).copied().cycle().take(longest).collect();
-        let cache = |&context: &usize| -> Result<(usize, KvCache)> {
-            let mut cache = model.new_cache(context + Predictors::MAX + 1)?;
-            model.prompt_pass(&text[..context - 1], &mut cache, &mut Silent)?;
-            Ok((context, cache))
-        };
+        let caches = contexts.iter().map(|&context| Ok((context, caches(bench, context, 1)?)));
         let done = bench.recorder.run.observations.latency.iter().map(|s| (s.block, s.order));
         Ok(Self {
-            caches: contexts.iter().map(cache).collect::<Result<_>>()?,
+            caches: caches.collect::<Result<_>>()?,
             cells: cells(&contexts, request.gamma_max.get(), model.shape().masks),
             skips: spread(&request.skips, WINDOWS),
             done: done.collect(),
-            token: text[longest - 1],
+            token: token(bench, longest - 1),
+            of_what: "of every width and context",
+        })
+    }
+
+    /// Of several texts whole passes alone are timed, and under fewer windows: that of the choice
+    /// is one of them.
+    fn of_several(bench: &mut Bench<'_>) -> Result<Self> {
+        let chosen = bench.ask_standing()?.best.and_then(|plan| Some(plan.draft()?.skip.clone()));
+        let (model, request) = (bench.subject.model, bench.request);
+        let longest = longest(bench);
+        let most = request.batches.iter().copied().max().unwrap_or(1);
+        let mut skips = spread(&request.skips, WINDOWS_TOGETHER);
+        skips.extend(chosen.filter(|chosen| !skips.contains(chosen)));
+        let seen = &bench.recorder.run.observations.together.latency;
+        let size = (longest, request.gamma_max.get(), model.shape().masks);
+        Ok(Self {
+            caches: vec![(longest, caches(bench, longest, most)?)],
+            cells: cells_together(&request.batches, size),
+            skips,
+            done: seen.iter().map(|s| (s.block, s.order)).collect(),
+            token: token(bench, longest - 1),
+            of_what: "that several texts share",
         })
     }
 
@@ -178,16 +214,17 @@ impl Timing {
         let plan = self.plan(cell, turn)?;
         let token = self.token;
         let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context);
-        let Some((context, cache)) = place else { return Ok(Vec::new()) };
+        let Some((context, caches)) = place else { return Ok(Vec::new()) };
+        let caches = &mut caches[..cell.batch];
         as_prepared(model, || {
             let mut watch = PassWatch::new(clock, turn, plan.clone(), model.shape().layers);
-            if cell.beside.is_some() {
+            if cell.beside.is_some() || cell.batch > 1 {
                 watch = watch.whole_only();
             }
-            let watch = &mut watch;
+            let mut texts = Texts::new(model, &mut *caches, (token, *context));
             match &plan {
-                Plan::Speculate(draft) => speculate(model, token, *context, draft, cache, watch),
-                _ => step_twice(model, token, *context, cache, watch),
+                Plan::Speculate(draft) => texts.speculate(draft, &mut watch),
+                _ => texts.step_twice(&mut watch),
             }
         })
     }
@@ -205,7 +242,7 @@ impl Timing {
 /// A plain step at every context (the first one is the control); simultaneous iterations of every
 /// number of predictors at every context; sequential ones of a few; and all of these timed whole.
 fn cells(contexts: &[usize], gamma_max: usize, masks: usize) -> Vec<Cell> {
-    let watched = |step, context| Cell { step, context, beside: None };
+    let watched = |step, context| Cell { step, context, batch: 1, beside: None };
     let longest_first = contexts.iter().rev();
     let mut cells: Vec<Cell> =
         longest_first.clone().map(|&context| watched(Step::Plain, context)).collect();
@@ -224,63 +261,59 @@ fn cells(contexts: &[usize], gamma_max: usize, masks: usize) -> Vec<Cell> {
     cells
 }
 
+/// For every number of texts a plain step, and iterations of some numbers of predictors: a pass
+/// over the widths between them is interpolated.
+fn cells_together(
+    batches: &[usize],
+    (context, gamma_max, masks): (usize, usize, usize),
+) -> Vec<Cell> {
+    let cell = |batch, step| Cell { step, context, batch, beside: None };
+    let at_once = gamma_max.min(masks + 1);
+    let timed = |gamma: &usize| *gamma <= WIDE || gamma.is_multiple_of(2) || *gamma == gamma_max;
+    let mut steps = vec![Step::Plain];
+    steps.extend((1..=gamma_max).filter(timed).map(|predictors| match predictors <= at_once {
+        true => Step::Iteration { drafting: Drafting::Simultaneous, predictors },
+        false => Step::Iteration { drafting: Drafting::Sequential, predictors },
+    }));
+    if at_once > 1 {
+        let predictors = 2.min(gamma_max);
+        steps.push(Step::Iteration { drafting: Drafting::Sequential, predictors });
+    }
+    batches.iter().flat_map(|&batch| steps.iter().map(move |step| cell(batch, *step))).collect()
+}
+
+/// The longest context that is timed.
+fn longest(bench: &Bench<'_>) -> usize {
+    bench.request.context.min(bench.subject.model.positions())
+}
+
+/// The text that is continued, from its token `from` on.
+fn text<'b>(bench: &'b Bench<'_>, from: usize) -> impl Iterator<Item = u32> + 'b {
+    bench.request.prompts.iter().flat_map(|p| &p.tokens).copied().cycle().skip(from)
+}
+
+fn token(bench: &Bench<'_>, place: usize) -> u32 {
+    text(bench, place).next().unwrap_or(0)
+}
+
+/// The caches of `batch` texts of `context` tokens, holding one token less; each begins elsewhere.
+fn caches(bench: &Bench<'_>, context: usize, batch: usize) -> Result<Vec<KvCache>> {
+    let model = bench.subject.model;
+    let one = |number: usize| {
+        let held: Vec<u32> = text(bench, number).take(context - 1).collect();
+        let mut cache = model.new_cache(context + Predictors::MAX + 1)?;
+        model.prompt_pass(&held, &mut cache, &mut Silent)?;
+        Ok(cache)
+    };
+    (0..batch).map(one).collect()
+}
+
 /// Up to `count` skips, evenly spread over the list but for its ends.
 fn spread(skips: &[Skip], count: usize) -> Vec<Skip> {
     if skips.len() <= count {
         return skips.to_vec();
     }
     (1..=count).map(|i| skips[i * skips.len() / (count + 1)].clone()).collect()
-}
-
-/// Draft passes, then the verify pass, all timed; the cache is left as it was found.
-fn speculate(
-    model: &Model,
-    token: u32,
-    context: usize,
-    plan: &DraftPlan,
-    cache: &mut KvCache,
-    watch: &mut PassWatch<'_>,
-) -> Result<Vec<LatencySample>> {
-    let predictors = plan.predictors.get();
-    let (passes, masks) = match plan.drafting {
-        Drafting::Simultaneous => (1, predictors - 1),
-        Drafting::Sequential => (predictors, 0),
-    };
-    let mut samples = Vec::new();
-    for pass in 0..passes {
-        let place =
-            Place { component: Component::DraftPass, width: masks + 1, context: context + pass };
-        let drafted = watch.pass(place, &mut samples, |watch| {
-            argmax_rows(&model.draft_pass(plan.drafting, token, masks, &plan.skip, cache, watch)?)
-        })?;
-        debug_assert_eq!(drafted.len(), masks + 1);
-    }
-    cache.truncate(context - 1);
-    let fed = vec![token; predictors + 1];
-    let place = Place { component: Component::VerifyPass, width: predictors + 1, context };
-    watch.pass(place, &mut samples, |watch| argmax_rows(&model.full_pass(&fed, cache, watch)?))?;
-    cache.truncate(context - 1);
-    Ok(samples)
-}
-
-/// Two plain steps; the second is kept, since it finds the cache as a plain step leaves it.
-fn step_twice(
-    model: &Model,
-    token: u32,
-    context: usize,
-    cache: &mut KvCache,
-    watch: &mut PassWatch<'_>,
-) -> Result<Vec<LatencySample>> {
-    let mut samples = Vec::new();
-    for _ in 0..2 {
-        samples.clear();
-        let place = Place { component: Component::FullPass, width: 1, context };
-        watch.pass(place, &mut samples, |watch| {
-            argmax_rows(&model.full_pass(&[token], cache, watch)?)
-        })?;
-        cache.truncate(context - 1);
-    }
-    Ok(samples)
 }
 
 #[cfg(test)]
@@ -325,13 +358,13 @@ mod tests {
         };
         let cell = |context, predictors| {
             let step = Step::Iteration { drafting: Drafting::Simultaneous, predictors };
-            Cell { step, context, beside: None }
+            Cell { step, context, batch: 1, beside: None }
         };
         let counts = [(256, 4), (256, 8), (4096, 4), (16_384, 4), (16_384, 8)];
         let counts = counts.map(|(context, predictors)| seen(&cell(context, predictors)));
         // source: 64 blocks; half for a wide iteration; half at 4 thousand tokens, a quarter at 16
         assert_eq!(counts, [64, 32, 32, 16, 8]);
-        let plain = Cell { step: Step::Plain, context: 16_384, beside: None };
+        let plain = Cell { step: Step::Plain, context: 16_384, batch: 1, beside: None };
         assert_eq!(seen(&plain), 64, "the unit is in every block");
         let whole = Cell { beside: Some(0), ..plain };
         assert_eq!(seen(&whole), 32);

@@ -40,7 +40,13 @@ pub(crate) fn keep_equal(
 }
 
 /// A text that is not the plain one, from `position` on.
-fn mismatch(plan: &Plan, prompt: &Prompt, position: usize, plain: &[u32], found: &[u32]) -> Error {
+pub(super) fn mismatch(
+    plan: &Plan,
+    prompt: &Prompt,
+    position: usize,
+    plain: &[u32],
+    found: &[u32],
+) -> Error {
     let token = |tokens: &[u32]| match tokens.get(position) {
         Some(token) => token.to_string(),
         None => "the end of the text".to_string(),

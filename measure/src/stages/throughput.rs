@@ -73,7 +73,7 @@ pub(crate) fn confirm(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 /// Places of the prompts, those without traces first.
-fn fresh_prompts(bench: &Bench<'_>) -> Vec<usize> {
+pub(super) fn fresh_prompts(bench: &Bench<'_>) -> Vec<usize> {
     let traces = &bench.recorder.run.observations.traces;
     let traced: HashSet<&str> = traces.iter().map(|trace| trace.id.as_str()).collect();
     let prompts = &bench.request.prompts;

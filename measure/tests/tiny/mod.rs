@@ -52,6 +52,11 @@ impl Judge for Fixed {
         Ok(Some(vec![Draft { drafting: Drafting::Simultaneous, skip }]))
     }
 
+    fn together(&mut self, run: &Run, batch: usize) -> JudgeResult<Option<(Plan, f64)>> {
+        assert!(run.observations.together.batches().contains(&batch), "its passes were timed");
+        Ok(Some(("1..3:3".parse()?, 1.1)))
+    }
+
     /// The half-width falls with the texts and with the blocks that confirm.
     fn standing(&mut self, run: &Run) -> JudgeResult<Standing> {
         let confirms = |s: &&ThroughputSample| s.purpose() == BlockPurpose::Confirm;

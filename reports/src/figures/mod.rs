@@ -1,6 +1,7 @@
 //! The figures of a report: one small function each, from the report's input to data.
 
 mod acceptance;
+mod by_batch;
 mod by_task;
 mod cost;
 mod maps;
@@ -9,6 +10,7 @@ mod prediction;
 mod speedup;
 
 pub use acceptance::{acceptance, acceptance_by_task, accepted};
+pub use by_batch::{pass_time_by_batch, speedup_by_batch};
 pub use by_task::by_task;
 pub use cost::{components, pass_time, waterfall};
 pub use maps::{plan_map, window_map};
@@ -31,8 +33,10 @@ pub fn all(input: &ReportInput) -> Vec<Figure> {
     for draw in [speedup, plan_map, acceptance, window_map] {
         figures.extend(draftings(input).into_iter().map(|drafting| draw(input, drafting)));
     }
-    let single: [fn(&ReportInput) -> Figure; 8] = [
+    let single: [fn(&ReportInput) -> Figure; 10] = [
         by_task,
+        speedup_by_batch,
+        pass_time_by_batch,
         waterfall,
         pass_time,
         components,

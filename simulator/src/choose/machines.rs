@@ -20,10 +20,14 @@ pub fn on_machine(mut run: Run, asked: Option<usize>) -> Result<Run> {
         return Ok(run);
     }
     let seen = &mut run.observations;
-    seen.latency.retain(|sample| sample.machine == machine);
-    seen.latency.iter_mut().for_each(|sample| sample.machine = 0);
-    seen.throughput.retain(|sample| sample.machine == machine);
-    seen.throughput.iter_mut().for_each(|sample| sample.machine = 0);
+    for latency in [&mut seen.latency, &mut seen.together.latency] {
+        latency.retain(|sample| sample.machine == machine);
+        latency.iter_mut().for_each(|sample| sample.machine = 0);
+    }
+    for throughput in [&mut seen.throughput, &mut seen.together.throughput] {
+        throughput.retain(|sample| sample.machine == machine);
+        throughput.iter_mut().for_each(|sample| sample.machine = 0);
+    }
     run.header.machines = run.header.machines.split_off(machine);
     run.header.machines.truncate(1);
     let name = run.header.machines.first().map_or("", |machine| machine.model.as_str());

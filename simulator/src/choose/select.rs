@@ -92,6 +92,8 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         reason,
         notes,
         ties: listed,
+        by_batch: Vec::new(),
+        break_even_batch: None,
         by_task: index.map_or(Vec::new(), |index| by_task(all, index, request)),
         regret_bound: regret.as_ref().map(|r| r.estimate),
         regret_basis: regret.map(|r| r.basis),

@@ -16,7 +16,7 @@ use s3d_data::{Bytes, DraftPlan, Drafting, Predictors, Run, Skip, SkipWindow};
 /// No timed plain pass; what `rates` refuses.
 pub fn with_curves(run: &Run, request: &Request, rates: &Rates) -> Result<Vec<PlanAnswer>> {
     request.check_budget(&run.header)?;
-    let costs = MeasuredCosts::new(run, request.machine, &request.contexts)?;
+    let costs = MeasuredCosts::of_texts(run, request.machine, &request.contexts, request.batch)?;
     let layers = run.header.model.shape.layers;
     let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
     let mut answers = Vec::new();
@@ -27,7 +27,7 @@ pub fn with_curves(run: &Run, request: &Request, rates: &Rates) -> Result<Vec<Pl
             for gamma in 1..=request.gamma_max {
                 let predictors = Predictors::new(gamma)?;
                 let plan = DraftPlan { drafting, skip: skip.clone(), predictors };
-                let memory = plan_memory(run, &plan, request.context())?;
+                let memory = plan_memory(run, &plan, (request.context(), request.batch))?;
                 if memory.is_some_and(|memory| memory.peak_bytes > budget) {
                     continue;
                 }

@@ -143,6 +143,7 @@ impl Derivation<'_> {
                         _ => self.seconds(kept, width, context),
                     }),
                     cpu_seconds: None,
+                    batch: 1,
                 });
             };
             push(Component::FullPass, Some(Plan::Plain), layers, 1);

@@ -24,11 +24,24 @@ impl MeasuredCosts {
     /// # Errors
     /// No context, a weight that is not above 0, or what [`PassTimes::new`] refuses.
     pub fn new(run: &Run, machine: usize, contexts: &[(usize, f64)]) -> Result<Self> {
+        Self::of_texts(run, machine, contexts, 1)
+    }
+
+    /// The same for `batch` texts that are decoded in lockstep, in plain passes of as many texts.
+    ///
+    /// # Errors
+    /// As [`Self::new`], of [`PassTimes::of_texts`].
+    pub fn of_texts(
+        run: &Run,
+        machine: usize,
+        contexts: &[(usize, f64)],
+        batch: usize,
+    ) -> Result<Self> {
         let all: Vec<(PassTimes, f64)> = contexts
             .iter()
             .map(|&(context, weight)| {
                 let weight = crate::error::positive("weight of a context", weight)?;
-                Ok((PassTimes::new(run, machine, context)?, weight))
+                Ok((PassTimes::of_texts(run, machine, (context, batch))?, weight))
             })
             .collect::<Result<_>>()?;
         let weights: f64 = all.iter().map(|(_, weight)| weight).sum();

@@ -52,9 +52,24 @@ impl PassTimes {
     /// # Errors
     /// No timed plain pass, or a time that is not a finite number above 0.
     pub fn new(run: &Run, machine: usize, context: usize) -> Result<Self> {
-        let layers = run.header.model.shape.layers;
-        let samples = keyed(&run.observations.latency, machine)?;
-        let slope = context_slope(&samples, layers);
+        Self::of_texts(run, machine, (context, 1))
+    }
+
+    /// The times of passes that `batch` texts share, each of them at `context` committed tokens and
+    /// with as many rows as a width says. The plain pass, the unit of all times, is that of as many
+    /// texts. Rows share the weights, so that a pass over more rows is timed, not computed;
+    /// attention is each text's own, so that a pass grows with the context once for every text.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_texts(run: &Run, machine: usize, (context, batch): (usize, usize)) -> Result<Self> {
+        let (layers, seen) = (run.header.model.shape.layers, &run.observations);
+        let alone = keyed(&seen.latency, machine)?;
+        let slope = context_slope(&alone, layers).of_texts(batch);
+        let samples = match batch {
+            1 => alone,
+            _ => keyed(seen.together.latency.iter().filter(|s| s.batch == batch), machine)?,
+        };
         let at_context: Vec<(Key, usize, f64)> = samples
             .iter()
             .map(|(key, sample)| {
@@ -67,17 +82,22 @@ impl PassTimes {
             .collect();
         let ((plain, error), blocks) = match plain_pass(&at_context) {
             Some(plain) => plain,
-            None => plain_steps(&run.observations.throughput, machine)?,
+            None if batch == 1 => plain_steps(&seen.throughput, machine)?,
+            None => return Err(not_timed(batch)),
         };
         let plain = (plain, error);
         let cells = relative_cells(&at_context, plain.0);
         let (full, draft) = split(cells);
-        let step = step_cell(&run.observations.throughput, machine, plain.0);
+        // What several texts cost beside their passes was not timed, and is little.
+        let step = match batch {
+            1 => step_cell(&seen.throughput, machine, plain.0),
+            _ => PassTime { timed: true, ..PassTime::exact(0.0) },
+        };
         // A full pass has another head than a draft over a part of the vocabulary, and says nothing
         // of it.
         let alike = run.header.model.shape.draft_vocab == 0;
         let beside = if alike { full.clone() } else { BTreeMap::new() };
-        let law = DraftLaw::new(layers, &draft, &beside, &run.observations.latency, machine);
+        let law = DraftLaw::new(layers, &draft, &beside, &seen.latency, machine);
         let extrapolated = !samples.is_empty()
             && !samples.iter().any(|(_, s)| s.context <= context)
             || !samples.is_empty() && !samples.iter().any(|(_, s)| s.context >= context);
@@ -138,6 +158,11 @@ impl PassTimes {
         let growth = share * self.slope.at(1) * times * (times - 1.0) / 2.0 / self.plain.0;
         PassTime { value: one.value * times + growth, error: one.error * times, timed: one.timed }
     }
+}
+
+fn not_timed(batch: usize) -> Error {
+    let advice = format!("measure them: s3d measure latency --batch {batch}");
+    Error::missing(format!("time of a plain pass that {batch} texts share"), advice)
 }
 
 /// A timed pass and what the law says of it, weighted by their precision: a pass that was timed

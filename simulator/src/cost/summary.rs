@@ -51,7 +51,28 @@ pub struct FullPass {
 /// # Errors
 /// No timed plain pass, or a time that is not above 0.
 pub fn full_passes(run: &Run, machine: usize, context: usize) -> Result<Vec<FullPass>> {
-    let times = PassTimes::new(run, machine, context)?;
+    of_texts(run, machine, (context, 1))
+}
+
+/// Full passes that several texts share.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SharedPasses {
+    /// The texts.
+    pub batch: usize,
+    /// The passes, by the tokens that each text feeds.
+    pub passes: Vec<FullPass>,
+}
+
+/// The full passes at `context` for each number of texts above 1 that was timed.
+pub fn shared_passes(run: &Run, machine: usize, context: usize) -> Vec<SharedPasses> {
+    let of = |batch| {
+        Some(SharedPasses { batch, passes: of_texts(run, machine, (context, batch)).ok()? })
+    };
+    run.observations.together.batches().into_iter().filter_map(of).collect()
+}
+
+fn of_texts(run: &Run, machine: usize, at: (usize, usize)) -> Result<Vec<FullPass>> {
+    let times = PassTimes::of_texts(run, machine, at)?;
     let (plain, error) = times.plain;
     // One block shows no spread.
     let around = |value: f64, error: f64| match times.blocks {
@@ -59,7 +80,7 @@ pub fn full_passes(run: &Run, machine: usize, context: usize) -> Result<Vec<Full
         _ => around(value, error),
     };
     let pass = |width: usize, seconds: Estimate, ratio: Estimate| {
-        let limit_seconds = limit_seconds(&run.header, machine, width);
+        let limit_seconds = limit_seconds(&run.header, machine, width * at.1);
         FullPass { width, seconds, ratio, limit_seconds }
     };
     let first = pass(1, around(plain, error), Estimate::exact(1.0));

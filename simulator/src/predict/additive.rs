@@ -218,6 +218,7 @@ mod tests {
             seconds: Seconds(10.0 * seconds_per_iteration + 1.0),
             cpu_seconds: None,
             start: 0,
+            batch: 1,
         }
     }
 

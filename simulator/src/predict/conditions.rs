@@ -65,7 +65,7 @@ pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     for context in contexts_around(request.context(), run.header.model.positions) {
         let costs = MeasuredCosts::new(run, request.machine, &[(context, 1.0)])?;
         let candidate = |prediction: super::prediction::Prediction| {
-            let memory = plan_memory(run, &prediction.plan, context)?;
+            let memory = plan_memory(run, &prediction.plan, (context, 1))?;
             Ok(Candidate {
                 predictors: prediction.plan.predictors.get(),
                 peak_bytes: memory.map(|memory| memory.peak_bytes.0),

@@ -49,7 +49,8 @@ impl<'a> Evaluated<'a> {
             let advice = "measure acceptance first: s3d measure acceptance";
             return Err(Error::missing("acceptance traces in the run", advice));
         }
-        let costs = MeasuredCosts::new(run, request.machine, &request.contexts)?;
+        let costs =
+            MeasuredCosts::of_texts(run, request.machine, &request.contexts, request.batch)?;
         let blocks = Blocks::new(run, request.machine, request.seed);
         let runs = known_runs(run, request, &walked.table)?;
         let predictions =
@@ -70,7 +71,7 @@ impl<'a> Evaluated<'a> {
         let (scores, ran_off) = predictions.iter().map(score).unzip();
         let memory: Vec<Option<Memory>> = predictions
             .iter()
-            .map(|p| plan_memory(run, &p.plan, request.context()))
+            .map(|p| plan_memory(run, &p.plan, (request.context(), request.batch)))
             .collect::<Result<_>>()?;
         let budget = request.memory_budget.unwrap_or(Bytes(u64::MAX));
         let fits: Vec<bool> =
@@ -112,7 +113,8 @@ impl<'a> Evaluated<'a> {
 /// Seconds of a plain pass at the context asked about over those at the run's own.
 fn plain_growth(run: &Run, request: &Request, costs: &MeasuredCosts) -> Result<f64> {
     let own = Request::of(&run.header).contexts;
-    Ok(costs.plain.0 / MeasuredCosts::new(run, request.machine, &own)?.plain.0)
+    let own = MeasuredCosts::of_texts(run, request.machine, &own, request.batch)?;
+    Ok(costs.plain.0 / own.plain.0)
 }
 
 /// What iterations cost in the blocks that set the leading plans beside each other: what a machine

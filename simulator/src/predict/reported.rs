@@ -74,6 +74,7 @@ mod tests {
             cpu_seconds: None,
             start: 0,
             seconds: Seconds(seconds_per_iteration * if plan == "plain" { 100.0 } else { 40.0 }),
+            batch: 1,
         }
     }
 

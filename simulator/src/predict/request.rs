@@ -9,6 +9,8 @@ use s3d_data::{Bytes, Run, RunHeader};
 pub struct Request {
     /// Contexts in tokens, with weights: one, or a range.
     pub contexts: Vec<(usize, f64)>,
+    /// Texts decoded in lockstep: 1, or a number whose passes were timed.
+    pub batch: usize,
     /// Peak memory that a plan must fit.
     pub memory_budget: Option<Bytes>,
     /// Most predictors.
@@ -29,6 +31,7 @@ impl Request {
     pub fn of(header: &RunHeader) -> Self {
         Self {
             contexts: vec![(header.context, 1.0)],
+            batch: 1,
             memory_budget: header.memory_budget_bytes,
             gamma_max: header.gamma_max.get(),
             machine: 0,
@@ -60,6 +63,9 @@ impl Request {
         check_machine(run, self.machine)?;
         if self.gamma_max == 0 {
             return Err(Error::domain("gamma_max", "at least 1", 0));
+        }
+        if self.batch == 0 {
+            return Err(Error::domain("batch", "at least 1", 0));
         }
         if self.draws < 40 {
             return Err(Error::domain("bootstrap draws", "at least 40", self.draws));

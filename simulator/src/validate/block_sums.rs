@@ -197,6 +197,7 @@ mod tests {
             copy: 0,
             seconds: Seconds(seconds * (1.0 + block as f64)),
             cpu_seconds: None,
+            batch: 1,
         };
         parts.into_iter().map(sample).collect()
     }

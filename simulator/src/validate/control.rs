@@ -48,6 +48,7 @@ mod tests {
             seconds: Seconds(1.0 + seconds),
             cpu_seconds: None,
             start: 0,
+            batch: 1,
         };
         // Drift: each block takes longer than the one before; the second copy is always 2 % faster.
         let samples: Vec<ThroughputSample> = (0..8)

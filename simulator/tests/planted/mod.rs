@@ -150,6 +150,7 @@ impl Planted {
                     copy: 0,
                     seconds: Seconds(seconds),
                     cpu_seconds: None,
+                    batch: 1,
                 });
             };
             for context in [CONTEXT - 64, CONTEXT - 20, CONTEXT + 40] {
@@ -196,6 +197,7 @@ impl Planted {
                     copy,
                     seconds: Seconds(seconds),
                     cpu_seconds: None,
+                    batch: 1,
                 });
             };
             for (place, &context) in contexts.iter().enumerate() {
@@ -260,6 +262,7 @@ impl Planted {
                             + Seconds(STEP_SECONDS * drift * iterations as f64),
                         cpu_seconds: None,
                         start: 0,
+                        batch: 1,
                     });
                 };
             let first = traces.iter().take(self.prompts);

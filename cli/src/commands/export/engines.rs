@@ -2,8 +2,9 @@
 //! it. The names of flags and where they were read stand in `docs/EXPORT.md`.
 
 use crate::args::Engine;
-use s3d_data::{Drafting, LayerSet, PlanResult};
+use s3d_data::{Drafting, LayerSet, PlanResult, Recommendation};
 use s3d_reports::words::verdict::quoted;
+use s3d_simulator::choose::draft_lengths::{DraftLength, draft_lengths};
 use serde_json::{Value, json};
 
 /// What an engine is given, and what it leaves out.
@@ -14,11 +15,14 @@ pub struct Export {
     pub cannot: Vec<String>,
 }
 
-/// The choice of a run of `model` for `engine`.
-pub fn of(engine: Engine, choice: &PlanResult, model: &str) -> Export {
+/// The choice of a run for `engine`; where the engine takes draft lengths by number of texts at
+/// once and the run has them, these too.
+pub fn of(engine: Engine, choice: &PlanResult, recommendation: &Recommendation) -> Export {
+    let (model, lengths) = (recommendation.model.as_str(), draft_lengths(recommendation));
     match engine {
         Engine::LlamaCpp => llama_cpp(choice),
-        Engine::Vllm => vllm(choice),
+        Engine::Vllm => vllm(choice, &lengths),
+        Engine::TensorrtLlm => tensorrt_llm(choice, &lengths),
         Engine::Sglang => sglang(choice, model),
         Engine::Transformers => transformers(choice, model),
         Engine::Swift => swift(choice, model),
@@ -61,14 +65,52 @@ fn llama_cpp(choice: &PlanResult) -> Export {
     Export { text, cannot: other_draft("llama.cpp", choice) }
 }
 
-/// The value of `--speculative-config`.
-fn vllm(choice: &PlanResult) -> Export {
-    let config = json!({
+/// Texts at once that a server may reach beyond those that were timed: there nothing is drafted.
+const MOST_TEXTS: usize = 1024;
+
+/// The most drafts that any number of texts has.
+fn most_drafts(choice: &PlanResult, lengths: &[DraftLength]) -> usize {
+    lengths
+        .iter()
+        .map(|range| range.drafts)
+        .max()
+        .filter(|most| *most > 0)
+        .unwrap_or(choice.predictors)
+}
+
+/// The value of `--speculative-config`; with ranges `[fewest, most, drafts]` of texts at once
+/// (vllm-project/vllm, `docs/features/speculative_decoding/dynamic_speculative_decoding.md`).
+fn vllm(choice: &PlanResult, lengths: &[DraftLength]) -> Export {
+    let mut config = json!({
         "method": "draft_model",
         "model": "DRAFT",
-        "num_speculative_tokens": choice.predictors,
+        "num_speculative_tokens": most_drafts(choice, lengths),
     });
+    if let Some(last) = lengths.last() {
+        let beyond = DraftLength { from: last.to + 1, to: MOST_TEXTS.max(last.to + 1), drafts: 0 };
+        let ranges = lengths.iter().chain([&beyond]);
+        let ranges: Vec<[usize; 3]> = ranges.map(|r| [r.from, r.to, r.drafts]).collect();
+        config["num_speculative_tokens_per_batch_size"] = json!(ranges);
+    }
     Export { text: pretty(&config), cannot: other_draft("vLLM", choice) }
+}
+
+/// Python; `draft_len_schedule` maps the most texts of a range to its drafts, and beyond its last
+/// entry nothing is drafted (NVIDIA/TensorRT-LLM, pull request 10860; `llmapi` reference).
+fn tensorrt_llm(choice: &PlanResult, lengths: &[DraftLength]) -> Export {
+    let entries = lengths.iter().map(|range| format!("{}: {}", range.to, range.drafts));
+    let entries = entries.collect::<Vec<_>>().join(", ");
+    let schedule = match lengths.is_empty() {
+        true => String::new(),
+        false => format!(",\n    draft_len_schedule={{{entries}}}"),
+    };
+    let text = format!(
+        "from tensorrt_llm.llmapi import DraftTargetDecodingConfig\n\
+         speculative_config = DraftTargetDecodingConfig(\n    max_draft_len={},\n    \
+         speculative_model=\"DRAFT\"{schedule},\n)",
+        most_drafts(choice, lengths)
+    );
+    Export { text, cannot: other_draft("TensorRT-LLM", choice) }
 }
 
 fn sglang(choice: &PlanResult, model: &str) -> Export {
@@ -166,4 +208,51 @@ pub fn set_name(model: &str) -> String {
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3d_data::{Basis, SkipRatio};
+
+    fn choice() -> PlanResult {
+        PlanResult {
+            plan: "seq:1..3:3".parse().unwrap(),
+            drafting: Drafting::Sequential,
+            skip_start: Some(1),
+            skip_end: Some(3),
+            layers: 6,
+            skip_ratio: SkipRatio::new(1.0 / 3.0).unwrap(),
+            skip_set: None,
+            predictors: 3,
+            predicted_speedup: None,
+            measured_speedup: None,
+            direct_speedup: None,
+            tokens_per_s: None,
+            tokens_per_iteration: None,
+            basis: Basis::Predicted,
+            peak_memory_bytes: None,
+            probability_best: None,
+        }
+    }
+
+    /// source: the forms of the engines' own documentation, filled in by hand.
+    #[test]
+    fn draft_lengths_by_number_of_texts_have_the_form_of_each_engine() {
+        let range = |from, to, drafts| DraftLength { from, to, drafts };
+        let lengths = [range(1, 3, 4), range(4, 6, 2), range(7, 16, 0)];
+        let config: Value = serde_json::from_str(&vllm(&choice(), &lengths).text).unwrap();
+        assert_eq!(config["num_speculative_tokens"], 4);
+        assert_eq!(
+            config["num_speculative_tokens_per_batch_size"],
+            json!([[1, 3, 4], [4, 6, 2], [7, 16, 0], [17, 1024, 0]])
+        );
+        let text = tensorrt_llm(&choice(), &lengths).text;
+        assert!(text.contains("draft_len_schedule={3: 4, 6: 2, 16: 0}"), "{text}");
+        assert!(text.contains("max_draft_len=4"), "{text}");
+        let config: Value = serde_json::from_str(&vllm(&choice(), &[]).text).unwrap();
+        assert_eq!(config["num_speculative_tokens"], 3);
+        assert!(config.get("num_speculative_tokens_per_batch_size").is_none());
+        assert!(!tensorrt_llm(&choice(), &[]).text.contains("schedule"));
+    }
 }

@@ -208,5 +208,6 @@ fn sample(answer: &Answer, plan: &Plan, block: usize) -> ThroughputSample {
         seconds: answer.seconds,
         cpu_seconds: None,
         start: 0,
+        batch: 1,
     }
 }

@@ -166,6 +166,7 @@ impl<'a> Attempt<'a> {
             seconds,
             cpu_seconds: None,
             start: 0,
+            batch: 1,
         })
     }
 }

@@ -129,5 +129,6 @@ fn sample(plan: Plan, order: usize, tokens: f64, seconds: f64) -> ThroughputSamp
         seconds: total,
         cpu_seconds: None,
         start: 0,
+        batch: 1,
     }
 }

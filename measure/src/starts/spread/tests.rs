@@ -29,6 +29,7 @@ fn run(faults: Faults, blocks: usize, seed: u64) -> Vec<ThroughputSample> {
             seconds: Seconds(0.01 + decode),
             cpu_seconds: None,
             start,
+            batch: 1,
         }
     };
     let of_block = |block| {

@@ -14,6 +14,12 @@ pub struct ContextSlope {
 }
 
 impl ContextSlope {
+    /// The growth of a pass that `batch` texts share: each attends to its own context.
+    pub(super) fn of_texts(self, batch: usize) -> Self {
+        let texts = batch as f64;
+        Self { per_cached: texts * self.per_cached, per_cached_wide: texts * self.per_cached_wide }
+    }
+
     /// Seconds per token of context for a pass of `width` through all layers.
     pub fn at(&self, width: usize) -> f64 {
         self.per_cached + self.per_cached_wide * width as f64
@@ -96,6 +102,7 @@ mod tests {
             copy: 0,
             seconds: Seconds(seconds),
             cpu_seconds: None,
+            batch: 1,
         };
         let mut rows = Vec::new();
         for block in 0..20 {

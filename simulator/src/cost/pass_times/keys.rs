@@ -25,12 +25,12 @@ fn key(sample: &LatencySample) -> Option<Key> {
 
 /// Samples of the machine that time a pass, with what they time. Parts of passes are left out: one
 /// may be too short for the clock, and the rest, a difference of times, below 0.
-pub(super) fn keyed(
-    latency: &[LatencySample],
+pub(super) fn keyed<'s>(
+    latency: impl IntoIterator<Item = &'s LatencySample>,
     machine: usize,
-) -> Result<Vec<(Key, &LatencySample)>> {
-    let mut samples = Vec::with_capacity(latency.len());
-    for sample in latency.iter().filter(|sample| sample.machine == machine) {
+) -> Result<Vec<(Key, &'s LatencySample)>> {
+    let mut samples = Vec::new();
+    for sample in latency.into_iter().filter(|sample| sample.machine == machine) {
         let Some(key) = key(sample) else { continue };
         let seconds = sample.seconds.0;
         if !(seconds.is_finite() && seconds > 0.0) {
@@ -71,6 +71,7 @@ mod tests {
             copy: 0,
             seconds: Seconds(seconds),
             cpu_seconds: None,
+            batch: 1,
         }
     }
 
