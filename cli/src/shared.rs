@@ -1,5 +1,6 @@
 //! What several commands share: loading, locating, concluding, showing; and the only printing.
 
+pub mod adaptive;
 pub mod children;
 pub mod conclude;
 pub mod decode;

@@ -44,6 +44,7 @@ pub use records::latency::{Component, LatencySample};
 pub use records::memory::{MemoryItem, MemoryRecord, Origin};
 pub use records::near_tie::NearTie;
 pub use records::observation::{Observation, Observations, Together};
+pub use records::policy::{DraftCount, PolicySample};
 pub use records::prompt;
 pub use records::prompt::{Message, Prompt, load_prompts};
 pub use records::throughput::{BlockPurpose, ThroughputSample};

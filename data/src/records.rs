@@ -6,6 +6,7 @@ pub mod latency;
 pub mod memory;
 pub mod near_tie;
 pub mod observation;
+pub mod policy;
 pub mod prompt;
 pub mod throughput;
 pub mod trace;

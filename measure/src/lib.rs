@@ -42,6 +42,6 @@ pub use run::{Outcome, measure, measure_into};
 pub use s3d_data::Stop;
 pub use shards::merge;
 pub use stages::reference::{Agreement, compare};
-pub use stages::{coverage, memory, probe};
+pub use stages::{coverage, memory, policy, probe};
 pub use stopping::{Judge, JudgeResult, Progress, Quiet, Standing, Update};
 pub use warning::Warning;

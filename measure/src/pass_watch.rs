@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::request::Prompt;
 use crate::schedule::Turn;
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
-use s3d_model::{Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
+use s3d_model::{DraftPolicy, Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
 use serde::{Deserialize, Serialize};
 
 /// What a pass is, for its samples.
@@ -177,11 +177,29 @@ pub(crate) fn generate(
     clock: &dyn Clock,
     peek: Option<Peek<'_>>,
 ) -> Result<Generated> {
+    generate_by(model, plan, None, prompt, tokens, clock, peek)
+}
+
+/// As [`generate`], with as many drafts in each iteration as a fresh `policy` says, where there is
+/// one.
+pub(crate) fn generate_by(
+    model: &Model,
+    plan: &Plan,
+    policy: Option<&dyn Fn() -> Box<dyn DraftPolicy>>,
+    prompt: &Prompt,
+    tokens: usize,
+    clock: &dyn Clock,
+    peek: Option<Peek<'_>>,
+) -> Result<Generated> {
     as_prepared(model, || {
+        let mut policy = policy.map(|fresh| fresh());
         let cpu = clock.cpu();
         let mut watch = Stopwatch::new(clock);
         let limits = Limits::tokens(tokens);
-        let generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
+        let mut generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
+        if let Some(policy) = &mut policy {
+            generation = generation.adapting(policy.as_mut());
+        }
         let steps = generation.imposing(peek).collect::<s3d_model::Result<Vec<Step>>>()?;
         let seconds = clock.now() - watch.begin;
         Ok(Generated {

@@ -9,6 +9,7 @@ pub(crate) mod lockstep;
 mod lossless;
 pub mod memory;
 mod narrowing;
+pub mod policy;
 pub mod probe;
 pub(crate) mod reference;
 pub(crate) mod throughput;

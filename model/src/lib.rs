@@ -50,6 +50,7 @@ pub use decode::forced_acceptance::{Imposed, Peek};
 pub use decode::generate::{Finish, Generation, Limits, Step};
 pub use decode::loop_detector::loop_cut;
 pub use decode::observer::{Event, Mark, Observer, Silent};
+pub use decode::policy::DraftPolicy;
 pub use decode::sample::{self, Sampling};
 pub use decode::trace_text::{TextTrace, trace_text};
 pub use decode::verify::{self, verify_greedy};

@@ -7,8 +7,8 @@ use common::{adapted, grouped, options, random, sub_layers, tied, window};
 use s3d_data::{DraftPlan, Drafting, Plan, Predictors, Skip};
 use s3d_model::config::EndTokens;
 use s3d_model::{
-    DraftThreshold, Event, Finish, Generation, Limits, Model, ModelConfig, Observer, Result,
-    Silent, Step, trace_text,
+    DraftPolicy, DraftThreshold, Event, Finish, Generation, Limits, Model, ModelConfig, Observer,
+    Result, Silent, Step, trace_text,
 };
 
 const PROMPT: [u32; 6] = [1, 2, 3, 5, 8, 2];
@@ -80,6 +80,52 @@ fn drafts_that_end_early_change_no_token() {
         }
     }
     assert!(lengths.iter().filter(|&&count| count > 20).count() > 5, "{lengths:?}");
+}
+
+/// Any number of drafts at any time, from a linear congruential generator; remembers what it was
+/// told.
+struct Anything {
+    state: u64,
+    most: usize,
+    told: Vec<(usize, usize)>,
+}
+
+impl DraftPolicy for Anything {
+    fn next(&mut self) -> usize {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.state >> 33) as usize % (self.most + 1)
+    }
+
+    fn told(&mut self, drafted: usize, accepted: usize) {
+        self.told.push((drafted, accepted));
+    }
+}
+
+#[test]
+fn any_policy_gives_the_tokens_of_plain_decoding() {
+    let mut lengths = [0; 9];
+    for (config, seed) in [(grouped(), 1), (tied(), 3), (adapted(grouped()), 1)] {
+        let model = random(&config, seed);
+        let plain = decode(&model, &Plan::Plain, Limits::tokens(60));
+        for (plan, state) in plans().into_iter().zip(1..) {
+            let most = plan.draft().unwrap().predictors.get();
+            // It may ask for more than the plan drafts at most.
+            let mut policy = Anything { state, most: most + 1, told: Vec::new() };
+            let mut silent = Silent;
+            let generation =
+                Generation::new(&model, &PROMPT, &plan, Limits::tokens(60), &mut silent).unwrap();
+            let steps: Vec<Step> = generation.adapting(&mut policy).map(Result::unwrap).collect();
+            let tokens: Vec<u32> = steps.iter().flat_map(|step| step.tokens.clone()).collect();
+            assert_eq!(tokens, plain, "{plan}");
+            // It is told of every step but the prompt's; the last one may be cut by the end.
+            let made: Vec<_> = steps[1..].iter().map(|s| (s.drafted, s.accepted)).collect();
+            let last = made.len() - 1;
+            assert_eq!(policy.told[..last], made[..last], "{plan}");
+            assert!(policy.told[last].1 >= made[last].1 && made.iter().all(|s| s.0 <= most));
+            made.iter().for_each(|(drafted, _)| lengths[*drafted] += 1);
+        }
+    }
+    assert!(lengths.iter().all(|&count| count > 20), "{lengths:?}");
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub mod cost;
 mod error;
 pub mod explore;
 pub mod fit;
+pub mod policy;
 pub mod predict;
 pub mod statistics;
 pub mod tokens;

@@ -9,7 +9,7 @@ pub(crate) mod evaluated;
 pub mod generation;
 pub mod held_out;
 pub mod neighbours;
-mod plans_run;
+pub(crate) mod plans_run;
 pub mod prediction;
 pub mod reported;
 pub mod request;

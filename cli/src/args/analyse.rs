@@ -123,9 +123,29 @@ pub enum PromptPass {
     Exclude,
 }
 
+/// How the number of drafts is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// By what was accepted so far in the text
+    Auto,
+}
+
 /// `s3d simulate`
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
+    /// Run directory, for --policy
+    #[arg(
+        value_name = "RUN",
+        conflicts_with_all = [
+            "layers", "skip", "predictors", "alphas", "curve", "drafting", "costs", "traces", "batch",
+            "context"
+        ]
+    )]
+    pub run: Option<PathBuf>,
+    /// Replay drafts that adapt over the texts of the run directory: what they gain over the best
+    /// fixed number of drafts
+    #[arg(long, value_enum, value_name = "POLICY", requires = "run")]
+    pub policy: Option<Policy>,
     /// Layers of the model
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,

@@ -38,8 +38,9 @@ pub struct GenerateArgs {
     pub chat: bool,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The plan, such as plain, 3..9:4 or seq:3..9:4 [default: the one recorded with the model,
-    /// else plain]
+    /// The plan, such as plain, 3..9:4 or seq:3..9:4, or auto:DIR to start from the choice of a run
+    /// directory and adapt the number of drafts to the text [default: the one recorded with the
+    /// model, else plain]
     #[arg(long, conflicts_with = "run")]
     pub plan: Option<String>,
     /// Use the model, dtype, --widen and chosen plan of this run directory

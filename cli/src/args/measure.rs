@@ -1,5 +1,6 @@
 //! Flags of the commands that measure: run, measure, merge, doctor.
 
+use super::analyse::Policy;
 use super::numbers;
 use super::shared::{BudgetArgs, ModelArgs, OutputArgs, with_unit};
 use clap::{Args, ValueEnum};
@@ -26,6 +27,10 @@ pub struct RunArgs {
     /// Memory that the choice must fit, such as 8GiB
     #[arg(long, value_name = "SIZE", value_parser = with_unit)]
     pub memory_budget: Option<Bytes>,
+    /// Afterwards compare drafts that adapt to the text with the choice, end to end, on up to 20
+    /// prompts of each task (more time than --time-budget)
+    #[arg(long, value_enum, value_name = "POLICY", conflicts_with = "impose")]
+    pub policy: Option<Policy>,
     /// Start over where the folder holds a run
     #[arg(long)]
     pub force: bool,

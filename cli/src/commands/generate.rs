@@ -5,7 +5,8 @@ mod concluded_run;
 
 use crate::args::GenerateArgs;
 use crate::commands::generate::concluded_run::ConcludedRun;
-use crate::shared::decode::{Decoded, TextToDecode};
+use crate::shared::adaptive::{self, AutoPlan};
+use crate::shared::decode::{Decision, Decoded, TextToDecode};
 use crate::shared::load::{self, Loaded};
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{prompts, resolve, terminal};
@@ -16,15 +17,18 @@ use s3d_measure::Agreement;
 use s3d_model::chat::Rendering;
 use s3d_model::{DraftThreshold, Limits, Model, Sampling, Tokenizer};
 use serde::Serialize;
+use std::path::Path;
 
 /// Streams the text by the plan; where that is asked for, decodes the same plainly and compares.
 pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let sampling = resolve::sampling(&args.sampling)?;
     let threshold = or_usage("--draft-threshold", DraftThreshold::new(args.draft_threshold))?;
     let text = text(args)?;
-    let run = args.run.as_deref().map(ConcludedRun::load).transpose()?;
+    let auto = args.plan.as_deref().map(adaptive::folder).transpose()?.flatten();
+    let run = run_of(args, auto)?;
+    let auto = auto.map(AutoPlan::load).transpose()?;
     let mut loaded = loaded(args, run.as_ref())?;
-    let plan = plan(args, run.as_ref(), &loaded.model)?;
+    let plan = plan(args, auto.as_ref(), run.as_ref(), &loaded.model)?;
     let limits = Limits { stop_strings: args.stop.clone(), ..Limits::tokens(args.tokens) };
     let prompt = tokens(args, &text, tokenizer(&loaded)?)?;
     loaded.expect(prompt.len().saturating_add(args.tokens))?;
@@ -34,13 +38,22 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     if !args.json && !args.chat {
         terminal::stream(&text)?;
     }
-    let drafted = job.decode(&plan, !args.json)?;
+    let mut policy = auto.as_ref().map(AutoPlan::policy);
+    let drafted = job.decode(&plan, policy.as_deref_mut(), !args.json)?;
     let plain = match compares(args, &plan) {
         true => Some(compared(&job, &plan, &drafted)?),
         false => None,
     };
     let text = job.text(&drafted.tokens)?;
-    show(&Outcome::new(&job, &plan, &drafted, plain.as_ref(), text), args.json)
+    let outcome = Outcome::new(&job, &plan, &drafted, plain.as_ref(), text);
+    show(&outcome.adapted(auto.is_some(), &drafted), args.json)
+}
+
+/// The run directory of `--run`, or that of `--plan auto:DIR`.
+fn run_of(args: &GenerateArgs, auto: Option<&Path>) -> anyhow::Result<Option<ConcludedRun>> {
+    let run = args.run.as_deref().map(|folder| ConcludedRun::load("--run ", folder));
+    let auto = auto.map(|folder| ConcludedRun::load("--plan auto:", folder));
+    run.or(auto).transpose()
 }
 
 /// The model of the flags, or of a run directory.
@@ -90,13 +103,19 @@ fn tokens(args: &GenerateArgs, text: &str, tokenizer: &Tokenizer) -> anyhow::Res
 
 /// The plan of the flags, of a run directory, or the one recorded with the model; else plain
 /// decoding.
-fn plan(args: &GenerateArgs, run: Option<&ConcludedRun>, model: &Model) -> anyhow::Result<Plan> {
+fn plan(
+    args: &GenerateArgs,
+    auto: Option<&AutoPlan>,
+    run: Option<&ConcludedRun>,
+    model: &Model,
+) -> anyhow::Result<Plan> {
     let recorded = model.config().s3d.as_ref().and_then(|s3d| s3d.plan.as_deref());
-    let plan = match (&args.plan, run, recorded) {
-        (Some(text), _, _) => resolve::plan("--plan", text)?,
-        (None, Some(run), _) => run.plan.clone(),
-        (None, None, Some(text)) => text.parse()?,
-        (None, None, None) => {
+    let plan = match (auto, &args.plan, run, recorded) {
+        (Some(auto), ..) => auto.plan.clone(),
+        (None, Some(text), ..) => resolve::plan("--plan", text)?,
+        (None, None, Some(run), _) => run.plan.clone(),
+        (None, None, None, Some(text)) => text.parse()?,
+        (None, None, None, None) => {
             terminal::note(
                 "no plan: decoding plainly, since the model records none; try --plan seq:4..8:3 \
                  (draft with layers \
@@ -121,7 +140,7 @@ fn compares(args: &GenerateArgs, plan: &Plan) -> bool {
 
 /// The same text decoded plainly.
 fn compared(job: &TextToDecode<'_>, plan: &Plan, drafted: &Decoded) -> anyhow::Result<Decoded> {
-    let plain = job.decode(&Plan::Plain, false)?;
+    let plain = job.decode(&Plan::Plain, None, false)?;
     // Drawn tokens follow the same distribution, not the same text; stock decoding adds in another
     // order.
     let agreement = match plan {
@@ -158,6 +177,9 @@ struct Outcome {
     speedup: Option<f64>,
     /// Whether plain decoding gave the same tokens; null where tokens are drawn.
     same_text: Option<bool>,
+    /// The drafts of each iteration, where they adapt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decisions: Option<Vec<Decision>>,
     token_ids: Vec<u32>,
     /// What the tokens add to the prompt.
     text: String,
@@ -185,9 +207,29 @@ impl Outcome {
             plain_tokens_per_s: plain.and_then(Decoded::tokens_per_s),
             speedup: plain.and_then(|plain| drafted.speedup_over(plain)),
             same_text: plain.filter(|_| sampling.is_none()).map(same),
+            decisions: None,
             token_ids: drafted.tokens.clone(),
             text,
         }
+    }
+
+    /// The same with its decisions, where drafts adapt.
+    fn adapted(self, adapts: bool, drafted: &Decoded) -> Self {
+        Self { decisions: adapts.then(|| drafted.decisions.clone()), ..self }
+    }
+
+    /// What drafts that adapt did: nothing where they do not.
+    fn decided(&self) -> String {
+        let Some(decisions) = &self.decisions else { return String::new() };
+        let drafts = || decisions.iter().map(|decision| decision.drafts);
+        let plain = drafts().filter(|drafts| *drafts == 0).count();
+        let (least, most) = (drafts().min().unwrap_or(0), drafts().max().unwrap_or(0));
+        format!(
+            "\nDrafts adapted to the text: {least} to {most} an iteration, {:.1} on average; \
+             {plain} of {} iterations drafted none.",
+            self.drafts_per_iteration.unwrap_or(0.0),
+            decisions.len()
+        )
     }
 
     /// How speed and text stand to those of plain decoding.
@@ -226,10 +268,11 @@ fn show(outcome: &Outcome, as_json: bool) -> anyhow::Result<()> {
         return Ok(());
     };
     terminal::note(&format!(
-        "\nplan {}: {} tokens at {rate:.1} tokens/s, {tau:.2} tokens per iteration. {}",
+        "\nplan {}: {} tokens at {rate:.1} tokens/s, {tau:.2} tokens per iteration. {}{}",
         outcome.plan,
         outcome.tokens,
-        outcome.beside_plain()
+        outcome.beside_plain(),
+        outcome.decided()
     ));
     Ok(())
 }

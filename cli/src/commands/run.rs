@@ -1,6 +1,8 @@
 //! `s3d run`: the whole job. Measure, fit, choose, check the choice, report.
 
-use crate::args::RunArgs;
+mod policy;
+
+use crate::args::{Policy, RunArgs};
 use crate::shared::conclude::conclude;
 use crate::shared::job::{self, Job};
 use crate::shared::{load, precision, show};
@@ -30,5 +32,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     show::warnings(&conclusion.run.header);
     show::effort(&conclusion.run.header);
     show::files(&job.out);
-    Ok(())
+    match args.policy {
+        Some(Policy::Auto) => policy::compare(&job, &conclusion, &args.output),
+        None => Ok(()),
+    }
 }

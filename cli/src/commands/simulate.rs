@@ -1,6 +1,8 @@
-//! `s3d simulate`: what if, from numbers on the command line.
+//! `s3d simulate`: what if, from numbers on the command line or over the texts of a run.
 
-use crate::args::{PromptPass, SimulateArgs};
+mod policy;
+
+use crate::args::{Policy, PromptPass, SimulateArgs};
 use crate::shared::terminal;
 use crate::shared::typed_numbers::{self, Costs};
 use crate::shared::usage::usage;
@@ -13,10 +15,24 @@ use std::path::Path;
 
 /// Replays traces where there are any, else computes the closed form.
 pub fn simulate(args: &SimulateArgs) -> anyhow::Result<()> {
+    if let Some(run) = &args.run {
+        return over_run(run, args);
+    }
     let ratio = typed_numbers::skip_ratio(args.layers, args.skip)?;
     match &args.traces {
         Some(path) => show_replay(&replayed(path, ratio, args)?, args.output.json),
         None => show_closed_form(&closed_form(ratio, args)?, args.output.json),
+    }
+}
+
+/// What is asked of a run directory.
+fn over_run(run: &Path, args: &SimulateArgs) -> anyhow::Result<()> {
+    match args.policy {
+        Some(Policy::Auto) => policy::show(run, &args.output),
+        None => Err(usage(format!(
+            "{}: expected --policy auto beside a run directory, found neither it nor numbers",
+            run.display()
+        ))),
     }
 }
 

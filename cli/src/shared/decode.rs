@@ -4,7 +4,10 @@ use crate::shared::load::Loaded;
 use crate::shared::terminal;
 use s3d_data::Plan;
 use s3d_measure::{Clock, SystemClock};
-use s3d_model::{DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer};
+use s3d_model::{
+    DraftPolicy, DraftThreshold, Event, Generation, Limits, Observer, Sampling, Tokenizer,
+};
+use serde::Serialize;
 
 /// One text to decode, however often.
 pub struct TextToDecode<'a> {
@@ -24,6 +27,19 @@ pub struct Decoded {
     /// Drafts that were verified.
     pub drafted: usize,
     pub seconds: f64,
+    /// The drafts of each iteration.
+    pub decisions: Vec<Decision>,
+}
+
+/// How many tokens one iteration drafted, and what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// Output tokens before it.
+    pub position: usize,
+    /// Drafts verified; 0: a plain step.
+    pub drafts: usize,
+    /// Drafts accepted, up to the end of the text.
+    pub accepted: usize,
 }
 
 impl Decoded {
@@ -85,32 +101,43 @@ impl TextToDecode<'_> {
         Ok(())
     }
 
-    /// The text by `plan`; streamed as it comes where `stream` says so.
-    pub fn decode(&self, plan: &Plan, stream: bool) -> anyhow::Result<Decoded> {
+    /// The text by `plan`, with as many drafts as `policy` says where there is one; streamed as it
+    /// comes where `stream` says so.
+    pub fn decode(
+        &self,
+        plan: &Plan,
+        policy: Option<&mut dyn DraftPolicy>,
+        stream: bool,
+    ) -> anyhow::Result<Decoded> {
         let clock = SystemClock::new(&self.loaded.options.device);
         let mut watch = PromptEnd { clock: &clock, seconds: None };
         let mut text = self.tokenizer.stream_after(&self.prompt);
-        let (mut tokens, mut steps, mut drafted) = (Vec::new(), 0, 0);
-        let generation = Generation::new(
+        let (mut tokens, mut decisions) = (Vec::new(), Vec::new());
+        let mut generation = Generation::new(
             &self.loaded.model,
             &self.prompt,
             plan,
             self.limits.clone(),
             &mut watch,
         )?;
+        if let Some(policy) = policy {
+            generation = generation.adapting(policy);
+        }
         for step in generation.sampling(self.sampling).ending_drafts(self.threshold) {
             let step = step?;
+            let (position, drafts) = (tokens.len(), step.drafted);
+            decisions.push(Decision { position, drafts, accepted: step.accepted });
             if stream {
                 terminal::stream(&text.push(&step.tokens)?)?;
             }
             tokens.extend(step.tokens);
-            drafted += step.drafted;
-            steps += 1;
         }
         let seconds = clock.now().0 - watch.seconds.unwrap_or(0.0);
         if stream {
             terminal::stream(&format!("{}\n", text.finish()?))?;
         }
-        Ok(Decoded { tokens, steps: steps - 1, drafted, seconds })
+        decisions.drain(..1); // the prompt pass
+        let drafted = decisions.iter().map(|decision| decision.drafts).sum();
+        Ok(Decoded { tokens, steps: decisions.len(), drafted, seconds, decisions })
     }
 }

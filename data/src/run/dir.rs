@@ -88,6 +88,11 @@ impl RunDir {
         self.file("recommendation.json")
     }
 
+    /// `policy.json`
+    pub fn policy(&self) -> PathBuf {
+        self.file("policy.json")
+    }
+
     /// Reads the header.
     ///
     /// # Errors

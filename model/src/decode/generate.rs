@@ -5,6 +5,7 @@ use crate::backend::kv_cache::KvCache;
 use crate::decode::draft::{DraftThreshold, Proposal, draft};
 use crate::decode::forced_acceptance::Peek;
 use crate::decode::observer::{Event, Observer};
+use crate::decode::policy::DraftPolicy;
 use crate::decode::sample::Sampling;
 use crate::decode::verify::Verified;
 use crate::error::{Error, Result};
@@ -75,6 +76,8 @@ pub struct Generation<'m> {
     /// None: greedy.
     sampling: Option<Sampling>,
     threshold: DraftThreshold,
+    /// None: every iteration drafts as many tokens as the plan says.
+    policy: Option<&'m mut dyn DraftPolicy>,
     finished: bool,
 }
 
@@ -121,6 +124,7 @@ impl<'m> Generation<'m> {
             peek: None,
             sampling: None,
             threshold: DraftThreshold::OFF,
+            policy: None,
             finished: limits.max_tokens == 0,
             limits,
         })
@@ -145,6 +149,13 @@ impl<'m> Generation<'m> {
     /// its one pass, and verifies less.
     pub fn ending_drafts(mut self, threshold: DraftThreshold) -> Self {
         self.threshold = threshold;
+        self
+    }
+
+    /// The same generation with as many drafts in each iteration as `policy` says, up to the plan's
+    /// number.
+    pub fn adapting(mut self, policy: &'m mut dyn DraftPolicy) -> Self {
+        self.policy = Some(policy);
         self
     }
 
@@ -174,7 +185,7 @@ impl<'m> Generation<'m> {
             return self.commit(&[], first);
         }
         let last = self.committed[self.committed.len() - 1];
-        let proposal = match self.plan.draft().cloned() {
+        let proposal = match self.next_draft() {
             Some(plan) => self.propose(last, &plan)?,
             None => self.no_drafts(),
         };
@@ -182,8 +193,20 @@ impl<'m> Generation<'m> {
         let fed: Vec<u32> = std::iter::once(last).chain(drafts.iter().copied()).collect();
         let logits = self.model.full_pass(&fed, &mut self.cache, self.observer)?;
         let verified = proposal.verify(&logits)?;
+        if let Some(policy) = &mut self.policy {
+            policy.told(drafts.len(), verified.accepted);
+        }
         self.observer.event(Event::VerifyDone);
         self.commit(drafts, verified)
+    }
+
+    /// What the next iteration drafts; nothing in a plain step.
+    fn next_draft(&mut self) -> Option<DraftPlan> {
+        let plan = self.plan.draft()?.clone();
+        let Some(policy) = &mut self.policy else { return Some(plan) };
+        let wanted = policy.next();
+        let predictors = plan.predictors.at_most(wanted);
+        (wanted > 0).then_some(DraftPlan { predictors, ..plan })
     }
 
     fn no_drafts(&self) -> Proposal {

@@ -7,6 +7,7 @@ pub(crate) mod forced_acceptance;
 pub(crate) mod generate;
 pub(crate) mod loop_detector;
 pub(crate) mod observer;
+pub(crate) mod policy;
 pub mod sample;
 pub(crate) mod trace_text;
 pub mod verify;

@@ -58,7 +58,7 @@ pub fn favourable(accepted: &[u32], counted: usize) -> Vec<u32> {
 }
 
 /// Calls `step(committed, accepted)` at every visited position; it returns the drafts kept.
-pub(super) fn visit(accepted: &[u32], mut step: impl FnMut(usize, u32) -> usize) {
+pub(crate) fn visit(accepted: &[u32], mut step: impl FnMut(usize, u32) -> usize) {
     let mut committed = 1;
     while committed < accepted.len() {
         committed += step(committed, accepted[committed - 1]) + 1;

@@ -1,4 +1,4 @@
-//! The model and the plan of a run directory, for `s3d generate --run`.
+//! The model and the plan of a run directory, for `s3d generate --run` and `--plan auto:DIR`.
 
 use crate::args::{ModelArgs, of_command};
 use crate::shared::usage::usage;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// What a run says about how to decode as it advises.
 pub struct ConcludedRun {
+    /// The flag that named it, with its folder.
+    flag: String,
     folder: PathBuf,
     header: RunHeader,
     /// What it chose, or plain decoding where it advises not to speculate.
@@ -16,16 +18,17 @@ pub struct ConcludedRun {
 }
 
 impl ConcludedRun {
-    /// Reads a run directory.
+    /// Reads the run directory that `flag` names (`--run `, `--plan auto:`).
     ///
     /// # Errors
     /// One that concluded nothing yet.
-    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+    pub fn load(flag: &str, folder: &Path) -> anyhow::Result<Self> {
+        let flag = format!("{flag}{}", folder.display());
         let dir = RunDir::new(folder);
-        let header = dir.load_header().context("--run")?;
+        let header = dir.load_header().with_context(|| flag.clone())?;
         let recommendation = dir.load_recommendation().with_context(|| {
             format!(
-                "--run: expected a run that was concluded; try 's3d report {}'",
+                "{flag}: expected a run that was concluded; try 's3d report {}'",
                 folder.display()
             )
         })?;
@@ -33,7 +36,7 @@ impl ConcludedRun {
             Some(choice) if recommendation.speculate => choice.plan,
             _ => Plan::Plain,
         };
-        Ok(Self { folder: folder.to_path_buf(), header, plan })
+        Ok(Self { flag, folder: folder.to_path_buf(), header, plan })
     }
 
     /// The model as the run had it: what the command line of the run names, in its precision and
@@ -47,11 +50,9 @@ impl ConcludedRun {
             None if given.model.is_some() => given.clone(),
             None => {
                 return Err(usage(format!(
-                    "--run {}: this run was not measured by one command, which would name the \
-                     model; give it with \
-                     --model (it was {})",
-                    self.folder.display(),
-                    self.header.model.name
+                    "{}: this run was not measured by one command, which would name the model; \
+                     give it with --model (it was {})",
+                    self.flag, self.header.model.name
                 )));
             }
         };
@@ -79,8 +80,9 @@ impl ConcludedRun {
     fn agree(&self, flag: &str, given: Option<&str>, ran: &str) -> anyhow::Result<()> {
         match given {
             Some(given) if given != ran => Err(usage(format!(
-                "{flag} {given}: the run in {} had {ran}; leave out the flag, or --run",
-                self.folder.display()
+                "{flag} {given}: the run in {} had {ran}; leave out the flag, or {}",
+                self.folder.display(),
+                self.flag
             ))),
             _ => Ok(()),
         }
@@ -96,10 +98,9 @@ impl ConcludedRun {
             return Ok(());
         }
         Err(usage(format!(
-            "--run {}: the run measured {} (content {}), found {} (content {}); give the run's \
-             own model with --model, \
-             or a plan with --plan in place of --run",
-            self.folder.display(),
+            "{}: the run measured {} (content {}), found {} (content {}); give the run's own model \
+             with --model, or a plan such as --plan 4..8:3 in its place",
+            self.flag,
             ran.name,
             first(&ran.content_hash),
             found.name,
