@@ -87,6 +87,7 @@ fn flags_that_would_do_nothing_are_refused() {
         (with(&generate, &["--plan", "plain", "--draft-threshold", "0.5"]), "--draft-threshold"),
         (with(&generate, &["--oversubscribe"]), "--oversubscribe"),
         (vec!["measure", "latency", "--confidence"], "--confidence"),
+        (vec!["measure", "latency", "--ranks"], "--ranks"),
         (vec!["measure", "memory", "--plans", "plain"], "--plans"),
         (vec!["measure", "acceptance", "--batch", "2"], "--batch"),
         (vec!["measure", "latency", "--plans", "plain", "--windows", "all"], "--windows"),

@@ -48,6 +48,7 @@ fn trace(window: SkipWindow, text: usize) -> Trace {
         accepted: accepted.collect(),
         confidence: None,
         accept_probability: None,
+        ranks: None,
     }
 }
 

@@ -205,6 +205,8 @@ pub struct Request {
     pub impose: Option<Imposed>,
     /// Whether traces keep the draft's confidence.
     pub confidence: bool,
+    /// Whether traces of simultaneous drafts keep the ranks of the right tokens.
+    pub ranks: bool,
     /// Threads used.
     pub threads: usize,
     /// Seed of every random choice.
@@ -284,6 +286,7 @@ impl Request {
             batches: Vec::new(),
             impose: None,
             confidence: false,
+            ranks: false,
             threads: crate::machine::cores(),
             seed: 0,
             time_budget: Seconds(120.0),

@@ -195,6 +195,7 @@ fn what_does_not_belong_together_is_refused_with_what_differs() {
             "--prompts",
         ),
         (other("rates", Request { confidence: true, ..asked.clone() }), "--confidence"),
+        (other("ranks", Request { ranks: true, ..asked.clone() }), "--ranks"),
         (made("three", shard(&asked, 2, 3)), "the number of shards is 2 in the first, 3"),
         (
             made("whole", asked.clone()),

@@ -13,6 +13,7 @@ use planted::monte_carlo::Drawing;
 use s3d_data::{Drafting, Predictors, SkipRatio, SkipWindow};
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::cost::improvement::ideal_improvement;
+use s3d_simulator::policy::{Adaptive, CostByDrafts, Settings, acceptance};
 use s3d_simulator::traces::replay::replay;
 use s3d_simulator::traces::walk::walk;
 use s3d_simulator::{
@@ -93,5 +94,25 @@ fn chosen(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, closed_form, replayed, chosen);
+/// One decision of drafts that adapt, and what it learns from the iteration: 8 drafts at most.
+fn decided(c: &mut Criterion) {
+    let costs = CostByDrafts::new(&[1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8]).unwrap();
+    let rates = AcceptanceRate::all(&[0.9, 0.8, 0.75, 0.7, 0.7, 0.6, 0.6, 0.6]).unwrap();
+    let traces = Drawing { rates, length: 1000, texts: 8, spread: 0.5, seed: 1 }.traces();
+    let counts = acceptance(traces.iter(), 8);
+    let mut policy = Adaptive::new(costs, &counts, 6, Settings::default());
+    let mut places = (0..1000).cycle();
+    let mut group = c.benchmark_group("policy");
+    group.bench_function("one decision", |b| {
+        b.iter(|| {
+            let drafts = policy.next();
+            let right = traces[0].accepted[places.next().unwrap_or(0)] as usize;
+            policy.told(drafts, right.min(drafts));
+            drafts
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, closed_form, replayed, chosen, decided);
 criterion_main!(benches);

@@ -1,7 +1,8 @@
 //! Questions beside the choice: free sets of sub-layers, early stopping, more training, other
-//! engines.
+//! engines, trees of drafts.
 
 pub mod early_stop;
 pub mod engine;
 pub mod sublayers;
 pub mod training;
+pub mod trees;

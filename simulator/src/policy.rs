@@ -22,4 +22,5 @@ mod replayed;
 pub use adaptive::{Adaptive, Settings};
 pub use compared::{PolicyComparison, PolicyMeasured, compare_policy};
 pub use law::{CostByDrafts, acceptance};
+pub(crate) use ratio::ratio;
 pub use replayed::{PolicyReplay, PolicyRow, TextReplay, of_run, replay_policy};

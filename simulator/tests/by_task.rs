@@ -80,6 +80,7 @@ fn traces(planted: &Planted, tasks: &[Task], texts: usize) -> Vec<Trace> {
                     accepted,
                     confidence: None,
                     accept_probability: None,
+                    ranks: None,
                 });
             }
         }

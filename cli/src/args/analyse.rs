@@ -133,7 +133,7 @@ pub enum Policy {
 /// `s3d simulate`
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Run directory, for --policy
+    /// Run directory, for --policy or --trees
     #[arg(
         value_name = "RUN",
         conflicts_with_all = [
@@ -146,6 +146,19 @@ pub struct SimulateArgs {
     /// fixed number of drafts
     #[arg(long, value_enum, value_name = "POLICY", requires = "run")]
     pub policy: Option<Policy>,
+    /// Whether a tree of drafts would pay in place of a chain, from a run directory that was traced
+    /// with --ranks
+    #[arg(long, requires = "run", conflicts_with = "policy")]
+    pub trees: bool,
+    /// Rows of the largest tree that is looked at: its drafts and the last token
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        requires = "trees",
+        value_parser = numbers::tree_rows()
+    )]
+    pub rows: usize,
     /// Layers of the model
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,

@@ -65,6 +65,9 @@ pub struct MeasureArgs {
     /// Keep the draft's confidence at every position
     #[arg(long)]
     pub confidence: bool,
+    /// Keep the ranks of the right tokens among the draft's most likely ones, for s3d simulate --trees
+    #[arg(long)]
+    pub ranks: bool,
     /// Measure only part I of N; s3d merge combines the parts
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,

@@ -80,6 +80,11 @@ pub fn predictors() -> RangedU64ValueParser<usize> {
     count(1, limits::PREDICTORS)
 }
 
+/// Rows of a tree of drafts: a draft and the last token at least.
+pub fn tree_rows() -> RangedU64ValueParser<usize> {
+    count(2, limits::PREDICTORS + 1)
+}
+
 /// Prompts, or plans that are listed.
 pub fn listed() -> RangedU64ValueParser<usize> {
     count(1, limits::PROMPTS)

@@ -38,8 +38,7 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     if !args.json && !args.chat {
         terminal::stream(&text)?;
     }
-    let mut policy = auto.as_ref().map(AutoPlan::policy);
-    let drafted = job.decode(&plan, policy.as_deref_mut(), !args.json)?;
+    let drafted = job.decode(&plan, auto.as_ref().map(AutoPlan::policy), !args.json)?;
     let plain = match compares(args, &plan) {
         true => Some(compared(&job, &plan, &drafted)?),
         false => None,

@@ -54,6 +54,7 @@ fn refuse_idle_flags(args: &MeasureArgs) -> anyhow::Result<()> {
     for (flag, idle, needs) in [
         ("--confidence", args.confidence && !args.kinds.contains(&Kind::Acceptance), "acceptance"),
         ("--batch", args.batch.is_some() && !args.kinds.contains(&Kind::Latency), "latency"),
+        ("--ranks", args.ranks && !args.kinds.contains(&Kind::Acceptance), "acceptance"),
         ("--plans", args.plans.is_some() && only_memory, "latency, acceptance or throughput"),
         (
             "--windows all",
@@ -95,6 +96,7 @@ fn narrow(request: &mut Request, args: &MeasureArgs, plans: Option<Vec<Plan>>) {
         request.stages.push(Stage::Refinement);
     }
     request.confidence = args.confidence;
+    request.ranks = args.ranks;
     if args.budget.prompt_count.is_some() {
         request.positions = Request::EVERY_PROMPT;
         request.first_look = None;

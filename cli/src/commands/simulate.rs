@@ -1,6 +1,7 @@
 //! `s3d simulate`: what if, from numbers on the command line or over the texts of a run.
 
 mod policy;
+mod trees;
 
 use crate::args::{Policy, PromptPass, SimulateArgs};
 use crate::shared::terminal;
@@ -27,10 +28,11 @@ pub fn simulate(args: &SimulateArgs) -> anyhow::Result<()> {
 
 /// What is asked of a run directory.
 fn over_run(run: &Path, args: &SimulateArgs) -> anyhow::Result<()> {
-    match args.policy {
-        Some(Policy::Auto) => policy::show(run, &args.output),
-        None => Err(usage(format!(
-            "{}: expected --policy auto beside a run directory, found neither it nor numbers",
+    match (args.policy, args.trees) {
+        (Some(Policy::Auto), _) => policy::show(run, &args.output),
+        (None, true) => trees::show(run, args.rows, &args.output),
+        (None, false) => Err(usage(format!(
+            "{}: expected --policy auto or --trees beside a run directory, found neither",
             run.display()
         ))),
     }

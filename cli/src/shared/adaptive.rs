@@ -5,8 +5,8 @@ use crate::shared::usage::usage;
 use anyhow::Context;
 use s3d_data::{DraftPlan, Plan, Recommendation, Run, RunDir};
 use s3d_model::DraftPolicy;
-use s3d_simulator::Request;
 use s3d_simulator::policy::{self, Adaptive};
+use s3d_simulator::{Request, choose};
 use std::path::Path;
 
 /// The folder of `auto:DIR`; nothing where a plan is of another kind.
@@ -53,6 +53,18 @@ impl AutoPlan {
     }
 }
 
+/// The plan that the run in `dir` chose, or chooses now where nothing was concluded yet.
+///
+/// # Errors
+/// A run that cannot choose, or has no plan to choose.
+pub fn choice_of(dir: &RunDir, run: &Run) -> anyhow::Result<DraftPlan> {
+    if dir.recommendation().is_file() {
+        return choice(dir);
+    }
+    let request = Request { with_errors: false, ..Request::of(&run.header) };
+    drafting(choose(run, &request)?.recommendation, dir)
+}
+
 fn named(folder: &Path) -> String {
     format!("auto:{}", folder.display())
 }
@@ -64,7 +76,10 @@ fn named(folder: &Path) -> String {
 pub fn choice(dir: &RunDir) -> anyhow::Result<DraftPlan> {
     let advice =
         || format!("expected a run that was concluded; try 's3d report {0}'", dir.root().display());
-    let recommendation: Recommendation = dir.load_recommendation().with_context(advice)?;
+    drafting(dir.load_recommendation().with_context(advice)?, dir)
+}
+
+fn drafting(recommendation: Recommendation, dir: &RunDir) -> anyhow::Result<DraftPlan> {
     let chosen = recommendation.choice.and_then(|choice| choice.plan.draft().cloned());
     chosen.with_context(|| format!("{}: the run chose no plan that drafts", dir.root().display()))
 }

@@ -106,7 +106,7 @@ impl TextToDecode<'_> {
     pub fn decode(
         &self,
         plan: &Plan,
-        policy: Option<&mut dyn DraftPolicy>,
+        mut policy: Option<Box<dyn DraftPolicy>>,
         stream: bool,
     ) -> anyhow::Result<Decoded> {
         let clock = SystemClock::new(&self.loaded.options.device);
@@ -120,8 +120,8 @@ impl TextToDecode<'_> {
             self.limits.clone(),
             &mut watch,
         )?;
-        if let Some(policy) = policy {
-            generation = generation.adapting(policy);
+        if let Some(policy) = &mut policy {
+            generation = generation.adapting(policy.as_mut());
         }
         for step in generation.sampling(self.sampling).ending_drafts(self.threshold) {
             let step = step?;
@@ -136,7 +136,7 @@ impl TextToDecode<'_> {
         if stream {
             terminal::stream(&format!("{}\n", text.finish()?))?;
         }
-        decisions.drain(..1); // the prompt pass
+        decisions.drain(..decisions.len().min(1)); // the prompt pass
         let drafted = decisions.iter().map(|decision| decision.drafts).sum();
         Ok(Decoded { tokens, steps: decisions.len(), drafted, seconds, decisions })
     }

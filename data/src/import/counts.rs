@@ -178,5 +178,6 @@ fn trace(
         accepted,
         confidence: None,
         accept_probability: None,
+        ranks: None,
     }
 }

@@ -131,5 +131,6 @@ fn begin(row: &Row, drafting: Drafting) -> Trace {
         accepted: Vec::new(),
         confidence: None,
         accept_probability: None,
+        ranks: None,
     }
 }

@@ -56,9 +56,17 @@ pub struct Trace {
     /// `accepted` then holds one draw by these probabilities. Absent where the text is greedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_probability: Option<Vec<Vec<f32>>>,
+    /// `ranks[c - 1][i - 1]` = rank of the right token among the four most likely ones of draft `i`
+    /// at position `c`, from 1; 0 where it is none of them. As long as there are drafts and tokens
+    /// of the text. Of drafts made at once only: their candidates do not depend on each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Vec<Vec<u8>>>,
 }
 
 impl Trace {
+    /// Most likely tokens of a draft that ranks tell of.
+    pub const RANKS: u8 = 4;
+
     /// Output tokens of the text.
     pub fn tokens(&self) -> usize {
         self.accepted.len()
@@ -141,7 +149,33 @@ impl Trace {
         self.of_each_position("confidence", self.confidence.as_deref()).or_else(fail)?;
         let probabilities = self.accept_probability.as_deref();
         self.of_each_position("accept_probability", probabilities).or_else(fail)?;
-        self.long_enough().or_else(fail)
+        self.long_enough().or_else(fail)?;
+        self.ranked().or_else(fail)
+    }
+
+    /// Whether the ranks tell of the same drafts as the counts.
+    fn ranked(&self) -> std::result::Result<(), String> {
+        let Some(rows) = &self.ranks else { return Ok(()) };
+        let (found, expected) = (rows.len(), self.accepted.len());
+        if found != expected {
+            return Err(format!("ranks has {found} positions, accepted has {expected}"));
+        }
+        if self.drafting == Some(Drafting::Sequential) {
+            return Err("ranks are those of simultaneous drafts; found sequential ones".into());
+        }
+        if let Some(rank) = rows.iter().flatten().find(|rank| **rank > Self::RANKS) {
+            return Err(format!("a rank lies in 0..={}; found {rank}", Self::RANKS));
+        }
+        let first = |row: &[u8]| row.iter().take_while(|rank| **rank == 1).count();
+        let agrees = |(row, accepted): (&Vec<u8>, &u32)| first(row) == *accepted as usize;
+        match rows.iter().zip(&self.accepted).position(|pair| !agrees(pair)) {
+            Some(place) => Err(format!(
+                "ranks[{place}] says that {} drafts are right; accepted[{place}] is {}",
+                first(&rows[place]),
+                self.accepted[place]
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Whether `rows`, the key `key`, hold a list of probabilities for each position.
@@ -227,6 +261,25 @@ mod tests {
         counts.record(3);
         assert_eq!(counts.attempted, [3, 2, 2]);
         assert_eq!(counts.accepted, [2, 2, 1]);
+    }
+
+    #[test]
+    fn ranks_that_contradict_the_counts_are_refused() {
+        let read = |ranks: &str| {
+            let line = format!(r#"{{"prompt":1,"accepted":[2,1,0],"ranks":{ranks}}}"#);
+            serde_json::from_str::<Trace>(&line).unwrap().validate().map_err(|e| e.to_string())
+        };
+        assert_eq!(read("[[1,1],[1],[]]"), Ok(()));
+        assert_eq!(read("[[1,1,0],[1,3],[4]]"), Ok(()));
+        for (ranks, says) in [
+            ("[[1,1],[1]]", "2 positions, accepted has 3"),
+            ("[[1,1],[1],[5]]", "found 5"),
+            ("[[1,2],[1],[]]", "ranks[0] says that 1 drafts are right; accepted[0] is 2"),
+        ] {
+            assert!(read(ranks).unwrap_err().contains(says), "{ranks}");
+        }
+        let line = r#"{"prompt":1,"drafting":"sequential","accepted":[0],"ranks":[[]]}"#;
+        assert!(serde_json::from_str::<Trace>(line).unwrap().validate().is_err());
     }
 
     #[test]

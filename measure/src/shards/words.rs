@@ -22,6 +22,9 @@ pub(crate) fn asked(request: &Request) -> Asked {
     named.filter(|(_, words)| !words.is_empty()).collect()
 }
 
+/// Whether traces keep ranks.
+const RANKS: &str = "--ranks";
+
 fn of_stage(stage: Stage, request: &Request) -> RequestWords {
     let texts = [PROMPTS, TEXTS, "--tokens"];
     let windows = ["--windows", "draftings"];
@@ -29,7 +32,7 @@ fn of_stage(stage: Stage, request: &Request) -> RequestWords {
         Stage::Probe | Stage::Memory => Vec::new(),
         Stage::Latency => windows.to_vec(),
         Stage::Acceptance | Stage::Refinement => {
-            [&texts[..], &windows, &["positions", "first look", "--confidence"]].concat()
+            [&texts[..], &windows, &["positions", "first look", "--confidence", RANKS]].concat()
         }
         Stage::Throughput | Stage::RunOff | Stage::Confirmation => texts.to_vec(),
         Stage::Batch => [&windows[..], &["--batch"]].concat(),
@@ -66,8 +69,11 @@ fn words(request: &Request) -> RequestWords {
         ("--tokens", request.tokens.to_string()),
         ("--confidence", request.confidence.to_string()),
     ]
+    .into_iter()
+    // Runs of older programs do not know this one.
+    .chain(request.ranks.then(|| (RANKS, "true".into())))
     .map(|(name, value)| (name.to_string(), value))
-    .into()
+    .collect()
 }
 
 fn kinds(request: &Request) -> String {

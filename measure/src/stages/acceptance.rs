@@ -14,7 +14,7 @@ use crate::warning::Warning;
 use s3d_data::{
     BlockPurpose, Draft, DraftPlan, Drafting, Observation, Plan, Predictors, Seconds, Skip, Trace,
 };
-use s3d_model::{Imposed, Model, TextTrace, trace_text};
+use s3d_model::{Imposed, Model, TextTrace, trace_text, trace_text_with_ranks};
 use std::collections::{HashMap, HashSet};
 
 /// Output tokens below which a text is not worth tracing.
@@ -361,7 +361,11 @@ fn draw_prompt(
     let drawn = |Draft { drafting, skip }: &Draft| {
         let most = request.most_predictors(model, *drafting);
         let count = |committed| imposed.accepted(&prompt.id, committed, most.get()) as u32;
-        let drawn = TextTrace { accepted: (1..=tokens).map(count).collect(), confidence: None };
+        let drawn = TextTrace {
+            accepted: (1..=tokens).map(count).collect(),
+            confidence: None,
+            ranks: None,
+        };
         Observation::Trace(trace_of(prompt, *drafting, most, skip, drawn))
     };
     bench.recorder.append(missing.iter().map(drawn).collect())
@@ -377,8 +381,13 @@ fn traces_of(
     skips: &[Skip],
 ) -> Result<Vec<Trace>> {
     let most = request.most_predictors(model, drafting);
-    let counts =
-        trace_text(model, &prompt.tokens, output, drafting, skips, most.get(), request.confidence)?;
+    let (tokens, most_drafts, confidence) = (&prompt.tokens, most.get(), request.confidence);
+    let counts = match (request.ranks, drafting) {
+        (true, Drafting::Simultaneous) => {
+            trace_text_with_ranks(model, tokens, output, skips, most_drafts, confidence)?
+        }
+        _ => trace_text(model, tokens, output, drafting, skips, most_drafts, confidence)?,
+    };
     let traces = skips.iter().zip(counts);
     Ok(traces.map(|(skip, counts)| trace_of(prompt, drafting, most, skip, counts)).collect())
 }
@@ -406,5 +415,6 @@ fn trace_of(
         accepted: counts.accepted,
         confidence: counts.confidence,
         accept_probability: None,
+        ranks: counts.ranks,
     }
 }

@@ -4,11 +4,12 @@
 //! Not a stage of a run's budget: it comes after one, and measures what the run concluded.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pass_watch::{Generated, generate_by};
 use crate::request::{Prompt, Request, Subject};
 use crate::schedule::{Schedule, Turn};
 use crate::stages::afford::{SHORTEST_TEXT, WARM_UP_TOKENS};
+use crate::stages::lossless::mismatch;
 use crate::stages::reference::{Agreement, References, compare};
 use s3d_data::{DraftCount, Plan, PolicySample};
 use s3d_model::DraftPolicy;
@@ -46,7 +47,7 @@ pub fn prompts<'p>(
 /// Decodes every prompt in all ways. Texts that end or run into a loop at once are left out.
 ///
 /// # Errors
-/// A text that differs from plain decoding's ([`Error::Mismatch`]); an engine that fails.
+/// A text that differs from plain decoding's ([`crate::Error::Mismatch`]); an engine that fails.
 pub fn contest(
     subject: Subject<'_>,
     request: &Request,
@@ -100,17 +101,8 @@ fn check(
     for (turn, one) in made {
         let found = compare(subject.model, &prompt.tokens, plain, &one.tokens)?;
         if let Agreement::Different { position } = found {
-            let token = |tokens: &[u32]| match tokens.get(position) {
-                Some(token) => token.to_string(),
-                None => "the end of the text".to_string(),
-            };
-            return Err(Error::Mismatch {
-                plan: Box::new(rivals.of(WAYS[turn.cell]).0.clone()),
-                prompt: prompt.id.clone(),
-                position,
-                expected: token(plain),
-                found: token(&one.tokens),
-            });
+            let plan = rivals.of(WAYS[turn.cell]).0;
+            return Err(mismatch(plan, prompt, position, plain, &one.tokens));
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::decode::observer::Silent;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::positions::Places;
-use s3d_data::{Drafting, Skip};
+use s3d_data::{Drafting, Skip, Trace};
 use s3d_kernels::attention::Block;
 use s3d_kernels::elementwise::argmax;
 
@@ -38,6 +38,10 @@ pub struct TextTrace {
     /// `confidence[c - 1][i - 1]`: the top probability of draft `i`'s row, which is its token's. A
     /// sequential draft that would be fed from beyond the end of the text has none.
     pub confidence: Option<Vec<Vec<f32>>>,
+    /// `ranks[c - 1][i - 1]`: the rank of the right token among the most likely ones of draft `i`,
+    /// from 1; 0 where it is none of the first [`Trace::RANKS`]. Drafts beyond the end of the text
+    /// have none.
+    pub ranks: Option<Vec<Vec<u8>>>,
 }
 
 /// One text and one way of drafting.
@@ -67,15 +71,24 @@ pub fn trace_text(
     confidence: bool,
 ) -> Result<Vec<TextTrace>> {
     let shadow = Shadow::new(model, prompt, output, drafting, gamma_max)?;
-    skips.iter().try_for_each(|skip| model.check_skip(skip))?;
-    let empty = TextTrace { accepted: Vec::new(), confidence: confidence.then(Vec::new) };
-    let mut traces = vec![empty; skips.len()];
-    let groups_per_chunk = CHUNK_ROWS.div_ceil(gamma_max);
-    let positions: Vec<usize> = (prompt.len()..shadow.text.len()).collect();
-    for starts in positions.chunks(groups_per_chunk) {
-        shadow.trace_chunk(starts, skips, &mut traces)?;
-    }
-    Ok(traces)
+    shadow.trace(skips, confidence, false)
+}
+
+/// As [`trace_text`] of drafts made at once, with the ranks of the right tokens: what a tree of
+/// drafts would accept.
+///
+/// # Errors
+/// As there.
+pub fn trace_text_with_ranks(
+    model: &Model,
+    prompt: &[u32],
+    output: &[u32],
+    skips: &[Skip],
+    gamma_max: usize,
+    confidence: bool,
+) -> Result<Vec<TextTrace>> {
+    let shadow = Shadow::new(model, prompt, output, Drafting::Simultaneous, gamma_max)?;
+    shadow.trace(skips, confidence, true)
 }
 
 impl<'a> Shadow<'a> {
@@ -94,6 +107,23 @@ impl<'a> Shadow<'a> {
         let mut cache = model.new_cache(text.len())?;
         model.fill_cache(&text[..text.len() - 1], &mut cache)?;
         Ok(Self { model, text, prompt: prompt.len(), drafting, gamma_max, cache })
+    }
+
+    /// Traces every skip of `skips`.
+    fn trace(&self, skips: &[Skip], confidence: bool, ranks: bool) -> Result<Vec<TextTrace>> {
+        skips.iter().try_for_each(|skip| self.model.check_skip(skip))?;
+        let empty = TextTrace {
+            accepted: Vec::new(),
+            confidence: confidence.then(Vec::new),
+            ranks: ranks.then(Vec::new),
+        };
+        let mut traces = vec![empty; skips.len()];
+        let groups_per_chunk = CHUNK_ROWS.div_ceil(self.gamma_max);
+        let positions: Vec<usize> = (self.prompt..self.text.len()).collect();
+        for starts in positions.chunks(groups_per_chunk) {
+            self.trace_chunk(starts, skips, &mut traces)?;
+        }
+        Ok(traces)
     }
 
     /// The rows of the group whose last committed token stands at position `start`.
@@ -142,6 +172,9 @@ impl<'a> Shadow<'a> {
             let out = model.run_layers(x.clone(), layers, skip, &places, cache, &mut Silent)?;
             let logits = model.head_of(true, &out, &mut Silent)?;
             self.judge(&logits, &places.blocks, &mut traces[i])?;
+            if let Some(ranks) = &mut traces[i].ranks {
+                self.rank(&logits, &places.blocks, ranks)?;
+            }
         }
         Ok(())
     }
@@ -177,6 +210,36 @@ impl<'a> Shadow<'a> {
         debug_assert!(trace.accepted.len() <= self.text.len() - self.prompt);
         Ok(())
     }
+
+    /// Ranks the right token of each draft, group after group.
+    fn rank(&self, logits: &Rows, groups: &[Block], ranks: &mut Vec<Vec<u8>>) -> Result<()> {
+        let columns = self.model.columns();
+        let right = |group: &Block| {
+            let reference = self.text[group.position + 1..].iter().copied().map(Some);
+            reference.chain(std::iter::repeat(None)).take(group.rows).collect::<Vec<_>>()
+        };
+        let mut tokens = groups.iter().flat_map(right);
+        let mut all = Vec::new();
+        for_each_row(logits, |row| {
+            let token = tokens.next().flatten();
+            all.push(token.map(|token| columns.column(token).map_or(0, |c| rank(row, c))));
+        })?;
+        for group in groups {
+            let own = &all[group.row..group.row + group.rows];
+            ranks.push(own.iter().copied().flatten().collect());
+        }
+        Ok(())
+    }
+}
+
+/// The rank of a column among the largest of a row, from 1, the first of equals before the others; 0
+/// beyond the ranks that are told apart.
+fn rank(row: &[f32], column: usize) -> u8 {
+    let Some(&own) = row.get(column) else { return 0 };
+    let before = |(place, x): (usize, &f32)| *x > own || *x == own && place < column;
+    let ahead = row.iter().enumerate().filter(|cell| before(*cell));
+    let ahead = ahead.take(usize::from(Trace::RANKS)).count() as u8;
+    if ahead < Trace::RANKS { ahead + 1 } else { 0 }
 }
 
 #[cfg(test)]
@@ -275,6 +338,69 @@ mod tests {
             }
         }
         assert!(some * 10 > all, "the comparison must not be trivial: {some} of {all}");
+    }
+
+    #[test]
+    fn the_rank_of_a_token_is_its_place_in_the_sorted_row() {
+        let row = [0.5, 2.0, 0.5, 3.0, -1.0, 0.4];
+        let found: Vec<u8> = (0..7).map(|column| rank(&row, column)).collect();
+        assert_eq!(found, [3, 2, 4, 1, 0, 0, 0]);
+    }
+
+    /// source: stepwise drafting at every position, its logits sorted by another way.
+    #[test]
+    fn ranks_are_those_of_the_logits_of_stepwise_drafting() {
+        let s3d = Some(S3dConfig { masks: 7, draft_vocabulary: Some(9), ..S3dConfig::default() });
+        let config = ModelConfig {
+            hidden_size: 32,
+            intermediate_size: 40,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: Some(2),
+            head_dim: Some(8),
+            vocab_size: 12,
+            tie_word_embeddings: false,
+            ..ModelConfig::story()
+        };
+        let mut counts = [0; 5];
+        for s3d in [config.s3d.clone(), s3d] {
+            let config = ModelConfig { s3d, ..config.clone() };
+            let model = Model::random(&config, 3, &LoadOptions::default()).unwrap();
+            let (prompt, skip) = ([1, 2, 3], Skip::from(SkipWindow::new(1, 3).unwrap()));
+            let text =
+                Generation::new(&model, &prompt, &Plan::Plain, Limits::tokens(24), &mut Silent);
+            let output = text.unwrap().finish().unwrap();
+            let skips = [skip.clone()];
+            let trace = trace_text_with_ranks(&model, &prompt, &output, &skips, 5, false).unwrap();
+            let without =
+                trace_text(&model, &prompt, &output, Drafting::Simultaneous, &skips, 5, false);
+            assert_eq!(without.unwrap()[0].accepted, trace[0].accepted);
+            let text = [&prompt[..], &output].concat();
+            for (place, ranks) in trace[0].ranks.as_ref().unwrap().iter().enumerate() {
+                let known = prompt.len() + place + 1;
+                assert_eq!(ranks.len(), 5.min(text.len() - known));
+                let first = ranks.iter().take_while(|rank| **rank == 1).count();
+                assert_eq!(first, trace[0].accepted[place] as usize);
+                let mut cache = model.new_cache(known + 8).unwrap();
+                for token in &text[..known - 1] {
+                    model.full_pass(&[*token], &mut cache, &mut Silent).unwrap();
+                }
+                let last = text[known - 1];
+                let logits = model
+                    .draft_pass(Drafting::Simultaneous, last, 4, &skip, &mut cache, &mut Silent)
+                    .unwrap();
+                let rows = logits.to_vec2::<f32>().unwrap();
+                for ((row, rank), token) in rows.iter().zip(ranks).zip(&text[known..]) {
+                    let mut sorted: Vec<u32> = (0..row.len() as u32).collect();
+                    sorted.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+                    let named = sorted.iter().map(|column| model.columns().token(*column));
+                    let place = named.take(4).position(|named| named == *token);
+                    assert_eq!(usize::from(*rank), place.map_or(0, |place| place + 1));
+                    counts[usize::from(*rank)] += 1;
+                }
+            }
+        }
+        assert!(counts.iter().all(|count| *count > 3), "{counts:?}");
     }
 
     #[test]

@@ -36,6 +36,14 @@ impl<'m> Columns<'m> {
         listed.copied().unwrap_or(column)
     }
 
+    /// The column of a token; none where it is not listed.
+    pub(crate) fn column(self, token: u32) -> Option<usize> {
+        match self.listed {
+            None => Some(token as usize),
+            Some(tokens) => tokens.binary_search(&token).ok(),
+        }
+    }
+
     /// A distribution over columns as one over the vocabulary.
     pub(crate) fn spread(self, columns: Distribution) -> Distribution {
         match self.listed {

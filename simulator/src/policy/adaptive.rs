@@ -14,8 +14,8 @@ pub struct Settings {
     pub weight: f64,
     /// Share of what a text has shown that is kept for each token of it.
     pub keep: f64,
-    /// Drafting rests where the first drafts of iterations were refused in a row, and the run gives
-    /// that less than this probability: the text is of another kind.
+    /// Drafting rests where the first drafts of iterations were refused in a row, and what was known
+    /// before gave that less than this probability: the text goes on as one of another kind.
     pub unlikely: f64,
     /// Plain steps before drafting is tried again.
     pub first_wait: usize,
@@ -25,7 +25,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { weight: 4.0, keep: 0.99, unlikely: 0.01, first_wait: 8, longest_wait: 128 }
+        Self { weight: 4.0, keep: 0.99, unlikely: 0.003, first_wait: 8, longest_wait: 128 }
     }
 }
 
@@ -47,8 +47,9 @@ pub struct Adaptive {
     seen: Vec<Seen>,
     /// Drafts of the first iteration, until it is over.
     start: Option<usize>,
-    /// Probability, by the run, of the refusals in a row.
-    in_a_row: f64,
+    /// Refusals in a row: their probability, by the rate of refusals before the first of them, and
+    /// that rate.
+    in_a_row: Option<(f64, f64)>,
     /// Plain steps since drafting rests; none where it does not.
     resting: Option<usize>,
     /// Plain steps to wait before a try.
@@ -70,7 +71,7 @@ impl Adaptive {
             prior: (0..most).map(|draft| rate(counts, draft)).collect(),
             seen: vec![Seen::default(); most],
             start: None,
-            in_a_row: 1.0,
+            in_a_row: None,
             resting: None,
             wait: settings.first_wait,
             costs,
@@ -85,7 +86,8 @@ impl Adaptive {
             return start;
         }
         let best = self.best(0);
-        let rests = best == 0 || self.in_a_row < self.settings.unlikely;
+        let unlikely = self.in_a_row.is_some_and(|(p, _)| p < self.settings.unlikely);
+        let rests = best == 0 || unlikely;
         if rests && self.resting.is_none() {
             self.resting = Some(0);
         }
@@ -100,6 +102,10 @@ impl Adaptive {
     pub fn told(&mut self, drafted: usize, accepted: usize) {
         let drafted = drafted.min(self.costs.most());
         let accepted = accepted.min(drafted);
+        if drafted > 0 {
+            let (so_far, refused) = self.in_a_row.unwrap_or((1.0, 1.0 - self.rate(0)));
+            self.in_a_row = (accepted == 0).then_some((so_far * refused, refused));
+        }
         self.forget(accepted + 1);
         for (draft, seen) in self.seen[..drafted].iter_mut().enumerate().take(accepted + 1) {
             match draft < accepted {
@@ -112,8 +118,6 @@ impl Adaptive {
             return;
         }
         self.start = None;
-        let refused = 1.0 - self.prior[0];
-        self.in_a_row = if accepted == 0 { self.in_a_row * refused } else { 1.0 };
         if self.resting.is_some() {
             self.tried((accepted + 1) as f64 > self.costs.at(drafted));
         }
@@ -239,14 +243,14 @@ mod tests {
             }
             one.told(drafts, 0);
         }
-        // source: by hand. 0.2^3 = 0.008 is unlikely; then after 8, 16, 32, 64, 128, 128, ... steps.
-        assert_eq!(tries, [0, 1, 2, 11, 28, 61, 126, 255, 384, 513]);
+        // source: by hand. 0.2^4 = 0.0016 is unlikely; then after 8, 16, 32, 64, 128, 128, ... steps.
+        assert_eq!(tries, [0, 1, 2, 3, 12, 29, 62, 127, 256, 385, 514]);
     }
 
     #[test]
     fn a_try_that_pays_is_followed_by_drafting() {
         let mut one = policy(&[1.1, 1.2, 1.3], 3);
-        for _ in 0..11 {
+        for _ in 0..12 {
             let drafts = one.next();
             one.told(drafts, 0);
         }

@@ -5,7 +5,7 @@ use crate::statistics::{Resamples, interval};
 
 /// The sum of `above` over that of `below`, both by text, with its interval over texts, which are
 /// drawn within their `strata`.
-pub(super) fn ratio(
+pub(crate) fn ratio(
     above: &[f64],
     below: &[f64],
     strata: &[usize],

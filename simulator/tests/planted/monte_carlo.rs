@@ -77,6 +77,7 @@ impl Drawing {
             accepted: self.accepted(text),
             confidence: None,
             accept_probability: None,
+            ranks: None,
         };
         (0..self.texts).into_par_iter().map(trace).collect()
     }

@@ -20,7 +20,7 @@ const TEXTS: usize = 20;
 /// What `policy.json` holds.
 #[derive(Serialize)]
 struct Compared<'a> {
-    schema_version: u32,
+    schema_version: u64,
     /// The choice.
     plan: &'a Plan,
     /// Its window and drafting with the most drafts of an iteration.

@@ -13,7 +13,7 @@ use std::path::Path;
 pub fn show(run: &Path, output: &OutputArgs) -> anyhow::Result<()> {
     let dir = RunDir::new(run);
     let run = load_run::one_machine(&dir, MachineArgs { machine: None })?;
-    let choice = adaptive::choice(&dir)?;
+    let choice = adaptive::choice_of(&dir, &run)?;
     let replay = replay_policy(&run, &Request::of(&run.header), &choice, Settings::default())?;
     if !output.json && !output.markdown {
         terminal::result(&format!("{}\n", sentences(&replay).join("\n")))?;

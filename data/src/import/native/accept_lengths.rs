@@ -188,6 +188,7 @@ fn trace(answer: &Answer, draft: &DraftPlan) -> Trace {
         accepted,
         confidence: None,
         accept_probability: None,
+        ranks: None,
     }
 }
 
