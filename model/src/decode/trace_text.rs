@@ -367,8 +367,9 @@ mod tests {
             let config = ModelConfig { s3d, ..config.clone() };
             let model = Model::random(&config, 3, &LoadOptions::default()).unwrap();
             let (prompt, skip) = ([1, 2, 3], Skip::from(SkipWindow::new(1, 3).unwrap()));
+            let mut silent = Silent;
             let text =
-                Generation::new(&model, &prompt, &Plan::Plain, Limits::tokens(24), &mut Silent);
+                Generation::new(&model, &prompt, &Plan::Plain, Limits::tokens(24), &mut silent);
             let output = text.unwrap().finish().unwrap();
             let skips = [skip.clone()];
             let trace = trace_text_with_ranks(&model, &prompt, &output, &skips, 5, false).unwrap();
