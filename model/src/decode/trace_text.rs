@@ -212,7 +212,7 @@ impl<'a> Shadow<'a> {
     }
 
     /// Ranks the right token of each draft, group after group.
-    fn rank(&self, logits: &Rows, groups: &[Block], ranks: &mut Vec<Vec<u8>>) -> Result<()> {
+    fn rank(&self, logits: &Logits, groups: &[Block], ranks: &mut Vec<Vec<u8>>) -> Result<()> {
         let columns = self.model.columns();
         let right = |group: &Block| {
             let reference = self.text[group.position + 1..].iter().copied().map(Some);
@@ -390,7 +390,8 @@ mod tests {
                 let logits = model
                     .draft_pass(Drafting::Simultaneous, last, 4, &skip, &mut cache, &mut Silent)
                     .unwrap();
-                let rows = logits.to_vec2::<f32>().unwrap();
+                let mut rows: Vec<Vec<f32>> = Vec::new();
+                for_each_row(&logits, |row| rows.push(row.to_vec())).unwrap();
                 for ((row, rank), token) in rows.iter().zip(ranks).zip(&text[known..]) {
                     let mut sorted: Vec<u32> = (0..row.len() as u32).collect();
                     sorted.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
