@@ -77,7 +77,8 @@ fn adapting_iterations_are_those_that_the_trace_tells() {
                 committed += right + 1;
                 seen.insert(drafts);
             }
-            assert_eq!(committed, text.len());
+            // The free token of the last iteration may stand beyond the end of the text.
+            assert!((text.len()..=text.len() + 1).contains(&committed), "{plan}: {committed}");
         }
     }
     assert!(seen.len() > 3, "the comparison must not be trivial: {seen:?}");

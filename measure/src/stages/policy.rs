@@ -1,5 +1,5 @@
-//! Drafts that adapt beside drafts of a fixed number, end to end: one prompt a block, plain decoding
-//! twice, the choice and the policy once each, in random order.
+//! Drafts that adapt beside drafts of a fixed number, end to end: one prompt a block, plain
+//! decoding twice, the choice and the policy once each, in random order.
 //!
 //! Not a stage of a run's budget: it comes after one, and measures what the run concluded.
 
