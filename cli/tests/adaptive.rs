@@ -18,8 +18,8 @@ const MOST: usize = 6;
 struct Follows(Adaptive);
 
 impl DraftPolicy for Follows {
-    fn next(&mut self) -> usize {
-        self.0.next()
+    fn drafts(&mut self) -> usize {
+        self.0.drafts()
     }
 
     fn told(&mut self, drafted: usize, accepted: usize) {
@@ -70,7 +70,7 @@ fn adapting_iterations_are_those_that_the_trace_tells() {
             assert_eq!(tokens(&found), text, "{plan}");
             let (mut walked, mut committed) = (policy.clone(), 1);
             for step in &found[1..] {
-                let drafts = walked.next();
+                let drafts = walked.drafts();
                 let right = (traces[0].accepted[committed - 1] as usize).min(drafts);
                 assert_eq!((step.drafted, step.accepted), (drafts, right), "{plan} at {committed}");
                 walked.told(drafts, right);

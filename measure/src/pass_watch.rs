@@ -180,12 +180,15 @@ pub(crate) fn generate(
     generate_by(model, plan, None, prompt, tokens, clock, peek)
 }
 
+/// Makes the policy of a text.
+pub type Fresh<'a> = &'a dyn Fn() -> Box<dyn DraftPolicy>;
+
 /// As [`generate`], with as many drafts in each iteration as a fresh `policy` says, where there is
 /// one.
 pub(crate) fn generate_by(
     model: &Model,
     plan: &Plan,
-    policy: Option<&dyn Fn() -> Box<dyn DraftPolicy>>,
+    policy: Option<Fresh<'_>>,
     prompt: &Prompt,
     tokens: usize,
     clock: &dyn Clock,

@@ -91,7 +91,7 @@ struct Anything {
 }
 
 impl DraftPolicy for Anything {
-    fn next(&mut self) -> usize {
+    fn drafts(&mut self) -> usize {
         self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.state >> 33) as usize % (self.most + 1)
     }

@@ -105,7 +105,7 @@ fn decided(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy");
     group.bench_function("one decision", |b| {
         b.iter(|| {
-            let drafts = policy.next();
+            let drafts = policy.drafts();
             let right = traces[0].accepted[places.next().unwrap_or(0)] as usize;
             policy.told(drafts, right.min(drafts));
             drafts

@@ -45,7 +45,7 @@ fn follow(accepted: &[u32], counts: &AcceptanceCounts, start: usize) -> (f64, Ve
     let mut policy = Adaptive::new(costs.clone(), counts, start, Settings::default());
     let (mut committed, mut time, mut made) = (1, 0.0, Vec::new());
     while committed < accepted.len() {
-        let drafts = policy.next();
+        let drafts = policy.drafts();
         let right = (accepted[committed - 1] as usize).min(drafts);
         made.push((committed, drafts));
         policy.told(drafts, right);

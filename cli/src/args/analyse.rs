@@ -126,7 +126,6 @@ pub enum PromptPass {
 /// How the number of drafts is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
-    /// By what was accepted so far in the text
     Auto,
 }
 

@@ -88,8 +88,8 @@ fn drafting(recommendation: Recommendation, dir: &RunDir) -> anyhow::Result<Draf
 struct Follows(Adaptive);
 
 impl DraftPolicy for Follows {
-    fn next(&mut self) -> usize {
-        self.0.next()
+    fn drafts(&mut self) -> usize {
+        self.0.drafts()
     }
 
     fn told(&mut self, drafted: usize, accepted: usize) {

@@ -5,7 +5,7 @@
 
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::pass_watch::{Generated, generate_by};
+use crate::pass_watch::{Fresh, Generated, generate_by};
 use crate::request::{Prompt, Request, Subject};
 use crate::schedule::{Schedule, Turn};
 use crate::stages::afford::{SHORTEST_TEXT, WARM_UP_TOKENS};
@@ -24,16 +24,12 @@ pub struct Rivals<'a> {
     /// Its window and drafting with the most drafts of an iteration.
     pub most: &'a Plan,
     /// Makes the policy of a text.
-    pub policy: &'a dyn Fn() -> Box<dyn DraftPolicy>,
+    pub policy: Fresh<'a>,
 }
 
 /// The prompts to decode: of each task at most `each`, those that `known` names last, since the
 /// choice and the policy know them.
-pub fn prompts<'p>(
-    all: &'p [Prompt],
-    each: usize,
-    known: impl Fn(&str) -> bool,
-) -> Vec<&'p Prompt> {
+pub fn prompts(all: &[Prompt], each: usize, known: impl Fn(&str) -> bool) -> Vec<&Prompt> {
     let (used, fresh): (Vec<_>, Vec<_>) = all.iter().partition(|prompt| known(&prompt.id));
     let mut taken: Vec<&Prompt> = Vec::new();
     for prompt in fresh.into_iter().chain(used) {
@@ -80,7 +76,7 @@ pub fn contest(
 }
 
 impl Rivals<'_> {
-    fn of(&self, way: DraftCount) -> (&Plan, Option<&dyn Fn() -> Box<dyn DraftPolicy>>) {
+    fn of(&self, way: DraftCount) -> (&Plan, Option<Fresh<'_>>) {
         match way {
             DraftCount::Plain => (&Plan::Plain, None),
             DraftCount::Fixed => (self.fixed, None),
@@ -132,7 +128,7 @@ mod tests {
     struct InTurn(usize);
 
     impl DraftPolicy for InTurn {
-        fn next(&mut self) -> usize {
+        fn drafts(&mut self) -> usize {
             self.0 % 3
         }
 

@@ -204,7 +204,7 @@ impl<'m> Generation<'m> {
     fn next_draft(&mut self) -> Option<DraftPlan> {
         let plan = self.plan.draft()?.clone();
         let Some(policy) = &mut self.policy else { return Some(plan) };
-        let wanted = policy.next();
+        let wanted = policy.drafts();
         let predictors = plan.predictors.at_most(wanted);
         (wanted > 0).then_some(DraftPlan { predictors, ..plan })
     }

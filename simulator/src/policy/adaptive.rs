@@ -81,7 +81,7 @@ impl Adaptive {
     }
 
     /// Drafts of the next iteration; 0: a plain step.
-    pub fn next(&mut self) -> usize {
+    pub fn drafts(&mut self) -> usize {
         if let Some(start) = self.start {
             return start;
         }
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn a_text_starts_with_the_choice_where_drafting_pays() {
-        assert_eq!(policy(&[1.1, 1.2, 1.3], 2).next(), 2);
-        assert_eq!(policy(&[1.1, 1.2, 1.3], 9).next(), 3, "no more than a cost is known of");
-        assert_eq!(policy(&[1.9, 2.5, 2.9], 2).next(), 0);
+        assert_eq!(policy(&[1.1, 1.2, 1.3], 2).drafts(), 2);
+        assert_eq!(policy(&[1.1, 1.2, 1.3], 9).drafts(), 3, "no more than a cost is known of");
+        assert_eq!(policy(&[1.9, 2.5, 2.9], 2).drafts(), 0);
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         let mut one = policy(&[1.1, 1.2, 1.3], 3);
         let mut tries = Vec::new();
         for step in 0..600 {
-            let drafts = one.next();
+            let drafts = one.drafts();
             if drafts > 0 {
                 tries.push(step);
             }
@@ -251,13 +251,13 @@ mod tests {
     fn a_try_that_pays_is_followed_by_drafting() {
         let mut one = policy(&[1.1, 1.2, 1.3], 3);
         for _ in 0..12 {
-            let drafts = one.next();
+            let drafts = one.drafts();
             one.told(drafts, 0);
         }
-        let drafts = one.next();
+        let drafts = one.drafts();
         assert!(drafts > 0, "a try");
         one.told(drafts, drafts);
-        assert!(one.next() > 0 && one.resting.is_none());
+        assert!(one.drafts() > 0 && one.resting.is_none());
     }
 
     #[test]

@@ -158,7 +158,7 @@ pub fn replay_policy(
 pub(crate) fn follow(accepted: &[u32], costs: &CostByDrafts, mut policy: Adaptive) -> (u64, f64) {
     let (mut iterations, mut time) = (0, 0.0);
     visit(accepted, |_, right| {
-        let drafts = policy.next();
+        let drafts = policy.drafts();
         let kept = (right as usize).min(drafts);
         policy.told(drafts, kept);
         iterations += 1;
