@@ -12,7 +12,6 @@ use crate::stages::afford::{SHORTEST_TEXT, WARM_UP_TOKENS};
 use crate::stages::lossless::mismatch;
 use crate::stages::reference::{Agreement, References, compare};
 use s3d_data::{DraftCount, Plan, PolicySample};
-use s3d_model::DraftPolicy;
 
 /// The ways to decode, in the order of the schedule's cells.
 const WAYS: [DraftCount; 3] = [DraftCount::Plain, DraftCount::Fixed, DraftCount::Adaptive];
@@ -122,7 +121,7 @@ fn sample(prompt: &Prompt, turn: Turn, one: &Generated) -> PolicySample {
 mod tests {
     use super::*;
     use crate::clock::fake::{FakeClock, Faults};
-    use s3d_model::{LoadOptions, Model, ModelConfig};
+    use s3d_model::{DraftPolicy, LoadOptions, Model, ModelConfig};
 
     /// Drafts none, one, two and none again.
     struct InTurn(usize);
