@@ -63,8 +63,8 @@ fn where_second_choices_are_often_right_and_width_is_cheap_a_tree_pays() {
     let request = Request { draws: 200, ..Request::of(&run.header) };
     let found = trees(&run, &request, &plan("3..9:5"), 12).unwrap();
     assert_eq!((found.texts, found.by_rows.len()), (30, 11));
-    for rank in 0..4 {
-        assert!((found.rates[0][rank] - rates[rank]).abs() < 0.04, "{:?}", found.rates[0]);
+    for (found, planted) in found.rates[0].iter().zip(rates) {
+        assert!((found - planted).abs() < 0.04, "{found} {planted}");
     }
     assert_eq!(found.pays, Some(true), "{:?}", found.over_chain);
     assert!(found.tree.widths[0] > 1 && found.tree.rows > found.chain.rows);
