@@ -1,5 +1,4 @@
 //! Several texts at once, measured on a tiny random model: what is kept, and where.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tiny;
 

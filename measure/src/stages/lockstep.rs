@@ -308,7 +308,7 @@ mod tests {
         let alone = |plan: &Plan, prompt: &Prompt, tokens| {
             let (limits, mut silent) = (Limits::tokens(tokens), Silent);
             let steps = Generation::new(&model, &prompt.tokens, plan, limits, &mut silent).unwrap();
-            let steps: Vec<_> = steps.map(Result::unwrap).collect();
+            let steps: Vec<_> = steps.map(|step| step.unwrap()).collect();
             let count = steps.len() - 1;
             (steps.into_iter().flat_map(|step| step.tokens).collect::<Vec<u32>>(), count)
         };

@@ -265,8 +265,7 @@ impl Planted {
                         batch: 1,
                     });
                 };
-            let first = traces.iter().take(self.prompts);
-            for trace in first.filter(|trace| meant(trace, block)) {
+            for trace in traces.iter().take(self.prompts).filter(|trace| meant(trace, block)) {
                 let steps = trace.tokens() - 1;
                 push(Plan::Plain, trace, steps, 0.0, steps as f64 * self.full_seconds(1, CONTEXT));
             }
