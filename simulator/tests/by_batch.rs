@@ -19,7 +19,7 @@ fn world() -> Planted {
         draftings: vec![Drafting::Simultaneous],
         gamma_max: 4,
         noise: 0.01,
-        widening: 0.35,
+        widening: 0.2,
         ..Planted::small(curve, 5)
     }
 }
