@@ -244,6 +244,7 @@ impl Planted {
                     let mut noisy = |seconds| Seconds(noisy(seconds));
                     let (draft, verify) = (noisy(draft * drift), noisy(verify * drift));
                     let prompt_seconds = noisy(0.05 * drift);
+                    let step = Seconds(STEP_SECONDS * drift * iterations as f64);
                     rows.push(ThroughputSample {
                         machine: 0,
                         block,
@@ -256,10 +257,7 @@ impl Planted {
                         prompt_seconds,
                         draft_seconds: draft,
                         verify_seconds: verify,
-                        seconds: prompt_seconds
-                            + draft
-                            + verify
-                            + Seconds(STEP_SECONDS * drift * iterations as f64),
+                        seconds: prompt_seconds + draft + verify + step,
                         cpu_seconds: None,
                         start: 0,
                         batch: 1,
