@@ -42,11 +42,13 @@ fn adapting_iterations_are_those_that_the_trace_tells() {
     let options = LoadOptions { threads: 1, ..LoadOptions::default() };
     let model = Model::load(&folder, &options).unwrap();
     let tokenizer = model.tokenizer().unwrap();
-    // Costs at which some texts are drafted much and some little.
-    let costs = CostByDrafts::new(&[1.6, 1.7, 1.9, 2.1, 2.4, 2.7]).unwrap();
     let counts =
         AcceptanceCounts { attempted: vec![10, 8, 6, 4, 3, 2], accepted: vec![8, 6, 4, 3, 2, 1] };
-    let policy = Adaptive::new(costs, &counts, 4, Settings::default());
+    // Costs at which drafting pays, and at which it is only tried.
+    let costs = [[1.3, 1.4, 1.5, 1.6, 1.7, 1.8], [2.0, 2.6, 3.2, 3.8, 4.4, 5.0]];
+    let policies = costs.map(|costs| {
+        Adaptive::new(CostByDrafts::new(&costs).unwrap(), &counts, 4, Settings::default())
+    });
     let mut seen = std::collections::BTreeSet::new();
     for prompt in load_prompts(&folder.join("prompts.jsonl"), Some(4)).unwrap() {
         let prompt = tokenizer.encode(&prompt.text).unwrap();
@@ -60,7 +62,7 @@ fn adapting_iterations_are_those_that_the_trace_tells() {
             made.map(Result::unwrap).collect::<Vec<Step>>()
         };
         let text = tokens(&decode(&Plan::Plain, None));
-        for drafting in Drafting::ALL {
+        for (drafting, policy) in Drafting::ALL.into_iter().zip(&policies) {
             let skip = s3d_data::Skip::from(SkipWindow::new(2, 10).unwrap());
             let skips = [skip.clone()];
             let traces = trace_text(&model, &prompt, &text, drafting, &skips, MOST, false).unwrap();
@@ -81,7 +83,7 @@ fn adapting_iterations_are_those_that_the_trace_tells() {
             assert!((text.len()..=text.len() + 1).contains(&committed), "{plan}: {committed}");
         }
     }
-    assert!(seen.len() > 3, "the comparison must not be trivial: {seen:?}");
+    assert!(seen.len() > 3 && seen.contains(&0), "the comparison must not be trivial: {seen:?}");
 }
 
 fn run() -> String {
@@ -155,8 +157,15 @@ fn what_is_no_run_of_this_model_is_refused() {
     for folder in ["/no/such/folder", &empty, &untraced] {
         fails(1, &["simulate", folder, "--policy", "auto"]);
     }
+    let unranked = fails(1, &["simulate", &run(), "--trees"]);
+    assert!(unranked.contains("ranks of right tokens") && unranked.contains("--ranks"));
     for words in [
         &["simulate", &run()][..],
+        &["simulate", &run(), "--trees", "--rows", "1"],
+        &["simulate", &run(), "--trees", "--rows", "66"],
+        &["simulate", &run(), "--trees", "--rows", "nan"],
+        &["simulate", &run(), "--rows", "8"],
+        &["simulate", &run(), "--trees", "--policy", "auto"],
         &["simulate", "--policy", "auto"],
         &["simulate", &run(), "--policy", "never"],
         &["simulate", &run(), "--policy", "auto", "--layers", "9"],
