@@ -3,6 +3,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod draft;
+mod drawn_text;
 pub(crate) mod forced_acceptance;
 pub(crate) mod generate;
 pub(crate) mod loop_detector;

@@ -11,6 +11,7 @@
 //! refused, takes its numbers once more; that is sound, because nothing committed before a place
 //! depends on the numbers of that place.
 
+use crate::backend::logits::{Logits, argmax_rows, for_each_row};
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -70,6 +71,11 @@ impl Sampling {
         self.temperature == 0.0
     }
 
+    /// The seed of the draws.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What a token is drawn from, given its `logits[vocab]`.
     ///
     /// # Errors
@@ -97,10 +103,46 @@ impl Sampling {
         Distribution::new(weights)
     }
 
+    /// The probability that `token` is drawn, given `logits[vocab]`: that of [`Self::distribution`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn probability(&self, logits: &[f32], token: u32) -> Result<f64> {
+        let all = self.top_k.is_none() && self.top_p >= 1.0 && !self.is_greedy();
+        let peak = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let Some(&logit) = logits.get(token as usize).filter(|_| all && peak.is_finite()) else {
+            return Ok(self.distribution(logits)?.probability(token));
+        };
+        // Of all tokens no distribution need be made for one of them.
+        let power = |logit: f32| ((f64::from(logit) - f64::from(peak)) / self.temperature).exp();
+        let probability = power(logit) / logits.iter().map(|&logit| power(logit)).sum::<f64>();
+        match probability.is_nan() {
+            true => Ok(self.distribution(logits)?.probability(token)),
+            false => Ok(probability),
+        }
+    }
+
     /// The numbers that belong to place `place` of the output, counted from 0.
     pub fn numbers(&self, place: usize) -> Numbers {
         Numbers::at(self.seed, place)
     }
+}
+
+/// A token for each row of logits: the most likely one, or one that is drawn. What a
+/// pass is timed with, choosing included.
+///
+/// # Errors
+/// When they are no `[rows, columns]` of `f32`, or no numbers.
+pub fn choose_rows(logits: &Logits, sampling: Option<&Sampling>) -> Result<Vec<u32>> {
+    let Some(sampling) = sampling else { return argmax_rows(logits) };
+    let (mut tokens, mut failed) = (Vec::new(), Ok(()));
+    for_each_row(logits, |row| match sampling.distribution(row) {
+        Ok(distribution) => {
+            tokens.push(distribution.draw(sampling.numbers(tokens.len()).choose));
+        }
+        Err(error) => failed = Err(error),
+    })?;
+    failed.map(|()| tokens)
 }
 
 /// `temperature 0.8, top-k 40, top-p 0.9, seed 1`

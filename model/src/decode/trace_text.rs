@@ -9,15 +9,19 @@
 //! layers computed it. No row's bits depend on the pass it sits in, so the counts equal those of
 //! stepwise decoding exactly.
 //!
+//! A text may also be drawn (`drawn_text.rs`): then each draft has a probability of acceptance.
+//!
 //! Below the first layer that it leaves out, a draft pass does not depend on what is left out: all
 //! skips share it.
 
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::{Logits, argmax_rows, for_each_row};
+use crate::backend::logits::{Logits, argmax_rows, for_each_row, on_host};
 use crate::config::adapter::adapts;
 use crate::decode::draft::confidence;
+use crate::decode::drawn_text::DrawnText;
 use crate::decode::observer::Silent;
+use crate::decode::sample::Sampling;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::positions::Places;
@@ -42,6 +46,9 @@ pub struct TextTrace {
     /// from 1; 0 where it is none of the first [`Trace::RANKS`]. Drafts beyond the end of the text
     /// have none.
     pub ranks: Option<Vec<Vec<u8>>>,
+    /// Of a drawn text: `accept_probability[c - 1][i - 1]`, the probability that draft `i` is
+    /// accepted, given the text and that those before it were; `accepted` is then one draw by them.
+    pub accept_probability: Option<Vec<Vec<f32>>>,
 }
 
 /// One text and one way of drafting.
@@ -54,6 +61,8 @@ struct Shadow<'a> {
     gamma_max: usize,
     /// Keys and values of the text, from full-depth passes.
     cache: KvCache,
+    /// What the full model says of the text, where it was drawn.
+    drawn: Option<DrawnText>,
 }
 
 /// Traces `output`, the greedy continuation of `prompt`, for every skip of `skips`, in their order.
@@ -70,7 +79,26 @@ pub fn trace_text(
     gamma_max: usize,
     confidence: bool,
 ) -> Result<Vec<TextTrace>> {
-    let shadow = Shadow::new(model, prompt, output, drafting, gamma_max)?;
+    let shadow = Shadow::new(model, [prompt, output], None, drafting, gamma_max)?;
+    shadow.trace(skips, confidence, false)
+}
+
+/// Traces `text`, a prompt and the output that was drawn after it as `sampling` says, as
+/// [`trace_text`] does. Which drafts are accepted is then a matter of chance: the trace holds the
+/// probabilities, and one draw.
+///
+/// # Errors
+/// As there; logits that are no numbers.
+pub fn trace_drawn_text(
+    model: &Model,
+    text: [&[u32]; 2],
+    sampling: Sampling,
+    drafting: Drafting,
+    skips: &[Skip],
+    gamma_max: usize,
+    confidence: bool,
+) -> Result<Vec<TextTrace>> {
+    let shadow = Shadow::new(model, text, Some(sampling), drafting, gamma_max)?;
     shadow.trace(skips, confidence, false)
 }
 
@@ -87,15 +115,16 @@ pub fn trace_text_with_ranks(
     gamma_max: usize,
     confidence: bool,
 ) -> Result<Vec<TextTrace>> {
-    let shadow = Shadow::new(model, prompt, output, Drafting::Simultaneous, gamma_max)?;
+    let text = [prompt, output];
+    let shadow = Shadow::new(model, text, None, Drafting::Simultaneous, gamma_max)?;
     shadow.trace(skips, confidence, true)
 }
 
 impl<'a> Shadow<'a> {
     fn new(
         model: &'a Model,
-        prompt: &[u32],
-        output: &[u32],
+        [prompt, output]: [&[u32]; 2],
+        sampling: Option<Sampling>,
         drafting: Drafting,
         gamma_max: usize,
     ) -> Result<Self> {
@@ -105,8 +134,15 @@ impl<'a> Shadow<'a> {
         let text = [prompt, output].concat();
         model.check_length(text.len())?;
         let mut cache = model.new_cache(text.len())?;
-        model.fill_cache(&text[..text.len() - 1], &mut cache)?;
-        Ok(Self { model, text, prompt: prompt.len(), drafting, gamma_max, cache })
+        let prompt = prompt.len();
+        let drawn = match sampling {
+            Some(sampling) => Some(DrawnText::read(model, &text, prompt, sampling, &mut cache)?),
+            None => {
+                model.fill_cache(&text[..text.len() - 1], &mut cache)?;
+                None
+            }
+        };
+        Ok(Self { model, text, prompt, drafting, gamma_max, cache, drawn })
     }
 
     /// Traces every skip of `skips`.
@@ -116,6 +152,7 @@ impl<'a> Shadow<'a> {
             accepted: Vec::new(),
             confidence: confidence.then(Vec::new),
             ranks: ranks.then(Vec::new),
+            accept_probability: self.drawn.as_ref().map(|_| Vec::new()),
         };
         let mut traces = vec![empty; skips.len()];
         let groups_per_chunk = CHUNK_ROWS.div_ceil(self.gamma_max);
@@ -171,7 +208,10 @@ impl<'a> Shadow<'a> {
             let (skip, cache) = (Some(&skips[i]), &self.cache);
             let out = model.run_layers(x.clone(), layers, skip, &places, cache, &mut Silent)?;
             let logits = model.head_of(true, &out, &mut Silent)?;
-            self.judge(&logits, &places.blocks, &mut traces[i])?;
+            match &self.drawn {
+                None => self.judge(&logits, &places.blocks, &mut traces[i])?,
+                Some(drawn) => self.judge_drawn(drawn, &logits, &places.blocks, &mut traces[i])?,
+            }
             if let Some(ranks) = &mut traces[i].ranks {
                 self.rank(&logits, &places.blocks, ranks)?;
             }
@@ -209,6 +249,31 @@ impl<'a> Shadow<'a> {
         }
         debug_assert!(trace.accepted.len() <= self.text.len() - self.prompt);
         Ok(())
+    }
+
+    /// With what probability the drafts of each group are accepted, given the text.
+    fn judge_drawn(
+        &self,
+        drawn: &DrawnText,
+        logits: &Logits,
+        groups: &[Block],
+        trace: &mut TextTrace,
+    ) -> Result<()> {
+        let width = logits.columns()?;
+        on_host(logits, |all| {
+            for group in groups {
+                let rows = || all.chunks_exact(width).skip(group.row).take(group.rows);
+                let tokens = &self.text[group.position + 1..];
+                let place = group.position + 1 - self.prompt;
+                let accept = drawn.accept(place, tokens, rows(), self.model.columns())?;
+                trace.accepted.push(drawn.drawn(place, &accept));
+                trace.accept_probability.get_or_insert_default().push(accept);
+                if let Some(kept) = &mut trace.confidence {
+                    kept.push(rows().map(confidence).collect());
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Ranks the right token of each draft, group after group.
