@@ -69,7 +69,7 @@ fn replayed_iterations_are_those_that_were_generated() {
                 let found = steps(&model, &prompt, &Plan::Speculate(plan.clone()), threshold);
                 assert_eq!(tokens(&found), text, "{plan}, threshold {threshold}");
                 let expected = replayed(&traces[0], prompt.len(), &plan, threshold).total;
-                let iterations = (found.len() - 1) as u64;
+                let iterations = (found.len() - 1) as f64;
                 assert_eq!(iterations, expected.iterations, "{plan}, threshold {threshold}");
                 let drafted: usize = found[1..].iter().map(|step| step.drafted).sum();
                 if drafting == Drafting::Simultaneous {

@@ -13,7 +13,7 @@ use crate::predict::evaluated::Evaluated;
 use crate::predict::reported::ENOUGH_TEXTS;
 use crate::predict::request::Request;
 use crate::statistics::{Z95, student};
-use crate::traces::walk::walk;
+use crate::traces::walk::walk_text;
 use rayon::prelude::*;
 use s3d_data::{Answer, Basis, Estimate, TaskResult, Trace};
 
@@ -155,7 +155,8 @@ impl Candidate {
         let prediction = &all.predictions[index];
         let cost = prediction.tokens_per_iteration.value / all.scores[index];
         let drafts = prediction.plan.predictors.get();
-        let iterations = traces.iter().map(|text| walk(&text.accepted, drafts).iterations as f64);
+        let iterations =
+            traces.iter().map(|text| walk_text(text, text.tokens(), drafts).iterations);
         let usable = cost.is_finite() && cost > 0.0;
         usable.then(|| Self { index, iterations: iterations.collect(), cost })
     }

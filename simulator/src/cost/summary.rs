@@ -5,11 +5,9 @@ use crate::cost::pass_times::PassTimes;
 use crate::error::Result;
 use crate::statistics::{Resamples, Z95, interval, quantile_of_sorted};
 use crate::traces::table::TraceTable;
-use crate::traces::walk::count;
+use crate::traces::walk::TextCounts;
 use s3d_data::memory::streamed_bytes;
-use s3d_data::{
-    AcceptanceCounts, Component, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run, RunHeader,
-};
+use s3d_data::{Component, DraftPlan, Dtype, Estimate, LatencySample, Plan, Run, RunHeader};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -182,8 +180,8 @@ pub fn accepted_shares(run: &Run, plan: &DraftPlan, seed: u64) -> Result<Vec<Est
     let way = plan.draft();
     let Some(row) = table.ways.get(&way) else { return Ok(Vec::new()) };
     let gamma = plan.predictors.get();
-    let counts: Vec<AcceptanceCounts> =
-        row.iter().flatten().map(|trace| count(&trace.accepted, gamma)).collect();
+    let counts: Vec<TextCounts> =
+        row.iter().flatten().map(|trace| TextCounts::of(trace, gamma)).collect();
     let resamples = Resamples::new(counts.len(), DRAWS, seed);
     let ones = vec![1; counts.len()];
     Ok((0..=gamma)
@@ -197,16 +195,16 @@ pub fn accepted_shares(run: &Run, plan: &DraftPlan, seed: u64) -> Result<Vec<Est
 
 /// Iterations with exactly `accepted` drafts over all iterations: those that reached this draft
 /// less those that reached the next.
-fn share(counts: &[AcceptanceCounts], weights: &[u32], accepted: usize) -> Option<f64> {
+fn share(counts: &[TextCounts], weights: &[u32], accepted: usize) -> Option<f64> {
     let (mut exactly, mut all) = (0.0, 0.0);
     for (count, &weight) in counts.iter().zip(weights) {
         let reached = match accepted {
             0 => count.attempted[0],
             _ => count.accepted[accepted - 1],
         };
-        let beyond = count.accepted.get(accepted).copied().unwrap_or(0);
-        exactly += f64::from(weight) * (reached - beyond) as f64;
-        all += f64::from(weight) * count.attempted[0] as f64;
+        let beyond = count.accepted.get(accepted).copied().unwrap_or(0.0);
+        exactly += f64::from(weight) * (reached - beyond);
+        all += f64::from(weight) * count.attempted[0];
     }
     (all > 0.0).then(|| exactly / all)
 }
@@ -232,8 +230,7 @@ mod tests {
     #[test]
     fn shares_of_accepted_drafts_add_up() {
         // source: by hand. Iterations that accepted 0, 2, 2 and 1 of 2 drafts.
-        let mut counts = AcceptanceCounts::new(2);
-        [0, 2, 2, 1].into_iter().for_each(|accepted| counts.record(accepted));
+        let counts = TextCounts { attempted: vec![4.0, 3.0], accepted: vec![3.0, 2.0] };
         let of = |accepted| share(std::slice::from_ref(&counts), &[1], accepted).unwrap();
         assert_eq!([of(0), of(1), of(2)], [0.25, 0.25, 0.5]);
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::predict::request::Request;
 use crate::traces::replay::sure;
 use crate::traces::table::TraceTable;
+use crate::traces::walk::visit_text;
 use s3d_data::{DraftPlan, Drafting, Run, Trace};
 use serde::Serialize;
 
@@ -50,18 +51,17 @@ pub fn early_stop(
     let replayed = |&threshold: &f64| {
         let (mut tokens, mut iterations, mut drafts, mut seconds) = (0.0, 0.0, 0.0, 0.0);
         for trace in &traces {
-            let mut committed = 1;
-            while committed < trace.accepted.len() {
+            visit_text(trace, |committed, _, probability| {
                 let kept = sure(trace, committed, gamma, threshold);
                 let paid = match plan.drafting {
                     Drafting::Simultaneous => wide,
                     Drafting::Sequential => one.draft.value * (kept + 1).min(gamma) as f64,
                 };
-                seconds += paid + verify[kept] + one.step.value;
-                committed += (trace.accepted[committed - 1] as usize).min(kept) + 1;
-                iterations += 1.0;
-                drafts += kept as f64;
-            }
+                seconds += probability * (paid + verify[kept] + one.step.value);
+                iterations += probability;
+                drafts += probability * kept as f64;
+                kept
+            });
             tokens += trace.accepted.len() as f64 - 1.0;
         }
         EarlyStop {

@@ -20,8 +20,8 @@ use crate::statistics::{MEDIAN_ABSOLUTE, median, weighted_median};
 use crate::tokens::curves::AcceptanceRate;
 use crate::tokens::expected::expected_tokens;
 use crate::traces::table::TraceTable;
-use crate::traces::walk::{count, walk};
-use s3d_data::{AcceptanceCounts, Drafting, Skip, SkipWindow, Trace};
+use crate::traces::walk::{TextCounts, walk_text};
+use s3d_data::{Drafting, Skip, SkipWindow, Trace};
 use std::collections::BTreeMap;
 
 /// Farthest start or end of a neighbour, and of a parallelogram's other corners, in layers.
@@ -43,7 +43,7 @@ pub struct Guess {
 struct WalkedWindow {
     skip: Skip,
     iterations: Vec<f64>,
-    counts: AcceptanceCounts,
+    counts: TextCounts,
 }
 
 /// All traced windows, at one drafting and number of predictors.
@@ -66,14 +66,13 @@ impl Neighbours {
         gamma: usize,
     ) -> Self {
         let walked = |skip: &Skip, row: &[Option<&Trace>]| -> Option<WalkedWindow> {
-            let mut counts = AcceptanceCounts::new(gamma);
+            let mut counts = TextCounts::new(gamma);
             let mut one = |generation: &Generation| {
                 let trace = row[generation.prompt]
                     .filter(|t| t.gamma_max.is_none_or(|m| m.get() >= gamma))?;
-                let accepted =
-                    &trace.accepted[..(generation.tokens as usize + 1).min(trace.accepted.len())];
-                counts.merge(&count(accepted, gamma));
-                Some(walk(accepted, gamma).iterations as f64)
+                let tokens = generation.tokens as usize + 1;
+                counts.add(trace, tokens);
+                Some(walk_text(trace, tokens, gamma).iterations)
             };
             let iterations = generations.iter().map(&mut one).collect::<Option<_>>()?;
             Some(WalkedWindow { skip: skip.clone(), iterations, counts })
@@ -214,11 +213,11 @@ impl Neighbours {
         others.sort_by_key(|(other, _)| other.len());
         let ratio = window.skip_ratio(self.layers).ok()?;
         let rate = |index: usize| -> Option<AcceptanceRate> {
-            let attempted = |row: &WalkedWindow| row.counts.attempted[index] > 0;
+            let attempted = |row: &WalkedWindow| row.counts.attempted[index] > 0.0;
             let cells = others.iter().filter(|(_, row)| attempted(row));
-            let counts = cells.clone().map(|(_, row)| {
-                vec![(row.counts.accepted[index] as f64, row.counts.attempted[index] as f64)]
-            });
+            let counts = cells
+                .clone()
+                .map(|(_, row)| vec![(row.counts.accepted[index], row.counts.attempted[index])]);
             let ratios = cells.clone().map(|(other, _)| other.skip_ratio(self.layers).ok());
             let data = CurveData {
                 drafting: self.drafting,
@@ -239,8 +238,8 @@ impl Neighbours {
     /// Tokens per iteration over its value without the cut of last iterations.
     fn cut(&self, row: &WalkedWindow) -> f64 {
         let iterations: f64 = row.iterations.iter().sum();
-        let accepted: u64 = row.counts.accepted.iter().sum();
-        self.tokens / iterations / (1.0 + accepted as f64 / iterations)
+        let accepted: f64 = row.counts.accepted.iter().sum();
+        self.tokens / iterations / (1.0 + accepted / iterations)
     }
 
     /// Linear in the number of skipped layers between the nearest window that skips fewer and the
@@ -278,7 +277,7 @@ mod tests {
         let row = |start, end, iterations: [f64; 2]| WalkedWindow {
             skip: Skip::Window(SkipWindow::new(start, end).unwrap()),
             iterations: iterations.to_vec(),
-            counts: AcceptanceCounts::new(1),
+            counts: TextCounts::new(1),
         };
         let rows = vec![
             row(4, 5, [10.0, 20.0]),
@@ -306,7 +305,7 @@ mod tests {
         let rows = windows.filter(|(_, e)| *e > 1).map(|(start, end)| WalkedWindow {
             skip: Skip::Window(SkipWindow::new(start, end).unwrap()),
             iterations: vec![40.0 / rate(start, end), 20.0 / rate(start, end)],
-            counts: AcceptanceCounts::new(1),
+            counts: TextCounts::new(1),
         });
         let drafting = Drafting::Simultaneous;
         let rows = rows.collect();

@@ -174,13 +174,19 @@ impl Evidence<'_> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma) = (draft.draft(), draft.predictors.get());
         let sum = |of: fn(&Generation) -> f64| generations.iter().map(of).sum::<f64>();
-        let counted = sum(|one| one.tokens) / sum(|one| one.iterations);
+        let neighbours =
+            Neighbours::new(self.table, generations, self.layers, draft.drafting, gamma);
+        // Drawn texts are other ones than those traced: what is compared is what both let expect.
+        let own = neighbours.own(&way.skip).filter(|_| self.table.is_drawn());
+        let iterations = match &own {
+            Some(own) => own.iterations.iter().sum(),
+            None => sum(|one| one.iterations),
+        };
+        let counted = sum(|one| one.tokens) / iterations;
         let iteration = self.timed.iteration_cost(plan)?;
         let (low, high) = iteration.ends();
         let measured = Estimate::new(counted / iteration.value, counted / high, counted / low);
         let timing = counted * (low.recip() - high.recip()) / (2.0 * Z95) / measured.value;
-        let neighbours =
-            Neighbours::new(self.table, generations, self.layers, draft.drafting, gamma);
         let (guess, cost) = match hold_out {
             true => {
                 (neighbours.without(&way.skip)?, self.costs.without(&way).of(&way, gamma).ok()?)

@@ -7,11 +7,11 @@ use crate::cost::model::IterationCost;
 use crate::predict::calibration::{Calibration, Correction};
 use crate::statistics::{Normals, Resamples, Z95, interval, product};
 use crate::traces::table::TraceTable;
-use crate::traces::walk::{favourable, walk};
+use crate::traces::walk::{favourable, walk, walk_text};
 use rayon::prelude::*;
 use s3d_data::{Draft, DraftPlan, Drafting, Estimate, Predictors, Trace};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 /// Tokens and iterations of every prompt, by number of predictors.
 #[derive(Debug, Clone)]
@@ -20,11 +20,11 @@ pub struct WayTable {
     pub way: Draft,
     /// Tokens after the first, by prompt; 0 where the prompt was not traced.
     pub tokens: Vec<u32>,
-    /// `iterations[gamma - 1][prompt]`
-    pub iterations: Vec<Vec<u32>>,
+    /// `iterations[gamma - 1][prompt]`; of drawn texts, what to expect.
+    pub iterations: Vec<Vec<f64>>,
     /// The same by the favourable reading of counts ([`favourable`]). It differs only where fewer
     /// drafts than were counted are walked.
-    pub favourable: Vec<Vec<u32>>,
+    pub favourable: Vec<Vec<f64>>,
     /// Drafts per iteration of the counts that the traces were written out from, where they were.
     pub counted: Option<usize>,
 }
@@ -42,10 +42,9 @@ impl WayTable {
             .filter_map(|trace| trace.counted_drafts)
             .max()
             .map(Predictors::get);
-        let iterations = walks(row, most, |trace| Cow::Borrowed(&trace.accepted));
-        let favourable = walks(row, most, |trace| match trace.counted_drafts {
-            Some(counted) => Cow::Owned(favourable(&trace.accepted, counted.get())),
-            None => Cow::Borrowed(&trace.accepted),
+        let iterations = walks(row, most, |_| None);
+        let favourable = walks(row, most, |trace| {
+            trace.counted_drafts.map(|counted| favourable(&trace.accepted, counted.get()))
         });
         let tokens = row.iter().map(tokens).collect();
         Self { way: way.clone(), tokens, iterations, favourable, counted }
@@ -68,24 +67,26 @@ impl WayTable {
     pub fn readings(&self, predictors: usize) -> Option<(f64, f64)> {
         let index = predictors.checked_sub(1)?;
         let tokens: u32 = self.tokens.iter().sum();
-        let rate = |iterations: &[Vec<u32>]| {
-            let iterations: u32 = iterations.get(index)?.iter().sum();
-            (iterations > 0).then(|| f64::from(tokens) / f64::from(iterations))
+        let rate = |iterations: &[Vec<f64>]| {
+            let iterations: f64 = iterations.get(index)?.iter().sum();
+            (iterations > 0.0).then(|| f64::from(tokens) / iterations)
         };
         Some((rate(&self.iterations)?, rate(&self.favourable)?))
     }
 }
 
-/// Iterations at 1 to `most` drafts of every prompt, its trace read by `read`; 0 where there is
-/// none.
+/// Iterations at 1 to `most` drafts of every prompt, by another reading of its trace where `read`
+/// has one; 0 where there is no trace.
 fn walks(
     row: &[Option<&Trace>],
     most: usize,
-    read: impl Fn(&Trace) -> Cow<'_, [u32]>,
-) -> Vec<Vec<u32>> {
-    let texts: Vec<Option<Cow<[u32]>>> = row.iter().map(|trace| Some(read((*trace)?))).collect();
-    let one = |text: &Option<Cow<[u32]>>, gamma| {
-        text.as_ref().map_or(0, |text| walk(text, gamma).iterations as u32)
+    read: impl Fn(&Trace) -> Option<Vec<u32>>,
+) -> Vec<Vec<f64>> {
+    let texts: Vec<_> = row.iter().map(|trace| trace.map(|trace| (trace, read(trace)))).collect();
+    let one = |text: &Option<(&Trace, Option<Vec<u32>>)>, gamma| match text {
+        Some((_, Some(accepted))) => walk(accepted, gamma).iterations as f64,
+        Some((trace, None)) => walk_text(trace, trace.tokens(), gamma).iterations,
+        None => 0.0,
     };
     (1..=most).map(|gamma| texts.iter().map(|text| one(text, gamma)).collect()).collect()
 }
@@ -284,7 +285,7 @@ fn doubt(correction: Correction) -> Estimate {
 #[derive(Debug)]
 struct Standards {
     /// Tokens and, by number of predictors, iterations of each prompt, summed over complete ways.
-    by_drafting: BTreeMap<Drafting, (Vec<u32>, Vec<Vec<u32>>)>,
+    by_drafting: BTreeMap<Drafting, (Vec<u32>, Vec<Vec<f64>>)>,
     /// Whether any way was traced on the prompt.
     traced: Vec<bool>,
 }
@@ -293,7 +294,7 @@ struct Standards {
 #[derive(Debug)]
 struct Standard {
     tokens: Vec<u32>,
-    iterations: Vec<u32>,
+    iterations: Vec<f64>,
     held: Vec<bool>,
 }
 
@@ -304,7 +305,7 @@ impl Standards {
             (0..prompts).map(|p| ways.iter().any(|way| way.tokens[p] > 0)).collect();
         let mut by_drafting = BTreeMap::new();
         for way in ways.iter().filter(|way| is_complete(way, &traced)) {
-            let fresh = || (vec![0; prompts], vec![vec![0; prompts]; way.iterations.len()]);
+            let fresh = || (vec![0; prompts], vec![vec![0.0; prompts]; way.iterations.len()]);
             let (tokens, iterations) = by_drafting.entry(way.way.drafting).or_insert_with(fresh);
             add(tokens, &way.tokens);
             iterations.iter_mut().zip(&way.iterations).for_each(|(sum, own)| add(sum, own));
@@ -338,8 +339,8 @@ fn is_complete(way: &WayTable, traced: &[bool]) -> bool {
     way.tokens.iter().zip(traced).all(|(&tokens, &traced)| tokens > 0 || !traced)
 }
 
-fn add(sum: &mut [u32], own: &[u32]) {
-    sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+fn add<T: AddAssign + Copy>(sum: &mut [T], own: &[T]) {
+    sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += *own);
 }
 
 /// Speedup in each draw; `cells` name the deviates of draft, verify and step.
@@ -360,9 +361,8 @@ pub fn speedup_draws(
     tokens.iter().zip(passes).zip(pool.of(step)).map(draw).collect()
 }
 
-fn dot(weights: &[u32], values: &[u32]) -> f64 {
-    let products = weights.iter().zip(values).map(|(w, v)| u64::from(*w) * u64::from(*v));
-    products.sum::<u64>() as f64
+fn dot<T: Into<f64> + Copy>(weights: &[u32], values: &[T]) -> f64 {
+    weights.iter().zip(values).map(|(&weight, &value)| f64::from(weight) * value.into()).sum()
 }
 
 #[cfg(test)]
@@ -378,8 +378,8 @@ mod tests {
                 skip: SkipWindow::new(1, end).unwrap().into(),
             },
             tokens: tokens.to_vec(),
-            iterations: vec![iterations.to_vec()],
-            favourable: vec![iterations.to_vec()],
+            iterations: vec![iterations.map(f64::from).to_vec()],
+            favourable: vec![iterations.map(f64::from).to_vec()],
             counted: None,
         };
         // The first text is easy: 4 tokens per iteration against 2.

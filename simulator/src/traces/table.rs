@@ -55,6 +55,12 @@ impl<'a> TraceTable<'a> {
         Self::new(&run.observations.traces)
     }
 
+    /// Whether the texts' tokens were drawn, so that no two decodings of a prompt are one text.
+    pub fn is_drawn(&self) -> bool {
+        let drawn = |trace: &&Trace| trace.accept_probability.is_some();
+        self.ways.values().flatten().flatten().any(|trace| drawn(&trace))
+    }
+
     /// The prompts that were traced under most ways, and their places: what is compared between
     /// windows needs texts that all of them have.
     pub fn common(&self) -> BTreeMap<&'a str, usize> {
