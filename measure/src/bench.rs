@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::diagnose;
+use crate::drawing;
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::machine::card::CardWatch;
@@ -146,7 +147,8 @@ impl<'a> Bench<'a> {
     }
 
     /// Decodes `prompt` by `plan` in one of the starts that take turns; says in which it was, by
-    /// its number in the run. `reference` is the plain text, which imposed acceptance peeks at.
+    /// its number in the run. `reference` is the plain text, which imposed acceptance peeks at; the
+    /// tokens are drawn with numbers of `block` where the run is made at a temperature.
     pub fn decode(
         &mut self,
         turn: usize,
@@ -154,12 +156,17 @@ impl<'a> Bench<'a> {
         prompt: &Prompt,
         tokens: usize,
         reference: &[u32],
+        block: usize,
     ) -> Result<(Generated, usize)> {
         let imposed = self.request.impose.as_ref();
         if turn > 0 && turn < self.turns.count() {
             let reference = imposed.map(|_| reference.to_vec()).unwrap_or_default();
             let (id, plan) = (prompt.id.clone(), plan.clone());
-            let order = Order { plan, id, prompt: prompt.tokens.clone(), tokens, reference };
+            let sampling =
+                self.request.sampling.zip(drawing::of_block(self.request, block, prompt)?);
+            let sampling = sampling.map(|(drawn, sampling)| (drawn, sampling.seed()));
+            let prompt = prompt.tokens.clone();
+            let order = Order { plan, id, prompt, tokens, reference, sampling };
             let decoded = self.turns.decode(turn, &order);
             self.recorder.children_cpu = self.turns.cpu();
             if let Some(generated) = decoded {
@@ -167,7 +174,8 @@ impl<'a> Bench<'a> {
             }
         }
         let peek = imposed.map(|imposed| Peek { imposed, text: &prompt.id, reference });
-        let own = generate(self.subject.model, plan, prompt, tokens, self.clock, peek)?;
+        let sampling = drawing::of_block(self.request, block, prompt)?;
+        let own = generate(self.subject.model, plan, prompt, tokens, self.clock, peek, sampling)?;
         Ok((own, self.turns.number(0)))
     }
 

@@ -18,6 +18,7 @@
 mod bench;
 pub mod clock;
 pub mod diagnose;
+mod drawing;
 mod error;
 pub mod machine;
 mod pass_watch;

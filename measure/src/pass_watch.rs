@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 use crate::request::Prompt;
 use crate::schedule::Turn;
 use s3d_data::{Component, LatencySample, Plan, Seconds, ThroughputSample};
-use s3d_model::{DraftPolicy, Event, Generation, Limits, Mark, Model, Observer, Peek, Step};
+use s3d_model::{
+    DraftPolicy, Event, Generation, Limits, Mark, Model, Observer, Peek, Sampling, Step,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a pass is, for its samples.
@@ -35,6 +37,8 @@ pub(crate) struct PassWatch<'a> {
     turn: Turn,
     plan: Plan,
     whole_only: bool,
+    /// How a pass's tokens are drawn; none: the most likely ones.
+    pub sampling: Option<Sampling>,
 }
 
 impl Observer for PassWatch<'_> {
@@ -55,7 +59,8 @@ impl<'a> PassWatch<'a> {
         // Start, embedding, two sub-layers each, head.
         let (marks, expected) = (Vec::new(), 2 * layers + 3);
         let timer = timer(clock);
-        Self { clock, timer, marks, expected, failed: None, turn, plan, whole_only: false }
+        let (failed, whole_only, sampling) = (None, false, None);
+        Self { clock, timer, marks, expected, failed, turn, plan, whole_only, sampling }
     }
 
     /// The same without a look at the components: the check on their sums.
@@ -64,7 +69,7 @@ impl<'a> PassWatch<'a> {
         self
     }
 
-    /// Times `pass`, its arg max included, and adds its samples: the components, the rest, the
+    /// Times `pass`, the choice of its tokens included, and adds its samples: the components, the rest, the
     /// whole.
     pub fn pass<T>(
         &mut self,
@@ -168,7 +173,8 @@ impl Generated {
 
 /// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
 /// holds everything up to its first token, making the cache included. With `peek`, acceptance is
-/// imposed.
+/// imposed. With `sampling`, tokens are drawn, and an end-of-text token does not end the text: plans
+/// whose texts differ are comparable only where these are equally long.
 pub(crate) fn generate(
     model: &Model,
     plan: &Plan,
@@ -176,8 +182,9 @@ pub(crate) fn generate(
     tokens: usize,
     clock: &dyn Clock,
     peek: Option<Peek<'_>>,
+    sampling: Option<Sampling>,
 ) -> Result<Generated> {
-    generate_by(model, plan, None, prompt, tokens, clock, peek)
+    timed(model, plan, (None, sampling), prompt, tokens, clock, peek)
 }
 
 /// Makes the policy of a text.
@@ -194,12 +201,27 @@ pub(crate) fn generate_by(
     clock: &dyn Clock,
     peek: Option<Peek<'_>>,
 ) -> Result<Generated> {
+    timed(model, plan, (policy, None), prompt, tokens, clock, peek)
+}
+
+fn timed(
+    model: &Model,
+    plan: &Plan,
+    (policy, sampling): (Option<Fresh<'_>>, Option<Sampling>),
+    prompt: &Prompt,
+    tokens: usize,
+    clock: &dyn Clock,
+    peek: Option<Peek<'_>>,
+) -> Result<Generated> {
     as_prepared(model, || {
         let mut policy = policy.map(|fresh| fresh());
         let cpu = clock.cpu();
         let mut watch = Stopwatch::new(clock);
-        let limits = Limits::tokens(tokens);
+        let limits = Limits { stop_at_end: sampling.is_none(), ..Limits::tokens(tokens) };
         let mut generation = Generation::new(model, &prompt.tokens, plan, limits, &mut watch)?;
+        if let Some(sampling) = sampling {
+            generation = generation.sampling(sampling);
+        }
         if let Some(policy) = &mut policy {
             generation = generation.adapting(policy.as_mut());
         }

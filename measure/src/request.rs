@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use s3d_data::{Bytes, Drafting, Plan, Predictors, Seconds, Shard, Skip, SkipWindow};
+use s3d_data::{Bytes, Drafting, Drawn, Plan, Predictors, Seconds, Shard, Skip, SkipWindow};
 use s3d_model::chat::Rendering;
 use s3d_model::{Imposed, Model, Tokenizer};
 use std::ffi::OsString;
@@ -203,6 +203,8 @@ pub struct Request {
     pub batches: Vec<usize>,
     /// Acceptance that is imposed instead of measured.
     pub impose: Option<Imposed>,
+    /// How the tokens of texts are drawn; none: the most likely ones.
+    pub sampling: Option<Drawn>,
     /// Whether traces keep the draft's confidence.
     pub confidence: bool,
     /// Whether traces of simultaneous drafts keep the ranks of the right tokens.
@@ -285,6 +287,7 @@ impl Request {
             context: 256,
             batches: Vec::new(),
             impose: None,
+            sampling: None,
             confidence: false,
             ranks: false,
             threads: crate::machine::cores(),
@@ -364,6 +367,16 @@ impl Request {
             self.skips.iter().filter_map(Skip::window).find(|window| window.end() > layers)
         {
             return fail(format!("window {window} does not fit a model of {layers} layers"));
+        }
+        if self.impose.is_some() && self.sampling.is_some() {
+            return fail(
+                "--temperature: expected no --impose beside it, since acceptance is imposed on \
+                 greedy texts alone"
+                    .into(),
+            );
+        }
+        if let Some(drawn) = &self.sampling {
+            drawn.check().map_err(|e| Error::invalid(format!("--temperature: {e}")))?;
         }
         if self.shard.is_some() && !self.is_known_beforehand() {
             return fail(

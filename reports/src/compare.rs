@@ -13,6 +13,7 @@ use crate::page::picture::Picture;
 use crate::page::template::{Template, render};
 use crate::report::{write_figures, write_tables};
 use crate::table::{Cell, Column, Table};
+use crate::words::caveat::at_temperature;
 use crate::words::provenance::{self, Provenance};
 use crate::words::verdict::Verdict;
 use s3d_data::{Drafting, PlanResult, RunDir, store};
@@ -117,11 +118,12 @@ fn row(run: &NamedRun, first: Option<&PlanResult>) -> Vec<Cell> {
         times => format!(", widened x{times}"),
     };
     let imposed = if recommendation.imposed.is_some() { ", imposed acceptance" } else { "" };
+    let drawn = at_temperature(recommendation.sampling.as_ref());
     let mut row = vec![
         Cell::text(&run.name),
         Cell::text(&recommendation.model),
         Cell::text(provenance::machine_name(&run.input.header)),
-        Cell::text(format!("{}{widen}{imposed}", recommendation.dtype)),
+        Cell::text(format!("{}{widen}{drawn}{imposed}", recommendation.dtype)),
     ];
     let Some(choice) = &recommendation.choice else { return row };
     let role = if recommendation.speculate { "" } else { " (do not speculate)" };

@@ -16,6 +16,7 @@ use crate::page::template::{Template, render};
 use crate::page::what_if::WhatIf;
 use crate::table::Table;
 use crate::words::baseline;
+use crate::words::caveat::at_temperature;
 use crate::words::provenance::{Provenance, machine_name};
 use crate::words::verdict::Verdict;
 use crate::words::warnings::{Warning, warnings};
@@ -38,6 +39,8 @@ struct Report<'a> {
     title: String,
     model: &'a str,
     machine: String,
+    /// `, at temperature 0.8`; nothing of greedy texts.
+    drawn: String,
     imposed: bool,
     verdict: Verdict,
     warnings: Vec<Warning>,
@@ -98,6 +101,7 @@ pub fn page(input: &ReportInput) -> Result<String> {
         title: title(input),
         model: &input.header.model.name,
         machine: machine_name(&input.header),
+        drawn: at_temperature(input.header.sampling.as_ref()),
         imposed: input.header.imposed.is_some(),
         verdict: Verdict::new(&input.recommendation, &input.header),
         warnings: warnings(&input.header),
@@ -121,7 +125,8 @@ fn title(input: &ReportInput) -> String {
     let imposed = if input.header.imposed.is_some() { " (imposed acceptance)" } else { "" };
     let derived =
         if input.header.times_from() == TimesFrom::DataSheet { " (derived times)" } else { "" };
-    format!("S3D report: {}{imposed}{derived}", input.header.model.name)
+    let drawn = at_temperature(input.header.sampling.as_ref());
+    format!("S3D report: {}{drawn}{imposed}{derived}", input.header.model.name)
 }
 
 /// The curve and the map of the first screen, and the figures of all other plans. Where the choice

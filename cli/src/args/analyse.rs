@@ -66,6 +66,12 @@ pub struct OptimizeArgs {
     /// Largest number of predictors
     #[arg(long, value_name = "N", value_parser = numbers::predictors())]
     pub gamma_max: Option<usize>,
+    /// Refuse a run whose texts were not drawn at this temperature (0: greedy)
+    #[arg(long, value_name = "T", allow_negative_numbers = true, requires = "dirs")]
+    pub temperature: Option<f64>,
+    /// The --top-p that belongs to --temperature
+    #[arg(long, value_name = "P", allow_negative_numbers = true, requires = "temperature")]
+    pub top_p: Option<f64>,
     /// Pass times of another machine: a run directory, or the name of a shipped profile such as
     /// a10g/llama-2-7b-f16; acceptance comes from --curve, or from the run directory
     #[arg(long, value_name = "NAME|DIR", conflicts_with_all = ["layers", "costs"])]

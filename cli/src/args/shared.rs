@@ -107,6 +107,13 @@ pub struct BudgetArgs {
     /// Force these acceptance rates, one per predictor, instead of measuring acceptance
     #[arg(long, value_delimiter = ',', value_name = "RATES", value_parser = numbers::finite)]
     pub impose: Vec<f64>,
+    /// Draw the tokens of texts at this temperature, in traces and in end-to-end blocks; 0 takes the
+    /// most likely token [default: 0]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// Draw from the smallest set of most likely tokens whose probabilities sum to P
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f64>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

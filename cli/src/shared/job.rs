@@ -121,6 +121,7 @@ impl Job {
             let imposed = Imposed::new(budget.impose.clone(), budget.seed);
             request.impose = Some(or_usage("--impose", imposed)?);
         }
+        request.sampling = resolve::drawn(budget.temperature, budget.top_p)?;
         request.time_budget = budget.time_budget;
         if budget.windows == Windows::All {
             request.skips = SkipWindow::all(layers).into_iter().map(Skip::Window).collect();

@@ -2,7 +2,10 @@
 
 use crate::args::{BudgetArgs, ModelArgs, SamplingArgs};
 use crate::shared::usage::{or_usage, usage};
-use s3d_data::{Drafting, LayerSet, Limit, Plan, Predictors, SkipWindow, file, limits, shown};
+use s3d_data::run::drawn;
+use s3d_data::{
+    Drafting, Drawn, LayerSet, Limit, Plan, Predictors, SkipWindow, file, limits, shown,
+};
 use s3d_model::Sampling;
 use std::path::Path;
 
@@ -189,6 +192,26 @@ pub fn sampling(args: &SamplingArgs) -> anyhow::Result<Sampling> {
     Ok(sampling)
 }
 
+/// How the tokens of a run's texts are drawn; none: greedily.
+///
+/// # Errors
+/// A value outside its range, or a share of the tokens to draw from where none is drawn.
+pub fn drawn(temperature: Option<f64>, top_p: Option<f64>) -> anyhow::Result<Option<Drawn>> {
+    let value = or_usage("--temperature", drawn::temperature(temperature.unwrap_or(0.0)))?;
+    let drawn = Drawn { temperature: value, top_p };
+    match (value > 0.0, top_p, temperature) {
+        (true, _, _) => or_usage("--top-p", drawn.check()).map(|()| Some(drawn)),
+        (false, None, _) => Ok(None),
+        (false, Some(_), Some(_)) => {
+            Err(usage("--top-p: expected a --temperature above 0: at 0 nothing is drawn"))
+        }
+        (false, Some(_), None) => Err(usage(
+            "--top-p: expected --temperature beside it, found none: then nothing is drawn; try \
+             --temperature 1",
+        )),
+    }
+}
+
 /// The words of the command line, for the record; what is no UTF-8 is replaced.
 pub fn command_line() -> Vec<String> {
     std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
@@ -216,6 +239,12 @@ pub fn budget(args: &BudgetArgs) -> anyhow::Result<()> {
     }
     if args.prompt_count == Some(0) {
         return Err(usage("--prompt-count: expected at least 1, found 0"));
+    }
+    let drawn = drawn(args.temperature, args.top_p)?;
+    if drawn.is_some() && !args.impose.is_empty() {
+        return Err(usage(
+            "--temperature: expected no --impose beside it: acceptance is imposed on greedy texts",
+        ));
     }
     Ok(())
 }

@@ -197,6 +197,7 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         context: request.context,
         memory_budget_bytes: how.memory_budget_bytes,
         imposed: request.impose.as_ref().map(|imposed| imposed.rates().to_vec()),
+        sampling: request.sampling,
         seed: request.seed,
         started: clock::utc_now(),
         time_budget_seconds: Some(request.time_budget),

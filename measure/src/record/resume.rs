@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::request::Stage;
 use crate::shards::words::{PROMPTS, TEXTS};
 use s3d_data::output::{NewFiles, Output};
+use s3d_data::run::drawn;
 use s3d_data::run::shard::{Asked, RequestWords};
 use s3d_data::{Observation, RunDir, RunHeader, Seconds};
 use std::collections::HashSet;
@@ -238,6 +239,7 @@ pub(crate) fn settings(header: &RunHeader) -> Identity {
         ("--context", header.context.to_string()),
         ("--seed", header.seed.to_string()),
         ("--impose", imposed(header)),
+        ("--temperature", drawn::words(header.sampling.as_ref())),
     ]
     .map(|(name, value)| (name.to_string(), value))
     .into()

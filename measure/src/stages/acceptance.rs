@@ -6,6 +6,7 @@
 //! judge says that the choice is undecided.
 
 use crate::bench::{Bench, run_before};
+use crate::drawing;
 use crate::error::{Error, Result};
 use crate::request::{Prompt, Request, Stage};
 use crate::stages::coverage;
@@ -14,7 +15,9 @@ use crate::warning::Warning;
 use s3d_data::{
     BlockPurpose, Draft, DraftPlan, Drafting, Observation, Plan, Predictors, Seconds, Skip, Trace,
 };
-use s3d_model::{Imposed, Model, TextTrace, trace_text, trace_text_with_ranks};
+use s3d_model::{
+    Imposed, Model, TextTrace, trace_drawn_text, trace_text, trace_text_with_ranks,
+};
 use std::collections::{HashMap, HashSet};
 
 /// Output tokens below which a text is not worth tracing.
@@ -365,6 +368,7 @@ fn draw_prompt(
             accepted: (1..=tokens).map(count).collect(),
             confidence: None,
             ranks: None,
+            accept_probability: None,
         };
         Observation::Trace(trace_of(prompt, *drafting, most, skip, drawn))
     };
@@ -382,8 +386,12 @@ fn traces_of(
 ) -> Result<Vec<Trace>> {
     let most = request.most_predictors(model, drafting);
     let (tokens, most_drafts, confidence) = (&prompt.tokens, most.get(), request.confidence);
-    let counts = match (request.ranks, drafting) {
-        (true, Drafting::Simultaneous) => {
+    let counts = match (drawing::of_text(request, prompt)?, request.ranks, drafting) {
+        (Some(sampling), _, _) => {
+            let text = [&tokens[..], output];
+            trace_drawn_text(model, text, sampling, drafting, skips, most_drafts, confidence)?
+        }
+        (None, true, Drafting::Simultaneous) => {
             trace_text_with_ranks(model, tokens, output, skips, most_drafts, confidence)?
         }
         _ => trace_text(model, tokens, output, drafting, skips, most_drafts, confidence)?,
@@ -414,7 +422,7 @@ fn trace_of(
         prompt: prompt.tokens.len(),
         accepted: counts.accepted,
         confidence: counts.confidence,
-        accept_probability: None,
+        accept_probability: counts.accept_probability,
         ranks: counts.ranks,
     }
 }

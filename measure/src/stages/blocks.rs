@@ -1,7 +1,9 @@
 //! Interleaved blocks: one prompt a block, every plan once in random order, plain decoding twice;
-//! many plans share a prompt over several blocks.
+//! many plans share a prompt over several blocks. At a temperature every turn draws its own text, of
+//! equally many tokens.
 
 use crate::bench::Bench;
+use crate::drawing;
 use crate::error::{Error, Result};
 use crate::pass_watch::generate;
 use crate::request::{Plans, Prompt, Request, Stage};
@@ -108,7 +110,8 @@ impl Blocks {
         for plan in &self.plans {
             bench.tell(&format!("warming up {plan}"))?;
             let peek = peek(bench.request, prompt, &plain);
-            let one = generate(model, plan, prompt, WARM_UP_TOKENS, clock, peek)?;
+            let sampling = drawing::of_text(bench.request, prompt)?;
+            let one = generate(model, plan, prompt, WARM_UP_TOKENS, clock, peek, sampling)?;
             if *plan == Plan::Plain {
                 plain.clone_from(&one.tokens);
             }
@@ -220,12 +223,17 @@ impl Blocks {
             }
             let plan = &self.plans[turn.cell];
             bench.tell(&format!("{plan} on prompt {}, block {}", prompt.id, turn.block + 1))?;
-            let (one, start) = bench.decode(start, plan, prompt, tokens, &reference)?;
+            let (one, start) = bench.decode(start, plan, prompt, tokens, &reference, place.0)?;
+            let sample = one.sample(plan, prompt, (*turn, self.offset), start);
+            if bench.request.sampling.is_some() {
+                bench.keep(Observation::Throughput(sample))?;
+                continue;
+            }
             if *plan == Plan::Plain && plain.is_none() {
                 self.compare_across_widening(bench, prompt, &reference, &one.tokens)?;
                 plain = Some(one.tokens.clone());
             }
-            waiting.push((one.sample(plan, prompt, (*turn, self.offset), start), one.tokens));
+            waiting.push((sample, one.tokens));
             if let Some(plain) = &plain {
                 keep_equal(bench, prompt, plain, &mut waiting)?;
             }
@@ -233,7 +241,7 @@ impl Blocks {
         if !waiting.is_empty() {
             // Plain decoding was measured before an interruption: its text is made again, untimed.
             let (model, clock) = (bench.subject.model, bench.clock);
-            let one = generate(model, &Plan::Plain, prompt, tokens, clock, None)?;
+            let one = generate(model, &Plan::Plain, prompt, tokens, clock, None, None)?;
             keep_equal(bench, prompt, &one.tokens, &mut waiting)?;
         }
         Ok(())
@@ -260,7 +268,7 @@ impl Blocks {
         };
         for plan in &plans {
             bench.tell(&format!("warming up {plan}, process {}", start + 1))?;
-            bench.decode(start, plan, prompt, WARM_UP_TOKENS, reference)?;
+            bench.decode(start, plan, prompt, WARM_UP_TOKENS, reference, block)?;
         }
         Ok(start)
     }

@@ -1,6 +1,7 @@
 //! What traces cover, beside what the same would have taken by generating.
 
 use crate::bench::Bench;
+use crate::drawing;
 use crate::error::Result;
 use crate::pass_watch::generate;
 use s3d_data::{Coverage, DraftPlan, Plan, Predictors, Seconds, Trace};
@@ -47,12 +48,13 @@ pub(crate) fn beside_generating(bench: &mut Bench<'_>) -> Result<()> {
     bench.tell("what generating would take")?;
     let (model, clock) = (bench.subject.model, bench.clock);
     let Some(prompt) = bench.request.prompts.first() else { return Ok(()) };
-    generate(model, &Plan::Plain, prompt, TOKENS, clock, None)?; // warms up
+    let sampling = drawing::of_text(bench.request, prompt)?;
+    generate(model, &Plan::Plain, prompt, TOKENS, clock, None, sampling)?; // warms up
     let sampled = SAMPLED_PLANS.min(plans.len());
     let mut per_token = 0.0;
     for index in 0..sampled {
         let plan = &plans[plans.len() * (2 * index + 1) / (2 * sampled)];
-        let one = generate(model, plan, prompt, TOKENS, clock, None)?;
+        let one = generate(model, plan, prompt, TOKENS, clock, None, sampling)?;
         per_token += one.seconds.0 / one.tokens.len().max(1) as f64 / sampled as f64;
     }
     let tokens = tokens(bench);

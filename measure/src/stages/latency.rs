@@ -9,13 +9,14 @@
 
 use crate::bench::Bench;
 use crate::clock::Clock;
+use crate::drawing;
 use crate::error::Result;
 use crate::pass_watch::{PassWatch, as_prepared};
 use crate::request::Stage;
 use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
 use crate::stages::timed_passes::Texts;
 use s3d_data::{DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip};
-use s3d_model::{KvCache, Model, Silent};
+use s3d_model::{KvCache, Model, Sampling, Silent};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -130,6 +131,14 @@ fn contexts(longest: usize) -> Vec<usize> {
     grid
 }
 
+/// How passes that are timed draw tokens.
+fn sampling(bench: &Bench<'_>) -> Result<Option<Sampling>> {
+    match bench.request.prompts.first() {
+        Some(prompt) => drawing::of_text(bench.request, prompt),
+        None => Ok(None),
+    }
+}
+
 /// What is timed, and the texts it continues.
 struct Timing {
     cells: Vec<Cell>,
@@ -141,6 +150,8 @@ struct Timing {
     token: u32,
     /// For the progress.
     of_what: &'static str,
+    /// How tokens are drawn, which is part of every pass; none: the most likely ones are taken.
+    sampling: Option<Sampling>,
 }
 
 impl Timing {
@@ -161,6 +172,7 @@ impl Timing {
             done: done.collect(),
             token: token(bench, longest - 1),
             of_what: "of every width and context",
+            sampling: sampling(bench)?,
         })
     }
 
@@ -182,6 +194,7 @@ impl Timing {
             done: seen.iter().map(|s| (s.block, s.order)).collect(),
             token: token(bench, longest - 1),
             of_what: "that several texts share",
+            sampling: sampling(bench)?,
         })
     }
 
@@ -212,7 +225,7 @@ impl Timing {
     ) -> Result<Vec<LatencySample>> {
         let cell = self.cells[turn.cell];
         let plan = self.plan(cell, turn)?;
-        let token = self.token;
+        let (token, sampling) = (self.token, self.sampling);
         let place = self.caches.iter_mut().find(|(context, _)| *context == cell.context);
         let Some((context, caches)) = place else { return Ok(Vec::new()) };
         let caches = &mut caches[..cell.batch];
@@ -221,6 +234,7 @@ impl Timing {
             if cell.beside.is_some() || cell.batch > 1 {
                 watch = watch.whole_only();
             }
+            watch.sampling = sampling;
             let mut texts = Texts::new(model, &mut *caches, (token, *context));
             match &plan {
                 Plan::Speculate(draft) => texts.speculate(draft, &mut watch),

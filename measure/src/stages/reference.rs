@@ -1,5 +1,6 @@
-//! Plain greedy texts, cut where they run into a loop, and where two ways to compute them differ.
+//! Plain texts, greedy or drawn, cut where they run into a loop, and where two ways to compute them differ.
 
+use crate::drawing;
 use crate::error::Result;
 use crate::request::{Prompt, Request};
 use s3d_data::{NearTie, Plan};
@@ -14,7 +15,7 @@ pub(crate) struct References {
 }
 
 impl References {
-    /// The plain greedy continuation of `prompt`, cut where it runs into a loop.
+    /// The plain continuation of `prompt`, cut where it runs into a loop.
     pub fn of(&mut self, model: &Model, prompt: &Prompt, request: &Request) -> Result<Rc<[u32]>> {
         if let Some(text) = self.texts.get(&prompt.id) {
             return Ok(Rc::clone(text));
@@ -25,13 +26,16 @@ impl References {
     }
 }
 
-/// Plain greedy decoding of `prompt`, cut where it runs into a loop; left whole where acceptance is
-/// imposed, since a loop then makes nothing easier.
+/// Plain decoding of `prompt`, greedy or drawn, cut where it runs into a loop; left whole where
+/// acceptance is imposed, since a loop then makes nothing easier.
 pub(crate) fn plain_text(model: &Model, prompt: &Prompt, request: &Request) -> Result<Vec<u32>> {
     let limits = Limits::tokens(request.tokens);
     let mut silent = Silent;
     let generation = Generation::new(model, &prompt.tokens, &Plan::Plain, limits, &mut silent)?;
-    let mut output = generation.finish()?;
+    let mut output = match drawing::of_text(request, prompt)? {
+        Some(sampling) => generation.sampling(sampling).finish()?,
+        None => generation.finish()?,
+    };
     if request.impose.is_none() {
         output.truncate(loop_cut(&output, model.tokenizer())?);
     }

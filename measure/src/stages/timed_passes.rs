@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::pass_watch::{PassWatch, Place};
 use s3d_data::{Component, DraftPlan, Drafting, LatencySample};
-use s3d_model::{KvCache, Model, argmax_rows};
+use s3d_model::sample::choose_rows;
+use s3d_model::{KvCache, Model};
 
 /// Texts whose passes are timed: all continue the same token at the same context.
 pub(super) struct Texts<'c> {
@@ -72,24 +73,26 @@ impl<'c> Texts<'c> {
         watch: &mut PassWatch<'_>,
     ) -> s3d_model::Result<Vec<u32>> {
         let (model, token) = (self.model, self.token);
-        argmax_rows(&match &mut *self.caches {
+        let logits = match &mut *self.caches {
             [cache] => model.draft_pass(plan.drafting, token, masks, &plan.skip, cache, watch)?,
             several => {
                 let texts = several.iter_mut().map(|cache| (token, cache));
                 model.draft_pass_together((plan.drafting, masks, &plan.skip), texts, watch)?
             }
-        })
+        };
+        choose_rows(&logits, watch.sampling.as_ref())
     }
 
     fn full(&mut self, width: usize, watch: &mut PassWatch<'_>) -> s3d_model::Result<Vec<u32>> {
         let fed = vec![self.token; width];
-        argmax_rows(&match &mut *self.caches {
+        let logits = match &mut *self.caches {
             [cache] => self.model.full_pass(&fed, cache, watch)?,
             several => {
                 let texts = several.iter_mut().map(|cache| (&*fed, cache));
                 self.model.full_pass_together(texts, watch)?
             }
-        })
+        };
+        choose_rows(&logits, watch.sampling.as_ref())
     }
 
     fn cut_back(&mut self) {

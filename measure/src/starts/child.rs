@@ -78,7 +78,8 @@ mod tests {
     fn ask(words: &[&str]) -> String {
         let command: Vec<OsString> = words.iter().map(OsString::from).collect();
         let plan = "plain".parse().unwrap();
-        let order = Order { plan, id: "a".into(), prompt: vec![1], tokens: 2, reference: vec![] };
+        let (prompt, reference) = (vec![1], vec![]);
+        let order = Order { plan, id: "a".into(), prompt, tokens: 2, reference, sampling: None };
         let answer = Child::start(&command).and_then(|mut child| child.decode(&order, "hash"));
         answer.map_or_else(|error| error.to_string(), |generated| format!("{generated:?}"))
     }

@@ -181,7 +181,8 @@ mod tests {
     fn a_child_that_fails_leaves_the_work_to_this_process() {
         let mut turns = turns(&["false"]);
         let plan = "plain".parse().unwrap();
-        let order = Order { plan, id: "a".into(), prompt: vec![1], tokens: 2, reference: vec![] };
+        let (prompt, reference) = (vec![1], vec![]);
+        let order = Order { plan, id: "a".into(), prompt, tokens: 2, reference, sampling: None };
         assert_eq!(turns.decode(1, &order), None);
         assert_eq!((turns.count(), turns.of_pair(1)), (1, 0));
         assert!(turns.fewer_because(1).unwrap().contains("a further process failed"));

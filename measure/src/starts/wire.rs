@@ -1,11 +1,12 @@
 //! What a child is told to decode, and what it answers: JSON, a line each.
 
 use crate::clock::Clock;
+use crate::drawing;
 use crate::error::{Error, Result};
 use crate::pass_watch::{Generated, generate};
 use crate::request::Prompt;
 use s3d_data::limits::{self, within};
-use s3d_data::{Plan, Seconds};
+use s3d_data::{Drawn, Plan, Seconds};
 use s3d_model::{Imposed, Model, Peek};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Read};
@@ -26,6 +27,9 @@ pub(crate) struct Order {
     pub tokens: usize,
     /// The plain text, where acceptance is imposed.
     pub reference: Vec<u32>,
+    /// How tokens are drawn, and the seed; none: the most likely ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<(Drawn, u64)>,
 }
 
 /// One generation that was made.
@@ -49,7 +53,7 @@ pub fn answer(
     clock: &dyn Clock,
     order: &str,
 ) -> Result<String> {
-    let Order { plan, id, prompt, tokens, reference } = read(order)?;
+    let Order { plan, id, prompt, tokens, reference, sampling } = read(order)?;
     within("tokens", tokens, &(1..=limits::TOKENS))?;
     within("tokens of the prompt", prompt.len(), &(1..=limits::TOKENS))?;
     let vocab = model.shape().vocab as u32;
@@ -59,7 +63,8 @@ pub fn answer(
     }
     let prompt = Prompt { id, task: None, tokens: prompt };
     let peek = imposed.map(|imposed| Peek { imposed, text: &prompt.id, reference: &reference });
-    let generated = generate(model, &plan, &prompt, tokens, clock, peek)?;
+    let sampling = sampling.map(|(drawn, seed)| drawing::sampling(&drawn, seed)).transpose()?;
+    let generated = generate(model, &plan, &prompt, tokens, clock, peek, sampling)?;
     let (model, process_cpu_seconds) = (model.identity().content_hash, clock.cpu());
     write(&Answer { model, process_cpu_seconds, generated })
 }
@@ -110,7 +115,7 @@ mod tests {
 
     fn order(plan: &str) -> Order {
         let (plan, id) = (plan.parse().unwrap(), "a".into());
-        Order { plan, id, prompt: vec![1, 2], tokens: 6, reference: Vec::new() }
+        Order { plan, id, prompt: vec![1, 2], tokens: 6, reference: Vec::new(), sampling: None }
     }
 
     #[test]
@@ -128,6 +133,22 @@ mod tests {
     }
 
     #[test]
+    fn drawn_texts_are_as_long_as_was_ordered_and_belong_to_their_seed() {
+        let (model, clock) = (model(), FakeClock::new(Faults::default(), 0));
+        let drawn = Drawn { temperature: 1.0, top_p: Some(0.9) };
+        let text = |plan: &str, seed| {
+            let order = Order { sampling: Some((drawn, seed)), tokens: 40, ..order(plan) };
+            let line = answer(&model, None, &clock, &write(&order).unwrap()).unwrap();
+            read::<Answer>(&line).unwrap().generated.tokens
+        };
+        for plan in ["plain", "0..1:2", "seq:0..1:2"] {
+            assert_eq!(text(plan, 1).len(), 40);
+            assert_eq!(text(plan, 1), text(plan, 1));
+            assert_ne!(text(plan, 1), text(plan, 2));
+        }
+    }
+
+    #[test]
     fn an_order_that_cannot_be_followed_is_refused() {
         let (model, clock) = (model(), FakeClock::new(Faults::default(), 0));
         let refused = |line: &str| answer(&model, None, &clock, line).unwrap_err().to_string();
@@ -139,6 +160,8 @@ mod tests {
         assert!(of(Order { prompt: vec![u32::MAX], ..order("plain") }).starts_with("token: "));
         assert!(of(Order { tokens: 0, ..order("plain") }).starts_with("tokens: "));
         assert!(of(order("0..9:2")).contains("layers"));
+        let hot = Drawn { temperature: -1.0, top_p: None };
+        assert!(of(Order { sampling: Some((hot, 1)), ..order("plain") }).contains("temperature"));
     }
 
     #[test]

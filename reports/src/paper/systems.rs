@@ -4,6 +4,7 @@ use super::input::{PaperInput, Section};
 use crate::error::Result;
 use crate::input::ReportInput;
 use crate::table::{Cell, Column, Table};
+use crate::words::caveat::at_temperature;
 use s3d_data::published::{self, Cited, System};
 use s3d_data::{Bytes, Estimate, TimesFrom};
 
@@ -99,7 +100,9 @@ fn run_rows(run: &ReportInput) -> Vec<Vec<Cell>> {
     let imposed = if recommendation.imposed.is_some() { ", imposed acceptance" } else { "" };
     let derived =
         if recommendation.times_from() == TimesFrom::DataSheet { ", derived times" } else { "" };
-    let target = format!("{} ({}{imposed}{derived})", recommendation.model, recommendation.dtype);
+    let drawn = at_temperature(recommendation.sampling.as_ref());
+    let target =
+        format!("{} ({}{drawn}{imposed}{derived})", recommendation.model, recommendation.dtype);
     let head = |kind: &str, method: String| {
         vec![Cell::text(kind), Cell::text(machine), Cell::text(&target), Cell::text(method)]
     };

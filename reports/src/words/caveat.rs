@@ -1,14 +1,16 @@
-//! What was imposed or derived and not measured, in words, wherever a number of it is shown.
+//! What was imposed or derived and not measured, and how texts were drawn, in words, wherever a
+//! number of it is shown.
 
-use s3d_data::{Recommendation, RunHeader, TimesFrom};
+use s3d_data::{Drawn, Recommendation, RunHeader, TimesFrom};
 
-/// What the numbers of a recommendation rest on that was not measured, if anything: words that go
-/// behind "with", for every headline, figure and table.
+/// What the numbers of a recommendation rest on that was not measured, or that is not greedy, if
+/// anything: words that go behind "with", for every headline, figure and table.
 pub fn caveat(recommendation: &Recommendation) -> Option<String> {
     let derived = (recommendation.times_from() == TimesFrom::DataSheet)
         .then(|| "times derived from a data sheet".to_string());
     let imposed = imposed_words(recommendation.imposed.as_deref());
-    let words: Vec<String> = derived.into_iter().chain(imposed).collect();
+    let drawn = recommendation.sampling.as_ref().map(drawn_words);
+    let words: Vec<String> = derived.into_iter().chain(imposed).chain(drawn).collect();
     (!words.is_empty()).then(|| words.join(" and "))
 }
 
@@ -18,6 +20,16 @@ pub fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
     let before: String = before.iter().map(|rate| format!("{rate}, ")).collect();
     let then = if before.is_empty() { "" } else { "then " };
     Some(format!("imposed acceptance ({before}{then}{last})"))
+}
+
+/// `tokens drawn at temperature 0.8, top-p 0.95`.
+pub fn drawn_words(drawn: &Drawn) -> String {
+    format!("tokens drawn at {drawn}")
+}
+
+/// `, at temperature 0.8`; nothing of greedy texts.
+pub fn at_temperature(drawn: Option<&Drawn>) -> String {
+    drawn.map_or(String::new(), |drawn| format!(", at {drawn}"))
 }
 
 /// What a reader must know first when nothing was timed.

@@ -59,6 +59,8 @@ pub fn rows(header: &RunHeader) -> Vec<(String, String)> {
         crate::words::caveat::imposed_words(header.imposed.as_deref())
             .map(|words| ("Acceptance".into(), words)),
     );
+    let drawn = header.sampling.as_ref().map(crate::words::caveat::drawn_words);
+    rows.extend(drawn.map(|words| ("Texts".into(), words)));
     let commit = header.program_commit.as_deref().unwrap_or("unknown");
     rows.push(("Program".into(), format!("s3d {} (commit {commit})", header.program_version)));
     rows.push(("Seed".into(), header.seed.to_string()));

@@ -353,6 +353,10 @@ fn command(plan: &Plan, header: &RunHeader) -> String {
             }
         }
     }
+    if let Some(drawn) = &header.sampling {
+        words.extend(["--temperature".into(), drawn.temperature.to_string()]);
+        words.extend(drawn.top_p.map(|share| format!("--top-p {share}")));
+    }
     if header.command.iter().any(|argument| argument == "--chat") {
         words.push("--chat".into());
     }

@@ -45,12 +45,14 @@ pub fn take_traces(run: &mut Run, profile: &str, dir: &Path) -> anyhow::Result<(
     mine.warnings.push(note);
     let same = !mine.model.content_hash.is_empty()
         && mine.model.content_hash == other.header.model.content_hash
-        && mine.imposed == other.header.imposed;
+        && mine.imposed == other.header.imposed
+        && mine.sampling == other.header.sampling;
     if !same {
         run.observations.throughput.retain(|sample| sample.plan.draft().is_none());
     }
     mine.model = ModelIdentity { shape: mine.model.shape.clone(), ..other.header.model };
     mine.imposed = other.header.imposed;
+    mine.sampling = other.header.sampling;
     run.observations.traces = other.observations.traces;
     Ok(())
 }

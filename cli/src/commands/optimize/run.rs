@@ -6,6 +6,7 @@ use crate::shared::conclude::{Conclusion, choice_only};
 use crate::shared::extras::Extras;
 use crate::shared::usage::{or_usage, usage};
 use crate::shared::{load_run, resolve, show, terminal};
+use s3d_data::run::drawn::words;
 use s3d_data::{Plan, Predictors, Recommendation, Run, RunDir, RunHeader, TimesFrom};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
@@ -154,6 +155,7 @@ fn concluded(run: Run, args: &OptimizeArgs) -> anyhow::Result<Conclusion> {
 
 /// The question of the header, changed by the flags.
 pub fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Request> {
+    check_temperature(header, args)?;
     let mut request = Request { seed: args.seed, ..Request::of(header) };
     request.memory_budget = args.memory_budget.or(request.memory_budget);
     if let Some(context) = &args.context {
@@ -171,4 +173,18 @@ pub fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Reques
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
     }
     Ok(request)
+}
+
+/// Acceptance at one temperature says nothing of another.
+fn check_temperature(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<()> {
+    let asked = resolve::drawn(args.temperature, args.top_p)?;
+    if args.temperature.is_none() || asked == header.sampling {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "--temperature: the run was traced at {}, asked for is {}; measure at it: s3d run \
+         --temperature T [--top-p P] --out OTHER",
+        words(header.sampling.as_ref()),
+        words(asked.as_ref())
+    )))
 }
