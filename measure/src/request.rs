@@ -308,7 +308,10 @@ impl Request {
             Stage::Refinement => self.first_look.is_none(),
             Stage::Batch => self.batches.is_empty(),
             // Acceptance is imposed on one text at a time.
-            Stage::BatchConfirmation => self.batches.is_empty() || self.impose.is_some(),
+            Stage::BatchConfirmation => {
+                let drawn = self.impose.is_some() || self.sampling.is_some();
+                self.batches.is_empty() || drawn
+            }
             _ => false,
         };
         self.stages.contains(&stage) && !pointless

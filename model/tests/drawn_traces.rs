@@ -302,7 +302,6 @@ fn check(model: &Model, prompts: &[Vec<u32>], skip: &Skip, tokens: usize) {
             let predictors = Predictors::new(3).unwrap();
             let plan = DraftPlan { drafting, skip: skip.clone(), predictors };
             let (mean, error, iterations) = differences(model, prompts, &plan, temperature, tokens);
-            println!("{plan} at {temperature}: {mean:.3} +- {error:.3}, {iterations} iterations");
             assert!(iterations >= 2000, "{iterations} iterations");
             assert!(mean.abs() < 2.0 * error, "{plan} at {temperature}: {mean} +- {error}");
         }

@@ -57,8 +57,8 @@ impl<'a> TraceTable<'a> {
 
     /// Whether the texts' tokens were drawn, so that no two decodings of a prompt are one text.
     pub fn is_drawn(&self) -> bool {
-        let drawn = |trace: &&Trace| trace.accept_probability.is_some();
-        self.ways.values().flatten().flatten().any(|trace| drawn(&trace))
+        let mut traces = self.ways.values().flatten().flatten();
+        traces.any(|trace| trace.accept_probability.is_some())
     }
 
     /// The prompts that were traced under most ways, and their places: what is compared between
