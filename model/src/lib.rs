@@ -52,9 +52,7 @@ pub use decode::loop_detector::loop_cut;
 pub use decode::observer::{Event, Mark, Observer, Silent};
 pub use decode::policy::DraftPolicy;
 pub use decode::sample::{self, Sampling};
-pub use decode::trace_text::{
-    TextTrace, trace_drawn_text, trace_text, trace_text_with_ranks,
-};
+pub use decode::trace_text::{TextTrace, trace_drawn_text, trace_text, trace_text_with_ranks};
 pub use decode::verify::{self, verify_greedy};
 pub use error::{Error, Result};
 pub use model::Model;

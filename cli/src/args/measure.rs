@@ -29,7 +29,7 @@ pub struct RunArgs {
     pub memory_budget: Option<Bytes>,
     /// Afterwards compare drafts that adapt to the text with the choice, end to end, on up to 20
     /// prompts of each task (more time than --time-budget)
-    #[arg(long, value_enum, value_name = "POLICY", conflicts_with = "impose")]
+    #[arg(long, value_enum, value_name = "POLICY", conflicts_with_all = ["impose", "temperature"])]
     pub policy: Option<Policy>,
     /// Start over where the folder holds a run
     #[arg(long)]
@@ -66,7 +66,7 @@ pub struct MeasureArgs {
     #[arg(long)]
     pub confidence: bool,
     /// Keep the ranks of the right tokens among the draft's most likely ones, for s3d simulate --trees
-    #[arg(long)]
+    #[arg(long, conflicts_with = "temperature")]
     pub ranks: bool,
     /// Measure only part I of N; s3d merge combines the parts
     #[arg(long, value_name = "I/N")]

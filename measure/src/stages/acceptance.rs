@@ -15,9 +15,7 @@ use crate::warning::Warning;
 use s3d_data::{
     BlockPurpose, Draft, DraftPlan, Drafting, Observation, Plan, Predictors, Seconds, Skip, Trace,
 };
-use s3d_model::{
-    Imposed, Model, TextTrace, trace_drawn_text, trace_text, trace_text_with_ranks,
-};
+use s3d_model::{Imposed, Model, TextTrace, trace_drawn_text, trace_text, trace_text_with_ranks};
 use std::collections::{HashMap, HashSet};
 
 /// Output tokens below which a text is not worth tracing.
