@@ -36,7 +36,7 @@ fn sentences(found: &Trees) -> Vec<String> {
     let mut said = vec![
         format!(
             "{verdict}: {ratio} times the speed of the best chain, computed for {} over {} texts, \
-             each judged by the others.",
+             each judged by the others, costs taken as timed.",
             found.plan, found.texts
         ),
         format!(
