@@ -192,7 +192,7 @@ pub fn by_batch(recommendation: &Recommendation) -> Table {
         Column::new("plan"),
         Column::unit("predicted speedup", "times"),
         Column::unit("measured speedup", "times"),
-        Column::new("prediction off by"),
+        Column::unit("off by", "%"),
         Column::new("worth it"),
         Column::unit("speed", "tokens/s"),
         Column::unit("plain", "tokens/s"),
@@ -205,7 +205,7 @@ pub fn by_batch(recommendation: &Recommendation) -> Table {
             Cell::text(row.plan.to_string()),
             Cell::Estimate(row.predicted_speedup, 2),
             Cell::estimate(row.measured_speedup, 2),
-            off(row).map_or(Cell::Unknown, |off| Cell::Share(Estimate::alone(off))),
+            off(row).map_or(Cell::Unknown, |off| Cell::Number(100.0 * off, 1)),
             Cell::text(worth(row.verdict)),
             Cell::rate(row.tokens_per_s),
             Cell::rate(row.plain_tokens_per_s),
@@ -225,6 +225,16 @@ pub fn by_batch(recommendation: &Recommendation) -> Table {
         ))
         .rows(recommendation.by_batch.iter().map(row))
         .without_empty_columns()
+}
+
+/// [`by_batch`] as a terminal shows it: without speeds, tokens and memory.
+pub fn by_batch_shortened(recommendation: &Recommendation) -> Table {
+    let mut table = by_batch(recommendation);
+    let shown = ["texts", "plan", "predicted speedup", "measured speedup", "off by", "worth it"];
+    let kept: Vec<bool> =
+        table.columns.iter().map(|column| shown.contains(&column.name.as_str())).collect();
+    table.keep_columns(&kept);
+    table
 }
 
 fn worth(answer: Answer) -> &'static str {

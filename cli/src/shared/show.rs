@@ -42,7 +42,7 @@ pub fn choice(
 /// # Errors
 /// When standard output does not take it.
 pub fn by_batch(recommendation: &Recommendation, output: &OutputArgs) -> anyhow::Result<()> {
-    let table = s3d_reports::tables::by_batch(recommendation);
+    let table = s3d_reports::tables::by_batch_shortened(recommendation);
     if table.rows.is_empty() || output.json {
         return Ok(());
     }
