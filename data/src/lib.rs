@@ -51,9 +51,9 @@ pub use records::throughput::{BlockPurpose, ThroughputSample};
 pub use records::trace::{AcceptanceCounts, Trace};
 pub use records::trace_file::{load_traces, load_traces_or_empty};
 pub use results::{
-    AcceptancePoint, Answer, Baseline, Basis, BatchResult, BreakEvenBatch, CurveFit, Family, Fit,
-    LawFit, LawKind, Parameter, PlanResult, PredictionError, Recommendation, RegretBasis,
-    TaskResult,
+    AcceptancePoint, Answer, Baseline, Basis, BatchResult, BreakEvenBatch, ContextBasis,
+    ContextLimit, ContextResult, ContextRow, CurveFit, Family, Fit, LawFit, LawKind, Parameter,
+    PlanResult, PredictionError, Recommendation, RegretBasis, TaskResult,
 };
 pub use run::card_state::CardState;
 pub use run::journal::Journal;

@@ -7,6 +7,10 @@
 //! vocabulary-sized head per predictor (arXiv 2401.10774); a separate draft model all of itself.
 //! What an engine holds while it computes is its own, so activations are counted by [`Engine`].
 
+mod added;
+
+pub use added::{Added, without_drafting};
+
 use crate::dtype::Dtype;
 use crate::records::memory::{MemoryItem, MemoryRecord, Origin};
 use crate::records::observation::Observations;
@@ -204,13 +208,22 @@ fn weights(shape: &ModelShape, dtype: Dtype, engine: Engine, number_bytes: u64) 
     let matrices = shape.layers as u64 * (shape.layer_parameters() - layer_norms);
     let table = (shape.vocab * shape.hidden) as u64;
     let one = shape.tied || engine == Engine::Card;
-    let draft_head = (shape.draft_vocab * shape.hidden) as u64;
-    let tables = if one { table } else { 2 * table } + draft_head;
+    let tables = if one { table } else { 2 * table };
+    let bytes = dtype.bytes(matrices) + dtype.of_tables().bytes(tables);
+    let drafting = adapter_bytes(shape, dtype).0 + draft_head_bytes(shape, dtype).0;
+    Bytes(bytes.round() as u64 + drafting + norms * number_bytes)
+}
+
+/// The adapters of draft rows.
+fn adapter_bytes(shape: &ModelShape, dtype: Dtype) -> Bytes {
     let adapters = shape.layers as u64 * shape.adapter_parameters();
-    let bytes = dtype.bytes(matrices)
-        + dtype.of_tables().bytes(tables)
-        + dtype.of_adapters().bytes(adapters);
-    Bytes(bytes.round() as u64 + norms * number_bytes)
+    Bytes(dtype.of_adapters().bytes(adapters).round() as u64)
+}
+
+/// The copy of some rows of the head.
+fn draft_head_bytes(shape: &ModelShape, dtype: Dtype) -> Bytes {
+    let rows = (shape.draft_vocab * shape.hidden) as u64;
+    Bytes(dtype.of_tables().bytes(rows).round() as u64)
 }
 
 fn cache(shape: &ModelShape, held: &Held, load: Load) -> Bytes {
@@ -251,16 +264,23 @@ fn card_numbers(shape: &ModelShape, rows: usize) -> u64 {
     mlp.max(scores) as u64
 }
 
-/// Residual and normed input, beside query, key, value and scores, or gate, up and product, or
-/// logits (always 4 bytes).
+/// Residual and normed input, beside what a layer or the head holds.
 fn decoding_bytes(shape: &ModelShape, number_bytes: u64, load: Load) -> u64 {
-    let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
-        + shape.heads * (load.context + load.width);
-    let mlp = 3 * shape.intermediate;
-    let logits = shape.vocab as u64 * 4;
-    let inner = (number_bytes * attention.max(mlp) as u64).max(logits);
+    let inner = (number_bytes * decoding_layers(shape, load)).max(logits_of_a_row(shape));
     let residual = number_bytes * (2 * shape.hidden) as u64;
     (load.batch * load.width) as u64 * (residual + inner)
+}
+
+/// Numbers of a row within a layer: query, key, value and scores, or gate, up and product.
+fn decoding_layers(shape: &ModelShape, load: Load) -> u64 {
+    let attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
+        + shape.heads * (load.context + load.width);
+    attention.max(3 * shape.intermediate) as u64
+}
+
+/// Logits of a row in another engine: always 4 bytes each.
+fn logits_of_a_row(shape: &ModelShape) -> u64 {
+    shape.vocab as u64 * 4
 }
 
 fn added(shape: &ModelShape, held: &Held, load: Load, method: &Method) -> Bytes {

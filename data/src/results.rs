@@ -1,10 +1,12 @@
 //! What was concluded: `fit.json` and `recommendation.json`.
 
 mod by_batch;
+mod by_context;
 mod by_task;
 mod kinds;
 
 pub use by_batch::{BatchResult, BreakEvenBatch};
+pub use by_context::{CONTEXTS, ContextBasis, ContextLimit, ContextResult, ContextRow};
 pub use by_task::TaskResult;
 pub use kinds::{Family, LawKind, RegretBasis};
 
@@ -263,6 +265,12 @@ pub struct Recommendation {
     /// From how many texts at once on plain decoding wins; left out where that was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_even_batch: Option<BreakEvenBatch>,
+    /// The choice by context, where the run was asked about several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_context: Vec<ContextResult>,
+    /// Up to which of these contexts speculation pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_limit: Option<ContextLimit>,
     /// Bound on 1 - choice / best, in tokens per second.
     pub regret_bound: Option<Estimate>,
     /// How the bound was obtained.
@@ -296,7 +304,9 @@ impl Recommendation {
         let layers = self.choice.as_ref().map_or(limits::LAYERS, |choice| choice.layers);
         self.by_batch.iter().try_for_each(|row| row.check(layers))?;
         self.break_even_batch.iter().try_for_each(BreakEvenBatch::check)?;
-        self.by_task.iter().try_for_each(|task| task.check(layers))
+        self.by_task.iter().try_for_each(|task| task.check(layers))?;
+        within("by_context contexts", self.by_context.len(), &(0..=CONTEXTS))?;
+        self.by_context.iter().try_for_each(|context| context.check(layers))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::limits::{self, within};
 use crate::plan::{Predictors, gamma_max};
 use crate::records::bounds::Bounds;
+use crate::results::CONTEXTS;
 use crate::run::drawn::Drawn;
 use crate::run::machine::Machine;
 use crate::run::shard::{Asked, Merged, Sharding};
@@ -95,6 +96,10 @@ pub struct RunHeader {
     pub gamma_max: Predictors,
     /// The context that choices are made for, in tokens.
     pub context: usize,
+    /// All contexts that choices are made for, rising, that one among them; empty where it is the
+    /// only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<usize>,
     /// The memory that choices must fit, in bytes.
     #[serde(default)]
     pub memory_budget_bytes: Option<Bytes>,
@@ -169,6 +174,7 @@ impl RunHeader {
             model,
             gamma_max: Predictors::of::<1>(),
             context: 1,
+            contexts: Vec::new(),
             memory_budget_bytes: None,
             imposed: None,
             sampling: None,
@@ -220,6 +226,9 @@ impl RunHeader {
         within("threads", self.threads, &(0..=1 << 16))?;
         within("widen", self.widen, &(1..=64))?;
         within("context", self.context, &(1..=limits::TOKENS))?;
+        within("contexts", self.contexts.len(), &(0..=CONTEXTS))?;
+        let mut contexts = self.contexts.iter().copied();
+        contexts.try_for_each(|one| within("contexts", one, &(1..=limits::TOKENS)).map(drop))?;
         within(
             "memory_budget_bytes",
             self.memory_budget_bytes.unwrap_or_default().0,
