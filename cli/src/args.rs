@@ -2,6 +2,7 @@
 
 mod analyse;
 mod command_line;
+mod contexts;
 mod engine;
 mod generated;
 mod measure;

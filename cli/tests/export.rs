@@ -76,6 +76,34 @@ fn what_export_prints_is_read_back_as_a_set() {
 }
 
 #[test]
+fn the_plan_by_context_is_written_as_csv_and_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path(), "sequential", 24, 900);
+    let base = ["export", &run, "--table", "context"];
+    let csv = says(&[&base[..], &["--context", "64..256"]].concat());
+    let header = "context,plan,window,drafts,speedup,low,high,basis";
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!((lines[0], lines.len()), (header, 4), "{csv}");
+    assert!(lines[1].starts_with("64,seq:8..24:") && lines[3].starts_with("256,"), "{csv}");
+    let file = dir.path().join("plans.json").display().to_string();
+    says(&[&base[..], &["--context", "64,128,256", "--out", &file]].concat());
+    let json: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let cell = |place: usize, name: &str| json[place][name].to_string().replace('"', "");
+    for (place, line) in lines[1..].iter().enumerate() {
+        let names = ["context", "plan", "window", "drafts"];
+        let expected: Vec<String> = names.iter().map(|name| cell(place, name)).collect();
+        assert!(line.starts_with(&expected.join(",")), "{line} {expected:?}");
+    }
+    assert!(fails(1, &base).contains("one context"), "the run was asked about one");
+    for bad in ["0", "64", "256..64", "NaN", "64,64", "x"] {
+        fails(2, &[&base[..], &["--context", bad]].concat());
+    }
+    fails(2, &["export", &run, "--table", "batches"]);
+    fails(2, &["export", &run, "--format", "json"]);
+    fails(2, &[&base[..], &["--to", "vllm"]].concat());
+}
+
+#[test]
 fn a_window_below_the_top_is_no_early_exit_and_that_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let run = run(dir.path(), "simultaneous", 24, 900);

@@ -137,6 +137,37 @@ fn an_output_folder_need_not_be_utf_8() {
     }
 }
 
+/// source: 16 doubled up to 48, and 48; the page, the JSON and the table hold the same contexts
+#[test]
+fn a_run_over_contexts_answers_at_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let flags = ["--widen", "1", "--tokens", "16", "--gamma-max", "2", "--quiet", "--json"];
+    let run = ["run", "--time-budget", "1s", "--context", "16..48", "--out", out];
+    let said = s3d(&[&run[..], &flags].concat());
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let contexts = |rows: &serde_json::Value| -> Vec<u64> {
+        rows.as_array().unwrap().iter().map(|row| row["context"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(contexts(&answer["by_context"]), [16, 32, 48]);
+    assert_eq!(answer["context"], 16);
+    assert_eq!(answer["by_context"][0]["plan"], answer["choice"]["plan"]);
+    assert!(answer["context_limit"].is_object(), "{answer}");
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.contains("By context") && page.contains("speedup_by_context"));
+    let table = s3d(&["export", out, "--table", "context", "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&table.stdout).unwrap();
+    assert_eq!(contexts(&rows), [16, 32, 48]);
+    let optimized = s3d(&["optimize", out, "--json"]);
+    let optimized: serde_json::Value = serde_json::from_slice(&optimized.stdout).unwrap();
+    assert_eq!(contexts(&optimized["by_context"]), [16, 32, 48]);
+    let memory = &optimized["drafting_memory"][1]["added"];
+    let parts = ["masks", "adapters", "draft_head", "cache_rows", "activations", "logits"];
+    let bytes = |part: &str| memory[format!("{part}_bytes")].as_u64().unwrap();
+    assert_eq!(parts.map(bytes).iter().sum::<u64>(), bytes("total"), "{memory}");
+}
+
 #[test]
 fn a_run_on_too_little_time_says_what_it_left_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -65,8 +65,27 @@ fn a_context_beyond_the_model_is_refused_by_every_command() {
         let said = fails(2, &[command, &base[..], &["--context", "129"]].concat());
         assert!(said.contains("--context") && said.contains("128 tokens"), "{said}");
     }
+    for bad in [
+        "",
+        "0",
+        "-1",
+        "1.5",
+        "NaN",
+        "x",
+        "64..32",
+        "32..32",
+        "32..129",
+        "32,129",
+        "64,32",
+        &"9".repeat(40),
+    ] {
+        fails(2, &[&["run"], &base[..], &["--context", bad]].concat());
+        assert!(!dir.path().join("out/run.json").exists(), "{bad}: nothing is written");
+    }
     let few = ["--context", "48", "--time-budget", "1s"];
     says(&[&["measure", "latency"], &base[..], &few].concat());
+    let other = [&["measure", "latency"], &base[..], &["--context", "48,96"]].concat();
+    assert!(fails(1, &other).contains("--context"), "a run goes on only with its own contexts");
     let said = fails(2, &["optimize", &out, "--context", "129"]);
     assert!(said.contains("--context 129") && said.contains("128 tokens"), "{said}");
 }

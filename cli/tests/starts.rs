@@ -52,6 +52,17 @@ fn blocks_take_turns_between_three_processes_and_the_run_says_so() {
     let starts = run.header.starts.unwrap();
     assert_eq!((starts.count, starts.degrees_of_freedom, starts.fewer_because), (3, 2, None));
     assert!(starts.spread.unwrap() >= 0.0);
+    // Nothing was traced: the plan that was run is chosen, at the speedup that was printed.
+    let answer = says(&["optimize", out, "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let measured = &answer["choice"]["measured_speedup"];
+    let printed = format!("is {:.2} ", measured["value"].as_f64().unwrap());
+    assert!(said.contains(&printed), "{said} {measured}");
+    assert!(answer["choice"]["predicted_speedup"].is_null());
+    let page = says(&["report", out]);
+    let page = std::fs::read_to_string(page.trim()).unwrap();
+    assert!(page.contains("nothing was traced") && page.contains("2..10:4"));
+    assert!(says(&["validate", out]).contains("2..10:4"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(crate) use atomic::UNFINISHED;
 pub use atomic::save_atomically;
 pub use objects::{load_json, load_versioned, parse_json, parse_versioned, save_json};
 pub use tables::{
-    csv_columns, load_csv, load_jsonl, open, open_or_empty, parse_csv, parse_csv_checked,
+    csv_columns, csv_text, load_csv, load_jsonl, open, open_or_empty, parse_csv, parse_csv_checked,
     parse_jsonl, parse_jsonl_checked, save_csv, save_jsonl,
 };
 

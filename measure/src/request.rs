@@ -201,6 +201,9 @@ pub struct Request {
     /// Numbers of texts above 1 that share passes in the stages of several texts, ascending; empty:
     /// these are left out.
     pub batches: Vec<usize>,
+    /// All contexts that passes are timed at because choices are made for them, rising, that one
+    /// among them; empty where it is the only one.
+    pub contexts: Vec<usize>,
     /// Acceptance that is imposed instead of measured.
     pub impose: Option<Imposed>,
     /// How the tokens of texts are drawn; none: the most likely ones.
@@ -286,6 +289,7 @@ impl Request {
             gamma_max: Self::PREDICTORS,
             context: 256,
             batches: Vec::new(),
+            contexts: Vec::new(),
             impose: None,
             sampling: None,
             confidence: false,
@@ -365,6 +369,9 @@ impl Request {
                 "expected --tokens >= 2 and --context >= 2; found {} and {}",
                 self.tokens, self.context
             ));
+        }
+        if let Some(wrong) = self.contexts.iter().find(|&&context| context < 2) {
+            return fail(format!("expected --context >= 2, found {wrong}"));
         }
         if let Some(window) =
             self.skips.iter().filter_map(Skip::window).find(|window| window.end() > layers)

@@ -5,6 +5,8 @@
 use s3d_data::{
     Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip, SkipWindow,
 };
+use s3d_simulator::choose::by_context::PlanCurve;
+use s3d_simulator::cost::memory::PlanMemory;
 use s3d_simulator::cost::summary::{ComponentSeconds, FullPass, SharedPasses};
 use s3d_simulator::predict::conditions::Condition;
 use s3d_simulator::predict::held_out::HeldOutPlan;
@@ -37,6 +39,10 @@ pub struct ReportInput {
     pub memory: Vec<MemoryRecord>,
     /// Computed peak memory of plain decoding at the run's context, in bytes.
     pub plain_memory_bytes: Option<u64>,
+    /// Plain decoding, the choice, and what is best somewhere, over the contexts asked about.
+    pub curves: Vec<PlanCurve>,
+    /// Memory of plain decoding, of the choice and of leading ties.
+    pub plan_memory: Vec<PlanMemory>,
     /// The choice under other conditions, for the sliders of the page.
     pub what_if: Vec<Condition>,
 }
@@ -57,6 +63,8 @@ impl ReportInput {
             accepted: Vec::new(),
             memory: Vec::new(),
             plain_memory_bytes: None,
+            curves: Vec::new(),
+            plan_memory: Vec::new(),
             what_if: Vec::new(),
         }
     }

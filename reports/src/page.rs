@@ -51,6 +51,8 @@ struct Report<'a> {
     first: Vec<Picture>,
     by_task: ByTask,
     by_batch: Option<ByBatch>,
+    /// The choice by context, where the run was asked about several.
+    by_context: Option<ByContext>,
     what_if: Option<WhatIf>,
     /// Figures that say why it is not more.
     reasons: Vec<Picture>,
@@ -77,6 +79,13 @@ struct ByTask {
 /// The plans by number of texts at once, with the pass times behind them.
 #[derive(Serialize)]
 struct ByBatch {
+    figures: Vec<Picture>,
+    table: HtmlTable,
+}
+
+/// The choice by context.
+#[derive(Serialize)]
+struct ByContext {
     figures: Vec<Picture>,
     table: HtmlTable,
 }
@@ -110,6 +119,7 @@ pub fn page(input: &ReportInput) -> Result<String> {
         first: Picture::of(&figures, &first)?,
         by_task: by_task(input, &figures)?,
         by_batch: by_batch(input, &figures)?,
+        by_context: by_context(input, &figures)?,
         what_if: WhatIf::new(input),
         reasons: Picture::of(&figures, &reasons)?,
         others: Picture::of(&figures, &others)?,
@@ -166,6 +176,15 @@ fn by_batch(input: &ReportInput, figures: &[Figure]) -> Result<Option<ByBatch>> 
     }
     let figures = Picture::of(figures, &["speedup_by_batch", "pass_time_by_batch"])?;
     Ok(Some(ByBatch { figures, table: HtmlTable::new(&table) }))
+}
+
+fn by_context(input: &ReportInput, figures: &[Figure]) -> Result<Option<ByContext>> {
+    let table = tables::by_context(&input.recommendation);
+    if table.rows.is_empty() {
+        return Ok(None);
+    }
+    let figures = Picture::of(figures, &["speedup_by_context", "speed_memory_by_context"])?;
+    Ok(Some(ByContext { figures, table: HtmlTable::new(&table) }))
 }
 
 impl Folded {

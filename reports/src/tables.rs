@@ -1,5 +1,9 @@
 //! The tables of a report.
 
+mod contexts;
+
+pub use contexts::{by_context, drafting_memory};
+
 use crate::format::text;
 use crate::input::{GridCell, ReportInput};
 use crate::table::{Cell, Column, Table};
@@ -16,6 +20,7 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
     let recommendation = &input.recommendation;
     let judged = [
         plans(recommendation),
+        by_context(recommendation),
         by_task(recommendation),
         by_batch(recommendation),
         grid(input),
@@ -23,7 +28,8 @@ pub fn all(input: &ReportInput) -> Vec<Table> {
         acceptance(input),
     ];
     let fitted = input.fit.iter().flat_map(|fit| [curves(fit), laws(fit)]);
-    let timed = [passes(input), components(input), memory(input)];
+    let timed =
+        [passes(input), components(input), memory(input), drafting_memory(&input.plan_memory)];
     let all = judged.into_iter().chain(fitted).chain(timed);
     all.filter(|table| !table.rows.is_empty()).map(|table| marked(table, recommendation)).collect()
 }

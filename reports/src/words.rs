@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod by_batch;
+pub mod by_context;
 pub mod by_task;
 pub mod caveat;
 pub mod provenance;

@@ -9,6 +9,7 @@
 
 mod baseline;
 pub mod by_batch;
+pub mod by_context;
 mod by_task;
 mod deciding;
 pub mod draft_lengths;

@@ -9,6 +9,7 @@ use s3d_data::{Answer, BlockPurpose, Bytes, Drafting, Plan, RegretBasis, Run, Se
 use s3d_simulator::choose::{Request, choose};
 use s3d_simulator::expected_tokens;
 use s3d_simulator::predict::blocks::Blocks;
+use s3d_simulator::predict::plans_alone::measured_plans;
 use s3d_simulator::validate::{bookkeeping, held_out, rivals, sweep_regret, waterfall::waterfall};
 use s3d_simulator::{AcceptanceCurve, Family, FitOptions, fit};
 
@@ -345,4 +346,69 @@ fn two_blocks_on_a_busy_machine_cannot_tell() {
     assert!(choice.measured_speedup.is_none(), "{choice:?}");
     let (low, high) = choice.predicted_speedup.unwrap().ends();
     assert!(high < 2.0 * low, "{low} to {high}");
+}
+
+/// source: replay is exact, so what generations count is what their traces replay: the same run
+/// without its traces and passes says the same of each plan that was run
+#[test]
+fn without_traces_the_plans_that_were_run_are_chosen_from_and_measured_alike() {
+    let planted = planted(6);
+    let mut run = planted.run();
+    let plans: Vec<_> = planted.plans().into_iter().step_by(11).collect();
+    run.observations.throughput =
+        planted.throughput(&plans, &run.observations.traces, 0..10, false);
+    let request = Request::of(&run.header);
+    let traced = choose(&run, &request).unwrap();
+    run.observations.traces.clear();
+    run.observations.latency.clear();
+    let alone = choose(&run, &request).unwrap();
+    assert_eq!(alone.grid.len(), plans.len());
+    for row in &alone.grid {
+        let other = traced.grid.iter().find(|other| other.plan == row.plan).unwrap();
+        let (own, other) = (row.measured_speedup.unwrap(), other.measured_speedup.unwrap());
+        assert!((own.value / other.value - 1.0).abs() < 1e-9, "{}: {own}, {other}", row.plan);
+        let width = |e: s3d_data::Estimate| e.ends().1 - e.ends().0;
+        assert!((width(own) / width(other) - 1.0).abs() < 0.2, "{}: {own}, {other}", row.plan);
+        assert!(!row.predicted && row.fits);
+    }
+    let best = |a: &f64, b: &f64| a.total_cmp(b);
+    let fastest = alone.grid.iter().map(|row| row.measured_speedup.unwrap().value).max_by(best);
+    let chosen = alone.recommendation.choice.as_ref().unwrap();
+    assert_eq!(chosen.measured_speedup.map(|speedup| speedup.value), fastest);
+    assert_eq!((chosen.predicted_speedup, alone.recommendation.regret_bound), (None, None));
+    assert!(alone.recommendation.notes[0].contains("Chosen among the"), "{alone:?}");
+    let lines = measured_plans(&run, &request).unwrap();
+    assert_eq!(lines.len(), plans.len());
+    assert_eq!(lines[0].speedup, chosen.measured_speedup, "the terminal says the same number");
+    // Of another context these blocks say nothing.
+    let elsewhere = Request { contexts: vec![(4 * CONTEXT, 1.0)], ..request.clone() };
+    assert!(choose(&run, &elsewhere).is_err());
+    // Seven blocks are too few for a measured speedup, and that is said.
+    run.observations.throughput.retain(|sample| sample.block < 7);
+    let few = choose(&run, &request).unwrap().recommendation;
+    assert_eq!(few.verdict, Some(Answer::CannotTellYet));
+    assert!(few.reason.unwrap().contains("so far"));
+    let lines = measured_plans(&run, &request).unwrap();
+    assert!(lines[0].speedup.is_none() && lines[0].words().contains("so far"), "{lines:?}");
+}
+
+/// source: by hand: a budget of the peak over 0.97 leaves 3 % of it free, one of twice the peak a
+/// half; 5 % are asked for
+#[test]
+fn a_choice_near_the_edge_of_the_memory_is_warned_of() {
+    let planted = planted(1);
+    let run = planted.run();
+    let request = Request::of(&run.header);
+    let notes = |budget: Option<Bytes>| {
+        let request = Request { memory_budget: budget, ..request.clone() };
+        let found = choose(&run, &request).unwrap().recommendation;
+        let near = found.notes.into_iter().find(|note| note.starts_with("Near the edge"));
+        (found.choice.and_then(|choice| choice.peak_memory_bytes), near)
+    };
+    let (peak, near) = notes(None);
+    assert_eq!(near, None, "the machine's memory is not known");
+    let peak = peak.unwrap() as f64;
+    let near = notes(Some(Bytes((peak / 0.97) as u64))).1.unwrap();
+    assert!(near.contains("leaves 3.0 % of the memory budget of"), "{near}");
+    assert_eq!(notes(Some(Bytes((2.0 * peak) as u64))).1, None);
 }

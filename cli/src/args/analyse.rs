@@ -1,6 +1,7 @@
 //! Flags of the commands that need no model: fit, optimize, validate, simulate, import, derive,
 //! report, paper, export.
 
+use super::contexts::Contexts;
 use super::numbers;
 use super::shared::{MachineArgs, OutputArgs, with_unit};
 use clap::{Args, ValueEnum};
@@ -369,6 +370,20 @@ pub enum Engine {
     Layerskip,
 }
 
+/// Tables that engines look a plan up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportTable {
+    /// The plan by context
+    Context,
+}
+
+/// Forms of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    Csv,
+    Json,
+}
+
 /// `s3d export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -380,6 +395,18 @@ pub struct ExportArgs {
     /// Write into this file instead of standard output
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     pub out: Option<PathBuf>,
+    /// Write a table of plans instead of the choice; where speculation does not pay it says plain
+    #[arg(long, value_enum, value_name = "TABLE", conflicts_with_all = ["to", "csv"])]
+    pub table: Option<ExportTable>,
+    /// Form of --table [default: by the name of --out, else csv]
+    #[arg(long, value_enum, value_name = "FORM", requires = "table")]
+    pub format: Option<TableFormat>,
+    /// Contexts of --table context, predicted from any run: 256..4096 doubles, or a list [default:
+    /// those that the run was asked about]
+    #[arg(long, value_name = "A..B|N,N,..", requires = "table")]
+    pub context: Option<Contexts>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Export the best plan although the verdict is not to speculate
     #[arg(long)]
     pub anyway: bool,

@@ -1,5 +1,6 @@
 //! Flags that several commands take: which model, what is measured, how a result is printed.
 
+use super::contexts::Contexts;
 use super::numbers;
 use clap::{Args, ValueEnum};
 use s3d_data::{Bytes, Seconds};
@@ -80,9 +81,11 @@ pub struct BudgetArgs {
     /// Time for measuring, such as 120s or 5m
     #[arg(long, value_name = "TIME", default_value = "120s")]
     pub time_budget: Seconds,
-    /// Context length to choose a plan for, in tokens
-    #[arg(long, value_name = "N", default_value_t = Self::CONTEXT)]
-    pub context: usize,
+    /// Context length to choose a plan for, in tokens; of several (a range that doubles, or a list)
+    /// passes are timed at each, the best plan of each is given, and the one choice is for the
+    /// shortest
+    #[arg(long, value_name = "N|A..B|N,N,..", default_value = Contexts::DEFAULT)]
+    pub context: Contexts,
     /// Output tokens per prompt
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = numbers::tokens())]
     pub tokens: usize,
@@ -120,11 +123,6 @@ pub struct BudgetArgs {
     /// No progress
     #[arg(long)]
     pub quiet: bool,
-}
-
-impl BudgetArgs {
-    /// The context where none is asked for, in tokens.
-    pub const CONTEXT: usize = 256;
 }
 
 /// Which windows of skipped layers are looked at.

@@ -1,6 +1,7 @@
 //! `s3d export`: the choice in the forms other engines read.
 
 mod engines;
+mod table;
 
 use crate::args::ExportArgs;
 use crate::shared::{load_run, terminal};
@@ -22,17 +23,9 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         let dir = args.dir.display();
         anyhow::bail!("{dir}: no recommendation.json yet; 's3d report {dir}' writes it");
     }
-    let recommendation = dir.load_recommendation()?;
-    let choice = advised(&recommendation, args)?;
-    let text = match args.to {
-        None => format!("{:#}", forms(choice, recommendation.speculate)),
-        Some(engine) => {
-            let export = engines::of(engine, choice, &recommendation);
-            for sentence in &export.cannot {
-                terminal::note(&format!("note: {sentence}"));
-            }
-            export.text
-        }
+    let text = match args.table {
+        Some(kind) => table::text(args, kind)?,
+        None => choice(&dir, args)?,
     };
     match &args.out {
         Some(file) => {
@@ -41,6 +34,22 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         }
         None => terminal::result(&text),
     }
+}
+
+/// The choice in the form that was asked for.
+fn choice(dir: &RunDir, args: &ExportArgs) -> anyhow::Result<String> {
+    let recommendation = dir.load_recommendation()?;
+    let choice = advised(&recommendation, args)?;
+    Ok(match args.to {
+        None => format!("{:#}", forms(choice, recommendation.speculate)),
+        Some(engine) => {
+            let export = engines::of(engine, choice, &recommendation);
+            for sentence in &export.cannot {
+                terminal::note(&format!("note: {sentence}"));
+            }
+            export.text
+        }
+    })
 }
 
 /// The choice, if it is advice, or wanted anyway.

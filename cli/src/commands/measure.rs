@@ -41,7 +41,7 @@ pub fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     show::warnings(&run.header);
     show::effort(&run.header);
     if args.kinds.contains(&Kind::Throughput) {
-        for line in ratios::lines(&run) {
+        for line in ratios::lines(&run)? {
             terminal::result(&line)?;
         }
     }

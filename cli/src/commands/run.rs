@@ -12,7 +12,7 @@ use s3d_simulator::Request;
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     job::refuse_random_acceptance(&args.model, &args.budget)?;
     if let Some(budget) = args.memory_budget {
-        load::check_budget(&args.model, args.budget.context, budget)?;
+        load::check_budget(&args.model, args.budget.context.own(), budget)?;
     }
     load::check_batch(&args.model, &args.budget, args.batch.as_ref(), args.memory_budget)?;
     let mut job = Job::new(&args.model, &args.budget, args.memory_budget, args.force)?;

@@ -3,7 +3,7 @@
 use crate::args::ValidateArgs;
 use crate::shared::conclude::{Conclusion, conclude};
 use crate::shared::{load_run, show, terminal};
-use s3d_data::{Estimate, Plan, PredictionError, RegretBasis, Run, RunDir, Share};
+use s3d_data::{Estimate, Plan, PredictionError, RegretBasis, Run, RunDir, Share, TimesFrom};
 use s3d_reports::table::{Cell, Column};
 use s3d_reports::{Table, tables};
 use s3d_simulator::Request;
@@ -27,7 +27,10 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
     ));
     let run = load_run::one_of(run, args.machine)?;
     checks(&run, args.seed);
-    if !run.observations.latency.is_empty() {
+    let seen = &run.observations;
+    let ran = seen.throughput.iter().any(|sample| sample.plan.draft().is_some());
+    let alone = ran && seen.traces.is_empty() && run.header.times_from() == TimesFrom::Clock;
+    if !seen.latency.is_empty() || alone {
         let request = Request { seed: args.seed, ..Request::of(&run.header) };
         judgement(&conclude(run, request)?, args)?;
     }
@@ -97,10 +100,10 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
     let recommendation = &conclusion.choice.recommendation;
     let chosen = recommendation.choice.as_ref();
     let steps = match chosen.and_then(|choice| choice.plan.draft().zip(Some(choice))) {
-        Some((draft, choice)) => {
+        Some((draft, choice)) if !run.observations.traces.is_empty() => {
             waterfall::waterfall(run, request, draft, choice.measured_speedup)?
         }
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     let blocks = Blocks::new(run, request.machine, request.seed);
     let recorded = match &args.choice_of {
@@ -128,6 +131,10 @@ fn judgement(conclusion: &Conclusion, args: &ValidateArgs) -> anyhow::Result<()>
     if let Some(errors) = conclusion.held_out.as_ref() {
         note_not_predicted(errors);
     }
+    if run.observations.traces.is_empty() {
+        shown.push(tables::plans(recommendation));
+    }
+    shown.retain(|table| !table.rows.is_empty());
     show::tables(&value, &shown, &args.output)
 }
 

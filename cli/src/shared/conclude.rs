@@ -2,7 +2,8 @@
 
 use s3d_data::{Output, Plan, Run, RunDir};
 use s3d_reports::{GridCell, ReportInput, write_report};
-use s3d_simulator::cost::memory::plain_memory;
+use s3d_simulator::choose::by_context::{PlanCurve, by_context};
+use s3d_simulator::cost::memory::{PlanMemory, plain_memory, plan_memories};
 use s3d_simulator::cost::summary;
 use s3d_simulator::predict::conditions::conditions;
 use s3d_simulator::validate::{Errors, waterfall};
@@ -20,7 +21,12 @@ pub struct Conclusion {
     pub choice: Choice,
     /// Predictions of plans that were held out, against their measurement.
     pub held_out: Option<Errors>,
+    /// Leading plans over the contexts that the run was asked about.
+    pub curves: Vec<PlanCurve>,
 }
+
+/// Ties whose memory is told beside that of the choice.
+const TIES: usize = 4;
 
 /// Bootstrap draws of the fit where only the curves themselves are used, not their intervals.
 const FEW_DRAWS: usize = 20;
@@ -33,8 +39,9 @@ const FEW_DRAWS: usize = 20;
 pub fn choice_only(run: Run, request: Request) -> anyhow::Result<Conclusion> {
     let options = FitOptions { seed: request.seed, draws: FEW_DRAWS, ..FitOptions::default() };
     let fit = fit(&run, &options)?;
-    let choice = choose_for_all(&run, &request)?;
-    Ok(Conclusion { run, request, fit, choice, held_out: None })
+    let mut choice = choose_for_all(&run, &request)?;
+    let curves = at_contexts(&run, &request, &mut choice)?;
+    Ok(Conclusion { run, request, fit, choice, held_out: None, curves })
 }
 
 /// Concludes from `run` what `request` asks.
@@ -46,7 +53,20 @@ pub fn conclude(run: Run, request: Request) -> anyhow::Result<Conclusion> {
     let fit = fit(&run, &options)?;
     let mut choice = choose_for_all(&run, &request)?;
     let held_out = choice.held_out.take();
-    Ok(Conclusion { run, request, fit, choice, held_out })
+    let curves = at_contexts(&run, &request, &mut choice)?;
+    Ok(Conclusion { run, request, fit, choice, held_out, curves })
+}
+
+/// Adds to the choice what the other contexts of the run ask for; the leading plans over them.
+fn at_contexts(
+    run: &Run,
+    request: &Request,
+    choice: &mut Choice,
+) -> s3d_simulator::Result<Vec<PlanCurve>> {
+    let recommendation = &mut choice.recommendation;
+    let found = by_context(run, request, &run.header.contexts, recommendation.choice.as_ref())?;
+    (recommendation.by_context, recommendation.context_limit) = (found.contexts, found.limit);
+    Ok(found.curves)
 }
 
 impl Conclusion {
@@ -64,6 +84,17 @@ impl Conclusion {
         write_report(&dir, &input)?;
         draft.add()?;
         Ok(input)
+    }
+
+    /// Memory of plain decoding, of the choice, and of the leading ties.
+    ///
+    /// # Errors
+    /// A number type that is not known.
+    pub fn plan_memory(&self) -> s3d_simulator::Result<Vec<PlanMemory>> {
+        let recommendation = &self.choice.recommendation;
+        let plans = recommendation.choice.iter().chain(recommendation.ties.iter().take(TIES));
+        let drafts = plans.filter_map(|plan| plan.plan.draft());
+        plan_memories(&self.run, &self.request, drafts)
     }
 
     /// What the report shows.
@@ -86,13 +117,16 @@ impl Conclusion {
         input.what_if = conditions(&self.run, &self.request)?;
         input.plain_memory_bytes =
             plain_memory(&self.run, self.request.context())?.map(|m| m.peak_bytes.0);
+        input.curves = self.curves.clone();
+        input.plan_memory = self.plan_memory()?;
         input.memory = self.run.observations.memory.clone();
-        if let Some(draft) = input.chosen().and_then(Plan::draft) {
+        if let Some(draft) = input.chosen().and_then(Plan::draft).cloned() {
             let choice = self.choice.recommendation.choice.as_ref();
             let measured = choice.and_then(|choice| choice.measured_speedup);
-            let steps = waterfall::waterfall(&self.run, &self.request, draft, measured)?;
-            input.accepted = summary::accepted_shares(&self.run, draft, self.request.seed)?;
-            input.waterfall = steps;
+            if !self.run.observations.traces.is_empty() {
+                input.waterfall = waterfall::waterfall(&self.run, &self.request, &draft, measured)?;
+            }
+            input.accepted = summary::accepted_shares(&self.run, &draft, self.request.seed)?;
         }
         Ok(input)
     }
@@ -103,7 +137,7 @@ impl Conclusion {
         let listed = known.clone().find(|result| result.plan == row.plan);
         Some(GridCell {
             ideal: row.ideal_speedup,
-            predicted: Some(row.predicted_speedup),
+            predicted: row.predicted.then_some(row.predicted_speedup),
             measured: row.measured_speedup,
             tokens_per_s: listed
                 .and_then(|result| result.tokens_per_s)

@@ -4,8 +4,9 @@
 use crate::shared::conclude::Conclusion;
 use anyhow::Context;
 use s3d_data::{Drafting, Holds, Output, Plan};
-use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
+use s3d_reports::{Table, tables};
+use s3d_simulator::cost::memory::PlanMemory;
 use s3d_simulator::explore::early_stop::{EarlyStop, early_stop};
 use s3d_simulator::explore::sublayers::{FreeSets, Proposal, free_sets};
 use s3d_simulator::explore::training::{TrainingGain, training_gain};
@@ -30,10 +31,12 @@ pub struct Extras {
     early_stop: Option<Vec<EarlyStop>>,
     /// The fastest plan if `U` were larger.
     training: Option<Vec<TrainingGain>>,
+    /// Memory of plain decoding, of the choice and of leading ties, and what drafting adds.
+    drafting_memory: Vec<PlanMemory>,
 }
 
 impl Extras {
-    /// Asks all three of a concluded run.
+    /// Asks all of a concluded run.
     pub fn new(conclusion: &Conclusion) -> Self {
         let Conclusion { run, request, fit, choice, .. } = conclusion;
         let chosen = choice.recommendation.choice.as_ref().and_then(|c| Plan::draft(&c.plan));
@@ -43,6 +46,7 @@ impl Extras {
             free_sets: drafting.and_then(|d| free_sets(run, request, d, SETS).ok()),
             early_stop: chosen.and_then(|plan| early_stop(run, request, plan, &THRESHOLDS).ok()),
             training: drafting.and_then(|d| training_gain(run, fit, request, d, &FACTORS).ok()),
+            drafting_memory: conclusion.plan_memory().unwrap_or_default(),
         }
     }
 
@@ -51,7 +55,9 @@ impl Extras {
         let sets = self.free_sets.as_ref().map(sets_table);
         let early = self.early_stop.as_deref().map(early_table);
         let training = self.training.as_deref().map(training_table);
-        [sets, early, training].into_iter().flatten().collect()
+        let known = |memory: &&[PlanMemory]| !memory.is_empty();
+        let memory = Some(&self.drafting_memory[..]).filter(known).map(tables::drafting_memory);
+        [memory, sets, early, training].into_iter().flatten().collect()
     }
 
     /// Takes the folder of `--write-sets`: asked before anything is computed.

@@ -58,7 +58,7 @@ impl Job {
     ) -> anyhow::Result<Self> {
         resolve::budget(budget)?;
         let output = prepare(model, budget)?;
-        let loaded = timed(|| load::model(model, budget.context))?;
+        let loaded = timed(|| load::model(model, budget.context.longest()))?;
         Self::of(model, budget, memory_budget, force, output, loaded)
     }
 
@@ -76,7 +76,7 @@ impl Job {
     pub fn of_times(model: &ModelArgs, budget: &BudgetArgs, force: bool) -> anyhow::Result<Self> {
         resolve::budget(budget)?;
         let output = prepare(model, budget)?;
-        let loaded = timed(|| load::model_for_times(model, budget.context))?;
+        let loaded = timed(|| load::model_for_times(model, budget.context.longest()))?;
         Self::of(model, budget, None, force, output, loaded)
     }
 
@@ -94,7 +94,8 @@ impl Job {
         let started = out.load_header().ok().filter(|_| !force).map(|header| header.started);
         let prompts = prompts::of_run(&loaded, budget, started.as_deref())?;
         let longest = prompts.encoded.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-        let longest = context.max(longest.saturating_add(budget.tokens));
+        let asked = context.max(budget.context.several().last().copied().unwrap_or(0));
+        let longest = asked.max(longest.saturating_add(budget.tokens));
         loaded.expect(longest)?;
         let mut provenance = provenance(model, &loaded, memory_budget);
         if prompts.chat && !budget.chat {
@@ -114,6 +115,7 @@ impl Job {
         }
         request.gamma_max = or_usage("--gamma-max", Predictors::new(budget.gamma_max))?;
         request.context = context;
+        request.contexts = budget.context.several();
         request.tokens = budget.tokens;
         request.threads = loaded.options.threads;
         request.seed = budget.seed;
@@ -234,14 +236,15 @@ fn prepare(model: &ModelArgs, budget: &BudgetArgs) -> anyhow::Result<Output> {
     Ok(output.sparing(inputs.into_iter().flatten()))
 }
 
-/// The context of `--context`, or what the model can where that is less than the flag's default.
+/// The context that the one choice is made for: that of `--context`, or what the model can where
+/// that is less than the flag's default.
 fn context(loaded: &Loaded, budget: &BudgetArgs) -> anyhow::Result<usize> {
     let positions = loaded.model.config().positions();
-    if budget.context == BudgetArgs::CONTEXT && positions < budget.context {
+    if budget.context.is_default() && positions < budget.context.own() {
         return Ok(positions);
     }
-    loaded.check_context(budget.context)?;
-    Ok(budget.context)
+    loaded.check_context(budget.context.longest())?;
+    Ok(budget.context.own())
 }
 
 fn provenance(model: &ModelArgs, loaded: &Loaded, memory_budget: Option<Bytes>) -> Provenance {

@@ -370,7 +370,7 @@ pub fn check_batch(
     let widen = resolve::widen(args, source.is_shipped())?;
     let shape = Widening::new(widen)?.config(&sizes(args, &source)?).shape();
     let held = Held::computed(&shape, dtype, Engine::of_device(&args.device));
-    let load = Load { context: budget.context, width: budget.gamma_max + 1, batch };
+    let load = Load { context: budget.context.own(), width: budget.gamma_max + 1, batch };
     let needed = Memory::of(&shape, &held, load, &Method::Plain);
     let machine = s3d_measure::machine::available_memory();
     let (room, whose) = match (memory_budget, machine) {
@@ -385,7 +385,7 @@ pub fn check_batch(
              caches {}, activations {}), and {whose}; decode fewer texts at once, or give a \
              shorter --context",
             needed.peak_bytes,
-            budget.context,
+            budget.context.own(),
             needed.weights_bytes,
             needed.kv_cache_bytes,
             needed.activations_bytes

@@ -159,7 +159,7 @@ pub fn now(started: Option<&str>) -> anyhow::Result<Now> {
 
 /// Prompts of a model that has no tokenizer: random tokens, half as many as the context.
 fn random(loaded: &Loaded, budget: &BudgetArgs) -> Prompts {
-    let length = (budget.context / 2).clamp(1, MOST_RANDOM_TOKENS);
+    let length = (budget.context.own() / 2).clamp(1, MOST_RANDOM_TOKENS);
     let count = budget.prompt_count.unwrap_or(RANDOM_PROMPTS);
     let vocab = loaded.model.shape().vocab;
     Prompts { encoded: EncodedPrompt::random(count, length, vocab, budget.seed), chat: false }

@@ -4,7 +4,7 @@ use crate::args::{BudgetArgs, ModelArgs, SamplingArgs};
 use crate::shared::usage::{or_usage, usage};
 use s3d_data::run::drawn;
 use s3d_data::{
-    Drafting, Drawn, LayerSet, Limit, Plan, Predictors, SkipWindow, file, limits, shown,
+    Drafting, Drawn, LayerSet, Limit, Plan, Predictors, RunHeader, SkipWindow, file, limits, shown,
 };
 use s3d_model::Sampling;
 use std::path::Path;
@@ -150,6 +150,19 @@ pub fn contexts(text: &str) -> anyhow::Result<Vec<(usize, f64)>> {
     text.split(',').map(one).collect()
 }
 
+/// Refuses a context that the measured model cannot decode.
+///
+/// # Errors
+/// With its limit.
+pub fn positions(header: &RunHeader, longest: usize) -> anyhow::Result<()> {
+    match header.model.positions {
+        Some(positions) if longest > positions => Err(usage(format!(
+            "--context {longest}: the measured model decodes texts of up to {positions} tokens"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Checks a context that nothing else bounds.
 ///
 /// # Errors
@@ -226,12 +239,6 @@ pub fn budget(args: &BudgetArgs) -> anyhow::Result<()> {
         return Err(usage(format!(
             "--time-budget: expected 1s to 24h, found {}",
             args.time_budget
-        )));
-    }
-    if !(16..=CONTEXT_MAX).contains(&args.context) {
-        return Err(usage(format!(
-            "--context: expected 16 to {CONTEXT_MAX} tokens, found {}",
-            args.context
         )));
     }
     if !(1..=16).contains(&args.gamma_max) {

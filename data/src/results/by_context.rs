@@ -76,8 +76,21 @@ impl ContextResult {
         })
     }
 
-    /// The row that other programs read.
-    pub fn row(&self) -> ContextRow {
+    /// The row that other programs read. Where speculation does not surely pay it says to decode
+    /// plainly, unless the best plan is wanted `anyway`.
+    pub fn row(&self, anyway: bool) -> ContextRow {
+        if !anyway && self.verdict != Answer::Speculate {
+            return ContextRow {
+                context: self.context,
+                plan: Some(Plan::Plain),
+                window: None,
+                drafts: Some(0),
+                speedup: Some(1.0),
+                low: None,
+                high: None,
+                basis: self.basis,
+            };
+        }
         let draft = self.plan.as_ref().and_then(Plan::draft);
         ContextRow {
             context: self.context,
@@ -131,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_names_window_and_drafts_of_the_plan() {
+    fn a_row_names_window_and_drafts_of_the_plan_or_says_to_decode_plainly() {
         let mut result = ContextResult {
             context: 512,
             plan: Some("seq:3..9:4".parse().unwrap()),
@@ -144,7 +157,7 @@ mod tests {
             plain_tokens_per_s: None,
             peak_memory_bytes: None,
         };
-        let row = serde_json::to_value(result.row()).unwrap();
+        let row = serde_json::to_value(result.row(false)).unwrap();
         let expected = serde_json::json!({
             "context": 512, "plan": "seq:3..9:4", "window": "3..9", "drafts": 4,
             "speedup": 1.5, "low": 1.25, "high": 1.75, "basis": "extrapolated",
@@ -152,7 +165,11 @@ mod tests {
         assert_eq!(row, expected);
         assert!(result.check(12).is_ok());
         assert!(result.check(6).unwrap_err().to_string().contains("by_context plan"));
+        result.verdict = Answer::CannotTellYet;
+        let plain = result.row(false);
+        assert_eq!((plain.plan, plain.drafts), (Some(Plan::Plain), Some(0)));
+        assert_eq!(result.row(true).drafts, Some(4));
         result.plan = None;
-        assert_eq!(result.row().drafts, None);
+        assert_eq!(result.row(true).drafts, None);
     }
 }

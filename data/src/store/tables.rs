@@ -81,14 +81,27 @@ pub fn parse_jsonl_checked<T: DeserializeOwned>(
 /// # Errors
 /// When the disk refuses.
 pub fn save_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    save_atomically(path, &csv_bytes(path, rows)?)
+}
+
+/// Rows with a header line, as text.
+///
+/// # Errors
+/// A number that is not finite, or a row that is no record.
+pub fn csv_text<T: Serialize>(rows: &[T]) -> Result<String> {
+    let bytes = csv_bytes(Path::new("table"), rows)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn csv_bytes<T: Serialize>(path: &Path, rows: &[T]) -> Result<Vec<u8>> {
+    let malformed = |e: String| Error::malformed(path, e);
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writable(path, row)?;
-        writer.serialize(row).map_err(|e| Error::malformed(path, e.to_string()))?;
+        writer.serialize(row).map_err(|e| malformed(e.to_string()))?;
     }
-    let bytes = writer.into_inner().map_err(|e| Error::malformed(path, e.to_string()))?;
-    let bytes = with_guarded_cells(&bytes).map_err(|e| Error::malformed(path, e.to_string()))?;
-    save_atomically(path, &bytes)
+    let bytes = writer.into_inner().map_err(|e| malformed(e.to_string()))?;
+    with_guarded_cells(&bytes).map_err(|e| malformed(e.to_string()))
 }
 
 /// The same table with every cell as a spreadsheet may see it.

@@ -195,6 +195,7 @@ pub(crate) fn new_header(request: &Request, model: ModelIdentity, machine: Machi
         widen: how.widen,
         gamma_max: request.gamma_max,
         context: request.context,
+        contexts: request.contexts.clone(),
         memory_budget_bytes: how.memory_budget_bytes,
         imposed: request.impose.as_ref().map(|imposed| imposed.rates().to_vec()),
         sampling: request.sampling,

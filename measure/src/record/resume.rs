@@ -58,6 +58,9 @@ pub(crate) fn resume(dir: &RunDir, asked: RunHeader) -> Result<(RunHeader, bool)
         found.warnings.clear();
     }
     found.memory_budget_bytes = asked.memory_budget_bytes;
+    if !asked.contexts.is_empty() {
+        found.contexts.clone_from(&asked.contexts);
+    }
     let budgets = [found.time_budget_seconds, asked.time_budget_seconds];
     found.time_budget_seconds = budgets.into_iter().flatten().reduce(Seconds::max);
     found.precision = match (found.precision, asked.precision) {

@@ -12,6 +12,8 @@ pub(crate) fn sharding(request: &Request) -> Option<Sharding> {
 
 /// The prompts in words.
 pub(crate) const PROMPTS: &str = "--prompts";
+/// Contexts that passes are timed at beside those of every run.
+const CONTEXTS: &str = "contexts of --context";
 /// The digest of each prompt: of two lists that begin alike, one begins the other.
 pub(crate) const TEXTS: &str = "texts";
 
@@ -30,7 +32,7 @@ fn of_stage(stage: Stage, request: &Request) -> RequestWords {
     let windows = ["--windows", "draftings"];
     let names: Vec<&str> = match stage {
         Stage::Probe | Stage::Memory => Vec::new(),
-        Stage::Latency => windows.to_vec(),
+        Stage::Latency => [&windows[..], &[CONTEXTS]].concat(),
         Stage::Acceptance | Stage::Refinement => {
             [&texts[..], &windows, &["positions", "first look", "--confidence", RANKS]].concat()
         }
@@ -73,7 +75,13 @@ fn words(request: &Request) -> RequestWords {
     // Runs of older programs do not know this one.
     .chain(request.ranks.then(|| (RANKS, "true".into())))
     .map(|(name, value)| (name.to_string(), value))
+    .chain(contexts(request))
     .collect()
+}
+
+/// The contexts of a run that was asked about several.
+fn contexts(request: &Request) -> Option<(String, String)> {
+    (!request.contexts.is_empty()).then(|| (CONTEXTS.into(), list(&request.contexts)))
 }
 
 fn kinds(request: &Request) -> String {

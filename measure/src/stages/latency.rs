@@ -17,7 +17,7 @@ use crate::schedule::{Bounds, Schedule, Turn, run_blocks};
 use crate::stages::timed_passes::Texts;
 use s3d_data::{DraftPlan, Drafting, LatencySample, Observation, Plan, Predictors, Skip};
 use s3d_model::{KvCache, Model, Sampling, Silent};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 /// Blocks wanted whatever the time: every cell is then seen in both orders.
@@ -120,15 +120,13 @@ fn schedule(cells: &[Cell], seed: u64) -> Schedule {
     })
 }
 
-/// Contexts on a logarithmic grid: the longest, then a quarter of it each time, down to about 16.
-fn contexts(longest: usize) -> Vec<usize> {
-    let mut grid: Vec<usize> =
-        std::iter::successors(Some(longest), |c| Some(c / 4)).take_while(|&c| c >= 16).collect();
-    if grid.is_empty() {
-        grid.push(longest);
-    }
-    grid.reverse();
-    grid
+/// Contexts on a logarithmic grid: that of the choice, then a quarter of it each time, down to
+/// about 16; and those that were asked for. Up to `most`, rising.
+fn contexts(own: usize, asked: &[usize], most: usize) -> Vec<usize> {
+    let own = own.min(most);
+    let grid = std::iter::successors(Some(own), |c| Some(c / 4)).take_while(|&c| c >= 16);
+    let asked = asked.iter().map(|&context| context.min(most));
+    grid.chain([own]).chain(asked).collect::<BTreeSet<usize>>().into_iter().collect()
 }
 
 /// How passes that are timed draw tokens.
@@ -157,12 +155,13 @@ struct Timing {
 impl Timing {
     fn of_one(bench: &Bench<'_>) -> Result<Self> {
         let (model, request) = (bench.subject.model, bench.request);
-        let longest = longest(bench);
+        let positions = model.positions();
         // Where no time is left, at the context of the choice alone.
         let contexts = match is_late(bench) {
-            true => vec![longest],
-            false => contexts(longest),
+            true => vec![request.context.min(positions)],
+            false => contexts(request.context, &request.contexts, positions),
         };
+        let longest = contexts.last().copied().unwrap_or(1);
         let caches = contexts.iter().map(|&context| Ok((context, caches(bench, context, 1)?)));
         let done = bench.recorder.run.observations.latency.iter().map(|s| (s.block, s.order));
         Ok(Self {
@@ -336,9 +335,16 @@ mod tests {
 
     #[test]
     fn contexts_are_on_a_logarithmic_grid() {
-        assert_eq!(contexts(256), [16, 64, 256]);
-        assert_eq!(contexts(4096), [16, 64, 256, 1024, 4096]);
-        assert_eq!(contexts(10), [10]);
+        assert_eq!(contexts(256, &[], 512), [16, 64, 256]);
+        assert_eq!(contexts(4096, &[], 4096), [16, 64, 256, 1024, 4096]);
+        assert_eq!(contexts(10, &[], 99), [10]);
+        assert_eq!(contexts(256, &[], 128), [32, 128]);
+    }
+
+    #[test]
+    fn contexts_that_are_asked_for_are_timed_up_to_what_the_model_can() {
+        assert_eq!(contexts(256, &[256, 512, 1024], 1024), [16, 64, 256, 512, 1024]);
+        assert_eq!(contexts(256, &[256, 512, 1024], 600), [16, 64, 256, 512, 600]);
     }
 
     #[test]
@@ -363,7 +369,7 @@ mod tests {
 
     #[test]
     fn long_contexts_and_wide_passes_are_rarer_but_there() {
-        let cells = cells(&contexts(16_384), 8, 7);
+        let cells = cells(&contexts(16_384, &[], 16_384), 8, 7);
         let schedule = schedule(&cells, 3);
         let seen = |what: &Cell| {
             let place = cells.iter().position(|cell| cell == what).unwrap();

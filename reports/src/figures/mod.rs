@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod by_batch;
+mod by_context;
 mod by_task;
 mod cost;
 mod maps;
@@ -11,6 +12,7 @@ mod speedup;
 
 pub use acceptance::{acceptance, acceptance_by_task, accepted};
 pub use by_batch::{pass_time_by_batch, speedup_by_batch};
+pub use by_context::{speed_memory_by_context, speedup_by_context};
 pub use by_task::by_task;
 pub use cost::{components, pass_time, waterfall};
 pub use maps::{plan_map, window_map};
@@ -33,8 +35,10 @@ pub fn all(input: &ReportInput) -> Vec<Figure> {
     for draw in [speedup, plan_map, acceptance, window_map] {
         figures.extend(draftings(input).into_iter().map(|drafting| draw(input, drafting)));
     }
-    let single: [fn(&ReportInput) -> Figure; 10] = [
+    let single: [fn(&ReportInput) -> Figure; 12] = [
         by_task,
+        speedup_by_context,
+        speed_memory_by_context,
         speedup_by_batch,
         pass_time_by_batch,
         waterfall,

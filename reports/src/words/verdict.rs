@@ -4,7 +4,7 @@ use crate::format::{markdown, text};
 use crate::table::digits;
 use crate::tables;
 use crate::words::caveat::{caveat, derived};
-use crate::words::{by_batch, by_task, capital};
+use crate::words::{by_batch, by_context, by_task, capital};
 use s3d_data::units::TOO_WIDE;
 use s3d_data::{
     Answer, Basis, Bytes, DraftPlan, Drafting, Estimate, Plan, PlanResult, Recommendation,
@@ -232,6 +232,7 @@ fn details(recommendation: &Recommendation) -> Vec<String> {
     let choice = recommendation.choice.as_ref();
     let mut details = Vec::new();
     details.extend(choice.and_then(|choice| speed(choice, recommendation)));
+    details.extend(by_context::sentence(recommendation));
     details.extend(by_task::sentences(recommendation));
     details.extend(by_batch::sentence(recommendation));
     details.extend(recommendation.notes.iter().cloned());

@@ -1,18 +1,24 @@
 //! Which limit of the question decides the choice: memory, context, most drafts.
 
+use crate::cost::memory::room;
 use crate::predict::evaluated::Evaluated;
 use crate::predict::request::Request;
-use s3d_data::{Drafting, RunHeader};
+use s3d_data::{Drafting, Run, RunHeader, Share};
 
-/// A sentence for each limit but for which another plan would be chosen, or may be.
-pub(super) fn limits(
-    request: &Request,
-    header: &RunHeader,
-    all: &Evaluated,
-    choice: usize,
-) -> Vec<String> {
+/// Share of the memory that should stay free.
+const FREE: f64 = 0.05;
+/// What was reported of a plan that left less: sudoingX/qwen38-mtp, pull request 48, a card of
+/// 10 GB whose last megabytes decide.
+const REPORTED: &str = "reported of a card of 10 GB: 47 % faster at 8k tokens of context, 43 % \
+                        slower at 16k; github.com/sudoingX/qwen38-mtp/pull/48";
+
+/// A sentence for each limit but for which another plan would be chosen, or may be, and one where
+/// the choice comes near the edge of the memory.
+pub(super) fn limits(request: &Request, run: &Run, all: &Evaluated, choice: usize) -> Vec<String> {
+    let header = &run.header;
     let found = [
         memory(request, all, choice),
+        edge(request, run, all, choice),
         context(request, header, all),
         drafts(request, header, all, choice),
     ];
@@ -33,6 +39,24 @@ fn memory(request: &Request, all: &Evaluated, choice: usize) -> Option<String> {
         all.scores[without],
         all.memory[without]?.peak_bytes
     ))
+}
+
+/// A choice that leaves less than [`FREE`] of the memory.
+fn edge(request: &Request, run: &Run, all: &Evaluated, choice: usize) -> Option<String> {
+    let (peak, room) = (all.memory[choice]?.peak_bytes, room(run, request)?);
+    let free = 1.0 - peak.0 as f64 / room.bytes.0.max(1) as f64;
+    let which = if room.budget { "the memory budget of" } else { "the device's memory of" };
+    let (plan, context) = (all.plan(choice), request.context());
+    (free < FREE).then(|| {
+        format!(
+            "Near the edge of the memory: at {context} tokens of context {plan} leaves {} of \
+             {which} {} free, less than {}. Beyond that edge engines get slower, without an error \
+             ({REPORTED}).",
+            Share(free.max(0.0)),
+            room.bytes,
+            Share(FREE),
+        )
+    })
 }
 
 /// Another context than the run's own.

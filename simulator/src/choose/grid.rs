@@ -13,8 +13,10 @@ pub struct PlanEvaluation {
     pub plan: Plan,
     /// Speedup in the paper's ideal case at the same tokens per iteration.
     pub ideal_speedup: Option<f64>,
-    /// Predicted speedup over plain decoding.
+    /// Predicted speedup over plain decoding; what was measured where nothing was traced.
     pub predicted_speedup: Estimate,
+    /// Whether that is a prediction.
+    pub predicted: bool,
     /// Speedup measured end to end ([`crate::predict::reported`]); nothing where too few blocks or
     /// texts were run.
     pub measured_speedup: Option<Estimate>,
@@ -58,6 +60,7 @@ pub(super) fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
         PlanEvaluation {
             ideal_speedup: ideal_speedup(run, prediction),
             predicted_speedup: prediction.speedup,
+            predicted: all.traced,
             predicted_tokens_per_s: plain.map(|plain| product(prediction.speedup, plain)),
             measured_speedup: all.reported[index].as_ref().map(|reported| reported.speedup),
             plan: name,

@@ -7,6 +7,13 @@ use crate::predict::prediction::Prediction;
 /// Notes on the evaluated plans, and on the prediction of the chosen one.
 pub(super) fn of(all: &Evaluated, chosen: Option<&Prediction>) -> Vec<String> {
     let mut notes = Vec::new();
+    if !all.traced {
+        notes.push(format!(
+            "Chosen among the {} plans that were run end to end: nothing was traced, so no other \
+             plan is predicted (s3d run traces).",
+            all.predictions.len()
+        ));
+    }
     if all.prompts == 1 {
         notes.push(
             "One text: no interval. Give several texts or workloads, each with an id of its own."

@@ -41,8 +41,8 @@ pub struct Choice {
 }
 
 /// A chosen plan: its index, and the blocks left to report it.
-struct Chosen {
-    index: usize,
+pub(super) struct Chosen {
+    pub(super) index: usize,
     report: Vec<usize>,
 }
 
@@ -63,13 +63,14 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         .filter_map(|index| Some((all.memory[index]?.peak_bytes, index)))
         .min_by_key(|(bytes, _)| *bytes)
         .map(|(_, index)| index);
-    let regret = chosen.as_ref().and_then(|c| regret(run, all, c.index));
+    let known = chosen.as_ref().filter(|_| all.traced);
+    let regret = known.and_then(|c| regret(run, all, c.index));
     let index = chosen.as_ref().map(|chosen| chosen.index);
     let (answer, reason) = answer(choice.as_ref().zip(index), request, all, &run.header);
     let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
     notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
     notes.extend(states::holds_for(&all.walked.timed));
-    notes.extend(index.iter().flat_map(|choice| limits(request, &run.header, all, *choice)));
+    notes.extend(index.iter().flat_map(|choice| limits(request, run, all, *choice)));
     notes.extend(index.and_then(|index| notes::tie(all, index, &ties)));
     let header = &run.header;
     let errors = request.with_errors.then(|| held_out_of(run, request, &all.walked)).transpose()?;
@@ -95,6 +96,8 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         by_batch: Vec::new(),
         break_even_batch: None,
         by_task: index.map_or(Vec::new(), |index| by_task(all, index, request)),
+        by_context: Vec::new(),
+        context_limit: None,
         regret_bound: regret.as_ref().map(|r| r.estimate),
         regret_basis: regret.map(|r| r.basis),
         prediction_error,
@@ -108,7 +111,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
 
 /// The plan that was chosen before and confirmed since, unless another is better now; else the
 /// best.
-fn choose_index(all: &Evaluated) -> Option<Chosen> {
+pub(super) fn choose_index(all: &Evaluated) -> Option<Chosen> {
     let best = best_index(all)?;
     let confirmed = |index: usize| all.blocks.purposes(&all.plan(index)).confirmed();
     let stands = |&index: &usize| {
@@ -153,7 +156,12 @@ fn ties(all: &Evaluated, choice: usize) -> Vec<usize> {
 }
 
 /// What is recorded of one plan.
-fn result(run: &Run, all: &Evaluated, index: usize, report: &[usize]) -> Result<PlanResult> {
+pub(super) fn result(
+    run: &Run,
+    all: &Evaluated,
+    index: usize,
+    report: &[usize],
+) -> Result<PlanResult> {
     let prediction = &all.predictions[index];
     let (draft, layers) = (&prediction.plan, run.header.model.shape.layers);
     let plan = Plan::Speculate(draft.clone());
@@ -175,7 +183,7 @@ fn result(run: &Run, all: &Evaluated, index: usize, report: &[usize]) -> Result<
             Skip::Window(_) => None,
         },
         predictors: draft.predictors.get(),
-        predicted_speedup: Some(prediction.speedup),
+        predicted_speedup: all.traced.then_some(prediction.speedup),
         measured_speedup: measured,
         direct_speedup: direct,
         tokens_per_s: rate,
@@ -195,7 +203,7 @@ fn skip_ratio(skip: &Skip, layers: usize) -> Result<SkipRatio> {
 /// Whether to speculate, and why not. *Speculate*: 95 % sure that the choice is faster than plain
 /// decoding. *Do not*: 95 % sure that no plan gains more than [`WORTH`]. Else, and where the choice
 /// was run in too few blocks to have a measured speedup: *cannot tell yet*.
-fn answer(
+pub(super) fn answer(
     choice: Option<(&PlanResult, usize)>,
     request: &Request,
     all: &Evaluated,
@@ -214,10 +222,11 @@ fn answer(
     let blocks = all.block_counts[index];
     let imported = header.times_from() == TimesFrom::OtherEngine;
     if (1..ENOUGH_BLOCKS).contains(&blocks) && !imported {
+        let known = if all.traced { "predicted" } else { "so far" };
         let reason = format!(
             "{plan} was run in {blocks} of the {ENOUGH_BLOCKS} end-to-end blocks that a measured \
              speedup needs \
-             (predicted: {speedup:#.2} times plain decoding); run again with a longer --time-budget"
+             ({known}: {speedup:#.2} times plain decoding); run again with a longer --time-budget"
         );
         return (Answer::CannotTellYet, Some(reason));
     }

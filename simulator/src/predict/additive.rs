@@ -166,6 +166,11 @@ impl<'a> Additive<'a> {
         Some(draws)
     }
 
+    /// The plans that ran beside plain decoding, in order.
+    pub fn plans(&self) -> impl Iterator<Item = &'a Plan> {
+        self.plans.keys().copied()
+    }
+
     /// Blocks that hold `plan` beside plain decoding.
     pub fn blocks(&self, plan: &Plan) -> usize {
         self.plans.get(plan).map_or(0, |cost| cost.held)

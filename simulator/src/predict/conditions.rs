@@ -57,6 +57,9 @@ fn contexts_around(own: usize, positions: Option<usize>) -> Vec<usize> {
 /// What [`crate::choose()`] refuses.
 pub fn conditions(run: &Run, request: &Request) -> Result<Vec<Condition>> {
     let table = TraceTable::of(run)?;
+    if table.ways.is_empty() {
+        return Ok(Vec::new());
+    }
     let draws = request.draws.min(DRAWS);
     let texts = Texts::new(&table, request.gamma_max, draws, request.seed);
     let pool = Pool::new(request.seed, draws);

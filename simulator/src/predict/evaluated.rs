@@ -7,6 +7,7 @@ use crate::cost::model::IterationCost;
 use crate::error::{Error, Result};
 use crate::predict::additive::{Additive, StartSpread};
 use crate::predict::blocks::Blocks;
+use crate::predict::plans_alone::as_predictions;
 use crate::predict::plans_run::known_runs;
 use crate::predict::prediction::{Known, Prediction, predict};
 use crate::predict::reported::Reported;
@@ -15,7 +16,7 @@ use crate::predict::walked::Walked;
 use crate::tokens::curves::AcceptanceRate;
 use crate::traces::table::skipped_layers;
 use s3d_data::memory::Memory;
-use s3d_data::{BlockPurpose, Bytes, Plan, Run, SkipRatio, ThroughputSample};
+use s3d_data::{BlockPurpose, Bytes, Plan, Run, SkipRatio, ThroughputSample, TimesFrom};
 
 /// All plans predicted, with what choosing needs.
 pub(crate) struct Evaluated<'a> {
@@ -40,12 +41,16 @@ pub(crate) struct Evaluated<'a> {
     /// End-to-end blocks of each plan.
     pub(crate) block_counts: Vec<usize>,
     pub(crate) prompts: usize,
+    /// Whether anything was traced; else only plans that were run are known, and nothing is
+    /// predicted.
+    pub(crate) traced: bool,
 }
 
 impl<'a> Evaluated<'a> {
     pub(crate) fn new(run: &'a Run, request: &Request) -> Result<Self> {
         let walked = Walked::new(run, request)?;
-        if walked.table.ways.is_empty() {
+        let traced = !walked.table.ways.is_empty();
+        if !traced && !runs_alone(run, request, &walked) {
             let advice = "measure acceptance first: s3d measure acceptance";
             return Err(Error::missing("acceptance traces in the run", advice));
         }
@@ -53,8 +58,10 @@ impl<'a> Evaluated<'a> {
             MeasuredCosts::of_texts(run, request.machine, &request.contexts, request.batch)?;
         let blocks = Blocks::new(run, request.machine, request.seed);
         let runs = known_runs(run, request, &walked.table)?;
-        let predictions =
-            predict(&walked.texts, &Known { costs: &costs, runs: &runs }, &walked.pool);
+        let predictions = match traced {
+            true => predict(&walked.texts, &Known { costs: &costs, runs: &runs }, &walked.pool),
+            false => as_predictions(run, request, &walked),
+        };
         if predictions.is_empty() {
             let advice =
                 "measure latency of draft and verify passes, with texts of two tokens or more";
@@ -78,11 +85,15 @@ impl<'a> Evaluated<'a> {
             memory.iter().map(|m| m.is_none_or(|m| m.peak_bytes <= budget)).collect();
         let best_of_draws = best_of_draws(&predictions, &fits, request.draws);
         let probability_best = probability_best(predictions.len(), &best_of_draws);
-        let prompts = walked.table.prompts.len();
+        let prompts = if traced { walked.table.prompts.len() } else { walked.counted.texts() };
         let names: Vec<Plan> =
             predictions.iter().map(|p| Plan::Speculate(p.plan.clone())).collect();
         let here = request.asks_where_measured(&run.header);
-        let reported = names.iter().map(|plan| walked.reported(plan).filter(|_| here)).collect();
+        let of_plan = |plan: &Plan| match traced {
+            true => walked.reported(plan),
+            false => walked.reported_or_counted(plan),
+        };
+        let reported = names.iter().map(|plan| of_plan(plan).filter(|_| here)).collect();
         let blocks_of = |plan| if here { walked.timed.blocks(plan) } else { 0 };
         let block_counts = names.iter().map(blocks_of).collect();
         let plain_growth = if here { 1.0 } else { plain_growth(run, request, &costs)? };
@@ -101,6 +112,7 @@ impl<'a> Evaluated<'a> {
             reported,
             block_counts,
             prompts,
+            traced,
         })
     }
 
@@ -108,6 +120,14 @@ impl<'a> Evaluated<'a> {
     pub(crate) fn plan(&self, index: usize) -> Plan {
         Plan::Speculate(self.predictions[index].plan.clone())
     }
+}
+
+/// Whether plans that this engine ran can be chosen from without any trace: at the context that
+/// they were run for.
+fn runs_alone(run: &Run, request: &Request, walked: &Walked) -> bool {
+    run.header.times_from() == TimesFrom::Clock
+        && request.asks_where_measured(&run.header)
+        && walked.counted.plans().next().is_some()
 }
 
 /// Seconds of a plain pass at the context asked about over those at the run's own.

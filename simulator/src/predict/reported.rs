@@ -7,7 +7,7 @@
 //! texts are drawn as clusters, and so are blocks.
 
 use crate::predict::additive::Additive;
-use crate::predict::prediction::{Pool, Texts};
+use crate::predict::prediction::{Pool, Texts, TokenDraws};
 use crate::statistics::interval;
 use s3d_data::{Estimate, Plan};
 
@@ -30,10 +30,27 @@ pub fn reported(plan: &Plan, texts: &Texts, timed: &Additive<'_>, pool: &Pool) -
     if timed.blocks(plan) < ENOUGH_BLOCKS {
         return None;
     }
-    let tokens = texts.of(plan.draft()?)?;
-    if tokens.clusters < ENOUGH_TEXTS {
-        return None;
-    }
+    enough(plan, &texts.of(plan.draft()?)?, timed, pool)
+}
+
+/// The same of tokens per iteration that are known already.
+pub(crate) fn enough(
+    plan: &Plan,
+    tokens: &TokenDraws,
+    timed: &Additive<'_>,
+    pool: &Pool,
+) -> Option<Reported> {
+    let few = timed.blocks(plan) < ENOUGH_BLOCKS || tokens.clusters < ENOUGH_TEXTS;
+    if few { None } else { speedup_of(plan, tokens, timed, pool) }
+}
+
+/// Speedup of `plan` however few blocks and texts there are; nothing where its cost is not known.
+pub(crate) fn speedup_of(
+    plan: &Plan,
+    tokens: &TokenDraws,
+    timed: &Additive<'_>,
+    pool: &Pool,
+) -> Option<Reported> {
     let (log, _) = timed.log_cost(plan)?;
     let costs = timed.log_draws(plan, pool)?;
     let draws: Vec<f64> =

@@ -161,13 +161,7 @@ pub fn request(header: &RunHeader, args: &OptimizeArgs) -> anyhow::Result<Reques
     if let Some(context) = &args.context {
         request.contexts = resolve::contexts(context)?;
         let longest = request.contexts.iter().map(|(context, _)| *context).max();
-        if let (Some(longest), Some(positions)) = (longest, header.model.positions)
-            && longest > positions
-        {
-            return Err(usage(format!(
-                "--context {context}: the measured model decodes texts of up to {positions} tokens"
-            )));
-        }
+        resolve::positions(header, longest.unwrap_or(0))?;
     }
     if let Some(gamma_max) = args.gamma_max {
         request.gamma_max = or_usage("--gamma-max", Predictors::new(gamma_max))?.get();
