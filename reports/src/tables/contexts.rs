@@ -1,7 +1,8 @@
 //! Tables of what moves with the context: the choice, and memory.
 
 use crate::table::{Cell, Column, Table};
-use s3d_data::{Answer, Bytes, ContextResult, Recommendation};
+use crate::tables::worth;
+use s3d_data::{Bytes, ContextResult, Recommendation};
 use s3d_simulator::cost::memory::PlanMemory;
 
 /// The choice by context, where there are several.
@@ -19,17 +20,12 @@ pub fn by_context(recommendation: &Recommendation) -> Table {
         Column::new("peak memory"),
     ];
     let row = |at: &ContextResult| {
-        let worth = match at.verdict {
-            Answer::Speculate => "yes",
-            Answer::DoNot => "no",
-            Answer::CannotTellYet => "cannot tell yet",
-        };
         vec![
             Cell::Count(at.context as u64),
             Cell::estimate(at.speedup, 2),
             at.plan.as_ref().map_or(Cell::text("none fits"), |plan| Cell::text(plan.to_string())),
             Cell::text(at.basis.name()),
-            Cell::text(worth),
+            Cell::text(worth(at.verdict)),
             Cell::estimate(at.speedup_of_choice, 2),
             at.loss_of_choice.map_or(Cell::Unknown, Cell::Share),
             Cell::rate(at.tokens_per_s),
