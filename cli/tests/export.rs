@@ -46,7 +46,7 @@ fn run(folder: &Path, drafting: &str, end: usize, share: usize) -> String {
 #[test]
 fn every_command_of_the_page_runs_and_its_files_are_read_back() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(walk(&page(), dir.path()), (2, 10), "files and commands on the page");
+    assert_eq!(walk(&page(), dir.path()), (2, 11), "files and commands on the page");
     let file = dir.path().join("skip_layers.json");
     let set = LayerSet::load(&format!("{}#their-7b_s3d", file.display())).unwrap();
     let layers: Vec<usize> = (8..32).collect();
