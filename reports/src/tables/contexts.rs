@@ -65,7 +65,8 @@ pub fn drafting_memory(plans: &[PlanMemory]) -> Table {
     };
     let row = |plan: &PlanMemory| {
         let part = |part: fn(&s3d_data::memory::Added) -> Bytes| {
-            plan.added.as_ref().map_or(Cell::Unknown, |added| Cell::Bytes(part(added).0))
+            let bytes = plan.added.as_ref().map(|added| part(added).0).filter(|bytes| *bytes > 0);
+            bytes.map_or(Cell::Unknown, Cell::Bytes)
         };
         vec![
             Cell::text(plan.plan.to_string()),
