@@ -16,7 +16,7 @@ use crate::predict::walked::Walked;
 use crate::tokens::curves::AcceptanceRate;
 use crate::traces::table::skipped_layers;
 use s3d_data::memory::Memory;
-use s3d_data::{BlockPurpose, Bytes, Plan, Run, SkipRatio, ThroughputSample, TimesFrom};
+use s3d_data::{BlockPurpose, Bytes, DraftPlan, Plan, Run, SkipRatio, ThroughputSample, TimesFrom};
 
 /// All plans predicted, with what choosing needs.
 pub(crate) struct Evaluated<'a> {
@@ -62,11 +62,7 @@ impl<'a> Evaluated<'a> {
             true => predict(&walked.texts, &Known { costs: &costs, runs: &runs }, &walked.pool),
             false => as_predictions(run, request, &walked),
         };
-        if predictions.is_empty() {
-            let advice =
-                "measure latency of draft and verify passes, with texts of two tokens or more";
-            return Err(Error::missing("plan whose cost is known", advice));
-        }
+        some_known(&predictions)?;
         let beside = run_off(run, request);
         let score = |p: &Prediction| match beside.iteration_cost(&Plan::Speculate(p.plan.clone())) {
             Some(cost) => (p.tokens_per_iteration.value / cost.value, true),
@@ -86,16 +82,11 @@ impl<'a> Evaluated<'a> {
         let best_of_draws = best_of_draws(&predictions, &fits, request.draws);
         let probability_best = probability_best(predictions.len(), &best_of_draws);
         let prompts = if traced { walked.table.prompts.len() } else { walked.counted.texts() };
-        let names: Vec<Plan> =
-            predictions.iter().map(|p| Plan::Speculate(p.plan.clone())).collect();
         let here = request.asks_where_measured(&run.header);
-        let of_plan = |plan: &Plan| match traced {
-            true => walked.reported(plan),
-            false => walked.reported_or_counted(plan),
+        let (reported, block_counts) = match here {
+            true => predictions.iter().map(|p| run_of(&walked, &p.plan)).unzip(),
+            false => (vec![None; predictions.len()], vec![0; predictions.len()]),
         };
-        let reported = names.iter().map(|plan| of_plan(plan).filter(|_| here)).collect();
-        let blocks_of = |plan| if here { walked.timed.blocks(plan) } else { 0 };
-        let block_counts = names.iter().map(blocks_of).collect();
         let plain_growth = if here { 1.0 } else { plain_growth(run, request, &costs)? };
         Ok(Self {
             walked,
@@ -120,6 +111,25 @@ impl<'a> Evaluated<'a> {
     pub(crate) fn plan(&self, index: usize) -> Plan {
         Plan::Speculate(self.predictions[index].plan.clone())
     }
+}
+
+/// Refuses to choose where no cost is known.
+fn some_known(predictions: &[Prediction]) -> Result<()> {
+    let advice = "measure latency of draft and verify passes, with texts of two tokens or more";
+    match predictions.is_empty() {
+        true => Err(Error::missing("plan whose cost is known", advice)),
+        false => Ok(()),
+    }
+}
+
+/// What end-to-end blocks say of a plan's speedup, and how many of them hold it.
+fn run_of(walked: &Walked, draft: &DraftPlan) -> (Option<Reported>, usize) {
+    let plan = Plan::Speculate(draft.clone());
+    let reported = match walked.table.ways.is_empty() {
+        false => walked.reported(&plan),
+        true => walked.reported_or_counted(&plan),
+    };
+    (reported, walked.timed.blocks(&plan))
 }
 
 /// Whether plans that this engine ran can be chosen from without any trace: at the context that
