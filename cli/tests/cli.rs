@@ -43,10 +43,11 @@ fn wrong_flags_end_with_2_and_are_named() {
         (&["run", "--time-budget", "soon"], "--time-budget"),
         (&["run", "--device", "tpu"], "--device"),
         (&["run", "--device", "cuda:x"], "--device"),
+        (&["run", "--device", "gpu:-1"], "--device"),
         (&["doctor", "--device", "cuda:"], "--device"),
         (
             &["generate", "--prompt", "x", "--device", "cpu+graphs"],
-            "expected cpu or cuda[:N][+graphs]",
+            "expected cpu, cuda[:N][+graphs] or gpu[:N]",
         ),
         (&["run", "--dtype", "f12"], "--dtype"),
         (&["run", "--model", "no-such-model"], "--model"),

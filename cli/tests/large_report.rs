@@ -174,6 +174,7 @@ fn header() -> RunHeader {
         flops_per_s: Some(FlopsPerSecond(1e11)),
         load: None,
         card: None,
+        adapter: None,
     };
     let model = ModelIdentity {
         name: "large".into(),

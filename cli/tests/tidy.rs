@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("data", &[]),
     ("gpu", &["s3d-data"]),
     ("kernels", &["s3d-data"]),
-    ("model", &["s3d-data", "s3d-kernels"]),
+    ("model", &["s3d-data", "s3d-kernels", "s3d-gpu"]),
     ("train", &["s3d-data", "s3d-model", "s3d-kernels"]),
     ("measure", &["s3d-data", "s3d-model"]),
     ("simulator", &["s3d-data"]),

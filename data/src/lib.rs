@@ -55,6 +55,7 @@ pub use results::{
     ContextLimit, ContextResult, ContextRow, CurveFit, Family, Fit, LawFit, LawKind, Parameter,
     PlanResult, PredictionError, Recommendation, RegretBasis, TaskResult,
 };
+pub use run::adapter::Adapter;
 pub use run::card_state::CardState;
 pub use run::journal::Journal;
 pub use run::shard::{Merged, MergedShard, Shard, Sharding};

@@ -28,6 +28,9 @@ pub enum Engine {
     /// This project's engine on a card: embedding and masks stay in the host's memory, attention
     /// holds the scores of some rows at a time.
     Card,
+    /// The same on a Vulkan device: all numbers outside matrices in f32, no table of attention
+    /// scores, and memory of activations that is kept for the next pass.
+    Gpu,
     /// Any other engine, as papers count: passes of decoding alone.
     Other,
 }
@@ -36,19 +39,25 @@ impl Engine {
     /// Positions that the cache of this project's engine grows by.
     const CACHE_STEP: usize = 16;
 
-    /// The engine behind a run's `device`: `cpu`, `cuda:N`, or what another engine or a data sheet
-    /// named.
+    /// The engine behind a run's `device`: `cpu`, `cuda:N`, `gpu:N`, or what another engine or a
+    /// data sheet named.
     pub fn of_device(name: &str) -> Self {
         match name {
             "cpu" => Self::Cpu,
             card if card.starts_with("cuda") => Self::Card,
+            gpu if gpu.starts_with("gpu") => Self::Gpu,
             _ => Self::Other,
         }
     }
 
     /// Bytes of a number that is not in a matrix (cache, activations, norms).
     pub fn number_bytes(self, dtype: Dtype) -> u64 {
-        if self == Self::Cpu || dtype == Dtype::F32 { 4 } else { 2 }
+        if matches!(self, Self::Cpu | Self::Gpu) || dtype == Dtype::F32 { 4 } else { 2 }
+    }
+
+    /// Whether embedding and masks lie in the memory of the host, beside the device's.
+    fn leaves_tables_behind(self) -> bool {
+        matches!(self, Self::Card | Self::Gpu)
     }
 }
 
@@ -207,7 +216,7 @@ fn weights(shape: &ModelShape, dtype: Dtype, engine: Engine, number_bytes: u64) 
     let layer_norms = (2 * shape.hidden) as u64;
     let matrices = shape.layers as u64 * (shape.layer_parameters() - layer_norms);
     let table = (shape.vocab * shape.hidden) as u64;
-    let one = shape.tied || engine == Engine::Card;
+    let one = shape.tied || engine.leaves_tables_behind();
     let tables = if one { table } else { 2 * table };
     let bytes = dtype.bytes(matrices) + dtype.of_tables().bytes(tables);
     let drafting = adapter_bytes(shape, dtype).0 + draft_head_bytes(shape, dtype).0;
@@ -239,6 +248,7 @@ fn activations(shape: &ModelShape, held: &Held, load: Load) -> u64 {
     match held.engine {
         Engine::Cpu => cpu_numbers(shape, widest, load.batch * load.width) * held.number_bytes,
         Engine::Card => card_numbers(shape, widest) * held.number_bytes,
+        Engine::Gpu => gpu_numbers(shape, widest, load.batch * load.width) * held.number_bytes,
         Engine::Other => decoding_bytes(shape, held.number_bytes, load),
     }
 }
@@ -264,6 +274,21 @@ fn card_numbers(shape: &ModelShape, rows: usize) -> u64 {
     mlp.max(scores) as u64
 }
 
+/// Memory for rows of each width that a pass has, kept for passes over the prompt (in pieces) and
+/// for those of decoding: three residual streams or norms, queries, keys and values, gates and ups,
+/// their product; and logits. It is taken for a power of two of rows.
+fn gpu_numbers(shape: &ModelShape, rows: usize, decoded: usize) -> u64 {
+    /// Rows of one pass, at most.
+    const PASS: usize = 512;
+    let attended = shape.heads * shape.head_dim;
+    let projected = attended + 2 * shape.kv_heads * shape.head_dim;
+    let apart = if attended == shape.hidden { 0 } else { attended };
+    let of_a_row = 3 * shape.hidden + projected + apart + 3 * shape.intermediate;
+    let power = |rows: usize| if rows == 0 { 0 } else { rows.next_power_of_two() };
+    let pieces = [PASS.min(rows / PASS * PASS), rows % PASS, decoded].map(power);
+    (pieces.iter().sum::<usize>() * of_a_row + (1 + power(decoded)) * shape.vocab) as u64
+}
+
 /// Residual and normed input, beside what a layer or the head holds.
 fn decoding_bytes(shape: &ModelShape, number_bytes: u64, load: Load) -> u64 {
     let inner = (number_bytes * decoding_layers(shape, load)).max(logits_of_a_row(shape));
@@ -287,7 +312,7 @@ fn added(shape: &ModelShape, held: &Held, load: Load, method: &Method) -> Bytes 
     let hidden = shape.hidden as u64;
     let bytes = match method {
         Method::Plain => return Bytes(0),
-        Method::S3d { .. } if held.engine == Engine::Card => return Bytes(0),
+        Method::S3d { .. } if held.engine.leaves_tables_behind() => return Bytes(0),
         Method::S3d { predictors } => {
             return Bytes(predictors.saturating_sub(1) as u64 * hidden * held.number_bytes);
         }
@@ -411,6 +436,20 @@ mod tests {
     }
 
     #[test]
+    fn a_vulkan_device_keeps_rows_of_each_width_for_a_power_of_two_of_rows() {
+        let shape = tiny_llama();
+        let gpu = Held::computed(&shape, Dtype::Q8_0, Engine::Gpu);
+        let load = Load { context: 600, width: 5, batch: 1 };
+        let found = Memory::of(&shape, &gpu, load, &Method::S3d { predictors: 8 });
+        // source: by hand. Pieces of 512 and 88 rows and a pass of 5 take memory for 512, 128 and 8
+        // rows: 3 x 2048, 2560 and 3 x 5632 numbers each; logits of the last prompt row and of 8.
+        let rows = (512 + 128 + 8) * (3 * 2048 + 2560 + 3 * 5632) + (1 + 8) * 32_000;
+        assert_eq!(found.activations_bytes, Bytes(rows * 4));
+        assert_eq!(found.kv_cache_bytes, Bytes(2 * 22 * 4 * 64 * 608 * 4));
+        assert_eq!(found.method_bytes, Bytes(0), "masks stay on the host");
+    }
+
+    #[test]
     fn texts_at_once_share_the_weights_and_not_the_cache() {
         let shape = tiny_llama();
         let held = Held::computed(&shape, Dtype::F16, Engine::Cpu);
@@ -457,6 +496,7 @@ mod tests {
             ("cpu", Engine::Cpu),
             ("cuda:0", Engine::Card),
             ("cuda:1+graphs", Engine::Card),
+            ("gpu:0", Engine::Gpu),
             ("derived from the data sheet", Engine::Other),
             ("imported", Engine::Other),
         ] {

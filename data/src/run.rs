@@ -1,5 +1,6 @@
 //! The run directory: how a run was made, what it holds, and where.
 
+pub mod adapter;
 pub mod card_state;
 mod dir;
 pub mod drawn;

@@ -142,6 +142,12 @@ impl Gpu {
         self.books.high.store(self.held().0, Ordering::Relaxed);
     }
 
+    /// Gives back the memory of activations that waits for the next pass.
+    pub fn trim(&self) {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.submit();
+    }
+
     /// Bytes that may be held, where that is known.
     pub fn most(&self) -> Option<Bytes> {
         self.most

@@ -93,6 +93,32 @@ impl Matrix {
         Ok(matrix)
     }
 
+    /// The matrix of these rows, in this order, copied on the device.
+    ///
+    /// # Errors
+    /// When there is no such row, or no room.
+    pub fn some_rows(&self, gpu: &Gpu, rows: &[u32]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|&&row| row as usize >= self.outputs) {
+            return Err(Error::Shape(format!("row {row} of a matrix of {} rows", self.outputs)));
+        }
+        let Layout { dtype, inputs } = self.layout;
+        let some = Self::zeros(gpu, dtype, rows.len(), inputs)?;
+        let sizes = [self.layout.row_bytes(), self.layout.scale_bytes()];
+        for into in &some.pieces {
+            for from in &self.pieces {
+                let here = into.rows.clone().zip(&rows[into.rows.clone()]);
+                let here = here.filter(|(_, row)| from.rows.contains(&(**row as usize)));
+                let places: Vec<[usize; 2]> = here
+                    .map(|(to, &row)| [row as usize - from.rows.start, to - into.rows.start])
+                    .collect();
+                for ((from, into), size) in from.buffers.iter().zip(&into.buffers).zip(sizes) {
+                    gpu.copy_blocks(from, into, size, &places);
+                }
+            }
+        }
+        Ok(some)
+    }
+
     /// The number type.
     pub fn dtype(&self) -> Dtype {
         self.layout.dtype

@@ -3,6 +3,7 @@
 use crate::shader::{BAND, OUTPUTS, Shader, TILE};
 use crate::stream::Call;
 use crate::{Buffer, Error, Gpu, Matrix, Result, Rows};
+use s3d_data::Bytes;
 use std::sync::atomic::Ordering;
 
 /// Sizes of attention.
@@ -54,10 +55,23 @@ impl Cache {
     /// Room for `capacity` positions.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or more than an operation sees at once.
     pub fn new(gpu: &Gpu, heads: Heads, capacity: usize) -> Result<Self> {
-        let bytes = (heads.kv_heads * capacity * heads.head_dim * 4) as u64;
+        let position = (heads.kv_heads * heads.head_dim * 4) as u64;
+        let (bytes, most) = (position * capacity as u64, gpu.adapter().binding);
+        fits(bytes <= most.0, || {
+            let longest = most.0 / position.max(1);
+            format!(
+                "a cache of {capacity} positions: an operation sees {most} at once here, which are {longest} positions; \
+                 take a shorter context"
+            )
+        })?;
         Ok(Self { keys: Buffer::new(gpu, bytes)?, values: Buffer::new(gpu, bytes)?, capacity })
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> Bytes {
+        Bytes(self.keys.bytes().0 + self.values.bytes().0)
     }
 }
 
@@ -331,18 +345,7 @@ impl Gpu {
 }
 
 /// Rows that are computed at once in a pass of `rows` rows: even shares of what a group comes back to.
-fn tile(rows: usize) -> usize {
+pub fn tile(rows: usize) -> usize {
     let band = rows.clamp(1, BAND);
     band.div_ceil(band.div_ceil(TILE))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiles_are_even_shares_of_at_most_eight_rows() {
-        let tiles: Vec<usize> = [1, 5, 8, 9, 17, 64, 1000].map(tile).to_vec();
-        assert_eq!(tiles, [1, 5, 8, 5, 6, 8, 8]);
-    }
 }

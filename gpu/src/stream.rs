@@ -165,6 +165,24 @@ impl Gpu {
         }
     }
 
+    /// Copies blocks of `size` bytes, a multiple of 4, from one number to another, after all that was recorded before.
+    pub(crate) fn copy_blocks(
+        &self,
+        from: &Buffer,
+        into: &Buffer,
+        size: usize,
+        places: &[[usize; 2]],
+    ) {
+        self.submit();
+        let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        for place in places {
+            let [read, written] = place.map(|number| (number * size) as u64);
+            let (from, into) = (from.memory(), into.memory());
+            encoder.copy_buffer_to_buffer(from, read, into, written, Some(size as u64));
+        }
+        self.queue.submit([encoder.finish()]);
+    }
+
     /// Reads bytes of a buffer: submits what is recorded, and waits.
     pub(crate) fn read(&self, buffer: &Buffer, bytes: u64) -> Result<Vec<u8>> {
         self.submit_and(|_| ());

@@ -6,6 +6,7 @@ mod common;
 
 use common::{devices, numbers};
 use s3d_data::{Bytes, Dtype};
+use s3d_gpu::ops::{Cache, Heads};
 use s3d_gpu::{Buffer, Error, Gpu, Matrix, Options, Rows, adapters};
 
 #[test]
@@ -63,6 +64,21 @@ fn too_little_memory_is_a_line_that_says_what_was_asked_for_and_held() {
 }
 
 #[test]
+fn memory_of_activations_is_kept_until_it_is_given_back() {
+    if devices().is_empty() {
+        return;
+    }
+    let gpu = Gpu::open(0).unwrap();
+    gpu.trim();
+    let before = gpu.held();
+    drop(Rows::new(&gpu, 3, 100).unwrap());
+    // source: by hand: 4 rows of 128 numbers of 4 bytes
+    assert_eq!(gpu.held().0, before.0 + 4 * 128 * 4);
+    gpu.trim();
+    assert_eq!(gpu.held(), before);
+}
+
+#[test]
 fn a_lost_device_is_an_error_and_no_panic() {
     if devices().is_empty() {
         return;
@@ -88,6 +104,12 @@ fn operands_that_do_not_fit_are_refused_before_they_reach_the_device() {
         assert!(error.starts_with("no nf4 on this device; expected --dtype f32, "), "{error}");
         let error = Rows::new(gpu, 1 << 20, 1 << 20).unwrap_err().to_string();
         assert!(error.contains("pass fewer rows"), "{error}");
+        let heads = Heads { heads: 1, kv_heads: 1, head_dim: 64 };
+        let (most, capacity) = (gpu.adapter().binding.0 as usize, 1 << 33);
+        let error = Cache::new(gpu, heads, capacity).unwrap_err().to_string();
+        // source: by hand: a position takes 64 numbers of 4 bytes
+        let longest = format!("which are {} positions", most / 256);
+        assert!(error.contains(&longest) && error.contains("a shorter context"), "{error}");
     }
 }
 

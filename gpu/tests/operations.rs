@@ -283,3 +283,31 @@ fn keys_of_the_pass_count_as_those_of_the_cache_to_the_bit() {
         assert!(bits(&found) == bits(&appended[cached * 32..]));
     }
 }
+
+#[test]
+fn tiles_are_even_shares_of_at_most_eight_rows() {
+    let tiles: Vec<usize> = [1, 5, 8, 9, 17, 64, 1000].map(s3d_gpu::ops::tile).to_vec();
+    assert_eq!(tiles, [1, 5, 8, 5, 6, 8, 8]);
+}
+
+/// source: products of the whole matrix, to the bit
+#[test]
+fn some_rows_of_a_matrix_multiply_as_they_do_among_all() {
+    let chosen = [7u32, 0, 8, 8, 3];
+    for gpu in devices() {
+        let x = Rows::of(gpu, &numbers(2, 3 * 96), 96).unwrap();
+        for dtype in Matrix::DTYPES {
+            let (file, _) = weights(dtype, 1, 9, 96);
+            let whole = Matrix::of(gpu, dtype, 96, &file).unwrap();
+            let some = whole.some_rows(gpu, &chosen).unwrap();
+            let all = gpu.matmul(&whole, &x).unwrap().read(gpu).unwrap();
+            let found = gpu.matmul(&some, &x).unwrap().read(gpu).unwrap();
+            let expected: Vec<f32> = all
+                .chunks_exact(9)
+                .flat_map(|row| chosen.map(|column| row[column as usize]))
+                .collect();
+            assert_eq!(found, expected, "{dtype}");
+            assert!(whole.some_rows(gpu, &[9]).unwrap_err().to_string().contains("of 9 rows"));
+        }
+    }
+}

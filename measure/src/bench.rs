@@ -61,6 +61,10 @@ impl<'a> Bench<'a> {
         if recorder.run.header.model.random_weights {
             warnings.push(Warning::RandomWeights);
         }
+        let mut adapters = recorder.run.header.machines.iter().filter_map(|m| m.adapter.as_ref());
+        if let Some(adapter) = adapters.find(|adapter| adapter.software) {
+            warnings.push(Warning::SoftwareAdapter { name: adapter.name.clone() });
+        }
         let first = spread::next(&recorder.run.observations.throughput, 0);
         let turns = Turns::new(request, subject.model, first);
         Self {

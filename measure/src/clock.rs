@@ -5,6 +5,8 @@ pub mod date;
 pub(crate) mod fake;
 mod system;
 pub mod timer;
+#[cfg(feature = "gpu")]
+mod timestamps;
 
 pub use date::{unix_seconds, utc_now};
 pub use system::{SystemClock, resolution, timer};

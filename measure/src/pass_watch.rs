@@ -69,8 +69,8 @@ impl<'a> PassWatch<'a> {
         self
     }
 
-    /// Times `pass`, the choice of its tokens included, and adds its samples: the components, the rest, the
-    /// whole.
+    /// Times `pass`, the choice of its tokens included, and adds its samples: the components, the
+    /// rest, the whole.
     pub fn pass<T>(
         &mut self,
         place: Place,
@@ -101,8 +101,8 @@ impl<'a> PassWatch<'a> {
             components += seconds;
             samples.push(self.sample(Place { component, ..place }, layer, seconds));
         }
-        // A pass that is repeated whole has no components.
-        if !self.marks.is_empty() {
+        // A pass that is repeated whole has no components, nor where a device tells no times.
+        if !times.is_empty() {
             let rest = Place { component: Component::Rest, ..place };
             samples.push(self.sample(rest, None, whole - components));
         }

@@ -395,7 +395,7 @@ impl Request {
                     .into(),
             );
         }
-        if !self.batches.is_empty() && model.tie_width() > 0.0 {
+        if !self.batches.is_empty() && !model.decodes_together() {
             return fail(
                 "--batch: texts are decoded in lockstep on the CPU alone, where a row has the same \
                  bits whatever shares its pass; use --device cpu, or --batch 1"

@@ -145,6 +145,11 @@ pub enum Warning {
     },
     /// The weights are random.
     RandomWeights,
+    /// The CPU plays the device.
+    SoftwareAdapter {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Warning {
@@ -168,7 +173,8 @@ impl fmt::Display for Warning {
             | Self::Waiting { .. }
             | Self::SlowGovernor { .. }
             | Self::ChangingClock { .. }
-            | Self::CardHeldDown { .. } => self.about_the_machine(f),
+            | Self::CardHeldDown { .. }
+            | Self::SoftwareAdapter { .. } => self.about_the_machine(f),
             Self::FewPositions { .. }
             | Self::LeftOut { .. }
             | Self::OverBudget { .. }
@@ -220,6 +226,11 @@ impl Warning {
                  ratios inside blocks only",
                 percent(*share),
                 percent(*lowest)
+            ),
+            Self::SoftwareAdapter { name } => write!(
+                f,
+                "software Vulkan ({name}), whose times say nothing about a GPU: measure where the \
+                 driver of a card is; s3d doctor --device gpu lists the adapters"
             ),
             Self::ChangingClock { lowest, governor } => write!(
                 f,
@@ -355,6 +366,7 @@ mod tests {
             MemoryNotMeasured { message: "killed".into() },
             CardHeldDown { share: 0.4, lowest: 0.72, reasons: "power limit".into() },
             RandomWeights,
+            SoftwareAdapter { name: "llvmpipe (LLVM 15.0.6, 256 bits)".into() },
         ];
         for warning in &all {
             match warning {
@@ -364,7 +376,7 @@ mod tests {
                 ChangingClock { .. } | Outliers { .. } | ControlDisagrees { .. } => {}
                 BandwidthShare { .. } | FewPositions { .. } | FewBlocks { .. } => {}
                 NearTies { .. } | MemoryDisagrees { .. } | MemoryNotMeasured { .. } => {}
-                CardHeldDown { .. } | RandomWeights => {}
+                CardHeldDown { .. } | RandomWeights | SoftwareAdapter { .. } => {}
                 LeftOut { .. } | OverBudget { .. } => {}
             }
         }

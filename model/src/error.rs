@@ -29,6 +29,10 @@ pub enum Error {
     /// The tensor library refused an operation.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A Vulkan device refused an operation, or is gone.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] s3d_gpu::Error),
     /// A plan or a record was not well formed.
     #[error(transparent)]
     Data(#[from] s3d_data::Error),
@@ -46,6 +50,11 @@ impl Error {
     /// An [`Error::Malformed`] at `path`.
     pub fn malformed(path: &Path, message: impl Into<String>) -> Self {
         Self::Malformed { path: path.to_path_buf(), message: message.into() }
+    }
+
+    /// Weights or rows of one backend in the hands of another.
+    pub(crate) fn foreign() -> Self {
+        Self::invalid("weights or rows of one backend were given to another")
     }
 
     /// An [`Error::Invalid`].

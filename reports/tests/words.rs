@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use s3d_data::{Answer, Basis, Bytes, Estimate, Plan, PlanResult, TaskResult};
+use s3d_data::{Adapter, Answer, Basis, Bytes, Estimate, Plan, PlanResult, TaskResult};
 use s3d_reports::draw::shape::Shape;
 use s3d_reports::format::{csv, markdown, text};
 use s3d_reports::words::verdict::{summary, summary_markdown};
@@ -79,6 +79,25 @@ fn programs_that_took_the_machine_are_named_in_the_first_line() {
     input.recommendation.speculate = false;
     input.recommendation.verdict = Some(Answer::CannotTellYet);
     assert!(headline(&input).ends_with("; other programs took 35 % of the processor"));
+}
+
+#[test]
+fn a_software_adapter_is_named_in_the_verdict() {
+    let mut input = fixture::input();
+    let adapter = |software| Adapter {
+        name: "llvmpipe".into(),
+        backend: "vulkan".into(),
+        driver: "Mesa 22.3.6".into(),
+        software,
+    };
+    let first = |input: &s3d_reports::ReportInput| {
+        Verdict::new(&input.recommendation, &input.header).details[0].clone()
+    };
+    let silent = first(&input);
+    input.header.machines[0].adapter = Some(adapter(false));
+    assert_eq!(first(&input), silent);
+    input.header.machines[0].adapter = Some(adapter(true));
+    assert_eq!(first(&input), "Software Vulkan (llvmpipe): its times say nothing about a GPU.");
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn header(shape: ModelShape) -> RunHeader {
         flops_per_s: None,
         load: None,
         card: None,
+        adapter: None,
     };
     let model = ModelIdentity {
         name: "smollm2".into(),

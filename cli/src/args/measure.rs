@@ -96,8 +96,8 @@ pub struct MergeArgs {
 /// `s3d doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// What to look at: cpu, cuda or cuda:N, which also compares what the card computes with the
-    /// CPU
+    /// What to look at: cpu, or gpu, gpu:N, cuda or cuda:N, of which it also compares results with
+    /// the CPU's
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Threads [default: all cores]

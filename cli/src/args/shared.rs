@@ -35,8 +35,9 @@ pub struct ModelArgs {
     /// Use only the first N layers of a geometry (a model with random weights)
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
-    /// Where to run: cpu, cuda or cuda:N with a program built with CUDA; cuda+graphs records the
-    /// passes of decoding and repeats each with one launch (CUDA graphs)
+    /// Where to run: cpu; gpu or gpu:N (a Vulkan adapter) with a program built with the feature gpu;
+    /// cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding and
+    /// repeats each with one launch (CUDA graphs)
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Data type of the weights: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of the GGUF

@@ -192,6 +192,7 @@ fn header(
         flops_per_s: None,
         load: None,
         card: None,
+        adapter: None,
     };
     let model = ModelIdentity {
         name: args.model.clone(),

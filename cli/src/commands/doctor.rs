@@ -1,6 +1,8 @@
 //! `s3d doctor`: the machine, its measured rates, and what would make measuring better.
 
 mod card;
+#[cfg(feature = "gpu")]
+mod gpu;
 
 use crate::args::DoctorArgs;
 use crate::shared::{load, resolve, terminal};
@@ -17,6 +19,10 @@ const PROBE_TIME: Seconds = Seconds(6.0);
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let threads = resolve::threads(args.threads, args.oversubscribe)?;
     let (name, device) = load::device(&args.device)?;
+    #[cfg(feature = "gpu")]
+    if let Device::Gpu(gpu) = &device {
+        return gpu::doctor(name, gpu, args.json);
+    }
     if !device.is_cpu() {
         return card::doctor(name, &device, args.json);
     }

@@ -31,6 +31,9 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     if args.device.ends_with(DeviceName::GRAPHS) {
         return Err(usage("--device: training records no passes; leave out +graphs"));
     }
+    if let Ok(name @ DeviceName::Gpu { .. }) = args.device.parse() {
+        return Err(usage(format!("--device: training runs on cpu or cuda, found {name}")));
+    }
     let (name, device) = load::device(&args.device)?;
     let clock = SystemClock::new(&device);
     begin::check(args)?;

@@ -268,5 +268,5 @@ fn device_name(flag: &str) -> String {
 
 /// The driver of the card that computes, where one does.
 fn driver_of(loaded: &Loaded) -> Option<String> {
-    if loaded.options.device.is_cpu() { None } else { s3d_model::device::driver() }
+    s3d_model::device::driver_of(&loaded.options.device)
 }

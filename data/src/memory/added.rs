@@ -65,6 +65,8 @@ fn head_leads(shape: &ModelShape, held: &Held, load: Load) -> bool {
         }
         // A card computes the logits of a pass row after row.
         Engine::Card => false,
+        // Rows of layers and logits are kept side by side there, and counted together.
+        Engine::Gpu => false,
         Engine::Other => logits_of_a_row(shape) > held.number_bytes * decoding_layers(shape, load),
     }
 }

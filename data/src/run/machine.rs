@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::limits::{self, within};
+use crate::run::adapter::Adapter;
 use crate::run::card_state::CardState;
 use crate::units::{Bytes, BytesPerSecond, FlopsPerSecond};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct Machine {
     /// The state of the card when the run began, where one computes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardState>,
+    /// The Vulkan adapter, where one computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
 }
 
 impl Machine {

@@ -31,8 +31,12 @@ impl SystemClock {
     }
 }
 
-/// Events of a card; the CPU has none.
+/// Events of a card, or timestamps; the CPU has none.
 fn events_of(device: &Device) -> Option<Box<dyn DeviceTimer + Send>> {
+    #[cfg(feature = "gpu")]
+    if let Device::Gpu(gpu) = device {
+        return Some(Box::new(crate::clock::timestamps::Timestamps(gpu.clone())));
+    }
     #[cfg(feature = "cuda")]
     if let Ok(card) = device.tensors().as_cuda_device() {
         let events = crate::clock::timer::card::CudaEvents(card.clone());

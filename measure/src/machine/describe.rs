@@ -23,12 +23,23 @@ pub fn describe() -> Machine {
         flops_per_s: None,
         load: load(),
         card: None,
+        adapter: None,
     }
 }
 
-/// Describes what computes on `device`: this machine, or the card in it with the machine around it.
+/// Describes what computes on `device`: this machine, or the card or Vulkan adapter in it with the
+/// machine around it.
 pub fn describe_device(device: &Device) -> Machine {
     let machine = describe();
+    if let Some(adapter) = device::adapter_of(device) {
+        return Machine {
+            model: format!("{} beside {}", adapter.name, machine.model),
+            caches: Vec::new(),
+            features: adapter.backend.clone(),
+            adapter: Some(adapter),
+            ..machine
+        };
+    }
     let Some(card) = device::facts(device) else { return machine };
     Machine {
         model: format!(

@@ -125,6 +125,7 @@ fn header_of(outside: &Outside, facts: &Facts, observations: &[Observation]) -> 
         flops_per_s: None,
         load: None,
         card: None,
+        adapter: None,
     };
     let model = ModelIdentity {
         name: (outside.model.as_ref().or(facts.model.as_ref()).cloned())

@@ -5,7 +5,7 @@ use crate::bench::Bench;
 use crate::error::{Error, Result};
 use crate::machine::kilobytes;
 use crate::warning::Warning;
-use s3d_data::memory::{Engine, Held, Load, Memory, Method};
+use s3d_data::memory::{Held, Load, Memory, Method};
 use s3d_data::{Bytes, Dtype, MemoryItem, MemoryRecord, ModelShape, Observation, Origin};
 use s3d_model::device::{self, memory_pool};
 use s3d_model::{LoadOptions, Model, ModelConfig, Silent};
@@ -86,7 +86,7 @@ fn on_device(
 
 /// How the loaded model, stored as `dtype`, is held: exact bytes of its weights, masks left out.
 pub fn held_by(model: &Model, dtype: Dtype) -> Held {
-    let engine = if model.device().is_cpu() { Engine::Cpu } else { Engine::Card };
+    let engine = model.device().engine();
     let shape = model.shape();
     let computed = Held::computed(&shape, dtype, engine);
     let load = Load { context: 0, width: 0, batch: 0 };
@@ -217,6 +217,7 @@ pub fn peak_of_child(command: &[OsString]) -> Result<Peak> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3d_data::memory::Engine;
 
     #[test]
     fn a_model_says_what_it_holds_and_the_formula_agrees() {

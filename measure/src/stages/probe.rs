@@ -10,6 +10,8 @@
 //! (Williams, Waterman, Patterson, CACM 52(4), 2009).
 
 pub mod device;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod kernels;
 
 use crate::bench::Bench;
@@ -18,7 +20,7 @@ use crate::error::Result;
 use crate::robust::median;
 use kernels::{Chains, Pattern};
 use s3d_data::{BytesPerSecond, FlopsPerSecond, Machine, Seconds};
-use s3d_model::device::Pages;
+use s3d_model::device::{Device, Pages};
 use std::hint::black_box;
 use std::sync::Barrier;
 
@@ -125,7 +127,7 @@ pub(crate) fn limits(bench: &mut Bench<'_>) -> Result<()> {
     let on = bench.subject.model.device();
     let on_card = match on.is_cpu() {
         true => None,
-        false => Some(device::rates(on, device::Sizes::CARD, bench.clock, budget)?),
+        false => Some(rates_of(on, bench.clock, budget)?),
     };
     let machine = bench.recorder.run.header.machines.first_mut();
     if let (Some(machine), Some((read, rate))) = (machine, on_card) {
@@ -135,6 +137,19 @@ pub(crate) fn limits(bench: &mut Bench<'_>) -> Result<()> {
         measure_rates(machine, threads, bench.clock, budget);
     }
     bench.recorder.save_header()
+}
+
+/// What a device reads and multiplies.
+fn rates_of(
+    on: &Device,
+    clock: &dyn Clock,
+    budget: Seconds,
+) -> Result<(BytesPerSecond, FlopsPerSecond)> {
+    #[cfg(feature = "gpu")]
+    if let Device::Gpu(gpu) = on {
+        return gpu::rates(gpu, gpu::Sizes::of(gpu), clock, budget);
+    }
+    device::rates(on, device::Sizes::CARD, clock, budget)
 }
 
 /// Bandwidth once more at the end: a limit is the best that was ever seen, and the machine may
@@ -150,7 +165,7 @@ pub(crate) fn limits_again(bench: &mut Bench<'_>) -> Result<()> {
         let effort = Effort::for_machine(&known, AGAIN);
         read_bandwidth(bench.request.threads, bench.clock, effort)
     } else {
-        device::rates(on, device::Sizes::CARD, bench.clock, AGAIN)?.0
+        rates_of(on, bench.clock, AGAIN)?.0
     };
     if let Some(machine) = bench.recorder.run.header.machines.first_mut() {
         machine.read_bytes_per_s = Some(before.max(now));

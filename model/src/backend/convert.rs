@@ -1,5 +1,7 @@
 //! The arrays that a pass computes with, and small conversions of them.
 
+#[cfg(feature = "gpu")]
+use crate::error::Error;
 use crate::error::Result;
 use candle_core::{DType, Device, Shape, Tensor};
 
@@ -9,6 +11,9 @@ use candle_core::{DType, Device, Shape, Tensor};
 pub(crate) enum Rows {
     /// On the CPU, or on a card of candle's.
     Tensor(Tensor),
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(s3d_gpu::Rows),
 }
 
 impl Rows {
@@ -19,6 +24,8 @@ impl Rows {
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match self {
             Self::Tensor(x) => Ok(x),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => Err(Error::foreign()),
         }
     }
 }
@@ -28,6 +35,9 @@ impl Rows {
 pub(crate) enum Vector {
     /// On the CPU, or on a card of candle's.
     Tensor(Tensor),
+    /// On a Vulkan device, so many numbers.
+    #[cfg(feature = "gpu")]
+    Gpu(s3d_gpu::Buffer, usize),
 }
 
 impl Vector {
@@ -38,6 +48,8 @@ impl Vector {
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match self {
             Self::Tensor(x) => Ok(x),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(..) => Err(Error::foreign()),
         }
     }
 
@@ -45,6 +57,8 @@ impl Vector {
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Tensor(x) => x.elem_count(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_, count) => *count,
         }
     }
 }

@@ -10,14 +10,32 @@ use s3d_kernels::panels::LANES;
 /// The keys and values of every layer, for the first `len` positions.
 #[derive(Debug, Default)]
 pub struct KvCache {
-    /// Per layer; in panels `[kv_heads][capacity / LANES][head_dim][LANES]`.
-    keys: Vec<Tensor>,
-    /// Per layer; in panels `[kv_heads][head_dim / LANES][capacity][LANES]`.
-    values: Vec<Tensor>,
+    buffers: Buffers,
     len: usize,
     capacity: usize,
     /// Passes of fixed shape over these buffers.
     pub(crate) passes: Passes,
+}
+
+/// The buffers of every layer.
+#[derive(Debug)]
+enum Buffers {
+    /// For the kernels and candle.
+    Tensors {
+        /// In panels `[kv_heads][capacity / LANES][head_dim][LANES]`.
+        keys: Vec<Tensor>,
+        /// In panels `[kv_heads][head_dim / LANES][capacity][LANES]`.
+        values: Vec<Tensor>,
+    },
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(Vec<s3d_gpu::ops::Cache>),
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::Tensors { keys: Vec::new(), values: Vec::new() }
+    }
 }
 
 impl KvCache {
@@ -31,7 +49,7 @@ impl KvCache {
         number: DType,
         device: &Device,
     ) -> Result<Self> {
-        let capacity = capacity.max(1).next_multiple_of(LANES);
+        let capacity = Self::whole(capacity);
         let rows = Shape::from((shape.kv_heads, capacity, shape.head_dim));
         let (key, value) = match panels {
             true => (shape.key_len(capacity).into(), shape.value_len(capacity).into()),
@@ -40,14 +58,38 @@ impl KvCache {
         let buffers = |shape: Shape| -> Result<Vec<Tensor>> {
             (0..layers).map(|_| Ok(Tensor::zeros(&shape, number, device)?)).collect()
         };
-        let (keys, values) = (buffers(key)?, buffers(value)?);
-        Ok(Self { keys, values, len: 0, capacity, passes: Passes::default() })
+        let buffers = Buffers::Tensors { keys: buffers(key)?, values: buffers(value)? };
+        Ok(Self { buffers, capacity, ..Self::default() })
+    }
+
+    /// The same on a Vulkan device.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn on_gpu(
+        gpu: &s3d_gpu::Gpu,
+        layers: usize,
+        shape: HeadShape,
+        capacity: usize,
+    ) -> Result<Self> {
+        let (capacity, heads) = (Self::whole(capacity), super::gpu::heads(shape));
+        let cache = |_| Ok(s3d_gpu::ops::Cache::new(gpu, heads, capacity)?);
+        let buffers = Buffers::Gpu((0..layers).map(cache).collect::<Result<_>>()?);
+        Ok(Self { buffers, capacity, ..Self::default() })
+    }
+
+    fn whole(capacity: usize) -> usize {
+        capacity.max(1).next_multiple_of(LANES)
     }
 
     /// What one layer's attention reads and writes.
     pub(crate) fn layer(&self, number: usize) -> LayerCache<'_> {
-        let (keys, values) = (&self.keys[number], &self.values[number]);
-        LayerCache::Tensors { keys, values, capacity: self.capacity }
+        match &self.buffers {
+            Buffers::Tensors { keys, values } => {
+                let (keys, values) = (&keys[number], &values[number]);
+                LayerCache::Tensors { keys, values, capacity: self.capacity }
+            }
+            #[cfg(feature = "gpu")]
+            Buffers::Gpu(layers) => LayerCache::Gpu(&layers[number]),
+        }
     }
 
     /// Positions that hold keys and values.
@@ -67,8 +109,14 @@ impl KvCache {
 
     /// Size of the buffers, in bytes.
     pub fn bytes(&self) -> u64 {
-        let bytes = |buffer: &Tensor| buffer.elem_count() * buffer.dtype().size_in_bytes();
-        self.keys.iter().chain(&self.values).map(bytes).sum::<usize>() as u64
+        match &self.buffers {
+            Buffers::Tensors { keys, values } => {
+                let bytes = |buffer: &Tensor| buffer.elem_count() * buffer.dtype().size_in_bytes();
+                keys.iter().chain(values).map(bytes).sum::<usize>() as u64
+            }
+            #[cfg(feature = "gpu")]
+            Buffers::Gpu(layers) => layers.iter().map(|layer| layer.bytes().0).sum(),
+        }
     }
 
     /// Forgets all positions from `len` on. A longer `len` than the present one changes nothing.

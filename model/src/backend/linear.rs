@@ -1,9 +1,12 @@
-//! A linear layer: packed for the small-width kernels, or as it stands for candle's own matmul.
+//! A linear layer: packed for the small-width kernels, as it stands for candle's own matmul, or on a
+//! Vulkan device.
 
 use super::convert::{Rows, gated};
 use super::cpu::{LinearKind, PackedLinear};
 use super::{Backend, Home};
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::weights::encoded::BAND;
 use crate::weights::encoded::{Matrix, decode_row};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{DType, Device, Module, Tensor};
@@ -30,28 +33,45 @@ enum Weight {
     Plain(Tensor),
     /// The same in blocks of codes, for candle's quantized matmul.
     Coded(QMatMul),
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(s3d_gpu::Matrix),
 }
 
 /// Weights on their way to their home.
 enum Filling<'d> {
     Panels(Packed),
-    Rows { dtype: Dtype, shape: [usize; 2], bytes: Vec<u8>, device: &'d Device },
+    Rows {
+        dtype: Dtype,
+        shape: [usize; 2],
+        bytes: Vec<u8>,
+        device: &'d Device,
+    },
+    #[cfg(feature = "gpu")]
+    Gpu {
+        matrix: s3d_gpu::Matrix,
+        gpu: &'d crate::device::Gpu,
+    },
 }
 
 impl<'d> Filling<'d> {
     /// Zeros, `[outputs, inputs]`.
-    fn new(home: Home<'d>, dtype: Dtype, [outputs, inputs]: [usize; 2]) -> Self {
-        match home {
+    fn new(home: Home<'d>, dtype: Dtype, [outputs, inputs]: [usize; 2]) -> Result<Self> {
+        Ok(match home {
             Home::Panels => Self::Panels(Packed::zeros(dtype, outputs, inputs)),
             Home::Rows(device) => {
                 let bytes = vec![0; outputs * row_bytes(dtype, inputs)];
                 Self::Rows { dtype, shape: [outputs, inputs], bytes, device }
             }
-        }
+            #[cfg(feature = "gpu")]
+            Home::Gpu(gpu) => {
+                Self::Gpu { matrix: s3d_gpu::Matrix::zeros(gpu, dtype, outputs, inputs)?, gpu }
+            }
+        })
     }
 
     /// Fills the rows of a range: `row(o, bytes)` writes row `o` as a file of this type holds it.
-    fn fill(&mut self, range: Range<usize>, row: impl Fn(usize, &mut [u8]) + Sync) {
+    fn fill(&mut self, range: Range<usize>, row: impl Fn(usize, &mut [u8]) + Sync) -> Result<()> {
         match self {
             Self::Panels(packed) => packed.fill(range, row),
             Self::Rows { dtype, shape: [_, inputs], bytes, .. } => {
@@ -59,13 +79,27 @@ impl<'d> Filling<'d> {
                 let bytes = &mut bytes[range.start * size..range.end * size];
                 bytes.par_chunks_exact_mut(size).zip(range).for_each(|(raw, o)| row(o, raw));
             }
+            #[cfg(feature = "gpu")]
+            Self::Gpu { matrix, gpu } => {
+                let size = row_bytes(matrix.dtype(), matrix.inputs());
+                for start in range.clone().step_by(BAND) {
+                    let band = start..range.end.min(start + BAND);
+                    let mut bytes = vec![0; band.len() * size];
+                    let rows = bytes.par_chunks_exact_mut(size.max(1)).zip(band);
+                    rows.for_each(|(raw, o)| row(o, raw));
+                    matrix.write(gpu, start, &bytes)?;
+                }
+            }
         }
+        Ok(())
     }
 
     fn finish(self, kind: LinearKind) -> Result<Linear> {
         let weight = match self {
             Self::Panels(packed) => Weight::Packed(Arc::new(packed)),
             Self::Rows { dtype, shape, bytes, device } => on_device(dtype, shape, bytes, device)?,
+            #[cfg(feature = "gpu")]
+            Self::Gpu { matrix, .. } => Weight::Gpu(matrix),
         };
         Ok(Linear { weight, kind })
     }
@@ -120,11 +154,11 @@ impl Linear {
             .collect();
         let outputs = parts.iter().map(|part| part.rows(inputs)).sum();
         check_columns(parts, inputs)?;
-        let mut filling = Filling::new(home, dtype, [outputs, inputs]);
+        let mut filling = Filling::new(home, dtype, [outputs, inputs])?;
         filling.fill(0..outputs, |o, raw| {
             let part = starts.partition_point(|&start| start <= o) - 1;
             parts[part].encode_row(o - starts[part], inputs, dtype, raw);
-        });
+        })?;
         filling.finish(LinearKind::Plain)
     }
 
@@ -140,12 +174,12 @@ impl Linear {
         band: usize,
         rows: impl Fn(Range<usize>) -> Result<Matrix>,
     ) -> Result<Self> {
-        let mut filling = Filling::new(home, dtype, [outputs, inputs]);
+        let mut filling = Filling::new(home, dtype, [outputs, inputs])?;
         for start in (0..outputs).step_by(band.max(1)) {
             let end = outputs.min(start + band);
             let band = rows(start..end)?;
             check_columns(&[&band], inputs)?;
-            filling.fill(start..end, |o, raw| band.encode_row(o - start, inputs, dtype, raw));
+            filling.fill(start..end, |o, raw| band.encode_row(o - start, inputs, dtype, raw))?;
         }
         filling.finish(LinearKind::Plain)
     }
@@ -164,7 +198,7 @@ impl Linear {
         rows: impl Fn(Range<usize>) -> Result<[Matrix; 2]>,
     ) -> Result<Self> {
         let filled = panel_count(neurons) * LANES;
-        let mut filling = Filling::new(home, dtype, [2 * filled, inputs]);
+        let mut filling = Filling::new(home, dtype, [2 * filled, inputs])?;
         for start in (0..neurons).step_by(band.max(1)) {
             let end = neurons.min(start + band);
             let [gate, up] = rows(start..end)?;
@@ -175,20 +209,20 @@ impl Linear {
                         let neuron = o / (2 * LANES) * LANES + o % LANES;
                         let half = if (o / LANES).is_multiple_of(2) { &gate } else { &up };
                         half.encode_row(neuron - start, inputs, dtype, raw);
-                    });
+                    })?;
                 }
-                Home::Rows(_) => {
+                _ => {
                     for (half, first) in [(&gate, 0), (&up, filled)] {
                         filling.fill(first + start..first + end, |o, raw| {
                             half.encode_row(o - first - start, inputs, dtype, raw);
-                        });
+                        })?;
                     }
                 }
             }
         }
         filling.finish(match home {
             Home::Panels => LinearKind::SwiGlu,
-            Home::Rows(_) => LinearKind::HalvedSwiGlu,
+            _ => LinearKind::HalvedSwiGlu,
         })
     }
 
@@ -213,15 +247,16 @@ impl Linear {
     ///
     /// # Errors
     /// When a device refuses the memory.
-    pub(crate) fn some_rows(&self, rows: &[u32]) -> Result<Self> {
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "for a Vulkan device"))]
+    pub(crate) fn some_rows(&self, backend: &Backend, rows: &[u32]) -> Result<Self> {
         let chosen = |w: &Tensor| -> Result<Tensor> {
             Ok(w.index_select(&Tensor::new(rows, w.device())?, 0)?)
         };
         let weight = match &self.weight {
             Weight::Packed(packed) => {
                 let shape = [rows.len(), packed.inputs()];
-                let mut filling = Filling::new(Home::Panels, packed.dtype(), shape);
-                filling.fill(0..rows.len(), |o, raw| packed.unpack(rows[o] as usize, raw));
+                let mut filling = Filling::new(Home::Panels, packed.dtype(), shape)?;
+                filling.fill(0..rows.len(), |o, raw| packed.unpack(rows[o] as usize, raw))?;
                 return filling.finish(self.kind);
             }
             Weight::Plain(w) => Weight::Plain(chosen(w)?),
@@ -236,6 +271,8 @@ impl Linear {
                 let some = QTensor::new(storage, (rows.len(), inputs))?;
                 Weight::Coded(QMatMul::from_qtensor(some)?)
             }
+            #[cfg(feature = "gpu")]
+            Weight::Gpu(w) => Weight::Gpu(w.some_rows(backend.gpu()?, rows)?),
         };
         Ok(Self { weight, kind: self.kind })
     }
@@ -264,6 +301,8 @@ impl Linear {
                     let row = matrix.embedding(&row)?.flatten_all()?;
                     into.copy_from_slice(&row.to_vec1::<f32>()?);
                 }
+                #[cfg(feature = "gpu")]
+                Weight::Gpu(_) => return Err(Error::foreign()),
             }
         }
         Ok(())
@@ -273,6 +312,8 @@ impl Linear {
     pub(crate) fn bytes(&self) -> u64 {
         match &self.weight {
             Weight::Packed(packed) => packed.bytes(),
+            #[cfg(feature = "gpu")]
+            Weight::Gpu(matrix) => matrix.bytes().0,
             Weight::Plain(w) => (w.elem_count() * w.dtype().size_in_bytes()) as u64,
             Weight::Coded(QMatMul::QTensor(w)) => w.storage_size_in_bytes() as u64,
             Weight::Coded(QMatMul::Tensor(w) | QMatMul::TensorF16(w)) => {
@@ -286,6 +327,10 @@ impl Linear {
     /// # Errors
     /// When the shapes do not fit.
     pub(crate) fn forward(&self, backend: &Backend, x: &Rows) -> Result<Rows> {
+        #[cfg(feature = "gpu")]
+        if let (Weight::Gpu(w), Backend::Gpu(gpu)) = (&self.weight, backend) {
+            return gpu.multiply(w, x, None, self.kind == LinearKind::HalvedSwiGlu);
+        }
         let x = x.tensor()?;
         let products = match &self.weight {
             Weight::Packed(w) => {
@@ -300,6 +345,8 @@ impl Linear {
             }
             Weight::Plain(w) => multiply(x, w)?,
             Weight::Coded(w) => w.forward(&x.contiguous()?)?.to_dtype(x.dtype())?,
+            #[cfg(feature = "gpu")]
+            Weight::Gpu(_) => return Err(Error::foreign()),
         };
         self.finish(backend, products)
     }
@@ -310,6 +357,10 @@ impl Linear {
     /// # Errors
     /// When the shapes do not fit.
     pub(crate) fn forward_add(&self, backend: &Backend, x: &Rows, other: &Rows) -> Result<Rows> {
+        #[cfg(feature = "gpu")]
+        if let (Weight::Gpu(w), Backend::Gpu(gpu)) = (&self.weight, backend) {
+            return gpu.multiply(w, x, Some(other), self.kind == LinearKind::HalvedSwiGlu);
+        }
         let (x, other) = (x.tensor()?, other.tensor()?);
         let sums = match &self.weight {
             Weight::Packed(w) => {
@@ -318,6 +369,8 @@ impl Linear {
             }
             Weight::Plain(w) => (multiply(x, w)? + other)?,
             Weight::Coded(w) => (w.forward(&x.contiguous()?)?.to_dtype(x.dtype())? + other)?,
+            #[cfg(feature = "gpu")]
+            Weight::Gpu(_) => return Err(Error::foreign()),
         };
         self.finish(backend, sums)
     }

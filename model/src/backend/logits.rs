@@ -16,6 +16,18 @@ pub struct Logits(Place);
 enum Place {
     /// On the CPU, or on a card of candle's.
     Tensor(Tensor),
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(s3d_gpu::Rows, crate::device::Gpu),
+}
+
+#[cfg(test)]
+impl Logits {
+    /// These numbers, so many in a row.
+    pub(crate) fn of(numbers: &[f32], columns: usize) -> Self {
+        let shape = (numbers.len() / columns, columns);
+        Tensor::from_slice(numbers, shape, &Device::Cpu).map_or_else(|e| panic!("{e}"), Self::from)
+    }
 }
 
 impl From<Tensor> for Logits {
@@ -25,6 +37,12 @@ impl From<Tensor> for Logits {
 }
 
 impl Logits {
+    /// Those of rows on a Vulkan device, which stay there.
+    #[cfg(feature = "gpu")]
+    pub(super) fn on_gpu(rows: s3d_gpu::Rows, gpu: crate::device::Gpu) -> Self {
+        Self(Place::Gpu(rows, gpu))
+    }
+
     /// How many each row has.
     ///
     /// # Errors
@@ -32,6 +50,8 @@ impl Logits {
     pub fn columns(&self) -> Result<usize> {
         match &self.0 {
             Place::Tensor(logits) => Ok(logits.dims2()?.1),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(logits, _) => Ok(logits.width()),
         }
     }
 
@@ -50,9 +70,7 @@ impl Logits {
     /// # Errors
     /// When they are not there.
     pub(crate) fn part(&self, rows: Range<usize>) -> Result<Self> {
-        match &self.0 {
-            Place::Tensor(logits) => Ok(logits.narrow(0, rows.start, rows.len())?.into()),
-        }
+        Ok(self.tensor()?.narrow(0, rows.start, rows.len())?.into())
     }
 
     /// The tensor that the kernels or candle computed.
@@ -62,6 +80,8 @@ impl Logits {
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match &self.0 {
             Place::Tensor(logits) => Ok(logits),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(..) => Err(Error::foreign()),
         }
     }
 }
@@ -83,7 +103,11 @@ pub(crate) fn for_each_row(logits: &Logits, mut read: impl FnMut(&[f32])) -> Res
 /// # Errors
 /// As [`for_each_row`]; what `read` refuses.
 pub(crate) fn on_host<T>(logits: &Logits, read: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
-    let Place::Tensor(matrix) = &logits.0;
+    #[cfg(feature = "gpu")]
+    if let Place::Gpu(rows, gpu) = &logits.0 {
+        return read(&rows.read(gpu)?);
+    }
+    let matrix = logits.tensor()?;
     let host = matrix.to_device(&Device::Cpu)?;
     let (storage, layout) = host.storage_and_layout();
     match &*storage {
@@ -117,7 +141,11 @@ pub(super) fn check_finite(logits: &Logits) -> Result<()> {
 /// # Errors
 /// When they are no `[rows, columns]` of `f32`, or the device fails.
 pub fn argmax_rows(logits: &Logits) -> Result<Vec<u32>> {
-    let Place::Tensor(matrix) = &logits.0;
+    #[cfg(feature = "gpu")]
+    if let Place::Gpu(rows, gpu) = &logits.0 {
+        return Ok(gpu.arg_max(rows)?);
+    }
+    let matrix = logits.tensor()?;
     if !matrix.device().is_cpu() {
         return Ok(matrix.argmax(D::Minus1)?.to_vec1::<u32>()?);
     }

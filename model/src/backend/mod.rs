@@ -1,15 +1,17 @@
 //! Who computes the operations of a pass. The forward pass is written once, over [`Backend`];
 //! nothing above this folder knows which one runs.
 //!
-//! On the CPU the kernels compute, as custom operations (`cpu`); elsewhere passes are composed of
-//! candle's own operations (`candle`), which need no code for the device. A third backend is one
-//! more variant here and one more file beside those two.
+//! On the CPU the kernels compute, as custom operations (`cpu`); on NVIDIA cards passes are composed
+//! of candle's own operations (`candle`), which need no code for the device; on a Vulkan device they
+//! are WGSL (`gpu`, with the feature of this name).
 
 pub(crate) mod adapter;
 mod candle;
 pub(crate) mod convert;
 mod cpu;
 pub(crate) mod embedding;
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
 pub(crate) mod kv_cache;
 pub(crate) mod linear;
 pub(crate) mod logits;
@@ -42,6 +44,9 @@ pub(crate) enum Backend {
         /// Where.
         device: Device,
     },
+    /// By WGSL, on a Vulkan device; matrices are in their number type, all else is `f32`.
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Vulkan),
 }
 
 /// Where a backend keeps the weights of linear layers.
@@ -51,6 +56,9 @@ pub(crate) enum Home<'d> {
     Panels,
     /// Row by row on a device, for candle's own matmul.
     Rows(&'d candle_core::Device),
+    /// On a Vulkan device, in its layout.
+    #[cfg(feature = "gpu")]
+    Gpu(&'d crate::device::Gpu),
 }
 
 impl Backend {
@@ -68,6 +76,10 @@ impl Backend {
     /// `composed`, else the kernels there, on `threads` threads (0: all cores). `dtype` is the type
     /// of the weights.
     pub(crate) fn suited_to(device: &Device, dtype: Dtype, threads: usize, composed: bool) -> Self {
+        #[cfg(feature = "gpu")]
+        if let Device::Gpu(gpu) = device {
+            return Self::Gpu(gpu::Vulkan::new(gpu));
+        }
         if composed || !device.is_cpu() {
             return Self::candle(number_on_device(dtype), device);
         }
@@ -83,6 +95,8 @@ impl Backend {
         match self {
             Self::Cpu(_) => &HOST,
             Self::Candle { device, .. } => device,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.device(),
         }
     }
 
@@ -91,6 +105,8 @@ impl Backend {
         match self {
             Self::Cpu(_) => DType::F32,
             Self::Candle { number, .. } => *number,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => DType::F32,
         }
     }
 
@@ -99,6 +115,8 @@ impl Backend {
         match self {
             Self::Cpu(kernels) => kernels.threads(),
             Self::Candle { .. } => 1,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => 1,
         }
     }
 
@@ -107,7 +125,32 @@ impl Backend {
         match self {
             Self::Cpu(_) => Home::Panels,
             Self::Candle { device, .. } => Home::Rows(device.tensors()),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => Home::Gpu(gpu.gpu()),
         }
+    }
+
+    /// Refuses a number type of the engine that this backend cannot multiply by.
+    ///
+    /// # Errors
+    /// With those that it can.
+    pub(crate) fn check_dtype(&self, dtype: Dtype) -> Result<()> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.check_dtype(dtype);
+        }
+        let _ = dtype;
+        Ok(())
+    }
+
+    /// Rows of one pass, at most, the widest of which have `width` numbers.
+    pub(crate) fn most_rows(&self, width: usize) -> usize {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.gpu().most_rows(width);
+        }
+        let _ = width;
+        usize::MAX
     }
 
     /// Whether rows of a layer's weights can be read without waiting for a device.
@@ -122,8 +165,8 @@ impl Backend {
 
     /// How far apart, as a share of the largest logit, two logits may be and yet change places
     /// between passes of different widths: 0 where a row's bits do not depend on the pass it sits
-    /// in, as on the CPU; else 16 roundings of the number type of activations (a bound to be judged
-    /// by, not a proven one).
+    /// in, as on the CPU and on a Vulkan device; else 16 roundings of the number type of
+    /// activations (a bound to be judged by, not a proven one).
     pub(crate) fn tie_width(&self) -> f64 {
         const ROUNDINGS: f64 = 16.0;
         let Self::Candle { number, .. } = self else { return 0.0 };
@@ -145,21 +188,30 @@ impl Backend {
         shape: HeadShape,
         capacity: usize,
     ) -> Result<KvCache> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(vulkan) = self {
+            return KvCache::on_gpu(vulkan.gpu(), layers, shape, capacity);
+        }
         let panels = matches!(self, Self::Cpu(_));
         KvCache::new(layers, shape, capacity, panels, self.number(), self.device().tensors())
+    }
+
+    /// The Vulkan device, which alone multiplies by what lies on it.
+    #[cfg(feature = "gpu")]
+    fn gpu(&self) -> Result<&crate::device::Gpu> {
+        match self {
+            Self::Gpu(gpu) => Ok(gpu.gpu()),
+            _ => Err(Error::foreign()),
+        }
     }
 
     /// The kernels, which alone multiply by packed weights.
     fn kernels(&self) -> Result<&Kernels> {
         match self {
             Self::Cpu(kernels) => Ok(kernels),
-            Self::Candle { .. } => Err(foreign()),
+            _ => Err(Error::foreign()),
         }
     }
-}
-
-pub(crate) fn foreign() -> Error {
-    Error::invalid("weights or rows of one backend were given to another")
 }
 
 /// The number type of activations and cache on a device, where the weights are of `dtype`: that of

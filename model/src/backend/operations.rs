@@ -2,10 +2,12 @@
 
 use super::convert::{Rows, Vector, up};
 use super::cpu::{self, Half, PairedSwiGlu, RmsNorm};
+#[cfg(feature = "gpu")]
+use super::gpu;
 use super::logits::{Logits, check_finite};
 use super::placed::{LayerCache, Placed, Rotated, Standing};
-use super::{Backend, candle, foreign};
-use crate::error::Result;
+use super::{Backend, candle};
+use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use s3d_kernels::attention::Block;
 use s3d_kernels::heads::HeadShape;
@@ -18,6 +20,10 @@ impl Backend {
     /// # Errors
     /// When the memory is refused.
     pub(crate) fn upload(&self, numbers: Vec<f32>, width: usize) -> Result<Rows> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.upload(&numbers, width);
+        }
         let shape = (numbers.len() / width.max(1), width);
         Ok(Rows::Tensor(up(numbers, shape, self.number(), self.device().tensors())?))
     }
@@ -27,6 +33,10 @@ impl Backend {
     /// # Errors
     /// When the memory is refused.
     pub(crate) fn vector(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Vector> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.vector(&numbers);
+        }
         Ok(Vector::Tensor(up(numbers, shape, self.number(), self.device().tensors())?))
     }
 
@@ -35,8 +45,11 @@ impl Backend {
     /// # Errors
     /// When there is none.
     pub(crate) fn last_row(&self, x: &Rows) -> Result<Rows> {
-        let x = x.tensor()?;
-        Ok(Rows::Tensor(x.narrow(0, x.dim(0)?.saturating_sub(1), 1)?))
+        match x {
+            Rows::Tensor(x) => Ok(Rows::Tensor(x.narrow(0, x.dim(0)?.saturating_sub(1), 1)?)),
+            #[cfg(feature = "gpu")]
+            Rows::Gpu(x) => Ok(Rows::Gpu(x.last())),
+        }
     }
 
     /// `vector[width]` as one of the rows of `[rows, width]`, which are all alike: as many as `x`
@@ -45,6 +58,10 @@ impl Backend {
     /// # Errors
     /// When the memory is refused.
     pub(crate) fn spread(&self, vector: &Vector, x: &Rows) -> Result<Rows> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.spread(vector, x);
+        }
         let (vector, x) = (vector.tensor()?, x.tensor()?);
         let shape = (x.dim(0)?, vector.elem_count());
         Ok(Rows::Tensor(vector.broadcast_as(shape)?.contiguous()?))
@@ -55,6 +72,10 @@ impl Backend {
     /// # Errors
     /// When the memory is refused.
     pub(crate) fn flat(&self, x: &Rows) -> Result<Vector> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.flat(x);
+        }
         Ok(Vector::Tensor(x.tensor()?.flatten_all()?.contiguous()?))
     }
 
@@ -64,6 +85,10 @@ impl Backend {
     /// # Errors
     /// When they are not finite.
     pub(crate) fn logits(&self, x: &Rows) -> Result<Logits> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return gpu.logits(x);
+        }
         let logits = Logits::from(x.tensor()?.to_dtype(DType::F32)?);
         check_finite(&logits)?;
         Ok(logits)
@@ -74,12 +99,14 @@ impl Backend {
     /// # Errors
     /// When the shapes do not fit.
     pub(crate) fn rms_norm(&self, x: &Rows, weight: &Vector, epsilon: f64) -> Result<Rows> {
-        let (x, weight) = (x.tensor()?, weight.tensor()?);
         Ok(Rows::Tensor(match self {
             Self::Cpu(kernels) => {
-                x.apply_op2_no_bwd(weight, &RmsNorm { kernels, epsilon: epsilon as f32 })?
+                let op = RmsNorm { kernels, epsilon: epsilon as f32 };
+                x.tensor()?.apply_op2_no_bwd(weight.tensor()?, &op)?
             }
-            Self::Candle { .. } => candle::rms_norm(x, weight, epsilon)?,
+            Self::Candle { .. } => candle::rms_norm(x.tensor()?, weight.tensor()?, epsilon)?,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => return gpu.rms_norm(x, weight, epsilon),
         }))
     }
 
@@ -88,6 +115,8 @@ impl Backend {
         Ok(match self {
             Self::Cpu(kernels) => x.apply_op1_no_bwd(&PairedSwiGlu { kernels })?,
             Self::Candle { .. } => candle::swiglu(x)?,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => return Err(Error::foreign()),
         })
     }
 
@@ -102,6 +131,8 @@ impl Backend {
                 Ok(x)
             }
             Self::Candle { .. } => Ok(Rows::Tensor(x.tensor()?.broadcast_add(bias.tensor()?)?)),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.add_bias(x, bias),
         }
     }
 
@@ -127,6 +158,8 @@ impl Backend {
                 let (qkv, weights) = (qkv.tensor()?, weights.tensor()?);
                 Ok(Rows::Tensor(candle::norm_heads(shape, qkv, weights, epsilon)?))
             }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.norm_heads(shape, qkv, weights, epsilon),
         }
     }
 
@@ -147,6 +180,8 @@ impl Backend {
                 let places = (positions, blocks, append);
                 Ok(Standing::Candle(Placed::new(shape, rotary, places, *number, device.tensors())?))
             }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => Ok(Standing::Gpu(gpu.place(rotary, (positions, blocks, append))?)),
         }
     }
 
@@ -172,7 +207,11 @@ impl Backend {
                 let turns = rotary.is_some();
                 Ok(Rotated::Candle(candle::rotate(shape, placed, qkv.tensor()?, turns)?))
             }
-            _ => Err(foreign()),
+            #[cfg(feature = "gpu")]
+            (Self::Gpu(_), Standing::Gpu(_)) => {
+                Ok(Rotated::Gpu(gpu::Vulkan::unturned(&qkv, rotary.is_some())?))
+            }
+            _ => Err(Error::foreign()),
         }
     }
 
@@ -188,6 +227,11 @@ impl Backend {
         standing: &Standing<'_>,
         position: usize,
     ) -> Result<()> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(_) = self {
+            // Where rows are turned there, they are written too.
+            return Ok(());
+        }
         let ([keys, values], capacity) = cache.tensors()?;
         for (half, buffer) in [(Half::Keys, keys), (Half::Values, values)] {
             match (rotated, standing) {
@@ -198,7 +242,7 @@ impl Backend {
                 (Rotated::Candle(rows), Standing::Candle(placed)) => {
                     candle::append(half, rows, buffer, placed, position)?;
                 }
-                _ => return Err(foreign()),
+                _ => return Err(Error::foreign()),
             }
         }
         Ok(())
@@ -215,6 +259,12 @@ impl Backend {
         cache: LayerCache<'_>,
         standing: &Standing<'_>,
     ) -> Result<Rows> {
+        #[cfg(feature = "gpu")]
+        if let (Self::Gpu(gpu), Rotated::Gpu(qkv), Standing::Gpu(stands)) =
+            (self, rotated, standing)
+        {
+            return gpu.attend(shape, qkv, cache, stands);
+        }
         let ([keys, values], capacity) = cache.tensors()?;
         Ok(Rows::Tensor(match (self, rotated, standing) {
             (Self::Cpu(kernels), Rotated::Cpu(qkv), Standing::Cpu(_, blocks)) => {
@@ -224,7 +274,7 @@ impl Backend {
             (Self::Candle { .. }, Rotated::Candle(rows), Standing::Candle(placed)) => {
                 candle::attend(shape, rows, [keys, values], placed)?
             }
-            _ => return Err(foreign()),
+            _ => return Err(Error::foreign()),
         }))
     }
 }

@@ -18,6 +18,9 @@ pub(crate) enum Standing<'p> {
     Cpu(&'p [usize], &'p [Block]),
     /// On the device.
     Candle(Placed),
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(Stands),
 }
 
 /// Rotated queries and keys, and values.
@@ -27,6 +30,27 @@ pub(crate) enum Rotated {
     Cpu(Tensor),
     /// Head by head.
     Candle(Apart),
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(Unturned),
+}
+
+/// Where the rows of a pass stand on a Vulkan device.
+#[cfg(feature = "gpu")]
+#[derive(Debug)]
+pub(crate) struct Stands {
+    pub(super) places: s3d_gpu::ops::Places,
+    /// Whether their keys and values are written to the cache before they attend.
+    pub(super) append: bool,
+}
+
+/// Queries, keys and values there, `[rows, qkv_width]`, that are turned when they attend.
+#[cfg(feature = "gpu")]
+#[derive(Debug)]
+pub(crate) struct Unturned {
+    pub(super) qkv: s3d_gpu::Rows,
+    /// Whether they are turned at all.
+    pub(super) turns: bool,
 }
 
 /// The keys and values of one layer.
@@ -41,6 +65,9 @@ pub(crate) enum LayerCache<'a> {
         /// Positions there is room for.
         capacity: usize,
     },
+    /// On a Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(&'a s3d_gpu::ops::Cache),
 }
 
 impl<'a> LayerCache<'a> {
@@ -48,9 +75,11 @@ impl<'a> LayerCache<'a> {
     ///
     /// # Errors
     /// Where another backend keeps them.
-    pub(super) fn tensors(self) -> crate::Result<([&'a Tensor; 2], usize)> {
+    pub(super) fn tensors(self) -> crate::error::Result<([&'a Tensor; 2], usize)> {
         match self {
             Self::Tensors { keys, values, capacity } => Ok(([keys, values], capacity)),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => Err(crate::error::Error::foreign()),
         }
     }
 }

@@ -203,8 +203,7 @@ mod tests {
         // 9 0.9 and 0.1.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let rows = [nine, 0.0, 0.0, three, 0.0, nine];
-        let logits = candle_core::Tensor::from_slice(&rows, (3, 2), &candle_core::Device::Cpu);
-        let logits = Logits::from(logits.unwrap());
+        let logits = Logits::of(&rows, 2);
         let taken = |threshold| {
             let mut proposal = proposal(threshold);
             let columns = Columns::new(None, 2);

@@ -155,7 +155,8 @@ impl<'a> Shadow<'a> {
             accept_probability: self.drawn.as_ref().map(|_| Vec::new()),
         };
         let mut traces = vec![empty; skips.len()];
-        let groups_per_chunk = CHUNK_ROWS.div_ceil(self.gamma_max);
+        let most_groups = (self.model.most_rows() / self.gamma_max).max(1);
+        let groups_per_chunk = CHUNK_ROWS.div_ceil(self.gamma_max).min(most_groups);
         let positions: Vec<usize> = (self.prompt..self.text.len()).collect();
         for starts in positions.chunks(groups_per_chunk) {
             self.trace_chunk(starts, skips, &mut traces)?;

@@ -75,6 +75,16 @@ pub fn checks(device: &Device) -> Result<Vec<Check>> {
     Ok(all)
 }
 
+/// The comparisons on a Vulkan device: passes of the small model, in every number type that it has.
+///
+/// # Errors
+/// When the device refuses an operation.
+#[cfg(feature = "gpu")]
+pub fn checks_on_gpu(gpu: &super::Gpu) -> Result<Vec<Check>> {
+    let device = Device::Gpu(gpu.clone());
+    s3d_gpu::Matrix::DTYPES.map(|dtype| small_model(&device, dtype, false)).into_iter().collect()
+}
+
 const WIDE: usize = 1024;
 
 fn drawn(seed: u64, shape: [usize; 2]) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! An open device, whoever computes on it.
 
 use candle_core::Device as Tensors;
+use s3d_data::memory::Engine;
 
 /// The CPU of a tensor.
 static HOST: Tensors = Tensors::Cpu;
@@ -12,6 +13,9 @@ pub enum Device {
     Cpu,
     /// A card that candle computes on.
     Card(Tensors),
+    /// A Vulkan device.
+    #[cfg(feature = "gpu")]
+    Gpu(super::Gpu),
 }
 
 impl Device {
@@ -20,11 +24,21 @@ impl Device {
         matches!(self, Self::Cpu)
     }
 
+    /// What its passes hold in memory, as [`s3d_data::memory`] counts.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Cpu => Engine::Cpu,
+            Self::Card(_) => Engine::Card,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => Engine::Gpu,
+        }
+    }
+
     /// Where tensors are for it: on the card, else on the host.
     pub fn tensors(&self) -> &Tensors {
         match self {
-            Self::Cpu => &HOST,
             Self::Card(card) => card,
+            _ => &HOST,
         }
     }
 
@@ -32,7 +46,11 @@ impl Device {
     ///
     /// # Errors
     /// When it failed.
-    pub fn wait(&self) -> crate::Result<()> {
+    pub fn wait(&self) -> crate::error::Result<()> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return Ok(gpu.wait()?);
+        }
         Ok(self.tensors().synchronize()?)
     }
 }

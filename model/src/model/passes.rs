@@ -16,6 +16,7 @@ use crate::model::draft_head::Columns;
 use crate::model::layer::Layer;
 use crate::model::positions::Places;
 use s3d_data::{Drafting, Skip};
+use s3d_kernels::panels::LANES;
 use std::ops::Range;
 
 impl Model {
@@ -45,7 +46,10 @@ impl Model {
         observer: &mut dyn Observer,
     ) -> Result<Logits> {
         self.check_length(cache.len() + tokens.len())?;
-        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+        // All but the last piece are there for the cache alone.
+        let last = tokens.chunks(self.most_rows()).next_back().unwrap_or_default();
+        self.fill_cache(&tokens[..tokens.len() - last.len()], cache)?;
+        let rows: Vec<Row> = last.iter().map(|&token| Row::Token(token)).collect();
         let x = self.pass(&rows, None, cache, observer)?;
         self.head_pass(&self.backend.last_row(&x)?, observer)
     }
@@ -72,10 +76,20 @@ impl Model {
         self.logits(&rows, Some((drafting, skip)), cache, observer)
     }
 
-    /// A full-depth pass over `tokens` for the sake of the cache alone.
+    /// Full-depth passes over `tokens` for the sake of the cache alone: one, where a pass may have
+    /// so many rows.
     pub(crate) fn fill_cache(&self, tokens: &[u32], cache: &mut KvCache) -> Result<()> {
-        let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
-        self.pass(&rows, None, cache, &mut Silent).map(drop)
+        tokens.chunks(self.most_rows()).try_for_each(|tokens| {
+            let rows: Vec<Row> = tokens.iter().map(|&token| Row::Token(token)).collect();
+            self.pass(&rows, None, cache, &mut Silent).map(drop)
+        })
+    }
+
+    /// Rows of one pass, at most: some devices see so many at once.
+    pub(crate) fn most_rows(&self) -> usize {
+        let (config, heads) = (&self.config, self.heads());
+        let gates = 2 * config.intermediate_size.next_multiple_of(LANES);
+        self.backend.most_rows(config.vocab_size.max(gates).max(heads.qkv_width()))
     }
 
     /// A pass and its logits, `[rows, vocab]` or those of a draft: of fixed shape where the model makes such passes.

@@ -87,7 +87,7 @@ impl Model {
     /// # Errors
     /// Where the bits of a row would depend on the others.
     pub(crate) fn can_decode_together(&self) -> Result<()> {
-        if self.tie_width() == 0.0 {
+        if self.decodes_together() {
             return Ok(());
         }
         Err(Error::invalid(

@@ -37,3 +37,13 @@ pub(super) fn derived(header: &RunHeader) -> Option<String> {
     let warning = "Times are derived from a data sheet, not measured.";
     (header.times_from() == TimesFrom::DataSheet).then(|| warning.into())
 }
+
+/// What a reader must know first when the CPU played the device.
+pub(super) fn software(header: &RunHeader) -> Option<String> {
+    let mut adapters = header.machines.iter().filter_map(|machine| machine.adapter.as_ref());
+    let software = adapters.find(|adapter| adapter.software)?;
+    Some(format!(
+        "Software Vulkan ({}): its times say nothing about a GPU.",
+        s3d_data::quote::message(&software.name)
+    ))
+}

@@ -3,7 +3,7 @@
 use crate::format::{markdown, text};
 use crate::table::digits;
 use crate::tables;
-use crate::words::caveat::{caveat, derived};
+use crate::words::caveat::{caveat, derived, software};
 use crate::words::{by_batch, by_context, by_task, capital};
 use s3d_data::units::TOO_WIDE;
 use s3d_data::{
@@ -41,6 +41,7 @@ impl Verdict {
             } + &beside_others(header),
             details: derived(header)
                 .into_iter()
+                .chain(software(header))
                 .chain(random(header))
                 .chain(imported(header))
                 .chain(details(recommendation))

@@ -349,5 +349,6 @@ fn machine() -> Machine {
         flops_per_s: Some(FlopsPerSecond(5e10)),
         load: None,
         card: None,
+        adapter: None,
     }
 }

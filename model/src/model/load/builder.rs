@@ -46,6 +46,7 @@ impl<'s> Builder<'s> {
             let known = Dtype::ENGINE.map(Dtype::name).join(", ");
             return Err(Error::invalid(format!("the engine runs {known}; found {dtype}")));
         }
+        backend.check_dtype(dtype)?;
         Ok(Self { reader, config, parts, widening, dtype, backend })
     }
 
@@ -318,7 +319,7 @@ impl<'s> Builder<'s> {
         let list = self.reader.draft_vocabulary(listed, self.config.vocab_size)?;
         let Some(used) = self.config.draft_vocabulary() else { return Ok(None) };
         let tokens = list.first(used);
-        Ok(Some(DraftHead { rows: head.some_rows(&tokens)?, tokens }))
+        Ok(Some(DraftHead { rows: head.some_rows(self.backend, &tokens)?, tokens }))
     }
 
     /// A matrix `[out, inputs]`, widened on both sides.
