@@ -5,6 +5,7 @@
 
 mod common;
 
+use s3d_data::RunDir;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -234,8 +235,10 @@ fn the_printed_import_command_works_for_runs_that_hold_less() {
         }
         let printed = s3d(dir.path(), &["export", name, "--csv", &format!("{name} out")]);
         again(dir.path(), &printed, &format!("--out {name}-again"));
-        let held = fs::read(dir.path().join(format!("{name}-again")).join(tables[0])).unwrap();
-        assert_eq!(held, fs::read(less.join(tables[0])).unwrap());
+        // Read, not byte by byte: a table of today has columns that the shipped one has not.
+        let read = |folder| RunDir::new(folder).load().unwrap().observations;
+        let held = read(dir.path().join(format!("{name}-again")));
+        assert!(held == read(less), "{name}");
     }
 }
 
