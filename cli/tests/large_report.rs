@@ -163,27 +163,12 @@ fn header() -> RunHeader {
         draft_vocab: 0,
     };
     let machine = Machine {
-        model: "written by formulas".into(),
         cores: 2,
-        memory_bytes: Bytes(8 << 30),
-        caches: Vec::new(),
-        features: String::new(),
-        system: String::new(),
-        governor: None,
         read_bytes_per_s: Some(BytesPerSecond(2e10)),
         flops_per_s: Some(FlopsPerSecond(1e11)),
-        load: None,
-        card: None,
-        adapter: None,
+        ..Machine::named("written by formulas", Bytes(8 << 30))
     };
-    let model = ModelIdentity {
-        name: "large".into(),
-        shape,
-        content_hash: String::new(),
-        random_weights: true,
-        training_steps: None,
-        positions: None,
-    };
+    let model = ModelIdentity { random_weights: true, ..ModelIdentity::named("large", shape) };
     RunHeader {
         command: ["s3d", "run"].map(String::from).to_vec(),
         program_version: "0.1.0".into(),

@@ -289,6 +289,29 @@ fn reports_compute_no_new_result() {
     // Drawing places ink, which takes geometry.
     let found = lines_with("reports/src", &["reports/src/draw"], &FUNCTIONS);
     assert!(found.is_empty(), "computed in a report: {found:#?}");
+    // What the simulator computes with; reports take its answers.
+    let tools = [
+        "expected_tokens",
+        "ideal_improvement",
+        "ideal_gain",
+        "rate_by_bytes",
+        "AcceptanceCurve",
+        "AcceptanceRate",
+        "Memory::elsewhere",
+        "SkipRatio::new",
+        "quotient(",
+        "product(",
+        "resample",
+    ];
+    let found = lines_with("reports/src", &[], &tools);
+    assert!(found.is_empty(), "computed in a report: {found:#?}");
+    // Products and quotients place ink, in figures; in words and tables they would be results.
+    let ink = ["draw", "figures", "figure.rs", "format/text.rs", "page/picture.rs"]
+        .map(|home| format!("reports/src/{home}"));
+    let homes: Vec<&str> =
+        ink.iter().map(String::as_str).chain(["reports/src/paper/memory.rs"]).collect();
+    let found = lines_with("reports/src", &homes, &[" / ", " * ", " /= ", " *= "]);
+    assert!(found.is_empty(), "computed in a report: {found:#?}");
 }
 
 #[test]

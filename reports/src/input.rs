@@ -2,9 +2,8 @@
 //!
 //! Plain data; every list may be empty, and what depends on it is then left out of the page.
 
-use s3d_data::{
-    Drafting, Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader, Skip, SkipWindow,
-};
+use s3d_data::{Estimate, Fit, MemoryRecord, Plan, Recommendation, RunHeader};
+use s3d_simulator::PlanEvaluation;
 use s3d_simulator::choose::by_context::PlanCurve;
 use s3d_simulator::cost::memory::PlanMemory;
 use s3d_simulator::cost::summary::{ComponentSeconds, FullPass, SharedPasses};
@@ -22,7 +21,7 @@ pub struct ReportInput {
     /// Curves and cost laws.
     pub fit: Option<Fit>,
     /// Every plan that was compared.
-    pub grid: Vec<GridCell>,
+    pub grid: Vec<PlanEvaluation>,
     /// Plans measured but not used to fit.
     pub held_out: Vec<HeldOutPlan>,
     /// Time of a full pass by width, at the run's context.
@@ -87,76 +86,4 @@ pub struct NamedRun {
     pub name: String,
     /// The run.
     pub input: ReportInput,
-}
-
-/// One plan of the search, with what is known of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GridCell {
-    /// The plan; never plain or stock.
-    pub plan: Plan,
-    /// How drafts are made.
-    pub drafting: Drafting,
-    /// Layers skipped (a free set: whole layers' worth, rounded).
-    pub skipped: usize,
-    /// Tokens drafted per iteration.
-    pub predictors: usize,
-    /// Speedup over plain decoding by the paper's ideal cost, at the same acceptance.
-    pub ideal: Option<f64>,
-    /// Speedup by the measured cost.
-    pub predicted: Option<Estimate>,
-    /// Speedup measured end to end.
-    pub measured: Option<Estimate>,
-    /// Tokens per second, measured where measured.
-    pub tokens_per_s: Option<Estimate>,
-    /// Accepted drafts + 1 per iteration.
-    pub tokens_per_iteration: Option<Estimate>,
-    /// Weights, KV cache, activations and masks, in bytes.
-    pub peak_memory_bytes: Option<u64>,
-    /// Whether it cannot be told apart from the choice.
-    pub tie: bool,
-}
-
-impl GridCell {
-    /// A plan of which nothing is known yet; null for plain and stock.
-    pub fn new(plan: Plan) -> Option<Self> {
-        let draft = plan.draft()?;
-        let skipped = match &draft.skip {
-            Skip::Window(window) => window.len(),
-            Skip::Set { layers, .. } => (layers.attention.len() + layers.mlp.len()) / 2,
-        };
-        Some(Self {
-            drafting: draft.drafting,
-            skipped,
-            predictors: draft.predictors.get(),
-            plan,
-            ideal: None,
-            predicted: None,
-            measured: None,
-            tokens_per_s: None,
-            tokens_per_iteration: None,
-            peak_memory_bytes: None,
-            tie: false,
-        })
-    }
-
-    /// The skipped window, where it is one.
-    pub fn window(&self) -> Option<SkipWindow> {
-        self.plan.draft()?.skip.window()
-    }
-
-    /// Whether it skips the window in the middle of `layers`.
-    pub fn is_symmetric(&self, layers: usize) -> bool {
-        self.window().is_some() && self.window() == SkipWindow::symmetric(layers, self.skipped).ok()
-    }
-
-    /// The plan and what is known of its speedup, in words.
-    pub fn words(&self) -> String {
-        let mut words = self.plan.to_string();
-        for (name, speedup) in [("predicted", self.predicted), ("measured", self.measured)] {
-            if let Some(speedup) = speedup {
-                words.push_str(&format!("; {name} {speedup:#}"));
-            }
-        }
-        words
-    }
 }

@@ -30,7 +30,7 @@ pub mod words;
 
 pub use error::{Error, Result};
 pub use figure::Figure;
-pub use input::{GridCell, ReportInput};
+pub use input::ReportInput;
 pub use report::write_report;
 pub use table::Table;
 pub use words::verdict::Verdict;

@@ -10,7 +10,7 @@ mod what_if;
 use crate::error::Result;
 use crate::figure::Figure;
 use crate::format::html::HtmlTable;
-use crate::input::{GridCell, ReportInput};
+use crate::input::ReportInput;
 use crate::page::picture::{Picture, belongs};
 use crate::page::template::{Template, render};
 use crate::page::what_if::WhatIf;
@@ -22,6 +22,7 @@ use crate::words::verdict::Verdict;
 use crate::words::warnings::{Warning, warnings};
 use crate::{figures, tables};
 use s3d_data::TimesFrom;
+use s3d_simulator::PlanEvaluation;
 use serde::Serialize;
 
 /// Rows of a table on the page; a search can compare thousands of plans.
@@ -142,7 +143,7 @@ fn title(input: &ReportInput) -> String {
 /// The curve and the map of the first screen, and the figures of all other plans. Where the choice
 /// is no window in the middle of the model, the map is that of windows.
 fn leading_figures<'a>(input: &ReportInput, figures: &'a [Figure]) -> [Vec<&'a str>; 2] {
-    let middle = |cell: &&GridCell| cell.is_symmetric(input.layers());
+    let middle = |cell: &&PlanEvaluation| cell.is_symmetric(input.layers());
     let chosen = input.grid.iter().find(|cell| Some(&cell.plan) == input.chosen());
     let map = if chosen.is_none_or(|cell| middle(&cell)) { "map" } else { "windows" };
     let named =

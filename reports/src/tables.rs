@@ -5,13 +5,14 @@ mod contexts;
 pub use contexts::{by_context, drafting_memory};
 
 use crate::format::text;
-use crate::input::{GridCell, ReportInput};
+use crate::input::ReportInput;
 use crate::table::{Cell, Column, Table};
 use crate::words::caveat::caveat;
 use s3d_data::{
     AcceptancePoint, Answer, BatchResult, CurveFit, Estimate, Fit, Origin, PlanResult,
     Recommendation, Share, TaskResult,
 };
+use s3d_simulator::PlanEvaluation;
 use s3d_simulator::choose::by_batch::{off, prediction_error};
 use s3d_simulator::cost::summary::PassKind;
 
@@ -265,10 +266,10 @@ fn plan_row(plan: &PlanResult, role: &str) -> Vec<Cell> {
 
 /// Every plan that was compared, the fastest first.
 pub fn grid(input: &ReportInput) -> Table {
-    let mut cells: Vec<&GridCell> = input.grid.iter().collect();
-    let speedup = |cell: &GridCell| cell.predicted.map_or(f64::NEG_INFINITY, |p| p.value);
+    let mut cells: Vec<&PlanEvaluation> = input.grid.iter().collect();
+    let speedup = |cell: &PlanEvaluation| cell.prediction().map_or(f64::NEG_INFINITY, |p| p.value);
     cells.sort_by(|a, b| speedup(b).total_cmp(&speedup(a)));
-    let row = |cell: &GridCell| {
+    let row = |cell: &PlanEvaluation| {
         let role = match (Some(&cell.plan) == input.chosen(), cell.tie) {
             (true, _) => "choice",
             (false, true) => "tied",
@@ -277,10 +278,10 @@ pub fn grid(input: &ReportInput) -> Table {
         vec![
             Cell::text(cell.plan.to_string()),
             Cell::text(role),
-            Cell::estimate(cell.predicted, 2),
-            Cell::estimate(cell.measured, 2),
+            Cell::estimate(cell.prediction(), 2),
+            Cell::estimate(cell.measured_speedup, 2),
             Cell::rate(cell.tokens_per_s),
-            Cell::estimate(cell.tokens_per_iteration, 2),
+            Cell::Estimate(cell.tokens_per_iteration, 2),
             cell.peak_memory_bytes.map_or(Cell::Unknown, Cell::Bytes),
         ]
     };

@@ -225,7 +225,7 @@ fn an_interval_wider_than_a_factor_of_two_is_shown_nowhere() {
     let choice = input.recommendation.choice.as_mut().unwrap();
     (choice.measured_speedup, choice.tokens_per_s) = (Some(wide), Some(wide.map(|v| v * 31.0)));
     for cell in &mut input.grid {
-        (cell.measured, cell.predicted) = (Some(wide), Some(wide));
+        (cell.measured_speedup, cell.predicted_speedup) = (Some(wide), wide);
     }
     let verdict = Verdict::new(&input.recommendation, &input.header);
     assert!(verdict.headline.contains("0.94 times plain decoding (more data needed)"));
@@ -270,7 +270,7 @@ fn no_memory_is_drawn_where_none_differs() {
     };
     assert!(drawn(&input));
     for cell in &mut input.grid {
-        cell.peak_memory_bytes = Some(700_000_000 + cell.predictors as u64);
+        cell.peak_memory_bytes = Some(700_000_000 + cell.predictors() as u64);
     }
     assert!(!drawn(&input));
 }

@@ -7,7 +7,7 @@
 //! reported. Where the leading plans were set beside each other (a run-off), their costs there
 //! decide among them.
 
-mod baseline;
+pub mod baseline;
 pub mod by_batch;
 pub mod by_context;
 mod by_task;
@@ -19,6 +19,7 @@ mod notes;
 pub mod regret;
 pub mod runs;
 mod select;
+pub mod speed_memory;
 mod states;
 pub mod with_curves;
 

@@ -3,6 +3,9 @@
 
 pub mod early_stop;
 pub mod engine;
+pub mod hyper_parameters;
+pub mod published;
 pub mod sublayers;
 pub mod training;
+pub mod training_points;
 pub mod trees;

@@ -58,27 +58,7 @@ fn smollm2() -> ModelShape {
 }
 
 fn header(shape: ModelShape) -> RunHeader {
-    let machine = Machine {
-        model: "sheet".into(),
-        cores: 2,
-        memory_bytes: s3d_data::Bytes(1 << 34),
-        caches: Vec::new(),
-        features: String::new(),
-        system: String::new(),
-        governor: None,
-        read_bytes_per_s: None,
-        flops_per_s: None,
-        load: None,
-        card: None,
-        adapter: None,
-    };
-    let model = ModelIdentity {
-        name: "smollm2".into(),
-        shape,
-        content_hash: String::new(),
-        random_weights: false,
-        training_steps: None,
-        positions: None,
-    };
+    let machine = Machine::named("sheet", s3d_data::Bytes(1 << 34));
+    let model = ModelIdentity::named("smollm2", shape);
     RunHeader { device: "cpu".into(), dtype: "f32".into(), ..RunHeader::new(machine, model) }
 }

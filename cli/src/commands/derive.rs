@@ -180,28 +180,10 @@ fn header(
     assumed: String,
 ) -> RunHeader {
     let now = clock::utc_now();
-    let machine = Machine {
-        model: card.name.clone(),
-        cores: 0,
-        memory_bytes: card.memory_bytes,
-        caches: Vec::new(),
-        features: String::new(),
-        system: "data sheet".into(),
-        governor: None,
-        read_bytes_per_s: None, // this field is for what was measured
-        flops_per_s: None,
-        load: None,
-        card: None,
-        adapter: None,
-    };
-    let model = ModelIdentity {
-        name: args.model.clone(),
-        shape,
-        content_hash: String::new(),
-        random_weights: false,
-        training_steps: None,
-        positions: None,
-    };
+    // Rates stay empty: their fields are for what was measured.
+    let machine =
+        Machine { system: "data sheet".into(), ..Machine::named(&card.name, card.memory_bytes) };
+    let model = ModelIdentity::named(&args.model, shape);
     RunHeader {
         command: resolve::command_line(),
         program_version: version::number(),

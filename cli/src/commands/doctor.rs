@@ -5,7 +5,7 @@ mod card;
 mod gpu;
 
 use crate::args::DoctorArgs;
-use crate::shared::{load, resolve, terminal};
+use crate::shared::{load, resolve, show, terminal};
 use s3d_data::{Machine, Seconds};
 use s3d_measure::clock::resolution;
 use s3d_measure::{SystemClock, diagnose, machine, probe};
@@ -66,8 +66,7 @@ fn text(machine: &Machine, threads: usize, step: Seconds, advice: &[String]) -> 
         ("read bandwidth", bandwidth.unwrap_or_else(unknown)),
         ("multiply-add rate", rate.unwrap_or_else(unknown)),
     ];
-    let mut lines: Vec<String> =
-        rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
+    let mut lines = show::names_and_values(&rows);
     lines.push(String::new());
     match advice {
         [] => lines.push("Nothing to improve: this machine is fit for measuring.".into()),

@@ -8,6 +8,9 @@ use anyhow::Context;
 use s3d_data::memory::{Engine, Held, Load, Memory, Method};
 use s3d_data::{Drafting, Dtype, RunDir};
 use s3d_model::{ModelConfig, Silent};
+use s3d_reports::Table;
+use s3d_reports::format::text;
+use s3d_reports::table::{Cell, Column};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -138,12 +141,8 @@ fn notes_text(notes: &[String]) -> String {
 }
 
 fn memory_text(rows: &[MemoryRow], context: usize) -> String {
-    let mut text = format!(
-        "Memory at context {context} on the CPU, computed from the shape\n  \
-         {:<6}{:>12}{:>12}{:>12}{:>12}{:>12}",
-        "dtype", "weights", "KV cache", "activations", "masks", "peak"
-    );
-    for MemoryRow { dtype, memory } in rows {
+    let columns = ["dtype", "weights", "KV cache", "activations", "masks", "peak"];
+    let row = |MemoryRow { dtype, memory }: &MemoryRow| {
         let parts = [
             memory.weights_bytes,
             memory.kv_cache_bytes,
@@ -151,12 +150,13 @@ fn memory_text(rows: &[MemoryRow], context: usize) -> String {
             memory.method_bytes,
             memory.peak_bytes,
         ];
-        text += &format!("\n  {dtype:<6}");
-        for part in parts {
-            text += &format!("{:>12}", part.to_string());
-        }
-    }
-    text
+        let parts = parts.into_iter().map(|bytes| Cell::Bytes(bytes.0));
+        std::iter::once(Cell::text(dtype.to_string())).chain(parts).collect()
+    };
+    let title = format!("Memory at context {context} on the CPU, computed from the shape");
+    let table = Table::new("memory", title, columns.map(Column::new).to_vec());
+    let table = table.rows(rows.iter().map(row));
+    format!("{}\n{}", table.title, text::table(&table, terminal::width()).trim_end())
 }
 
 fn tokens(args: &InspectArgs, text: &str) -> anyhow::Result<()> {

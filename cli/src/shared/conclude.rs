@@ -1,13 +1,13 @@
 //! From a run directory to what is concluded of it: fit, choice, judgement, report.
 
 use s3d_data::{Output, Plan, Run, RunDir};
-use s3d_reports::{GridCell, ReportInput, write_report};
+use s3d_reports::{ReportInput, write_report};
 use s3d_simulator::choose::by_context::{PlanCurve, by_context};
 use s3d_simulator::cost::memory::{PlanMemory, plain_memory, plan_memories};
 use s3d_simulator::cost::summary;
 use s3d_simulator::predict::conditions::conditions;
 use s3d_simulator::validate::{Errors, waterfall};
-use s3d_simulator::{Choice, FitOptions, PlanEvaluation, Request, choose_for_all, fit};
+use s3d_simulator::{Choice, FitOptions, Request, choose_for_all, fit};
 
 /// All that is concluded of a run.
 pub struct Conclusion {
@@ -105,7 +105,7 @@ impl Conclusion {
         let header = self.run.header.clone();
         let mut input = ReportInput::new(header, self.choice.recommendation.clone());
         input.fit = Some(self.fit.clone());
-        input.grid = self.choice.grid.iter().filter_map(|row| self.grid_cell(row)).collect();
+        input.grid = self.choice.grid.clone();
         input.held_out = self.held_out.iter().flat_map(|errors| errors.plans.clone()).collect();
         // Nothing where none was timed.
         let context = self.request.context();
@@ -129,23 +129,5 @@ impl Conclusion {
             input.accepted = summary::accepted_shares(&self.run, &draft, self.request.seed)?;
         }
         Ok(input)
-    }
-
-    fn grid_cell(&self, row: &PlanEvaluation) -> Option<GridCell> {
-        let ties = &self.choice.recommendation.ties;
-        let known = ties.iter().chain(&self.choice.recommendation.choice);
-        let listed = known.clone().find(|result| result.plan == row.plan);
-        Some(GridCell {
-            ideal: row.ideal_speedup,
-            predicted: row.predicted.then_some(row.predicted_speedup),
-            measured: row.measured_speedup,
-            tokens_per_s: listed
-                .and_then(|result| result.tokens_per_s)
-                .or(row.predicted_tokens_per_s),
-            tokens_per_iteration: Some(row.tokens_per_iteration),
-            peak_memory_bytes: row.peak_memory_bytes,
-            tie: ties.iter().any(|tie| tie.plan == row.plan),
-            ..GridCell::new(row.plan.clone())?
-        })
     }
 }

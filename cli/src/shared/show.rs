@@ -156,6 +156,11 @@ pub fn command(words: &[String]) -> String {
     words.iter().map(|word| verdict::quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
+/// A line for each name, its value beside it.
+pub fn names_and_values(rows: &[(&str, String)]) -> Vec<String> {
+    rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect()
+}
+
 /// Where the page is.
 pub fn files(dir: &RunDir) {
     terminal::note(&format!("report: {}", dir.file("report.html").display()));

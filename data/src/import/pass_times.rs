@@ -118,18 +118,5 @@ pub(super) fn sample(
         Some(Plan::Speculate(_)) => Component::DraftPass,
         _ => Component::FullPass,
     };
-    LatencySample {
-        machine: 0,
-        component,
-        layer: None,
-        plan,
-        width,
-        context,
-        block,
-        order: 0,
-        copy: 0,
-        seconds,
-        cpu_seconds: None,
-        batch: 1,
-    }
+    LatencySample::whole(component, plan, width, context, block, seconds)
 }

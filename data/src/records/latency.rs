@@ -89,6 +89,31 @@ pub(crate) fn one_text() -> usize {
 }
 
 impl LatencySample {
+    /// A pass as a whole, of machine 0, of which nothing else is known.
+    pub fn whole(
+        component: Component,
+        plan: Option<Plan>,
+        width: usize,
+        context: usize,
+        block: usize,
+        seconds: Seconds,
+    ) -> Self {
+        Self {
+            machine: 0,
+            component,
+            layer: None,
+            plan,
+            width,
+            context,
+            block,
+            order: 0,
+            copy: 0,
+            seconds,
+            cpu_seconds: None,
+            batch: 1,
+        }
+    }
+
     /// Whether such a row can be.
     ///
     /// # Errors

@@ -38,6 +38,20 @@ pub struct ModelIdentity {
     pub positions: Option<usize>,
 }
 
+impl ModelIdentity {
+    /// A model of which no more is known than its name and shape.
+    pub fn named(name: impl Into<String>, shape: ModelShape) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            content_hash: String::new(),
+            random_weights: false,
+            training_steps: None,
+            positions: None,
+        }
+    }
+}
+
 /// What traces cover, and what the same would have taken by generating.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {

@@ -50,6 +50,24 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// A machine of which no more is known than what it is called and how much memory it has.
+    pub fn named(model: impl Into<String>, memory_bytes: Bytes) -> Self {
+        Self {
+            model: model.into(),
+            cores: 0,
+            memory_bytes,
+            caches: Vec::new(),
+            features: String::new(),
+            system: String::new(),
+            governor: None,
+            read_bytes_per_s: None,
+            flops_per_s: None,
+            load: None,
+            card: None,
+            adapter: None,
+        }
+    }
+
     /// Size of the largest cache, 0 where none is known.
     pub fn last_level_cache(&self) -> Bytes {
         self.caches.iter().map(|cache| cache.bytes).max().unwrap_or_default()

@@ -112,30 +112,14 @@ const UNKNOWN_DTYPE: &str = "unknown dtype";
 fn header_of(outside: &Outside, facts: &Facts, observations: &[Observation]) -> RunHeader {
     let how = outside.provenance.clone();
     let now = clock::utc_now();
-    let machine = Machine {
-        model: (outside.machine.as_ref().or(facts.machine.as_ref()).cloned())
-            .unwrap_or_else(|| "unknown machine".into()),
-        cores: 0,
-        memory_bytes: Bytes(0),
-        caches: Vec::new(),
-        features: String::new(),
-        system: "imported".into(),
-        governor: None,
-        read_bytes_per_s: None,
-        flops_per_s: None,
-        load: None,
-        card: None,
-        adapter: None,
-    };
-    let model = ModelIdentity {
-        name: (outside.model.as_ref().or(facts.model.as_ref()).cloned())
+    let name = outside.machine.as_ref().or(facts.machine.as_ref()).cloned();
+    let name = name.unwrap_or_else(|| "unknown machine".into());
+    let machine = Machine { system: "imported".into(), ..Machine::named(name, Bytes(0)) };
+    let model = ModelIdentity::named(
+        (outside.model.as_ref().or(facts.model.as_ref()).cloned())
             .unwrap_or_else(|| "imported".into()),
-        shape: outside.shape.clone(),
-        content_hash: String::new(),
-        random_weights: false,
-        training_steps: None,
-        positions: None,
-    };
+        outside.shape.clone(),
+    );
     RunHeader {
         command: how.command,
         program_version: how.program_version,

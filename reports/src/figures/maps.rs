@@ -2,8 +2,10 @@
 
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Quantity, Series, Tile, TileMark};
-use crate::input::{GridCell, ReportInput};
+use crate::input::ReportInput;
+use crate::words::plan_words;
 use s3d_data::{Drafting, Estimate};
+use s3d_simulator::PlanEvaluation;
 
 /// Speedup over skipped layers x drafted tokens, windows in the middle of the model.
 pub fn plan_map(input: &ReportInput, drafting: Drafting) -> Figure {
@@ -13,8 +15,8 @@ pub fn plan_map(input: &ReportInput, drafting: Drafting) -> Figure {
     let cells = input
         .grid
         .iter()
-        .filter(|cell| cell.drafting == drafting && cell.is_symmetric(input.layers()))
-        .filter_map(|cell| heat(cell, cell.skipped, cell.predictors, input));
+        .filter(|cell| cell.drafting() == Some(drafting) && cell.is_symmetric(input.layers()))
+        .filter_map(|cell| heat(cell, cell.skipped(), cell.predictors(), input));
     Figure::new(&format!("map_{drafting}"), title, x, y)
         .caption(
             "Speedup over plain decoding, measured where it was, else predicted: blue gains, orange \
@@ -34,7 +36,7 @@ pub fn window_map(input: &ReportInput, drafting: Drafting) -> Figure {
     let mine: Vec<_> = input
         .grid
         .iter()
-        .filter(|cell| cell.drafting == drafting && cell.predictors == predictors)
+        .filter(|cell| cell.drafting() == Some(drafting) && cell.predictors() == predictors)
         .collect();
     let worth =
         mine.iter().any(|cell| cell.window().is_some() && !cell.is_symmetric(input.layers()));
@@ -50,12 +52,12 @@ pub fn window_map(input: &ReportInput, drafting: Drafting) -> Figure {
         .with(Series::unlisted(Hue::Blue, Mark::Heat { cells: cells.collect() }))
 }
 
-fn heat(cell: &GridCell, x: usize, y: usize, input: &ReportInput) -> Option<Tile> {
-    let value: Estimate = cell.measured.or(cell.predicted)?;
+fn heat(cell: &PlanEvaluation, x: usize, y: usize, input: &ReportInput) -> Option<Tile> {
+    let value: Estimate = cell.measured_speedup.or(cell.prediction())?;
     let mark = match (Some(&cell.plan) == input.chosen(), cell.tie) {
         (true, _) => TileMark::Choice,
         (false, true) => TileMark::Tie,
         (false, false) => TileMark::None,
     };
-    Some(Tile { x: x as i64, y: y as i64, value, mark, text: cell.words() })
+    Some(Tile { x: x as i64, y: y as i64, value, mark, text: plan_words(cell) })
 }

@@ -3,9 +3,10 @@
 use crate::draw::palette::Hue;
 use crate::draw::scale;
 use crate::figure::{Axis, Figure, Mark, Note, Point, Quantity, Series, Stroke, Symbol};
-use crate::input::{GridCell, ReportInput};
+use crate::input::ReportInput;
 use s3d_data::{Bytes, Drafting, Estimate};
-use std::collections::BTreeMap;
+use s3d_simulator::PlanEvaluation;
+use s3d_simulator::choose::speed_memory::SpeedMemory;
 
 /// Memory that differs by less than this share of it is drawn as differing little.
 const LEAST_SPAN: f64 = 0.08;
@@ -24,22 +25,14 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
          beats on both speed and memory (joined by the line). Dashed: equal speed per memory. The \
          ring is the choice, with its 95 % interval; those of the others stand in the tables.",
     );
-    if !varies(&input.grid) {
-        return figure;
-    }
-    let front = front(&input.grid);
-    let fastest = fastest(&input.grid);
-    let shown = |cell: &&GridCell| {
-        let best = fastest.get(&(cell.drafting, cell.predictors));
-        let best = best.is_some_and(|best| std::ptr::eq(*best, *cell));
-        cell.measured.is_some() || on_front(cell, &front) || best
-    };
-    let line = front.iter().map(|(_, x, y)| (*x, *y)).collect();
+    let Some(plans) = SpeedMemory::of(&input.grid) else { return figure };
+    let line = plans.front.iter().filter_map(|plan| place(plan)).collect();
     let mark = Mark::Line { points: line, stroke: Stroke::Thin };
     figure.series.push(Series::new("best for its memory", Hue::Green, mark));
     for (index, drafting) in Drafting::ALL.into_iter().enumerate() {
-        let mine = input.grid.iter().filter(shown).filter(|cell| cell.drafting == drafting);
-        let points = mine.filter_map(|cell| point(cell, &front)).collect();
+        let mine = input.grid.iter().filter(|plan| plan.drafting() == Some(drafting));
+        let shown = mine.filter(|plan| plans.stands_out(plan));
+        let points = shown.filter_map(|plan| point(plan, plans.on_front(plan))).collect();
         let mark = Mark::Points { points, symbol: Symbol::of_index(index) };
         figure.series.push(Series::new(drafting.name(), Hue::of_drafting(drafting), mark));
     }
@@ -55,13 +48,6 @@ pub fn speed_memory(input: &ReportInput) -> Figure {
     let lines = equal_lines(&figure);
     figure.series.extend(lines);
     figure
-}
-
-/// Whether the memory of plans differs by more than a mebibyte: else there is nothing to see.
-fn varies(grid: &[GridCell]) -> bool {
-    let bytes = || grid.iter().filter_map(|cell| cell.peak_memory_bytes);
-    let span = bytes().max().zip(bytes().min()).map_or(0, |(most, least)| most - least);
-    span > Bytes::MEBIBYTE.0
 }
 
 /// Plain decoding, where its speed and memory are known.
@@ -108,51 +94,19 @@ pub fn equal_lines(figure: &Figure) -> Vec<Series> {
     rates.into_iter().enumerate().map(line).collect()
 }
 
-/// The fastest plan of each drafting and number of drafts.
-fn fastest(grid: &[GridCell]) -> BTreeMap<(Drafting, usize), &GridCell> {
-    let speed = |cell: &GridCell| cell.tokens_per_s.map_or(0.0, |speed| speed.value);
-    let mut best: BTreeMap<_, &GridCell> = BTreeMap::new();
-    for cell in grid {
-        let held = best.entry((cell.drafting, cell.predictors)).or_insert(cell);
-        if speed(cell) > speed(held) {
-            *held = cell;
-        }
-    }
-    best
-}
-
-fn on_front(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> bool {
-    front.iter().any(|(other, ..)| std::ptr::eq(*other, cell))
-}
-
 /// Memory and speed of a plan, where both are known.
-fn place(cell: &GridCell) -> Option<(f64, f64)> {
+fn place(cell: &PlanEvaluation) -> Option<(f64, f64)> {
     Some((cell.peak_memory_bytes? as f64, cell.tokens_per_s?.value))
 }
 
-fn words(cell: &GridCell) -> String {
+fn words(cell: &PlanEvaluation) -> String {
     let speed = cell.tokens_per_s.map(|speed| format!("{speed:.1} tokens/s, ")).unwrap_or_default();
     format!("{}: {speed}{}", cell.plan, Bytes(cell.peak_memory_bytes.unwrap_or(0)))
 }
 
-fn point(cell: &GridCell, front: &[(&GridCell, f64, f64)]) -> Option<Point> {
+fn point(cell: &PlanEvaluation, on_front: bool) -> Option<Point> {
     let (x, y) = place(cell)?;
-    let on_front = on_front(cell, front);
     let words = if on_front { cell.plan.to_string() } else { words(cell) };
     let point = Point::new(x, Estimate::exact(y), words);
     Some(if on_front { point.labelled() } else { point })
-}
-
-/// The plans that no other beats on both speed and memory, by rising memory.
-fn front(grid: &[GridCell]) -> Vec<(&GridCell, f64, f64)> {
-    let mut all: Vec<_> =
-        grid.iter().filter_map(|cell| place(cell).map(|(x, y)| (cell, x, y))).collect();
-    all.sort_by(|a, b| a.1.total_cmp(&b.1).then(b.2.total_cmp(&a.2)));
-    let mut best = f64::NEG_INFINITY;
-    all.retain(|&(_, _, speed)| {
-        let kept = speed > best;
-        best = best.max(speed);
-        kept
-    });
-    all
 }

@@ -5,8 +5,10 @@
 
 use crate::draw::palette::Hue;
 use crate::figure::{Axis, Figure, Mark, Note, Point, Quantity, Series, Stroke, Symbol};
-use crate::input::{GridCell, ReportInput};
+use crate::input::ReportInput;
+use crate::words::plan_words;
 use s3d_data::{Drafting, Estimate};
+use s3d_simulator::PlanEvaluation;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far measured points at one place stand apart at most, in layers.
@@ -22,7 +24,8 @@ pub fn speedup(input: &ReportInput, drafting: Drafting) -> Figure {
     let y = Axis::new(words, Quantity::Number).of_ratios();
     let title = format!("Speedup by skipped layers, {drafting}");
     let mut figure = Figure::new(&format!("speedup_{drafting}"), title, x, y);
-    let cells: Vec<_> = input.grid.iter().filter(|cell| cell.drafting == drafting).collect();
+    let cells: Vec<_> =
+        input.grid.iter().filter(|cell| cell.drafting() == Some(drafting)).collect();
     let symmetric: Vec<_> =
         cells.iter().copied().filter(|cell| cell.is_symmetric(input.layers())).collect();
     let Some(drafts) = drafts(&symmetric, &cells, input) else { return figure };
@@ -34,50 +37,54 @@ pub fn speedup(input: &ReportInput, drafting: Drafting) -> Figure {
     );
     figure.notes.push(Note::Level { y: 1.0, text: "plain decoding".into() });
     figure.series = others(&symmetric, drafts);
-    figure.series.extend(measured(&cells, input, |cell| cell.predictors != drafts));
+    figure.series.extend(measured(&cells, input, |cell| cell.predictors() != drafts));
     figure.series.push(band(&symmetric, drafts));
     figure.series.push(ideal(&symmetric, drafts));
     figure.series.push(curve(&symmetric, drafts));
-    figure.series.extend(measured(&cells, input, |cell| cell.predictors == drafts));
+    figure.series.extend(measured(&cells, input, |cell| cell.predictors() == drafts));
     figure.series.extend(ring(&cells, input));
     figure
 }
 
 /// The number of drafts in colour: the chosen one, else the one with the highest predicted curve.
-fn drafts(symmetric: &[&GridCell], all: &[&GridCell], input: &ReportInput) -> Option<usize> {
+fn drafts(
+    symmetric: &[&PlanEvaluation],
+    all: &[&PlanEvaluation],
+    input: &ReportInput,
+) -> Option<usize> {
     let chosen = all.iter().find(|cell| Some(&cell.plan) == input.chosen());
-    let value = |cell: &GridCell| cell.predicted.map_or(f64::NEG_INFINITY, |p| p.value);
+    let value = |cell: &PlanEvaluation| cell.prediction().map_or(f64::NEG_INFINITY, |p| p.value);
     let best = symmetric.iter().max_by(|a, b| value(a).total_cmp(&value(b)))?;
-    Some(chosen.unwrap_or(best).predictors)
+    Some(chosen.unwrap_or(best).predictors())
 }
 
 /// `(skipped, value)` of the cells with `drafts`, rising.
 fn points(
-    cells: &[&GridCell],
+    cells: &[&PlanEvaluation],
     drafts: usize,
-    value: impl Fn(&GridCell) -> Option<f64>,
+    value: impl Fn(&PlanEvaluation) -> Option<f64>,
 ) -> Vec<(f64, f64)> {
     let mut points: Vec<_> = cells
         .iter()
-        .filter(|cell| cell.predictors == drafts)
-        .filter_map(|cell| Some((cell.skipped as f64, value(cell)?)))
+        .filter(|cell| cell.predictors() == drafts)
+        .filter_map(|cell| Some((cell.skipped() as f64, value(cell)?)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
 }
 
-fn predicted(cells: &[&GridCell], drafts: usize) -> Vec<(f64, f64)> {
-    points(cells, drafts, |cell| cell.predicted.map(|p| p.value))
+fn predicted(cells: &[&PlanEvaluation], drafts: usize) -> Vec<(f64, f64)> {
+    points(cells, drafts, |cell| cell.prediction().map(|p| p.value))
 }
 
-fn curve(cells: &[&GridCell], drafts: usize) -> Series {
+fn curve(cells: &[&PlanEvaluation], drafts: usize) -> Series {
     let mark = Mark::Line { points: predicted(cells, drafts), stroke: Stroke::Bold };
     Series::new(format!("draft {drafts}"), Hue::Blue, mark).ending(drafts.to_string())
 }
 
 /// The other numbers of drafts, under one entry of the legend.
-fn others(cells: &[&GridCell], drafts: usize) -> Vec<Series> {
-    let counts: BTreeSet<_> = cells.iter().map(|cell| cell.predictors).collect();
+fn others(cells: &[&PlanEvaluation], drafts: usize) -> Vec<Series> {
+    let counts: BTreeSet<_> = cells.iter().map(|cell| cell.predictors()).collect();
     let line = |(index, count): (usize, usize)| {
         let mark = Mark::Line { points: predicted(cells, count), stroke: Stroke::Fine };
         let series = match index {
@@ -90,11 +97,11 @@ fn others(cells: &[&GridCell], drafts: usize) -> Vec<Series> {
 }
 
 /// The 95 % intervals of predictions, cut as those of points are.
-fn band(cells: &[&GridCell], drafts: usize) -> Series {
+fn band(cells: &[&PlanEvaluation], drafts: usize) -> Series {
     let axis = Axis::new("", Quantity::Number).of_ratios();
     let end = |pick: fn((f64, f64)) -> f64| {
         points(cells, drafts, |cell| {
-            let predicted = cell.predicted.filter(|p| p.interval().is_some())?;
+            let predicted = cell.prediction().filter(|p| p.interval().is_some())?;
             Some(pick(axis.shown(&predicted)))
         })
     };
@@ -104,26 +111,32 @@ fn band(cells: &[&GridCell], drafts: usize) -> Series {
 }
 
 /// What the paper's ideal cost would give with the measured acceptance.
-fn ideal(cells: &[&GridCell], drafts: usize) -> Series {
-    let mark =
-        Mark::Line { points: points(cells, drafts, |cell| cell.ideal), stroke: Stroke::Dashed };
+fn ideal(cells: &[&PlanEvaluation], drafts: usize) -> Series {
+    let mark = Mark::Line {
+        points: points(cells, drafts, |cell| cell.ideal_speedup),
+        stroke: Stroke::Dashed,
+    };
     Series::new(format!("ideal cost, draft {drafts}"), Hue::Blue, mark)
 }
 
 /// Measured points of the cells that `wanted` lets through; the choice's number in colour.
 fn measured(
-    cells: &[&GridCell],
+    cells: &[&PlanEvaluation],
     input: &ReportInput,
-    wanted: impl Fn(&GridCell) -> bool,
+    wanted: impl Fn(&PlanEvaluation) -> bool,
 ) -> Option<Series> {
     let places = places(cells);
-    let point = |cell: &&GridCell| {
-        Some(Point::new(*places.get(&cell.plan.to_string())?, cell.measured?, cell.words()))
+    let point = |cell: &&PlanEvaluation| {
+        Some(Point::new(
+            *places.get(&cell.plan.to_string())?,
+            cell.measured_speedup?,
+            plan_words(cell),
+        ))
     };
     let points: Vec<Point> =
         cells.iter().copied().filter(|cell| wanted(cell)).filter_map(|cell| point(&cell)).collect();
-    let drafts = cells.iter().find(|cell| Some(&cell.plan) == input.chosen())?.predictors;
-    let coloured = cells.iter().any(|cell| wanted(cell) && cell.predictors == drafts);
+    let drafts = cells.iter().find(|cell| Some(&cell.plan) == input.chosen())?.predictors();
+    let coloured = cells.iter().any(|cell| wanted(cell) && cell.predictors() == drafts);
     Some(match coloured {
         true => Series::new("measured", Hue::Blue, Mark::Points { points, symbol: Symbol::Circle }),
         false => Series::unlisted(Hue::Grey, Mark::Points { points, symbol: Symbol::Speck }),
@@ -131,14 +144,14 @@ fn measured(
 }
 
 /// Where each measured plan stands: those that skip equally many layers beside each other.
-fn places(cells: &[&GridCell]) -> BTreeMap<String, f64> {
-    let mut by_skipped: BTreeMap<usize, Vec<&GridCell>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.measured.is_some()) {
-        by_skipped.entry(cell.skipped).or_default().push(cell);
+fn places(cells: &[&PlanEvaluation]) -> BTreeMap<String, f64> {
+    let mut by_skipped: BTreeMap<usize, Vec<&PlanEvaluation>> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.measured_speedup.is_some()) {
+        by_skipped.entry(cell.skipped()).or_default().push(cell);
     }
     let mut places = BTreeMap::new();
     for (skipped, mut plans) in by_skipped {
-        plans.sort_by_key(|cell| (cell.predictors, cell.plan.to_string()));
+        plans.sort_by_key(|cell| (cell.predictors(), cell.plan.to_string()));
         let step = DODGE.min(PLACE / plans.len() as f64);
         let middle = (plans.len() as f64 - 1.0) / 2.0;
         for (index, cell) in plans.iter().enumerate() {
@@ -150,10 +163,10 @@ fn places(cells: &[&GridCell]) -> BTreeMap<String, f64> {
 }
 
 /// A ring around the choice, where it was measured or else predicted.
-fn ring(cells: &[&GridCell], input: &ReportInput) -> Option<Series> {
+fn ring(cells: &[&PlanEvaluation], input: &ReportInput) -> Option<Series> {
     let cell = cells.iter().find(|cell| Some(&cell.plan) == input.chosen())?;
-    let y = Estimate::exact(cell.measured.or(cell.predicted)?.value);
-    let x = places(cells).get(&cell.plan.to_string()).copied().unwrap_or(cell.skipped as f64);
-    let points = vec![Point::new(x, y, format!("choice: {}", cell.words()))];
+    let y = Estimate::exact(cell.measured_speedup.or(cell.prediction())?.value);
+    let x = places(cells).get(&cell.plan.to_string()).copied().unwrap_or(cell.skipped() as f64);
+    let points = vec![Point::new(x, y, format!("choice: {}", plan_words(cell)))];
     Some(Series::new("choice", Hue::Ink, Mark::Points { points, symbol: Symbol::Ring }))
 }

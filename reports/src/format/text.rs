@@ -2,6 +2,8 @@
 //! width.
 
 use crate::table::Table;
+use std::borrow::Cow;
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -92,24 +94,15 @@ fn pad(text: &str, width: usize, right: bool) -> String {
     if right { space + text } else { text.to_string() + &space }
 }
 
-/// Breaks `text` at spaces into lines of at most `width` characters; longer words are cut.
+/// Breaks `text` at spaces into lines of at most `width` columns of a terminal; longer words are
+/// cut.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let mut rest: Vec<char> = word.chars().collect();
-        if let Some(line) = lines.last_mut()
-            && count(line) + 1 + rest.len() <= width
-        {
-            line.push(' ');
-            line.extend(rest);
-            continue;
-        }
-        while rest.len() > width.max(1) {
-            lines.push(rest.drain(..width.max(1)).collect());
-        }
-        lines.push(rest.into_iter().collect());
-    }
-    lines
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let how = Options::new(width.max(1))
+        .wrap_algorithm(WrapAlgorithm::FirstFit)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::wrap(&words.join(" "), how).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Without control characters, which could move a terminal's cursor.
@@ -117,6 +110,7 @@ pub fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
+/// Columns of a terminal that `text` takes.
 fn count(text: &str) -> usize {
-    text.chars().count()
+    textwrap::core::display_width(text)
 }

@@ -6,9 +6,8 @@ use crate::draw::palette::Hue;
 use crate::error::Result;
 use crate::figure::{Axis, Figure, Mark, Note, Quantity, Series, Stroke};
 use crate::table::{Cell, Column, Table};
-use s3d_data::{Drafting, SkipRatio};
-use s3d_simulator::cost::improvement::ideal_improvement;
-use s3d_simulator::{AcceptanceCurve, AcceptanceRate, Family};
+use s3d_simulator::Family;
+use s3d_simulator::explore::hyper_parameters::IdealCurve;
 
 /// Training parameters that are compared (`U` in the paper).
 const TRAINING: [f64; 5] = [0.5, 1.0, 2.0, 4.0, 8.0];
@@ -18,9 +17,6 @@ const PREDICTORS: [usize; 5] = [1, 2, 3, 4, 8];
 
 /// The training parameter of the improvement figure.
 const SHOWN: f64 = 4.0;
-
-/// Steps of the skip ratio, of 1.
-const STEPS: u32 = 100;
 
 /// The part.
 pub(super) fn part(input: &PaperInput) -> Result<Section> {
@@ -40,23 +36,6 @@ pub(super) fn part(input: &PaperInput) -> Result<Section> {
     })
 }
 
-fn curve(family: Family, training: f64) -> Result<AcceptanceCurve> {
-    let parameters: &[f64] =
-        if family == Family::Logistic { &[0.8, training] } else { &[training] };
-    Ok(AcceptanceCurve::new(family, parameters, 1.0)?)
-}
-
-/// The skip ratios that are looked at, 0 to just below 1.
-fn ratios() -> Result<Vec<SkipRatio>> {
-    let ratios = (0..STEPS).map(|step| SkipRatio::new(f64::from(step) / f64::from(STEPS)));
-    Ok(ratios.collect::<s3d_data::Result<_>>()?)
-}
-
-fn gain(curve: &AcceptanceCurve, ratio: SkipRatio, predictors: usize) -> f64 {
-    let rates: Vec<AcceptanceRate> = vec![curve.rate(ratio); predictors];
-    ideal_improvement(Drafting::Simultaneous, ratio, &rates)
-}
-
 fn acceptance(family: Family) -> Result<Figure> {
     let x = Axis::new("share of layers skipped (beta)", Quantity::Number).reach(0.0).reach(1.0);
     let y = Axis::new("acceptance rate (alpha)", Quantity::Number).reach(0.0).reach(1.0);
@@ -65,9 +44,8 @@ fn acceptance(family: Family) -> Result<Figure> {
         "Modelled. Training raises U: acceptance stays high while more layers are skipped.",
     );
     for (index, training) in TRAINING.into_iter().enumerate() {
-        let curve = curve(family, training)?;
-        let points =
-            ratios()?.into_iter().map(|ratio| (ratio.get(), curve.rate(ratio).get())).collect();
+        let curve = IdealCurve::new(family, training)?;
+        let points = curve.points.iter().map(|(ratio, rate)| (ratio.get(), rate.get())).collect();
         let mark = Mark::Line { points, stroke: Stroke::Thin };
         figure.series.push(Series::new(format!("U = {training}"), Hue::of_index(index), mark));
     }
@@ -81,10 +59,10 @@ fn improvement(family: Family) -> Result<Figure> {
     let mut figure = Figure::new("paper_improvement", title, x, y)
         .caption("Modelled, simultaneous drafting: E / (2 - beta), equal acceptance of all drafts.")
         .note(Note::Level { y: 1.0, text: "plain decoding".into() });
-    let curve = curve(family, SHOWN)?;
+    let curve = IdealCurve::new(family, SHOWN)?;
     for predictors in PREDICTORS {
-        let points =
-            ratios()?.into_iter().map(|ratio| (ratio.get(), gain(&curve, ratio, predictors)));
+        let gains = curve.improvement(predictors).into_iter();
+        let points = gains.map(|(ratio, gain)| (ratio.get(), gain));
         let mark = Mark::Line { points: points.collect(), stroke: Stroke::Thin };
         figure.series.push(Series::new(
             format!("draft {predictors}"),
@@ -106,20 +84,15 @@ fn optimum(family: Family) -> Result<Table> {
     ];
     let mut rows = Vec::new();
     for training in TRAINING {
-        let curve = curve(family, training)?;
+        let curve = IdealCurve::new(family, training)?;
         for predictors in PREDICTORS {
-            let best = ratios()?
-                .into_iter()
-                .map(|ratio| (ratio, gain(&curve, ratio, predictors)))
-                .rev() // of equal gains the smallest ratio: the last maximum is taken
-                .max_by(|a, b| a.1.total_cmp(&b.1));
-            let Some((ratio, gain)) = best else { continue };
+            let Some(best) = curve.optimum(predictors) else { continue };
             rows.push(vec![
                 Cell::Number(training, 1),
                 Cell::Count(predictors as u64),
-                Cell::Number(ratio.get(), 2),
-                Cell::Number(curve.rate(ratio).get(), 3),
-                Cell::Number(gain, 2),
+                Cell::Number(best.ratio.get(), 2),
+                Cell::Number(best.rate.get(), 3),
+                Cell::Number(best.gain, 2),
             ]);
         }
     }

@@ -3,6 +3,7 @@
 use crate::figure::Figure;
 use crate::input::ReportInput;
 use crate::table::Table;
+use s3d_data::PlanResult;
 use s3d_data::published::System;
 use s3d_simulator::Family;
 
@@ -17,6 +18,13 @@ pub struct PaperInput {
     pub family: Family,
     /// Context that memory is computed for, in tokens.
     pub context: usize,
+}
+
+impl PaperInput {
+    /// The choices of our runs.
+    pub(super) fn choices(&self) -> Vec<&PlanResult> {
+        self.runs.iter().filter_map(|run| run.recommendation.choice.as_ref()).collect()
+    }
 }
 
 impl Default for PaperInput {

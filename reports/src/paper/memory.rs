@@ -3,21 +3,20 @@
 
 use super::formats;
 use super::input::{PaperInput, Section};
-use super::methods::{FORMATS, PREDICTORS, computed_gib, methods, shape};
 use crate::draw::palette::Hue;
 use crate::error::Result;
 use crate::figure::{Axis, Bar, Figure, Mark, Point, Quantity, Series, Stroke, Symbol};
 use crate::table::{Cell, Column, Table};
-use s3d_data::memory::{Load, Memory, Method};
 use s3d_data::published::{self, System};
-use s3d_data::{Bytes, Dtype, Estimate, Share};
-use s3d_simulator::cost::improvement::ideal_gain;
+use s3d_data::{Bytes, Estimate, Share};
+use s3d_simulator::explore::published::by_format::{Entry, TARGETS, entries};
+use s3d_simulator::explore::published::{FORMATS, compared, modelled_plans, published_checks};
 
 /// The part.
 pub(super) fn part(input: &PaperInput) -> Result<Section> {
     let mut figures = vec![speed_memory(input)?, formats::figure(input)?];
-    for target in formats::TARGETS {
-        figures.push(memory_bars(target, input.context)?);
+    for target in TARGETS {
+        figures.push(memory_bars(target, input)?);
     }
     Ok(Section {
         title: "Speed against memory".into(),
@@ -38,54 +37,6 @@ pub(super) fn part(input: &PaperInput) -> Result<Section> {
     })
 }
 
-/// A published memory beside the computed one, in GiB, with each method's increment over plain.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MemoryCheck {
-    /// The published row.
-    pub row: System,
-    /// Published peak memory.
-    pub published_gib: f64,
-    /// Computed peak memory.
-    pub computed_gib: f64,
-    /// Published increment over autoregressive decoding.
-    pub published_increment_gib: f64,
-    /// Computed increment.
-    pub computed_increment_gib: f64,
-}
-
-/// All published A10G rows on MT-Bench whose method the formulas know.
-///
-/// # Errors
-/// A published table that does not parse.
-pub fn published_checks(context: usize) -> Result<Vec<MemoryCheck>> {
-    let rows: Vec<_> = published::systems()?
-        .into_iter()
-        .filter(|row| row.gpu == "A10G" && row.task == "MT-Bench")
-        .collect();
-    let plain = |target: &str| {
-        let plain = rows.iter().find(|row| row.target == target && row.method == "autoregressive");
-        plain.and_then(|row| row.peak_memory_gib)
-    };
-    let mut checks = Vec::new();
-    for row in &rows {
-        let computed = computed_gib(&row.target, &row.method, context)?;
-        let base = computed_gib(&row.target, "autoregressive", context)?;
-        let (Some(computed_gib), Some(base), Some(published_gib), Some(published_base)) =
-            (computed, base, row.peak_memory_gib, plain(&row.target))
-        else {
-            continue;
-        };
-        checks.push(MemoryCheck {
-            row: row.clone(),
-            published_gib,
-            computed_gib,
-            published_increment_gib: published_gib - published_base,
-            computed_increment_gib: computed_gib - base,
-        });
-    }
-    Ok(checks)
-}
-
 fn checks_table(context: usize) -> Result<Table> {
     let columns = vec![
         Column::new("target"),
@@ -99,14 +50,13 @@ fn checks_table(context: usize) -> Result<Table> {
         Column::new("source"),
     ];
     let rows = published_checks(context)?.into_iter().map(|check| {
-        let rest = check.published_gib - check.computed_gib;
         vec![
             Cell::text(&check.row.target),
             Cell::text(&check.row.method),
             Cell::Number(check.published_gib, 1),
             Cell::Number(check.computed_gib, 2),
-            Cell::Number(rest, 2),
-            Cell::text(Share(rest / check.published_gib).to_string()),
+            Cell::Number(check.rest_gib, 2),
+            Cell::text(Share(check.rest_share).to_string()),
             Cell::Number(check.published_increment_gib, 1),
             Cell::Number(check.computed_increment_gib, 2),
             Cell::Link { text: check.row.citation.clone(), url: check.row.url.clone() },
@@ -121,10 +71,13 @@ fn checks_table(context: usize) -> Result<Table> {
         .rows(rows))
 }
 
-fn memory_bars(target: &str, context: usize) -> Result<Figure> {
-    let methods = methods()?;
-    let shape = shape(target)?;
-    let names = methods.iter().rev().map(|(name, _)| (*name).into()).collect();
+fn memory_bars(target: &str, input: &PaperInput) -> Result<Figure> {
+    let context = input.context;
+    let mut entries = entries(context, &input.choices())?;
+    entries.retain(|entry| entry.target == target);
+    entries.reverse();
+    let of = |format: &'static str| entries.iter().filter(move |entry| entry.format == format);
+    let names = of(FORMATS[0].1).map(|entry| entry.method.into()).collect();
     let x =
         Axis::new(format!("peak memory, {context} tokens of context"), Quantity::Bytes).reach(0.0);
     let name = format!("paper_memory_{}", target.to_lowercase().replace('-', "_"));
@@ -134,22 +87,18 @@ fn memory_bars(target: &str, context: usize) -> Result<Figure> {
          the draft \
          model is a LLaMA of 68 million parameters at f16 (arXiv 2305.09781).",
     );
-    let load = Load { context, width: PREDICTORS + 1, batch: 1 };
     let thickness = 0.8 / FORMATS.len() as f64;
-    for (index, (format, label)) in FORMATS.into_iter().enumerate() {
+    for (index, (_, label)) in FORMATS.into_iter().enumerate() {
         let shift = (index as f64 - 1.0) * thickness;
-        let bar = |(place, (name, method)): (usize, &(&str, Method))| {
-            let bytes = Memory::elsewhere(&shape, format, load, method).peak_bytes;
-            Bar {
-                at: place as f64 - shift,
-                thickness,
-                from: 0.0,
-                to: Estimate::exact(bytes.0 as f64),
-                text: format!("{name}, {label}: {bytes}, computed"),
-                label: String::new(),
-            }
+        let bar = |(place, entry): (usize, &Entry)| Bar {
+            at: place as f64 - shift,
+            thickness,
+            from: 0.0,
+            to: Estimate::exact(entry.memory.0 as f64),
+            text: format!("{}, {label}: {}, computed", entry.method, entry.memory),
+            label: String::new(),
         };
-        let bars = methods.iter().rev().enumerate().map(bar).collect();
+        let bars = of(label).enumerate().map(bar).collect();
         figure.series.push(Series::new(label, Hue::of_index(index), Mark::Bars { bars }));
     }
     Ok(figure)
@@ -167,7 +116,7 @@ fn speed_memory(input: &PaperInput) -> Result<Figure> {
     let rows: Vec<_> = published::systems()?
         .into_iter()
         .chain(input.figures.iter().cloned())
-        .filter(|row| row.gpu == "A10G" && row.task == "MT-Bench")
+        .filter(compared)
         .collect();
     figure.series.extend(equal_lines(&rows));
     for (index, target) in ["Vicuna-7B", "LLaMA-2-7B", "LLaMA-3"].into_iter().enumerate() {
@@ -175,7 +124,12 @@ fn speed_memory(input: &PaperInput) -> Result<Figure> {
         let mark = Mark::Points { points, symbol: Symbol::of_index(index) };
         figure.series.push(Series::new(target, Hue::of_index(index), mark));
     }
-    let points = modelled(input, &rows)?;
+    let plans = modelled_plans(&rows, &input.choices(), input.context)?;
+    let points = plans.into_iter().map(|modelled| {
+        let words = format!("S3D {} (modelled)", modelled.plan);
+        Point::new(modelled.memory.0 as f64, modelled.speed, words).labelled()
+    });
+    let points = points.collect();
     let mark = Mark::Points { points, symbol: Symbol::Diamond };
     figure.series.push(Series::new("S3D, modelled", Hue::Vermillion, mark));
     Ok(figure)
@@ -195,24 +149,4 @@ fn equal_lines(rows: &[System]) -> Vec<Series> {
         Series::unlisted(Hue::Muted, Mark::Line { points, stroke: Stroke::Dashed })
     };
     [1.0, 2.0, 3.0].into_iter().map(line).collect()
-}
-
-/// S3D on LLaMA-2-7B with the acceptance of our runs, at ideal cost.
-fn modelled(input: &PaperInput, rows: &[System]) -> Result<Vec<Point>> {
-    let target = "LLaMA-2-7B";
-    let plain = rows.iter().find(|row| row.target == target && row.method == "autoregressive");
-    let Some(plain) = plain.and_then(|row| row.tokens_per_s) else { return Ok(Vec::new()) };
-    let load = Load { context: input.context, width: PREDICTORS + 1, batch: 1 };
-    let method = Method::S3d { predictors: PREDICTORS };
-    let bytes = Memory::elsewhere(&shape(target)?, Dtype::F16, load, &method).peak_bytes.0 as f64;
-    let point = |choice: &s3d_data::PlanResult| {
-        let tokens = choice.tokens_per_iteration?;
-        let gain = ideal_gain(choice.drafting, tokens, choice.skip_ratio, PREDICTORS);
-        let speed = gain.map(|times| plain * times);
-        let simultaneous = choice.drafting == s3d_data::Drafting::Simultaneous;
-        let words = format!("S3D {} (modelled)", choice.plan);
-        simultaneous.then(|| Point::new(bytes, speed, words).labelled())
-    };
-    let choices = input.runs.iter().filter_map(|run| run.recommendation.choice.as_ref());
-    Ok(choices.filter_map(point).collect())
 }

@@ -6,12 +6,9 @@ mod formats;
 mod hyper;
 mod input;
 mod memory;
-mod methods;
 mod systems;
 
 pub use input::{PaperInput, Section};
-pub use memory::published_checks;
-pub use methods::computed_gib;
 
 use crate::error::Result;
 use crate::format::html::HtmlTable;

@@ -7,6 +7,7 @@ use crate::table::{Cell, Column, Table};
 use crate::words::caveat::at_temperature;
 use s3d_data::published::{self, Cited, System};
 use s3d_data::{Bytes, Estimate, TimesFrom};
+use s3d_simulator::choose::speed_memory::per_gib;
 
 /// Task of the published rows that are shown; the tables on disk hold the others.
 const TASK: &str = "MT-Bench";
@@ -56,7 +57,9 @@ fn number(value: Option<f64>, decimals: usize) -> Cell {
 }
 
 fn system_row(row: &System, kind: &str) -> Vec<Cell> {
-    let per_gib = row.tokens_per_s.zip(row.peak_memory_gib).map(|(speed, gib)| speed / gib);
+    let memory = row.peak_memory_gib.map(Bytes::from_gib);
+    let speed = row.tokens_per_s.map(Estimate::exact);
+    let per_gib = speed.zip(memory).map(|(speed, memory)| per_gib(speed, memory).value);
     vec![
         Cell::text(kind),
         Cell::text(&row.gpu),
@@ -110,27 +113,27 @@ fn run_rows(run: &ReportInput) -> Vec<Vec<Cell>> {
         if recommendation.times_from() == TimesFrom::DataSheet { "derived" } else { "measured" };
     let mut plain = head(timed, "plain decoding".into());
     let speed = recommendation.baseline.tokens_per_s;
-    let gib = run.plain_memory_bytes.map(|bytes| Bytes(bytes).gib());
+    let memory = run.plain_memory_bytes.map(Bytes);
     plain.extend([
         Cell::estimate(speed, 1),
         Cell::Number(1.0, 2),
         Cell::Number(1.0, 2),
-        number(gib, 2),
-        Cell::estimate(speed.zip(gib).map(|(speed, gib)| speed.map(|s| s / gib)), 2),
+        number(memory.map(Bytes::gib), 2),
+        Cell::estimate(speed.zip(memory).map(|(speed, memory)| per_gib(speed, memory)), 2),
         Cell::text(format!("our run of {}", run.header.started)),
     ]);
     let mut rows = vec![plain];
     if let Some(choice) = &recommendation.choice {
         let kind = if choice.measured_speedup.is_some() { "measured" } else { "modelled" };
         let mut row = head(kind, format!("S3D {}", choice.plan));
-        let gib = choice.peak_memory_bytes.map(|bytes| Bytes(bytes).gib());
-        let per_gib = |speed: Estimate| gib.map(|gib| speed.map(|value| value / gib));
+        let memory = choice.peak_memory_bytes.map(Bytes);
+        let speed = choice.tokens_per_s;
         row.extend([
             Cell::estimate(choice.tokens_per_s, 1),
             Cell::estimate(choice.measured_speedup.or(choice.predicted_speedup), 2),
             Cell::estimate(choice.tokens_per_iteration, 2),
-            number(gib, 2),
-            Cell::estimate(choice.tokens_per_s.and_then(per_gib), 2),
+            number(memory.map(Bytes::gib), 2),
+            Cell::estimate(speed.zip(memory).map(|(speed, memory)| per_gib(speed, memory)), 2),
             Cell::text(format!("our run of {}", run.header.started)),
         ]);
         rows.push(row);

@@ -4,16 +4,7 @@ use crate::input::ReportInput;
 use crate::words::verdict::rate;
 use crate::words::warnings::shared_machine;
 use s3d_data::{MemoryItem, Share};
-
-/// Weights this many times the last-level cache are streamed from memory, and the share of the
-/// bandwidth can be judged.
-const JUDGED_ABOVE_CACHES: u64 = 4;
-
-/// A share of the bandwidth that no honest measurement exceeds.
-const IMPOSSIBLE: f64 = 1.05;
-
-/// Below this share, plain decoding leaves speed on the table.
-const SLOW: f64 = 0.70;
+use s3d_simulator::choose::baseline::Judgement;
 
 /// What a reader must know of plain decoding, one sentence each.
 pub fn sentences(input: &ReportInput) -> Vec<String> {
@@ -54,23 +45,23 @@ fn bandwidth(input: &ReportInput) -> Option<String> {
     let cache = machine.last_level_cache();
     let weights =
         input.memory.iter().find(|row| row.item == MemoryItem::Weights).map(|row| row.bytes);
-    let judgement = match weights {
-        Some(weights) if weights.0 < JUDGED_ABOVE_CACHES * cache.0 => format!(
-            "; the weights ({}) are partly in the last-level cache ({}), so the share is not \
+    let judgement = match Judgement::new(share.value, weights, cache) {
+        Judgement::Cached => format!(
+            "; the weights ({}) are partly in the last-level cache ({cache}), so the share is not \
              judged",
-            weights, cache
+            weights.unwrap_or_default()
         ),
-        _ if share.value > IMPOSSIBLE => {
+        Judgement::Impossible => {
             "; above 105 %, so the bandwidth was measured too low: measure again on an idle machine"
                 .into()
         }
-        _ if share.value < SLOW && shared_machine(&input.header) => {
+        Judgement::Slow if shared_machine(&input.header) => {
             "; other programs took a part of the machine, so the share is not judged".into()
         }
-        _ if share.value < SLOW => {
+        Judgement::Slow => {
             "; below 70 %: a faster plain path exists, and speedups over it would be smaller".into()
         }
-        _ => String::new(),
+        Judgement::Fair => String::new(),
     };
     Some(format!(
         "Plain decoding streams its weights at {shares} of the machine's measured read \

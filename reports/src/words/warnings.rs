@@ -67,15 +67,13 @@ fn drift(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3d_data::{Machine, ModelIdentity};
+    use s3d_data::{Bytes, Machine, ModelIdentity};
 
     fn header(texts: &[&str]) -> RunHeader {
-        let machine = r#"{"model":"m","cores":1,"memory_bytes":0,"caches":[],"features":"",
-            "system":"","governor":null,"read_bytes_per_s":null,"flops_per_s":null,"load":null}"#;
         let model = r#"{"name":"n","content_hash":"","shape":{"layers":2,"hidden":8,
             "intermediate":8,"heads":1,"kv_heads":1,"head_dim":8,"vocab":8,"tied":true,"masks":0,
             "adapter_rank":0}}"#;
-        let machine: Machine = serde_json::from_str(machine).unwrap();
+        let machine = Machine::named("m", Bytes(0));
         let model: ModelIdentity = serde_json::from_str(model).unwrap();
         let warnings = texts.iter().map(ToString::to_string).collect();
         RunHeader { warnings, ..RunHeader::new(machine, model) }

@@ -3,7 +3,7 @@
 use crate::choose::baseline::plain_rate;
 use crate::predict::evaluated::{Evaluated, break_even, ideal_speedup};
 use crate::statistics::product;
-use s3d_data::{Estimate, Plan, Run};
+use s3d_data::{Drafting, Estimate, Plan, Recommendation, Run, Skip, SkipWindow};
 use serde::Serialize;
 
 /// All that is known of one plan: a row of the evaluated grid.
@@ -42,10 +42,57 @@ pub struct PlanEvaluation {
     pub timed: bool,
     /// Whether no plan that fits is both faster and smaller.
     pub pareto: bool,
+    /// Tokens per second: of the choice and its ties those recommended, else the prediction.
+    pub tokens_per_s: Option<Estimate>,
+    /// Whether it cannot be told apart from the choice.
+    pub tie: bool,
 }
 
-/// Every plan, the fastest prediction first, the Pareto front of speed and memory marked.
-pub(super) fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
+impl PlanEvaluation {
+    /// The predicted speedup, where it is a prediction.
+    pub fn prediction(&self) -> Option<Estimate> {
+        self.predicted.then_some(self.predicted_speedup)
+    }
+
+    /// How it drafts.
+    pub fn drafting(&self) -> Option<Drafting> {
+        self.plan.draft().map(|draft| draft.drafting)
+    }
+
+    /// Tokens drafted per iteration.
+    pub fn predictors(&self) -> usize {
+        self.plan.draft().map_or(0, |draft| draft.predictors.get())
+    }
+
+    /// Layers skipped (a free set: whole layers' worth, rounded).
+    pub fn skipped(&self) -> usize {
+        match self.plan.draft().map(|draft| &draft.skip) {
+            Some(Skip::Window(window)) => window.len(),
+            Some(Skip::Set { layers, .. }) => (layers.attention.len() + layers.mlp.len()) / 2,
+            None => 0,
+        }
+    }
+
+    /// The skipped window, where it is one.
+    pub fn window(&self) -> Option<SkipWindow> {
+        self.plan.draft()?.skip.window()
+    }
+
+    /// Whether it skips the window in the middle of `layers`.
+    pub fn is_symmetric(&self, layers: usize) -> bool {
+        let middle = SkipWindow::symmetric(layers, self.skipped()).ok();
+        self.window().is_some() && self.window() == middle
+    }
+}
+
+/// Every plan, the fastest prediction first, the Pareto front of speed and memory and what ties with
+/// the choice marked.
+pub(super) fn grid(
+    run: &Run,
+    all: &Evaluated,
+    recommendation: &Recommendation,
+) -> Vec<PlanEvaluation> {
+    let ties = &recommendation.ties;
     let mut order: Vec<usize> = (0..all.predictions.len()).collect();
     let value = |index: usize| all.predictions[index].speedup.value;
     order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
@@ -57,11 +104,16 @@ pub(super) fn grid(run: &Run, all: &Evaluated) -> Vec<PlanEvaluation> {
         // Rows come fastest first: on the front is what is smaller than all before it.
         let pareto = all.fits[index] && peak.is_some_and(|peak| peak < smallest);
         smallest = peak.filter(|_| pareto).unwrap_or(smallest);
+        let mut listed = ties.iter().chain(&recommendation.choice);
+        let recommended = listed.find(|result| result.plan == name);
+        let predicted = plain.map(|plain| product(prediction.speedup, plain));
         PlanEvaluation {
+            tokens_per_s: recommended.and_then(|result| result.tokens_per_s).or(predicted),
+            tie: ties.iter().any(|tie| tie.plan == name),
             ideal_speedup: ideal_speedup(run, prediction),
             predicted_speedup: prediction.speedup,
             predicted: all.traced,
-            predicted_tokens_per_s: plain.map(|plain| product(prediction.speedup, plain)),
+            predicted_tokens_per_s: predicted,
             measured_speedup: all.reported[index].as_ref().map(|reported| reported.speedup),
             plan: name,
             tokens_per_iteration: prediction.tokens_per_iteration,

@@ -1,6 +1,7 @@
 //! Several runs of one model (precisions, devices, checkpoints) chosen from together.
 
 use crate::choose::select::Choice;
+use crate::choose::speed_memory::per_gib;
 use crate::statistics::quotient;
 use s3d_data::{Bytes, Estimate, Plan, PlanResult};
 use serde::Serialize;
@@ -72,11 +73,11 @@ pub struct Beside {
 /// Sets `choice` beside `first`, the choice of the first run; runs are independent.
 pub fn beside(choice: &PlanResult, first: Option<&PlanResult>) -> Beside {
     let speed = choice.tokens_per_s;
-    let gib = choice.peak_memory_bytes.map(|bytes| Bytes(bytes).gib());
+    let memory = choice.peak_memory_bytes.map(Bytes);
     Beside {
         over_first: speed
             .zip(first.and_then(|first| first.tokens_per_s))
             .map(|(speed, first)| quotient(speed, first)),
-        per_gib: speed.zip(gib).map(|(speed, gib)| speed.map(|value| value / gib)),
+        per_gib: speed.zip(memory).map(|(speed, memory)| per_gib(speed, memory)),
     }
 }

@@ -106,7 +106,8 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     };
     let cheapest_tie = cheapest.map(|index| all.plan(index));
     let extrapolated = all.costs.extrapolated();
-    Ok(Choice { recommendation, grid: grid(run, all), cheapest_tie, extrapolated, held_out })
+    let grid = grid(run, all, &recommendation);
+    Ok(Choice { recommendation, grid, cheapest_tie, extrapolated, held_out })
 }
 
 /// The plan that was chosen before and confirmed since, unless another is better now; else the

@@ -128,23 +128,11 @@ impl Derivation<'_> {
         let mut rows = Vec::new();
         for (block, &context) in contexts.iter().enumerate() {
             let mut push = |component, plan, kept: usize, width: usize| {
-                rows.push(LatencySample {
-                    machine: 0,
-                    component,
-                    layer: None,
-                    plan,
-                    width,
-                    context,
-                    block,
-                    order: 0,
-                    copy: 0,
-                    seconds: Seconds(match component {
-                        Component::DraftPass => self.draft_seconds(kept, width, context),
-                        _ => self.seconds(kept, width, context),
-                    }),
-                    cpu_seconds: None,
-                    batch: 1,
+                let seconds = Seconds(match component {
+                    Component::DraftPass => self.draft_seconds(kept, width, context),
+                    _ => self.seconds(kept, width, context),
                 });
+                rows.push(LatencySample::whole(component, plan, width, context, block, seconds));
             };
             push(Component::FullPass, Some(Plan::Plain), layers, 1);
             for window in SkipWindow::all_symmetric(layers) {

@@ -314,14 +314,7 @@ impl Planted {
             adapter_rank: 0,
             draft_vocab: 0,
         };
-        let model = ModelIdentity {
-            name: "planted".into(),
-            shape,
-            content_hash: String::new(),
-            random_weights: false,
-            training_steps: None,
-            positions: None,
-        };
+        let model = ModelIdentity::named("planted", shape);
         RunHeader {
             program_version: "test".into(),
             device: "cpu".into(),
@@ -338,17 +331,9 @@ impl Planted {
 
 fn machine() -> Machine {
     Machine {
-        model: "test".into(),
         cores: 1,
-        memory_bytes: Bytes(0),
-        caches: Vec::new(),
-        features: String::new(),
-        system: String::new(),
-        governor: None,
         read_bytes_per_s: Some(BytesPerSecond(2e10)),
         flops_per_s: Some(FlopsPerSecond(5e10)),
-        load: None,
-        card: None,
-        adapter: None,
+        ..Machine::named("test", Bytes(0))
     }
 }

@@ -52,8 +52,8 @@ pub struct Writing {
     pub of: String,
 }
 
-/// What has one text to write.
-struct Job<'p> {
+/// One text that is to be written.
+struct ToWrite<'p> {
     prompt: &'p Prompt,
     id: String,
     draw: u64,
@@ -73,16 +73,16 @@ pub fn write_texts(
     said: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Written>> {
     let writing = Writing { of: identity(model, prompts)?, ..writing.clone() };
-    let jobs = jobs(prompts, &writing);
+    let all = to_write(prompts, &writing);
     let holds = "texts of another model, other prompts or other settings";
     let (mut out, mut texts): (_, Vec<Written>) = LineFile::open(file, &writing, holds)?;
-    let fits = texts.iter().zip(&jobs).all(|(text, job)| text.id == job.id);
-    if !fits || texts.len() > jobs.len() {
+    let fits = texts.iter().zip(&all).all(|(text, one)| text.id == one.id);
+    if !fits || texts.len() > all.len() {
         return Err(Error::malformed(file, "holds texts of other prompts; give another folder"));
     }
-    said(texts.len(), jobs.len());
-    let left = &jobs[texts.len()..];
-    let orders = left.iter().map(|job| order(model, job, &writing)).collect::<Result<Vec<_>>>()?;
+    said(texts.len(), all.len());
+    let left = &all[texts.len()..];
+    let orders = left.iter().map(|one| order(model, one, &writing)).collect::<Result<Vec<_>>>()?;
     let longest = orders.iter().map(|order| order.prompt.len() + order.tokens).max().unwrap_or(1);
     let (width, mut early) = (width(model, longest)?, BTreeMap::new());
     let (first, mut next) = (texts.len(), 0);
@@ -99,7 +99,7 @@ pub fn write_texts(
                 texts.push(text);
                 next += 1;
             }
-            said(first + next + early.len(), jobs.len());
+            said(first + next + early.len(), all.len());
             Ok(ControlFlow::Continue(()))
         },
     )?;
@@ -156,11 +156,11 @@ fn identity(model: &Model, prompts: &[Prompt]) -> Result<String> {
 }
 
 /// Every greedy text first, so that a file that was cut off has all prompts in it.
-fn jobs<'p>(prompts: &'p [Prompt], writing: &Writing) -> Vec<Job<'p>> {
-    let greedy = prompts.iter().map(|prompt| Job { prompt, id: prompt.id.clone(), draw: 0 });
+fn to_write<'p>(prompts: &'p [Prompt], writing: &Writing) -> Vec<ToWrite<'p>> {
+    let greedy = prompts.iter().map(|prompt| ToWrite { prompt, id: prompt.id.clone(), draw: 0 });
     let drawn = (1..writing.texts as u64).flat_map(|draw| {
         let trained = prompts.iter().filter(|prompt| !is_held_out(prompt));
-        trained.map(move |prompt| Job { prompt, id: format!("{}/{draw}", prompt.id), draw })
+        trained.map(move |prompt| ToWrite { prompt, id: format!("{}/{draw}", prompt.id), draw })
     });
     greedy.chain(drawn).collect()
 }
@@ -169,15 +169,15 @@ fn is_held_out(prompt: &Prompt) -> bool {
     prompt.split.as_deref() == Some(HELD_OUT)
 }
 
-/// What a job asks for: the tokens of its prompt, and how those after it are chosen.
-fn order(model: &Model, job: &Job, writing: &Writing) -> Result<Order> {
+/// What a text asks for: the tokens of its prompt, and how those after it are chosen.
+fn order(model: &Model, text: &ToWrite, writing: &Writing) -> Result<Order> {
     let tokenizer = model.tokenizer().ok_or_else(|| {
         Error::invalid("texts of the model's own need a tokenizer; the model has none")
     })?;
     let chat = writing.chat && tokenizer.chat().is_some();
-    let prompt = tokenizer.encode_prompt(job.prompt, Rendering { chat, now: NOW })?;
-    let temperature = if job.draw == 0 { 0.0 } else { 1.0 };
-    let sampling = Sampling::new(temperature, seed_of(writing.seed, &job.id))?;
+    let prompt = tokenizer.encode_prompt(text.prompt, Rendering { chat, now: NOW })?;
+    let temperature = if text.draw == 0 { 0.0 } else { 1.0 };
+    let sampling = Sampling::new(temperature, seed_of(writing.seed, &text.id))?;
     Ok(Order { prompt, tokens: writing.tokens, sampling })
 }
 
@@ -187,11 +187,11 @@ pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
     hash[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-fn written(job: &Job, order: &Order, output: Vec<u32>) -> Written {
+fn written(text: &ToWrite, order: &Order, output: Vec<u32>) -> Written {
     Written {
-        id: job.id.clone(),
-        task: job.prompt.task.clone().unwrap_or_else(|| "prompts".into()),
-        held_out: is_held_out(job.prompt),
+        id: text.id.clone(),
+        task: text.prompt.task.clone().unwrap_or_else(|| "prompts".into()),
+        held_out: is_held_out(text.prompt),
         prompt: order.prompt.len(),
         tokens: [&order.prompt[..], &output].concat(),
     }

@@ -1,7 +1,7 @@
 //! `s3d doctor --device cuda`: the card, its rates, and whether it computes, times and counts as it
 //! should.
 
-use crate::shared::terminal;
+use crate::shared::{show, terminal};
 use s3d_data::{Bytes, BytesPerSecond, CardState, FlopsPerSecond, Hertz, Machine, Seconds};
 use s3d_measure::probe::device::{self as probe, Sizes};
 use s3d_measure::{SystemClock, card, machine};
@@ -120,8 +120,7 @@ fn text(found: &Findings) -> String {
         ("events / clock", ratio(found.events_over_clock)),
         ("pool / size", ratio(found.counted_over_size)),
     ];
-    let mut lines: Vec<String> =
-        rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
+    let mut lines = show::names_and_values(&rows);
     lines.push(String::new());
     for check in &found.checks {
         let word = if check.passed() { "ok    " } else { "WRONG " };
