@@ -61,8 +61,8 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let members = chosen.iter().map(|c| c.index).chain(ties.iter().copied());
     let cheapest = members
         .filter_map(|index| Some((all.memory[index]?.peak_bytes, index)))
-        .min_by_key(|(bytes, _)| *bytes)
-        .map(|(_, index)| index);
+        .min_by_key(|(bytes, _)| *bytes);
+    let cheapest_tie = cheapest.map(|(_, index)| all.plan(index));
     let known = chosen.as_ref().filter(|_| all.traced);
     let regret = known.and_then(|c| regret(run, all, c.index));
     let index = chosen.as_ref().map(|chosen| chosen.index);
@@ -104,7 +104,6 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
         evaluated: all.predictions.len(),
         seconds_measuring: header.seconds_measuring,
     };
-    let cheapest_tie = cheapest.map(|index| all.plan(index));
     let extrapolated = all.costs.extrapolated();
     let grid = grid(run, all, &recommendation);
     Ok(Choice { recommendation, grid, cheapest_tie, extrapolated, held_out })
