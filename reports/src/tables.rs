@@ -13,7 +13,7 @@ use s3d_data::{
     Recommendation, Share, TaskResult,
 };
 use s3d_simulator::PlanEvaluation;
-use s3d_simulator::choose::by_batch::{off, prediction_error};
+use s3d_simulator::choose::by_batch::{off_percent, prediction_error};
 use s3d_simulator::cost::summary::PassKind;
 
 /// All tables that `input` has data for, in the order of the page.
@@ -212,7 +212,7 @@ pub fn by_batch(recommendation: &Recommendation) -> Table {
             Cell::text(row.plan.to_string()),
             Cell::Estimate(row.predicted_speedup, 2),
             Cell::estimate(row.measured_speedup, 2),
-            off(row).map_or(Cell::Unknown, |off| Cell::Number(100.0 * off, 1)),
+            off_percent(row).map_or(Cell::Unknown, |off| Cell::Number(off, 1)),
             Cell::text(worth(row.verdict)),
             Cell::rate(row.tokens_per_s),
             Cell::rate(row.plain_tokens_per_s),

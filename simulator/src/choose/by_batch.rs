@@ -134,8 +134,13 @@ pub fn prediction_error(rows: &[BatchResult]) -> Option<(f64, usize)> {
 }
 
 /// The predicted speedup over the measured one, less 1.
-pub fn off(row: &BatchResult) -> Option<f64> {
+fn off(row: &BatchResult) -> Option<f64> {
     Some(row.predicted_speedup.value / row.measured_speedup?.value - 1.0)
+}
+
+/// By how much the predicted speedup is off the measured one, in percent.
+pub fn off_percent(row: &BatchResult) -> Option<f64> {
+    off(row).map(|off| 100.0 * off)
 }
 
 /// From how many texts on plain decoding wins; nothing where the best plan is faster, or slower, at
