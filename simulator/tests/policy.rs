@@ -180,7 +180,7 @@ fn replayed(folder: &Path, settings: Settings) -> PolicyReplay {
 }
 
 /// On the shipped runs drafts that adapt are about as fast as the best fixed number, which no one
-/// knows beforehand. The first of these runs set the defaults, the others judge them.
+/// knows beforehand. The defaults were set with all of these runs in view.
 #[test]
 fn on_the_shipped_runs_it_keeps_up_with_the_best_fixed_number() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/runs");
