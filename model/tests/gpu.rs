@@ -167,7 +167,8 @@ fn drawn_texts_are_those_of_the_cpu() {
         let text = |options: &LoadOptions| {
             let model = Model::random(&small(), 5, options).unwrap();
             let (plan, limits) = (plan.parse().unwrap(), Limits::tokens(24));
-            let text = Generation::new(&model, &[3, 1, 4], &plan, limits, &mut Silent);
+            let mut watch = Silent;
+            let text = Generation::new(&model, &[3, 1, 4], &plan, limits, &mut watch);
             text.unwrap().sampling(sampling).finish().unwrap()
         };
         assert_eq!(text(&on(&gpu, Dtype::F32)), text(&options(1, 1)), "{plan}");
