@@ -173,8 +173,8 @@ impl Generated {
 
 /// Decodes `prompt` by `plan` up to `tokens` output tokens and times its parts. The prompt's part
 /// holds everything up to its first token, making the cache included. With `peek`, acceptance is
-/// imposed. With `sampling`, tokens are drawn, and an end-of-text token does not end the text: plans
-/// whose texts differ are comparable only where these are equally long.
+/// imposed. With `sampling`, tokens are drawn, and an end-of-text token does not end the text:
+/// plans whose texts differ are comparable only where these are equally long.
 pub(crate) fn generate(
     model: &Model,
     plan: &Plan,

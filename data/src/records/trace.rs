@@ -51,8 +51,8 @@ pub struct Trace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Vec<Vec<f32>>>,
     /// Of a text whose tokens were drawn: `accept_probability[c - 1][i - 1]` = probability that
-    /// draft `i` of an iteration started at `c` committed tokens is accepted, given the text and that
-    /// the drafts before it were accepted. As long as there are drafts and tokens of the text.
+    /// draft `i` of an iteration started at `c` committed tokens is accepted, given the text and
+    /// that the drafts before it were. As long as there are drafts and tokens of the text.
     /// `accepted` then holds one draw by these probabilities. Absent where the text is greedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_probability: Option<Vec<Vec<f32>>>,
@@ -195,7 +195,7 @@ impl Trace {
         }
     }
 
-    /// Whether the probabilities know every draft of up to `gamma_max` that the text has tokens for.
+    /// Whether the probabilities know every draft, up to `gamma_max`, of the text's tokens.
     fn long_enough(&self) -> std::result::Result<(), String> {
         let (Some(rows), Some(most)) = (&self.accept_probability, self.gamma_max) else {
             return Ok(());
@@ -301,7 +301,8 @@ mod tests {
     fn probabilities_of_acceptance_fit_the_text_or_are_refused() {
         let trace = |probabilities: &str| -> Trace {
             let line = format!(
-                r#"{{"prompt":3,"gamma_max":2,"accepted":[2,0,0],"accept_probability":{probabilities}}}"#
+                "{{\"prompt\":3,\"gamma_max\":2,\"accepted\":[2,0,0],\
+                 \"accept_probability\":{probabilities}}}"
             );
             serde_json::from_str(&line).unwrap()
         };

@@ -12,8 +12,8 @@ use std::fmt;
 pub struct Drawn {
     /// Logits are divided by it; above 0.
     pub temperature: f64,
-    /// The share of the probability that the fewest most likely tokens must reach, from which one is
-    /// drawn; absent: all tokens.
+    /// The share of the probability that the fewest most likely tokens must reach, of which one
+    /// is drawn; absent: all tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
 }

@@ -1,6 +1,6 @@
 //! Interleaved blocks: one prompt a block, every plan once in random order, plain decoding twice;
-//! many plans share a prompt over several blocks. At a temperature every turn draws its own text, of
-//! equally many tokens.
+//! many plans share a prompt over several blocks. At a temperature every turn draws its own text,
+//! of equally many tokens.
 
 use crate::bench::Bench;
 use crate::drawing;

@@ -1,4 +1,5 @@
-//! Plain texts, greedy or drawn, cut where they run into a loop, and where two ways to compute them differ.
+//! Plain texts, greedy or drawn, cut where they run into a loop, and where two ways to compute
+//! them differ.
 
 use crate::drawing;
 use crate::error::Result;
