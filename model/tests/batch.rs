@@ -5,10 +5,10 @@
 
 mod common;
 
-use common::{adapted, grouped, tied};
+use common::{adapted, grouped, random_plan, tied};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use s3d_data::{DraftPlan, Drafting, Dtype, LayerSet, Plan, Predictors, Skip, SkipWindow};
+use s3d_data::{Dtype, Plan};
 use s3d_model::config::EndTokens;
 use s3d_model::{
     Generation, Limits, LoadOptions, Lockstep, Model, ModelConfig, Order, Sampling, Silent, Step,
@@ -37,20 +37,6 @@ fn model(dtype: Dtype, kind: usize, seed: u64) -> Model {
     let config = if kind.is_multiple_of(3) { adapted(config) } else { config };
     let options = LoadOptions { dtype, threads: 2, ..LoadOptions::default() };
     Model::random(&config, seed, &options).unwrap()
-}
-
-fn plan(layers: usize, source: &mut ChaCha8Rng) -> Plan {
-    let subset = |source: &mut ChaCha8Rng| (0..layers).filter(|_| source.random()).collect();
-    let skip: Skip = if source.random_range(0..3) == 0 {
-        let (attention, mlp) = (subset(source), subset(source));
-        Skip::Set { layers: LayerSet { attention, mlp }.into() }
-    } else {
-        let (a, b) = (source.random_range(0..=layers), source.random_range(0..=layers));
-        SkipWindow::new(a.min(b), a.max(b)).unwrap().into()
-    };
-    let drafting = Drafting::ALL[source.random_range(0..2usize)];
-    let predictors = Predictors::new(source.random_range(1..9)).unwrap();
-    Plan::Speculate(DraftPlan { drafting, skip, predictors })
 }
 
 fn alone(model: &Model, plan: &Plan, order: &Order) -> Vec<Step> {
@@ -91,7 +77,7 @@ fn together(
 
 /// Compares the texts of a batch with the same texts alone; returns how many.
 fn compare(model: &Model, orders: &[Order], source: &mut ChaCha8Rng, case: &str) -> usize {
-    let plan = plan(model.shape().layers, source);
+    let plan = random_plan(model.shape().layers, 3, source);
     if model.check_plan(plan.draft().unwrap()).is_err() {
         return 0;
     }

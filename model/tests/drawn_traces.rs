@@ -5,9 +5,8 @@
 
 mod common;
 
-use common::{grouped, options, random, rows, window};
+use common::{grouped, random, rows, tiny, window};
 use s3d_data::{DraftPlan, Drafting, Plan, Predictors, Skip, load_prompts};
-use s3d_model::config::S3dConfig;
 use s3d_model::{
     Generation, Limits, LoadOptions, Model, ModelConfig, Sampling, Silent, TextTrace,
     trace_drawn_text, trace_text,
@@ -22,23 +21,6 @@ const LENGTH: usize = 4;
 const DRAFTS: usize = 2;
 /// Skipping one of two layers.
 const SKIPPED: [usize; 2] = [0, 1];
-
-fn tiny(draft_vocabulary: Option<usize>) -> Model {
-    let config = ModelConfig {
-        hidden_size: 8,
-        intermediate_size: 8,
-        num_hidden_layers: 2,
-        num_attention_heads: 1,
-        num_key_value_heads: None,
-        head_dim: None,
-        vocab_size: VOCAB,
-        max_position_embeddings: 16,
-        eos_token_id: None,
-        s3d: Some(S3dConfig { masks: 1, draft_vocabulary, ..S3dConfig::default() }),
-        ..grouped()
-    };
-    Model::random(&config, 3, &options(1, 1)).unwrap()
-}
 
 /// How tokens are drawn.
 #[derive(Clone, Copy)]
@@ -188,7 +170,9 @@ fn trace(model: &Model, output: &[u32], rule: Rule, drafting: Drafting) -> TextT
 fn expected_iterations_are_those_of_everything_that_can_happen() {
     let all = Rule { temperature: 0.3, top_p: 1.0 };
     let cut = Rule { temperature: 0.5, top_p: 0.8 };
-    for (model, rule) in [(tiny(None), all), (tiny(None), cut), (tiny(Some(4)), all)] {
+    for (model, rule) in
+        [(tiny(VOCAB, None), all), (tiny(VOCAB, None), cut), (tiny(VOCAB, Some(4)), all)]
+    {
         for drafting in Drafting::ALL {
             let mut process = Process { model: &model, rule, drafting, known: HashMap::new() };
             let first = process.target(&[]);

@@ -9,10 +9,10 @@
 
 mod common;
 
-use common::{adapted, grouped, tied};
+use common::{adapted, grouped, random_plan, tied};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use s3d_data::{DraftPlan, Drafting, Dtype, LayerSet, Plan, Predictors, Prompt, Skip, SkipWindow};
+use s3d_data::{Dtype, Plan, Prompt};
 use s3d_model::{DraftThreshold, Generation, Limits, LoadOptions, Model, ModelConfig, Silent};
 use std::path::{Path, PathBuf};
 
@@ -63,23 +63,6 @@ fn options(source: &mut ChaCha8Rng) -> LoadOptions {
     }
 }
 
-fn random_plan(layers: usize, source: &mut ChaCha8Rng) -> Plan {
-    let subset = |source: &mut ChaCha8Rng| (0..layers).filter(|_| source.random()).collect();
-    let skip: Skip = if source.random_range(0..4) == 0 {
-        let (attention, mlp) = (subset(source), subset(source));
-        Skip::Set { layers: LayerSet { attention, mlp }.into() }
-    } else {
-        let (a, b) = (source.random_range(0..=layers), source.random_range(0..=layers));
-        SkipWindow::new(a.min(b), a.max(b)).unwrap().into()
-    };
-    let drafting = Drafting::ALL[source.random_range(0..2usize)];
-    Plan::Speculate(DraftPlan {
-        drafting,
-        skip,
-        predictors: Predictors::new(source.random_range(1..9)).unwrap(),
-    })
-}
-
 fn decode(model: &Model, prompt: &[u32], plan: &Plan, limits: &Limits, threshold: f64) -> Vec<u32> {
     let mut silent = Silent;
     let generation = Generation::new(model, prompt, plan, limits.clone(), &mut silent).unwrap();
@@ -121,7 +104,7 @@ fn round(texts: &[Prompt], source: &mut ChaCha8Rng, tally: &mut Tally) {
         let (prompt, limits) = random_prompt(&model, texts, source);
         let plain = decode(&model, &prompt, &Plan::Plain, &limits, 0.0);
         for _ in 0..6 {
-            let plan = random_plan(model.shape().layers, source);
+            let plan = random_plan(model.shape().layers, 4, source);
             if model.check_plan(plan.draft().unwrap()).is_err() {
                 continue;
             }

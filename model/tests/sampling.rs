@@ -5,11 +5,10 @@
 mod common;
 
 use common::chi_square::{p_value, total_variation};
-use common::{grouped, options, random, window};
+use common::{grouped, options, random, tiny, window};
 use s3d_data::{DraftPlan, Drafting, Plan, Predictors};
-use s3d_model::config::S3dConfig;
 use s3d_model::sample::Sampling;
-use s3d_model::{DraftThreshold, Generation, Limits, Model, ModelConfig, Silent, Step};
+use s3d_model::{DraftThreshold, Generation, Limits, Model, Silent, Step};
 use std::thread;
 
 const VOCAB: usize = 8;
@@ -19,23 +18,6 @@ const LENGTH: usize = 3;
 const DRAWS: u64 = 50_000;
 /// Parts that the draws are looked at in.
 const BATCHES: u64 = 64;
-
-fn tiny() -> Model {
-    let config = ModelConfig {
-        hidden_size: 8,
-        intermediate_size: 8,
-        num_hidden_layers: 2,
-        num_attention_heads: 1,
-        num_key_value_heads: None,
-        head_dim: None,
-        vocab_size: VOCAB,
-        max_position_embeddings: 16,
-        eos_token_id: None,
-        s3d: Some(S3dConfig { masks: 1, ..S3dConfig::default() }),
-        ..grouped()
-    };
-    Model::random(&config, 3, &options(1, 1)).unwrap()
-}
 
 /// The first layer skipped, two drafts.
 fn plan(drafting: Drafting) -> Plan {
@@ -192,7 +174,7 @@ fn later<T: Copy + std::iter::Sum<T>>(texts: &[T]) -> Vec<T> {
 /// Draws texts and compares them with the exact distribution; some drafts are accepted and some are
 /// not.
 fn check(drafting: Drafting, rule: &Rule, threshold: f64) -> (Counts, Vec<f64>) {
-    let model = tiny();
+    let model = tiny(VOCAB, None);
     let exact = rule.exact(&model);
     assert!((exact.iter().sum::<f64>() - 1.0).abs() < 1e-9);
     let found = counts(&model, &plan(drafting), rule, threshold);
@@ -220,7 +202,7 @@ fn both_draftings_keep_the_distribution() {
 
 #[test]
 fn drafts_that_end_early_keep_the_distribution() {
-    let threshold = middle_confidence(&tiny());
+    let threshold = middle_confidence(&tiny(VOCAB, None));
     for drafting in Drafting::ALL {
         let (found, _) = check(drafting, &CUT, threshold);
         let share = found.drafted as f64 / found.iterations as f64;
@@ -230,7 +212,7 @@ fn drafts_that_end_early_keep_the_distribution() {
 
 #[test]
 fn plain_decoding_draws_from_the_same_distribution() {
-    let model = tiny();
+    let model = tiny(VOCAB, None);
     let found = counts(&model, &Plan::Plain, &CUT, 0.0);
     let p = p_value(&found.texts(), &CUT.exact(&model));
     assert!(p > 0.001, "p = {p}");

@@ -127,7 +127,8 @@ mod tests {
     use super::*;
     use s3d_data::{Basis, Drafting, SkipRatio};
 
-    fn plan(start: usize, end: usize) -> PlanResult {
+    /// A sequential plan of three drafts that skips `start..end` of six layers.
+    pub(super) fn plan(start: usize, end: usize) -> PlanResult {
         PlanResult {
             plan: format!("seq:{start}..{end}:3").parse().unwrap(),
             drafting: Drafting::Sequential,

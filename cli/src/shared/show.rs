@@ -2,7 +2,7 @@
 
 use crate::args::OutputArgs;
 use crate::shared::terminal;
-use s3d_data::{Recommendation, Run, RunDir, RunHeader, Stop, finite};
+use s3d_data::{Estimate, Recommendation, Run, RunDir, RunHeader, Stop, finite};
 use s3d_measure::coverage::times_as_long;
 use s3d_reports::Table;
 use s3d_reports::compare::{self, NamedRun};
@@ -188,4 +188,12 @@ pub fn fastest(cells: &[PlanAnswer]) -> Table {
         ]
     });
     Table::new("map", "The fastest plans, computed from the model", columns).rows(rows)
+}
+
+/// `1.02 (0.99 to 1.05)`
+pub fn between(estimate: Estimate) -> String {
+    match estimate.interval() {
+        Some((low, high)) => format!("{:.3} ({low:.3} to {high:.3})", estimate.value),
+        None => format!("{:.3}", estimate.value),
+    }
 }

@@ -5,9 +5,46 @@ pub mod chi_square;
 pub mod gguf;
 pub mod naive;
 
-use s3d_data::{LayerSet, Skip, SkipWindow};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use s3d_data::{DraftPlan, Drafting, LayerSet, Plan, Predictors, Skip, SkipWindow};
 use s3d_model::config::{AdapterConfig, S3dConfig};
 use s3d_model::{LoadOptions, Logits, Model, ModelConfig};
+
+/// Two layers of one head, `vocab` tokens, one mask, and drafts from so many of the tokens: small
+/// enough that all that can be drawn is counted.
+pub fn tiny(vocab: usize, draft_vocabulary: Option<usize>) -> Model {
+    let config = ModelConfig {
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_hidden_layers: 2,
+        num_attention_heads: 1,
+        num_key_value_heads: None,
+        head_dim: None,
+        vocab_size: vocab,
+        max_position_embeddings: 16,
+        eos_token_id: None,
+        s3d: Some(S3dConfig { masks: 1, draft_vocabulary, ..S3dConfig::default() }),
+        ..grouped()
+    };
+    Model::random(&config, 3, &options(1, 1)).unwrap()
+}
+
+/// A plan of one to eight drafts, by either drafting, over `layers` layers; one in `sets` skips a
+/// free set of sub-layers, the others a window.
+pub fn random_plan(layers: usize, sets: u32, source: &mut ChaCha8Rng) -> Plan {
+    let subset = |source: &mut ChaCha8Rng| (0..layers).filter(|_| source.random()).collect();
+    let skip: Skip = if source.random_range(0..sets) == 0 {
+        let (attention, mlp) = (subset(source), subset(source));
+        Skip::Set { layers: LayerSet { attention, mlp }.into() }
+    } else {
+        let (a, b) = (source.random_range(0..=layers), source.random_range(0..=layers));
+        SkipWindow::new(a.min(b), a.max(b)).unwrap().into()
+    };
+    let drafting = Drafting::ALL[source.random_range(0..2usize)];
+    let predictors = Predictors::new(source.random_range(1..9)).unwrap();
+    Plan::Speculate(DraftPlan { drafting, skip, predictors })
+}
 
 /// Five layers, two query heads per key-value head, sizes that fill no panel; vocabulary of 11.
 pub fn grouped() -> ModelConfig {

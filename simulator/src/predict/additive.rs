@@ -10,9 +10,9 @@
 //! what a plan costs in plain steps moves with the plain step of its block, by one slope for all
 //! plans (analysis of covariance: Fisher 1932), and every plan is told for the mean state of all
 //! blocks, whichever blocks it was in. What is left over of the generations of one block still goes
-//! together, and errors are counted by block (Liang and Zeger, Biometrika 73, 1986), those of few blocks moderated by what all plans
-//! scatter (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004). Draws
-//! multiply what is left of a block by one deviate for all plans (wild cluster bootstrap: Cameron,
+//! together, and errors are counted by block (Liang and Zeger, Biometrika 73, 1986), those of few
+//! blocks moderated by what all plans scatter (Smyth, Statistical Applications in Genetics and
+//! Molecular Biology 3, 2004). Draws multiply what is left of a block by one deviate for all plans (wild cluster bootstrap: Cameron,
 //! Gelbach and Miller, Review of Economics and Statistics 90, 2008), so differences between plans
 //! of the same blocks are paired.
 //!

@@ -213,46 +213,25 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3d_data::{Basis, SkipRatio};
-
-    fn choice() -> PlanResult {
-        PlanResult {
-            plan: "seq:1..3:3".parse().unwrap(),
-            drafting: Drafting::Sequential,
-            skip_start: Some(1),
-            skip_end: Some(3),
-            layers: 6,
-            skip_ratio: SkipRatio::new(1.0 / 3.0).unwrap(),
-            skip_set: None,
-            predictors: 3,
-            predicted_speedup: None,
-            measured_speedup: None,
-            direct_speedup: None,
-            tokens_per_s: None,
-            tokens_per_iteration: None,
-            basis: Basis::Predicted,
-            peak_memory_bytes: None,
-            probability_best: None,
-        }
-    }
+    use crate::commands::export::tests::plan;
 
     /// source: the forms of the engines' own documentation, filled in by hand.
     #[test]
     fn draft_lengths_by_number_of_texts_have_the_form_of_each_engine() {
         let range = |from, to, drafts| DraftLength { from, to, drafts };
         let lengths = [range(1, 3, 4), range(4, 6, 2), range(7, 16, 0)];
-        let config: Value = serde_json::from_str(&vllm(&choice(), &lengths).text).unwrap();
+        let config: Value = serde_json::from_str(&vllm(&plan(1, 3), &lengths).text).unwrap();
         assert_eq!(config["num_speculative_tokens"], 4);
         assert_eq!(
             config["num_speculative_tokens_per_batch_size"],
             json!([[1, 3, 4], [4, 6, 2], [7, 16, 0], [17, 1024, 0]])
         );
-        let text = tensorrt_llm(&choice(), &lengths).text;
+        let text = tensorrt_llm(&plan(1, 3), &lengths).text;
         assert!(text.contains("draft_len_schedule={3: 4, 6: 2, 16: 0}"), "{text}");
         assert!(text.contains("max_draft_len=4"), "{text}");
-        let config: Value = serde_json::from_str(&vllm(&choice(), &[]).text).unwrap();
+        let config: Value = serde_json::from_str(&vllm(&plan(1, 3), &[]).text).unwrap();
         assert_eq!(config["num_speculative_tokens"], 3);
         assert!(config.get("num_speculative_tokens_per_batch_size").is_none());
-        assert!(!tensorrt_llm(&choice(), &[]).text.contains("schedule"));
+        assert!(!tensorrt_llm(&plan(1, 3), &[]).text.contains("schedule"));
     }
 }

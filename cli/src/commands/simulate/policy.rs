@@ -2,7 +2,7 @@
 
 use crate::args::{MachineArgs, OutputArgs};
 use crate::shared::{adaptive, load_run, show, terminal};
-use s3d_data::{Estimate, RunDir};
+use s3d_data::RunDir;
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::Request;
@@ -32,8 +32,8 @@ fn sentences(replay: &PolicyReplay) -> Vec<String> {
         "Drafts that adapt (0 to {most}, from {} on) are {} times plain decoding: {} times {fixed}. \
          Replayed over {} texts, each judged by the others.",
         replay.plan,
-        between(all.policy),
-        between(all.over_fixed),
+        show::between(all.policy),
+        show::between(all.over_fixed),
         all.texts
     );
     let losing = match &replay.losing {
@@ -45,14 +45,6 @@ fn sentences(replay: &PolicyReplay) -> Vec<String> {
         None => format!("{} is slower than plain decoding on none of these texts.", replay.plan),
     };
     vec![first, losing]
-}
-
-/// `1.02 (0.99 to 1.05)`
-fn between(estimate: Estimate) -> String {
-    match estimate.interval() {
-        Some((low, high)) => format!("{:.3} ({low:.3} to {high:.3})", estimate.value),
-        None => format!("{:.3}", estimate.value),
-    }
 }
 
 fn table(replay: &PolicyReplay) -> Table {

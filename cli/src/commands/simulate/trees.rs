@@ -23,11 +23,7 @@ pub fn show(run: &Path, rows: usize, output: &OutputArgs) -> anyhow::Result<()> 
 
 fn sentences(found: &Trees) -> Vec<String> {
     let (tree, chain) = (&found.tree, &found.chain);
-    let over = found.over_chain;
-    let ratio = match over.interval() {
-        Some((low, high)) => format!("{:.3} ({low:.3} to {high:.3})", over.value),
-        None => format!("{:.3}", over.value),
-    };
+    let ratio = show::between(found.over_chain);
     let verdict = match found.pays {
         Some(true) => "A tree of drafts would pay on this machine",
         Some(false) => "A tree of drafts would not pay on this machine",
