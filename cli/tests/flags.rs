@@ -46,7 +46,7 @@ fn numbers_of_texts_that_cannot_be_are_refused_before_anything_is_measured() {
     let said = refused("--batch=1,65536");
     assert!(said.contains("--batch 65536: needs") && said.contains("key-value caches"), "{said}");
     let cuda = ["run", "--batch", "2", "--device", "cuda", "--out", out.to_str().unwrap()];
-    assert!(fails(2, &cuda).contains("on the CPU alone") && !out.exists());
+    assert!(fails(2, &cuda).contains("take another --device") && !out.exists());
 }
 
 #[test]

@@ -59,12 +59,12 @@ pub(crate) const TIMES: Features =
 
 /// All adapters of this machine, cards before software.
 pub fn adapters() -> Vec<Adapter> {
-    found(false).iter().enumerate().map(|(number, adapter)| Adapter::of(number, adapter)).collect()
+    found().iter().enumerate().map(|(number, adapter)| Adapter::of(number, adapter)).collect()
 }
 
 /// The adapter of this number, and what it says of itself.
-pub(crate) fn adapter(number: usize, validate: bool) -> Result<(wgpu::Adapter, Adapter)> {
-    let mut all = found(validate);
+pub(crate) fn adapter(number: usize) -> Result<(wgpu::Adapter, Adapter)> {
+    let mut all = found();
     match all.len() {
         0 => Err(Error::NoAdapter),
         found if number >= found => Err(Error::NoSuchAdapter { number, found }),
@@ -76,13 +76,10 @@ pub(crate) fn adapter(number: usize, validate: bool) -> Result<(wgpu::Adapter, A
     }
 }
 
-fn found(validate: bool) -> Vec<wgpu::Adapter> {
+fn found() -> Vec<wgpu::Adapter> {
     let mut wanted = InstanceDescriptor::new_without_display_handle();
     wanted.backends = Backends::VULKAN;
-    wanted.flags = match validate {
-        true => InstanceFlags::VALIDATION | InstanceFlags::DEBUG,
-        false => InstanceFlags::empty(),
-    };
+    wanted.flags = InstanceFlags::empty();
     let mut adapters = now(Instance::new(wanted).enumerate_adapters(Backends::VULKAN));
     adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
     adapters

@@ -24,8 +24,6 @@ pub struct Options {
     pub most: Option<Bytes>,
     /// Sums over lanes go through the memory of a group even where there are subgroups.
     pub without_subgroups: bool,
-    /// The driver's validation layers look at every call, where they are installed.
-    pub validate: bool,
 }
 
 /// An open device. Operations are recorded in the order of their calls; whoever reads a result has them all done.
@@ -61,7 +59,7 @@ impl Gpu {
     /// # Errors
     /// As there.
     pub fn open_with(number: usize, options: Options) -> Result<Self> {
-        let (found, about) = adapter(number, options.validate)?;
+        let (found, about) = adapter(number)?;
         let lanes = match about.subgroup {
             Some((from, to))
                 if from == to && (8..=64).contains(&to) && !options.without_subgroups =>

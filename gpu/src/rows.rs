@@ -2,6 +2,7 @@
 
 use crate::{Buffer, Error, Gpu, Result};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Columns to which a row is filled up with zeros, so that it is read in whole blocks of any number type.
@@ -95,7 +96,27 @@ impl Rows {
             .collect())
     }
 
-    /// The last row. Only a norm and [`Self::read`] take rows that do not begin with the first.
+    /// Copies of some rows of each of `parts`, one part after the other.
+    ///
+    /// # Errors
+    /// Parts of different widths, rows that are not there, no room.
+    pub fn joined(gpu: &Gpu, parts: &[(&Self, Range<usize>)]) -> Result<Self> {
+        let width = parts.first().map_or(0, |(part, _)| part.width);
+        let count = parts.iter().map(|(_, rows)| rows.len()).sum();
+        if parts.iter().any(|(part, rows)| part.width != width || rows.end > part.rows) {
+            return Err(Error::Shape(format!("parts of {count} rows of {width} numbers")));
+        }
+        let all = Self::new(gpu, count, width)?;
+        let (row, mut next) = (all.stride() as u64 * 4, 0);
+        for (part, rows) in parts {
+            let (from, bytes) = ((part.first + rows.start) as u64 * row, rows.len() as u64 * row);
+            gpu.copy((part.buffer(), from), (all.buffer(), next), bytes);
+            next += bytes;
+        }
+        Ok(all)
+    }
+
+    /// The last row. Only a norm, [`Self::joined`] and [`Self::read`] take rows that do not begin with the first.
     pub fn last(&self) -> Self {
         let last = self.rows.saturating_sub(1);
         Self { first: self.first + last, rows: self.rows.min(1), ..self.clone() }

@@ -52,8 +52,12 @@ struct Pending {
 #[derive(Debug)]
 enum Step {
     Call { pipeline: Arc<Pipeline>, group: BindGroup, sizes: Vec<u8>, groups: [u32; 3] },
+    Copy { from: Piece, into: Piece, bytes: u64 },
     Mark(u32),
 }
+
+/// A buffer from a byte on.
+type Piece = (Buffer, u64);
 
 #[derive(Debug)]
 struct Pipeline {
@@ -91,6 +95,21 @@ impl Stream {
             pipelines: Mutex::default(),
             groups: Mutex::default(),
             clock,
+        }
+    }
+}
+
+impl Step {
+    fn is_copy(&self) -> bool {
+        matches!(self, Self::Copy { .. })
+    }
+}
+
+fn copy_all(encoder: &mut CommandEncoder, steps: &[Step]) {
+    for step in steps {
+        if let Step::Copy { from: (from, read), into: (into, written), bytes } = step {
+            let (from, into) = (from.memory(), into.memory());
+            encoder.copy_buffer_to_buffer(from, *read, into, *written, Some(*bytes));
         }
     }
 }
@@ -173,14 +192,23 @@ impl Gpu {
         size: usize,
         places: &[[usize; 2]],
     ) {
-        self.submit();
-        let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
         for place in places {
             let [read, written] = place.map(|number| (number * size) as u64);
-            let (from, into) = (from.memory(), into.memory());
-            encoder.copy_buffer_to_buffer(from, read, into, written, Some(size as u64));
+            self.copy((from, read), (into, written), size as u64);
         }
-        self.queue.submit([encoder.finish()]);
+        // Large pieces are copied here, which are to be free again.
+        self.submit();
+    }
+
+    /// Records a copy of `bytes`, a multiple of 4, from one buffer to another.
+    pub(crate) fn copy(
+        &self,
+        (from, read): (&Buffer, u64),
+        (into, written): (&Buffer, u64),
+        bytes: u64,
+    ) {
+        let (from, into) = ((from.clone(), read), (into.clone(), written));
+        lock(&self.stream.pending).steps.push(Step::Copy { from, into, bytes });
     }
 
     /// Reads bytes of a buffer: submits what is recorded, and waits.
@@ -211,28 +239,40 @@ impl Gpu {
             let living = |ids: &[u64]| !ids.iter().any(|id| dead.contains(id));
             lock(&self.stream.groups).retain(|(_, ids), _| living(ids));
         }
-        let steps = std::mem::take(&mut lock(&self.stream.pending).steps);
+        // Held until they are submitted: another thread that finds nothing to submit may rely on it.
+        let mut pending = lock(&self.stream.pending);
+        let steps = std::mem::take(&mut pending.steps);
         if steps.is_empty() {
             return;
         }
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-            for step in &steps {
-                match (step, &self.stream.clock) {
-                    (Step::Call { pipeline, group, sizes, groups: [x, y, z] }, _) => {
-                        pass.set_pipeline(&pipeline.made);
-                        pass.set_bind_group(0, group, &[]);
-                        pass.set_immediates(0, sizes);
-                        pass.dispatch_workgroups(*x, *y, *z);
-                    }
-                    (Step::Mark(mark), Some(clock)) => pass.write_timestamp(&clock.queries, *mark),
-                    (Step::Mark(_), None) => (),
-                }
+        for steps in steps.chunk_by(|a, b| a.is_copy() == b.is_copy()) {
+            if steps[0].is_copy() {
+                copy_all(&mut encoder, steps);
+            } else {
+                self.compute(&mut encoder, steps);
             }
         }
         last(&mut encoder);
         self.queue.submit([encoder.finish()]);
+        drop(pending);
+    }
+
+    /// One compute pass of calls and marks.
+    fn compute(&self, encoder: &mut CommandEncoder, steps: &[Step]) {
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+        for step in steps {
+            match (step, &self.stream.clock) {
+                (Step::Call { pipeline, group, sizes, groups: [x, y, z] }, _) => {
+                    pass.set_pipeline(&pipeline.made);
+                    pass.set_bind_group(0, group, &[]);
+                    pass.set_immediates(0, sizes);
+                    pass.dispatch_workgroups(*x, *y, *z);
+                }
+                (Step::Mark(mark), Some(clock)) => pass.write_timestamp(&clock.queries, *mark),
+                (Step::Mark(_) | Step::Copy { .. }, _) => (),
+            }
+        }
     }
 
     fn read_memory(

@@ -67,6 +67,27 @@ fn a_row_has_the_same_bits_in_a_product_of_any_width() {
     }
 }
 
+/// source: the same product, computed while nobody else used the device
+#[test]
+fn threads_that_share_a_device_do_not_disturb_each_other() {
+    for gpu in devices() {
+        let inputs = 352;
+        let (file, _) = weights(s3d_data::Dtype::F32, 3, 21, inputs);
+        let matrix = Matrix::of(gpu, s3d_data::Dtype::F32, inputs, &file).unwrap();
+        let product = |seed: u64| {
+            let x = Rows::of(gpu, &numbers(seed, 3 * inputs), inputs).unwrap();
+            let y = gpu.matmul(&matrix, &x).unwrap();
+            gpu.matmul_add(&matrix, &x, &y).unwrap().read(gpu).unwrap()
+        };
+        let alone: Vec<Vec<f32>> = (0..4).map(product).collect();
+        std::thread::scope(|scope| {
+            for (seed, alone) in (0..4).zip(&alone) {
+                scope.spawn(move || (0..1000).for_each(|_| assert!(product(seed) == *alone)));
+            }
+        });
+    }
+}
+
 #[test]
 fn matrices_beyond_what_an_operation_sees_at_once_are_bound_in_pieces() {
     for gpu in devices() {

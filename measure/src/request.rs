@@ -397,8 +397,8 @@ impl Request {
         }
         if !self.batches.is_empty() && !model.decodes_together() {
             return fail(
-                "--batch: texts are decoded in lockstep on the CPU alone, where a row has the same \
-                 bits whatever shares its pass; use --device cpu, or --batch 1"
+                "--batch: texts are decoded in lockstep on the CPU and on Vulkan devices, where a \
+                 row has the same bits whatever shares its pass; use --device cpu, or --batch 1"
                     .into(),
             );
         }

@@ -218,17 +218,42 @@ fn a_number_type_that_it_has_not_is_refused_by_name() {
     assert_eq!(error, "a Vulkan device runs f32, bf16, f16, q8_0, q4_0; found q4_k");
 }
 
+/// source: each text decoded alone on the device, greedy and drawn
 #[test]
-fn many_texts_at_once_are_refused() {
+fn every_text_of_a_batch_is_what_it_is_alone() {
     let Some(gpu) = gpu() else { return };
-    let model = Model::random(&small(), 1, &on(&gpu, Dtype::F32)).unwrap();
-    let sampling = Sampling::new(0.0, 1).unwrap();
-    let order = Order { prompt: vec![1, 2], tokens: 4, sampling };
-    let mut done = |_, _| Ok(ControlFlow::Continue(()));
-    let plan = "plain".parse().unwrap();
-    let together = decode_together(&model, &plan, [Ok(order)], 2, &mut done);
-    let error = together.unwrap_err().to_string();
-    assert!(error.contains("on the CPU alone"), "{error}");
+    let mut different = std::collections::HashSet::new();
+    for dtype in DTYPES {
+        let model = Model::random(&small(), 7, &on(&gpu, dtype)).unwrap();
+        for temperature in [0.0, 0.8] {
+            let order = |i: u32| Order {
+                prompt: (0..=i * 5 % 23).map(|j| (i * 7 + j * 3) % 60).collect(),
+                tokens: 3 + (i as usize * 11) % 17,
+                sampling: Sampling::new(temperature, u64::from(i)).unwrap(),
+            };
+            for plan in ["plain", "1..2:4", "seq:0..1:2"].map(|plan| plan.parse().unwrap()) {
+                let alone = |i| {
+                    let Order { prompt, tokens, sampling } = order(i);
+                    Generation::new(&model, &prompt, &plan, Limits::tokens(tokens), &mut Silent)
+                        .unwrap()
+                        .sampling(sampling)
+                        .finish()
+                        .unwrap()
+                };
+                let mut found = vec![Vec::new(); 9];
+                let mut done = |number: usize, output| {
+                    found[number] = output;
+                    Ok(ControlFlow::Continue(()))
+                };
+                let orders = (0..9).map(|i| Ok(order(i)));
+                decode_together(&model, &plan, orders, 4, &mut done).unwrap();
+                let right: Vec<Vec<u32>> = (0..9).map(alone).collect();
+                assert_eq!(found, right, "{dtype}, {plan}, temperature {temperature}");
+                different.extend(right);
+            }
+        }
+    }
+    assert!(different.len() > 20, "the comparison must not be trivial");
 }
 
 #[test]

@@ -359,20 +359,23 @@ pub fn check_batch(
     memory_budget: Option<Bytes>,
 ) -> anyhow::Result<()> {
     let Some(batch) = batches.and_then(|batches| batches.0.last().copied()) else { return Ok(()) };
-    if batch > 1 && args.device != "cpu" {
+    let engine = Engine::of_device(&args.device);
+    if batch > 1 && engine == Engine::Card {
         return Err(usage(
-            "--batch: texts are decoded in lockstep on the CPU alone, where a row has the same \
-             bits whatever shares its pass; leave --device out, or give --batch 1",
+            "--batch: texts are decoded in lockstep on the CPU and on Vulkan devices, where a row \
+             has the same bits whatever shares its pass; take another --device, or give --batch 1",
         ));
     }
     let source = source(args)?;
     let dtype = dtype(args, &source)?;
     let widen = resolve::widen(args, source.is_shipped())?;
     let shape = Widening::new(widen)?.config(&sizes(args, &source)?).shape();
-    let held = Held::computed(&shape, dtype, Engine::of_device(&args.device));
+    let held = Held::computed(&shape, dtype, engine);
     let load = Load { context: budget.context.own(), width: budget.gamma_max + 1, batch };
     let needed = Memory::of(&shape, &held, load, &Method::Plain);
-    let machine = s3d_measure::machine::available_memory();
+    // What a device holds is its driver's to say, and comes with the first buffer that does not fit.
+    let on_host = engine == Engine::Cpu;
+    let machine = on_host.then(s3d_measure::machine::available_memory).flatten();
     let (room, whose) = match (memory_budget, machine) {
         (Some(budget), machine) if machine.is_none_or(|machine| budget < machine) => {
             (Some(budget), format!("--memory-budget allows {budget}"))

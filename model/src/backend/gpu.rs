@@ -14,6 +14,7 @@ use s3d_gpu::{Buffer, Matrix};
 use s3d_kernels::attention::Block;
 use s3d_kernels::heads::HeadShape;
 use s3d_kernels::rotary::Rotary;
+use std::ops::Range;
 
 /// A Vulkan device that computes. All numbers outside matrices are `f32`.
 #[derive(Debug)]
@@ -142,13 +143,39 @@ impl Vulkan {
             })
         };
         let places: Vec<Place> = blocks.iter().flat_map(of_block).collect();
+        if places.is_empty() {
+            // Rows of many texts, which attend apart.
+            return Ok(Stands { places: None, append });
+        }
         let angles = |table| super::placed::angles(rotary, positions, table);
         let (cosines, sines) = (angles(Rotary::cosines), angles(Rotary::sines));
-        Ok(Stands { places: self.gpu.places(&places, &cosines, &sines)?, append })
+        Ok(Stands { places: Some(self.gpu.places(&places, &cosines, &sines)?), append })
     }
 
     pub(super) fn unturned(qkv: &Rows, turns: bool) -> Result<Unturned> {
         Ok(Unturned { qkv: qkv.gpu()?.clone(), turns })
+    }
+
+    /// Some of the rows that wait to be turned.
+    pub(super) fn part(&self, all: &Unturned, rows: Range<usize>) -> Result<Unturned> {
+        let qkv = s3d_gpu::Rows::joined(&self.gpu, &[(&all.qkv, rows)])?;
+        Ok(Unturned { qkv, turns: all.turns })
+    }
+
+    /// Some rows of each of `parts`, one part after the other.
+    pub(super) fn joined(&self, parts: &[(&Rows, Range<usize>)]) -> Result<Rows> {
+        let mut own = Vec::with_capacity(parts.len());
+        for (part, rows) in parts {
+            own.push((part.gpu()?, rows.clone()));
+        }
+        Ok(Rows::Gpu(s3d_gpu::Rows::joined(&self.gpu, &own)?))
+    }
+
+    /// All rows of `parts`, one part after the other.
+    pub(super) fn all_of(&self, parts: &[Rows]) -> Result<Rows> {
+        let whole = |part: &'_ Rows| Ok(0..part.gpu()?.rows());
+        let rows = parts.iter().map(whole).collect::<Result<Vec<_>>>()?;
+        self.joined(&parts.iter().zip(rows).collect::<Vec<_>>())
     }
 
     /// Turns rows, writes them into the cache if they belong there, and has them attend.
@@ -159,7 +186,9 @@ impl Vulkan {
         cache: LayerCache<'_>,
         Stands { places, append }: &Stands,
     ) -> Result<Rows> {
-        let LayerCache::Gpu(cache) = cache else { return Err(Error::foreign()) };
+        let (LayerCache::Gpu(cache), Some(places)) = (cache, places) else {
+            return Err(Error::foreign());
+        };
         let heads = heads(shape);
         self.gpu.rotate(heads, qkv, places, cache, [*turns, *append])?;
         Ok(Rows::Gpu(self.gpu.attend(heads, qkv, places, cache)?))

@@ -70,6 +70,10 @@ impl Logits {
     /// # Errors
     /// When they are not there.
     pub(crate) fn part(&self, rows: Range<usize>) -> Result<Self> {
+        #[cfg(feature = "gpu")]
+        if let Place::Gpu(all, gpu) = &self.0 {
+            return Ok(Self::on_gpu(s3d_gpu::Rows::joined(gpu, &[(all, rows)])?, gpu.clone()));
+        }
         Ok(self.tensor()?.narrow(0, rows.start, rows.len())?.into())
     }
 

@@ -39,7 +39,8 @@ pub(crate) enum Rotated {
 #[cfg(feature = "gpu")]
 #[derive(Debug)]
 pub(crate) struct Stands {
-    pub(super) places: s3d_gpu::ops::Places,
+    /// None for the rows of many texts, which attend apart.
+    pub(super) places: Option<s3d_gpu::ops::Places>,
     /// Whether their keys and values are written to the cache before they attend.
     pub(super) append: bool,
 }

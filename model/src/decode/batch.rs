@@ -6,7 +6,7 @@
 //! text that has ended leaves, and the next one that waits takes its place.
 
 use crate::backend::kv_cache::KvCache;
-use crate::backend::logits::Logits;
+use crate::backend::logits::{Logits, argmax_rows};
 use crate::decode::draft::{DraftThreshold, Proposal};
 use crate::decode::observer::{Event, Observer, Silent};
 use crate::decode::sample::Sampling;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::together::Share;
 use s3d_data::{DraftPlan, Drafting, Plan};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// A text to write.
 #[derive(Debug, Clone)]
@@ -258,9 +258,13 @@ fn advance(
     let shares = texts.iter_mut().zip(&proposals).map(|(text, drafts)| text.share(drafts));
     let shares = shares.collect();
     let logits = model.logits_together(shares, None, observer)?;
-    let mut row = 0;
+    let (chosen, mut row) = (chosen(&logits, proposals.iter())?, 0);
     for (text, proposal) in texts.into_iter().zip(&proposals) {
-        let verified = proposal.verify(&part(&logits, &mut row, proposal.tokens.len() + 1)?)?;
+        let own = next(&mut row, proposal.tokens.len() + 1);
+        let verified = match &chosen {
+            Some(chosen) => proposal.verify_chosen(&chosen[own]),
+            None => proposal.verify(&logits.part(own)?)?,
+        };
         text.commit(model, &proposal.tokens, verified);
     }
     Ok(())
@@ -291,9 +295,16 @@ fn propose(
         });
         let pass = (plan.drafting, masks, &plan.skip);
         let logits = model.draft_pass_together(pass, fed, observer)?;
-        let mut row = 0;
+        let proposals = drafting.iter().map(|(_, proposal)| &**proposal);
+        let (chosen, mut row) = (chosen(&logits, proposals)?, 0);
         for (_, proposal) in &mut drafting {
-            proposal.take_rows(&part(&logits, &mut row, masks + 1)?, model.columns())?;
+            let own = next(&mut row, masks + 1);
+            match &chosen {
+                Some(chosen) => proposal.take_chosen(&chosen[own], model.columns()),
+                None => {
+                    proposal.take_rows(&logits.part(own)?, model.columns())?;
+                }
+            }
         }
     }
     for (text, _) in drafting {
@@ -302,11 +313,18 @@ fn propose(
     Ok(())
 }
 
-/// The next `rows` rows of `logits[all rows, vocab]`, from `row` on.
-fn part(logits: &Logits, row: &mut usize, rows: usize) -> Result<Logits> {
-    let own = logits.part(*row..*row + rows)?;
+/// The most likely tokens of all rows, where every text takes those: a device is read once.
+fn chosen<'p>(
+    logits: &Logits,
+    mut proposals: impl Iterator<Item = &'p Proposal>,
+) -> Result<Option<Vec<u32>>> {
+    proposals.all(Proposal::is_greedy).then(|| argmax_rows(logits)).transpose()
+}
+
+/// The next `rows` rows, from `row` on.
+fn next(row: &mut usize, rows: usize) -> Range<usize> {
     *row += rows;
-    Ok(own)
+    *row - rows..*row
 }
 
 #[cfg(test)]

@@ -86,13 +86,21 @@ impl Proposal {
         Ok(true)
     }
 
+    /// Whether it takes the most likely tokens, all of them.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.sampling.is_none() && self.threshold == DraftThreshold::OFF
+    }
+
+    /// Takes these columns, the most likely ones, as drafts.
+    pub(crate) fn take_chosen(&mut self, chosen: &[u32], columns: Columns<'_>) {
+        self.tokens.extend(chosen.iter().map(|&column| columns.token(column)));
+    }
+
     /// Takes drafts from `logits[rows, columns]` until drafting ends; says whether it has not.
     pub(crate) fn take_rows(&mut self, logits: &Logits, columns: Columns<'_>) -> Result<bool> {
-        if self.sampling.is_none() && self.threshold == DraftThreshold::OFF {
-            // All of them, the most likely tokens: a device finds these without giving up its
-            // logits.
-            let chosen = argmax_rows(logits)?.into_iter();
-            self.tokens.extend(chosen.map(|column| columns.token(column)));
+        if self.is_greedy() {
+            // A device finds these without giving up its logits.
+            self.take_chosen(&argmax_rows(logits)?, columns);
             return Ok(true);
         }
         let mut going_on = Ok(true);
@@ -104,15 +112,19 @@ impl Proposal {
         going_on
     }
 
+    /// Accepts drafts by the full model's most likely tokens, one more than there are drafts.
+    pub(crate) fn verify_chosen(&self, choices: &[u32]) -> Verified {
+        let accepted = verify_greedy(&self.tokens, choices);
+        Verified { accepted, next: choices[accepted] }
+    }
+
     /// Accepts drafts by the `logits[drafts + 1, vocab]` of the full model.
     ///
     /// # Errors
     /// Logits of another shape, or that are no numbers.
     pub(crate) fn verify(&self, logits: &Logits) -> Result<Verified> {
         let Some(sampling) = &self.sampling else {
-            let choices = argmax_rows(logits)?;
-            let accepted = verify_greedy(&self.tokens, &choices);
-            return Ok(Verified { accepted, next: choices[accepted] });
+            return Ok(self.verify_chosen(&argmax_rows(logits)?));
         };
         let rows = logits.to_rows()?;
         let targets = rows.iter().map(|row| sampling.distribution(row));

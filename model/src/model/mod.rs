@@ -173,10 +173,9 @@ impl Model {
         self.backend.tie_width()
     }
 
-    /// Whether rows of many texts can share a pass: where a row's bits do not depend on it, and
-    /// attention reads the cache of any text.
+    /// Whether rows of many texts can share a pass: where a row's bits do not depend on it.
     pub fn decodes_together(&self) -> bool {
-        self.device().is_cpu() && self.tie_width() == 0.0
+        self.tie_width() == 0.0
     }
 
     /// Where it runs.

@@ -7,11 +7,10 @@ use crate::backend::convert::Rows;
 use crate::backend::embedding::Row;
 use crate::backend::kv_cache::KvCache;
 use crate::backend::logits::Logits;
-use crate::backend::placed::{LayerCache, Rotated};
+use crate::backend::placed::{LayerCache, Rotated, Standing};
 use crate::decode::observer::{Mark, Observer};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::layer::Layer;
 use crate::model::positions::Places;
 use s3d_data::{Drafting, Skip};
 
@@ -91,8 +90,8 @@ impl Model {
             return Ok(());
         }
         Err(Error::invalid(
-            "texts are decoded together on the CPU alone, where a row has the same bits whatever \
-             shares its pass; use --device cpu, or decode one text after the other",
+            "texts are decoded together on the CPU and on Vulkan devices, where a row has the same \
+             bits whatever shares its pass; use --device cpu, or decode one text after the other",
         ))
     }
 
@@ -108,14 +107,18 @@ impl Model {
         let own = texts.iter().map(place).collect::<Result<Vec<_>>>()?;
         let together = together(&own);
         self.check_positions(&together)?;
+        let standing = self.stands(&together)?;
+        let stands = own.iter().map(|own| self.stands(own)).collect::<Result<Vec<_>>>()?;
         observer.mark(Mark::PassStart);
         let mut x = self.embedding.look_up(&rows, &self.head, &self.backend)?;
         observer.mark(Mark::Embed);
         let skip = draft.map(|(_, skip)| skip);
         for (number, layer) in self.layers.iter().enumerate() {
             if skip.is_none_or(|skip| !skip.skips_attention(number)) {
+                let rotated = self.rotated(layer, &x, (&together, &standing))?;
                 let caches = texts.iter().map(|text| text.cache.layer(number));
-                x = self.attention_together(layer, &x, &together, own.iter().zip(caches))?;
+                let attended = self.attend_apart(&rotated, own.iter().zip(&stands).zip(caches))?;
+                x = self.attended(layer, &x, &attended, &together)?;
                 observer.mark(Mark::Attention(number));
             }
             if skip.is_none_or(|skip| !skip.skips_mlp(number)) {
@@ -129,38 +132,27 @@ impl Model {
         Ok(x)
     }
 
-    /// `x + attention(norm(x))` for the rows `x[all rows, hidden]` of texts that stand at their own
-    /// places and see their own caches.
-    fn attention_together<'p>(
-        &self,
-        layer: &Layer,
-        x: &Rows,
-        together: &Places,
-        texts: impl Iterator<Item = (&'p Places, LayerCache<'p>)>,
-    ) -> Result<Rows> {
-        let at = (&*together.positions, &*together.blocks, together.append);
-        let standing = self.backend.place(self.heads(), &self.rotary, at)?;
-        let rotated = self.rotated(layer, x, (together, &standing))?;
-        let (mut attended, mut row) = (Vec::new(), 0);
-        for (places, cache) in texts {
-            let rows = places.positions.len();
-            let own = self.backend.part(&rotated, row..row + rows)?;
-            attended.push(self.attend_alone(&own, places, cache)?);
-            row += rows;
-        }
-        self.attended(layer, x, &self.backend.joined(&attended)?, together)
+    /// The rows of one text, or of all of them, as the backend wants to know where they stand.
+    fn stands<'p>(&self, places: &'p Places) -> Result<Standing<'p>> {
+        let at = (&*places.positions, &*places.blocks, places.append);
+        self.backend.place(self.heads(), &self.rotary, at)
     }
 
-    /// Attention of one text's rows, which are written to its cache.
-    fn attend_alone(
+    /// Attention of rows whose texts stand at their own places and see their own caches, to which
+    /// they are written.
+    fn attend_apart<'p>(
         &self,
         rotated: &Rotated,
-        places: &Places,
-        cache: LayerCache<'_>,
+        texts: impl Iterator<Item = ((&'p Places, &'p Standing<'p>), LayerCache<'p>)>,
     ) -> Result<Rows> {
-        let at = (&*places.positions, &*places.blocks, places.append);
-        let standing = self.backend.place(self.heads(), &self.rotary, at)?;
-        self.attend(rotated, (places, &standing), cache)
+        let (mut attended, mut row) = (Vec::new(), 0);
+        for ((places, standing), cache) in texts {
+            let rows = places.positions.len();
+            let own = self.backend.part(rotated, row..row + rows)?;
+            attended.push(self.attend(&own, (places, standing), cache)?);
+            row += rows;
+        }
+        self.backend.joined(&attended)
     }
 
     /// The rows of `x[all rows, hidden]` that the head follows.
