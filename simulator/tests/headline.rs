@@ -64,11 +64,11 @@ fn traces(seed: u64) -> Vec<Trace> {
     (0..CEILINGS.len()).flat_map(of).collect()
 }
 
-/// The machine in one block: how much plain passes are slower than on average, and what wide ones
-/// add to that, as logarithms.
+/// The machine in one block: how much plain passes are slower than on average, and what each draft
+/// of an iteration adds to that, as logarithms.
 struct State {
     plain: f64,
-    wide: f64,
+    a_draft: f64,
 }
 
 /// States of `blocks` blocks: a slow drift, a step, and what each block adds.
@@ -80,12 +80,12 @@ fn states(blocks: usize, noise: &mut Normals, source: &mut ChaCha8Rng) -> Vec<St
             let jump = if block >= step { -0.2 } else { 0.0 };
             let own = 0.05 * noise.next().unwrap();
             let plain = drift + jump + own;
-            // Wide passes feel half of it, and something of their own.
-            State { plain, wide: -0.5 * plain + 0.02 * noise.next().unwrap() }
+            // Wide passes feel the less of it the wider they are, and something of their own.
+            State { plain, a_draft: -0.12 * plain + 0.005 * noise.next().unwrap() }
         })
         .collect();
-    let mean = states.iter().map(|state| state.wide).sum::<f64>() / blocks as f64;
-    states.iter_mut().for_each(|state| state.wide -= mean);
+    let mean = states.iter().map(|state| state.a_draft).sum::<f64>() / blocks as f64;
+    states.iter_mut().for_each(|state| state.a_draft -= mean);
     states
 }
 
@@ -102,6 +102,8 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
         by_text.insert((&trace.id, trace.window().unwrap()), trace);
     }
     let mut of_start: BTreeMap<(usize, String), f64> = BTreeMap::new();
+    // How much the state means to a plan, beside what its drafts say.
+    let mut of_plan: BTreeMap<String, f64> = BTreeMap::new();
     let mut rows = Vec::new();
     let numbers = BLOCKS.iter().flat_map(|(purpose, blocks, held)| {
         purpose.blocks().take(*blocks).map(move |block| (block, *held))
@@ -112,7 +114,11 @@ fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<Thr
         let start = block % STARTS;
         let mut push = |plan: Plan, tokens: usize, iterations: usize, seconds: f64| {
             let burst = if source.random::<f64>() < 0.05 { 0.25 } else { 0.0 };
-            let wide = if plan == Plan::Plain { 0.0 } else { state.wide };
+            let drafts = plan.draft().map_or(0, |draft| draft.predictors.get()) as f64;
+            let of_plan = of_plan.entry(plan.to_string());
+            let wide = drafts
+                * state.a_draft
+                * *of_plan.or_insert_with(|| 1.0 + 0.2 * layout.next().unwrap());
             let own = of_start.entry((start, plan.to_string()));
             let own = own.or_insert_with(|| START_SPREAD / 2f64.sqrt() * layout.next().unwrap());
             let log = *own + state.plain + wide + burst + 0.03 * noise.next().unwrap();

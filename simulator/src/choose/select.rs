@@ -69,7 +69,7 @@ pub(super) fn select(run: &Run, request: &Request, all: &Evaluated) -> Result<Ch
     let (answer, reason) = answer(choice.as_ref().zip(index), request, all, &run.header);
     let mut notes = notes::of(all, index.map(|index| &all.predictions[index]));
     notes.extend(states::two_best(run, request, all).map(|two| two.sentence()));
-    notes.extend(states::holds_for(&all.walked.timed));
+    notes.extend(index.and_then(|choice| states::holds_for(all, choice)));
     notes.extend(index.iter().flat_map(|choice| limits(request, run, all, *choice)));
     notes.extend(index.and_then(|index| notes::tie(all, index, &ties)));
     let header = &run.header;

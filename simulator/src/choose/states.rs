@@ -42,14 +42,18 @@ impl TwoBest {
 }
 
 /// What the measured speedups hold for, where the machine moved enough to matter: the mean of the
-/// run's blocks, and what another state makes of them.
-pub(super) fn holds_for(timed: &Additive<'_>) -> Option<String> {
-    let state = timed.state().filter(|state| (state.slope * state.spread).abs() > MATTERS)?;
-    let change = 100.0 * (1.1_f64.powf(-state.slope) - 1.0);
+/// run's blocks, and what another state makes of that of `choice`.
+pub(super) fn holds_for(all: &Evaluated, choice: usize) -> Option<String> {
+    let state = all.walked.timed.state()?;
+    let slope = state.slope(&all.plan(choice));
+    if (slope * state.spread).abs() <= MATTERS {
+        return None;
+    }
+    let change = 100.0 * (1.1_f64.powf(-slope) - 1.0);
     let direction = if change > 0.0 { "higher" } else { "lower" };
     Some(format!(
         "Measured speedups are for a plain step of {}, the mean of the run's blocks; when plain \
-         steps take 10 % longer, speedups are about {:.0} % {direction}.",
+         steps take 10 % longer, that of the choice is about {:.0} % {direction}.",
         state.plain,
         change.abs()
     ))

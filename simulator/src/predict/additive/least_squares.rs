@@ -8,9 +8,9 @@ use ndarray::{Array1, Array2, Axis, s};
 use s3d_data::{Plan, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Weight of "no slope" beside the generations: their usual noise of 3 % against slopes of 0.5.
-/// Where the state never moves, it alone decides.
-const NO_SLOPE: f64 = 0.0036;
+/// Weight of "no slope" beside the generations: their usual noise of 3 % against slopes of 0.1 a
+/// draft. Where the state never moves, it alone decides.
+const NO_SLOPE: f64 = 0.09;
 
 /// One generation.
 pub(super) struct Point<'a> {
@@ -98,7 +98,7 @@ impl<'a> LeastSquares<'a> {
         self.cells.scores(&self.rest).dot(&self.inverse.column(index)).to_vec()
     }
 
-    /// See [`super::State::slope`].
+    /// See [`super::State::slope_per_draft`].
     pub(super) fn slope(&self) -> f64 {
         self.effects[self.effects.len() - 1]
     }
@@ -109,9 +109,16 @@ impl<'a> LeastSquares<'a> {
     }
 }
 
+/// Drafts of an iteration of `plan`; 0 without drafts.
+pub(super) fn drafts(plan: &Plan) -> f64 {
+    plan.draft().map_or(0, |draft| draft.predictors.get()) as f64
+}
+
 /// How often each plan was run in each block, and the sums of its logarithms there.
 struct Cells<'a> {
     plans: Vec<&'a Plan>,
+    /// Drafts of an iteration of each plan, by which its slope is steeper; 0 without drafts.
+    drafts: Array1<f64>,
     counts: Array2<f64>,
     sums: Array2<f64>,
     /// Of each block, how far the logarithm of its plain step lies from the mean of all blocks.
@@ -137,7 +144,8 @@ impl<'a> Cells<'a> {
         }
         let steps: Array1<f64> = &sums.column(0) / &counts.column(0);
         let mean = steps.mean().unwrap_or(0.0);
-        Self { plans, counts, sums, states: steps - mean, mean }
+        let drafts = plans.iter().map(|plan| drafts(plan)).collect();
+        Self { plans, drafts, counts, sums, states: steps - mean, mean }
     }
 
     /// Generations of each block.
@@ -152,10 +160,10 @@ impl<'a> Cells<'a> {
     }
 
     /// Sums over the generations of each block of `values` times what effects multiply: one for a
-    /// plan of its own, the state of the block for the slope of all that draft.
+    /// plan of its own, the state of the block times the plan's drafts for the slope.
     fn scores(&self, values: &Array2<f64>) -> Array2<f64> {
         let plans = values.slice(s![.., 1..]);
-        let slope = plans.sum_axis(Axis(1)) * &self.states;
+        let slope = values.dot(&self.drafts) * &self.states;
         ndarray::concatenate![Axis(1), plans, slope.insert_axis(Axis(1))]
     }
 
@@ -167,10 +175,12 @@ impl<'a> Cells<'a> {
         let shares = &features / &self.sizes().insert_axis(Axis(1));
         let totals = features.sum_axis(Axis(0));
         let mut matrix = Array2::from_diag(&totals);
-        let crossed = self.counts.slice(s![.., 1..]).t().dot(&self.states);
-        matrix.slice_mut(s![..last, last]).assign(&crossed);
-        matrix.slice_mut(s![last, ..last]).assign(&crossed);
-        matrix[[last, last]] = features.column(last).dot(&self.states) + NO_SLOPE;
+        let crossed = self.counts.t().dot(&self.states) * &self.drafts;
+        matrix.slice_mut(s![..last, last]).assign(&crossed.slice(s![1..]));
+        matrix.slice_mut(s![last, ..last]).assign(&crossed.slice(s![1..]));
+        let [states, drafts] = [&self.states, &self.drafts].map(|factors| factors * factors);
+        let squares = self.counts.t().dot(&states).dot(&drafts);
+        matrix[[last, last]] = squares + NO_SLOPE;
         matrix -= &features.t().dot(&shares);
         let inverse = (last > 0).then(|| matrix.invc().ok())??;
         let right = self.scores(&self.centred(&self.sums)).sum_axis(Axis(0));
@@ -183,7 +193,7 @@ impl<'a> Cells<'a> {
         let slope = effects[effects.len() - 1];
         let mut rest = self.sums.clone();
         for index in 1..self.plans.len() {
-            let of_state = &self.states * slope + effects[index - 1];
+            let of_state = &self.states * (slope * self.drafts[index]) + effects[index - 1];
             rest.column_mut(index).scaled_add(-1.0, &(of_state * self.counts.column(index)));
         }
         self.centred(&rest)
