@@ -18,11 +18,14 @@ pub fn sentence(recommendation: &Recommendation) -> Option<String> {
     ))
 }
 
-/// `4 texts 1.42 times with 2 drafts`
+/// `4 texts 1.42 times with 2 drafts`, or `16 texts 1.01 times, too close to tell`.
 fn one(row: &BatchResult) -> String {
     let speedup = row.speedup().value;
     match row.verdict {
         Answer::DoNot => format!("{} texts {speedup:.2} times at best", row.batch),
+        Answer::CannotTellYet => {
+            format!("{} texts {speedup:.2} times, too close to tell", row.batch)
+        }
         _ => format!("{} texts {speedup:.2} times with {}", row.batch, drafts(&row.plan)),
     }
 }
@@ -40,7 +43,10 @@ fn even(recommendation: &Recommendation, rows: &[BatchResult]) -> String {
             let most = rows.last().map_or(1, |row| row.batch);
             format!("no more than {most} were timed, and plain decoding wins at none of them")
         }
-        None => "plain decoding wins at the most that were timed, whatever fewer texts do".into(),
+        None if rows.iter().all(|row| row.speedup().value < 1.0) => {
+            "plain decoding wins at every number that was timed".into()
+        }
+        None => "plain decoding wins at some of these numbers, but not from one on".into(),
     }
 }
 

@@ -28,17 +28,23 @@ fn group(contexts: &[ContextResult]) -> String {
     let Some(plan) = &first.plan else {
         return format!("no plan fits from {} to {} tokens", first.context, last.context);
     };
-    let times = match (first.speedup, last.speedup) {
-        (Some(one), Some(other)) => format!("{:.2} to {:.2}", one.value, other.value),
-        _ => "not known".into(),
-    };
-    let known = last.basis.max(first.basis);
-    format!(
-        "{plan} from {} to {} tokens ({times} times plain decoding{})",
-        first.context,
-        last.context,
-        known_by(known)
-    )
+    let (from, to) = (first.context, last.context);
+    match (first.speedup, last.speedup) {
+        (Some(one), Some(other)) if first.basis == last.basis => format!(
+            "{plan} from {from} to {to} tokens ({:.2} to {:.2} times plain decoding{})",
+            one.value,
+            other.value,
+            known_by(first.basis)
+        ),
+        (Some(one), Some(other)) => format!(
+            "{plan} from {from} tokens ({:.2} times plain decoding{}) to {to} ({:.2}{})",
+            one.value,
+            known_by(first.basis),
+            other.value,
+            known_by(last.basis)
+        ),
+        _ => format!("{plan} from {from} to {to} tokens (speedup not known)"),
+    }
 }
 
 fn alone(one: &ContextResult) -> String {
@@ -118,6 +124,15 @@ mod tests {
                 "3..9:6 from 256 to 512 tokens (2.40 to 2.31 times plain decoding, predicted)",
                 "4..8:2 at 1024 tokens (1.10 times, predicted)"
             ]
+        );
+    }
+
+    #[test]
+    fn a_measured_end_and_a_predicted_one_are_each_told_as_what_they_are() {
+        let headline = ContextResult { basis: ContextBasis::Measured, ..at(64, "3..9:6", 2.19) };
+        assert_eq!(
+            group(&[headline, at(128, "3..9:6", 2.1), at(256, "3..9:6", 2.08)]),
+            "3..9:6 from 64 tokens (2.19 times plain decoding, measured) to 256 (2.08, predicted)"
         );
     }
 

@@ -144,10 +144,17 @@ pub fn off_percent(row: &BatchResult) -> Option<f64> {
 }
 
 /// From how many texts on plain decoding wins; nothing where the best plan is faster, or slower, at
-/// every number that was timed.
+/// every number that was timed. Beyond a number at which plain decoding surely wins, one at which
+/// nobody can tell is no sign that speculation pays again.
 pub(super) fn break_even(rows: &[BatchResult]) -> Option<BreakEvenBatch> {
+    let lost = |row: &BatchResult| row.verdict == Answer::DoNot && row.speedup().value < 1.0;
+    let lost = rows.iter().position(lost).unwrap_or(rows.len());
+    let told = |(place, row): &(usize, &BatchResult)| {
+        *place <= lost || row.verdict != Answer::CannotTellYet
+    };
+    let rows = rows.iter().enumerate().filter(told);
     let speedups: Vec<(usize, Estimate)> =
-        rows.iter().map(|row| (row.batch, row.speedup())).collect();
+        rows.map(|(_, row)| (row.batch, row.speedup())).collect();
     let along = |of: &dyn Fn(&Estimate) -> Option<f64>| {
         let line: Option<Vec<(usize, f64)>> =
             speedups.iter().map(|(batch, speedup)| Some((*batch, of(speedup)?))).collect();
@@ -220,6 +227,17 @@ mod tests {
         let wide = [estimate(1, 1.6, 0.1), estimate(4, 0.95, 0.1)];
         let found = break_even(&wide).unwrap();
         assert_eq!(found.texts.interval(), None, "the high ends do not cross: {found:?}");
+    }
+
+    #[test]
+    fn a_number_at_which_nobody_can_tell_does_not_undo_a_break_even() {
+        let rows = [estimate(4, 1.2, 0.1), estimate(8, 0.8, 0.1), estimate(16, 1.01, 0.05)];
+        // source: by hand: half of the way from 4 to 8 on a logarithmic axis
+        let found = break_even(&rows).unwrap();
+        assert!((found.texts.value - 32f64.sqrt()).abs() < 1e-9, "{found:?}");
+        assert_eq!((found.below, found.above), (4, 8));
+        let sure = [estimate(4, 1.2, 0.1), estimate(8, 0.8, 0.1), estimate(16, 1.1, 0.05)];
+        assert!(break_even(&sure).is_none(), "where it surely pays again there is none");
     }
 
     #[test]
