@@ -2,17 +2,17 @@
 //! peak.
 
 use crate::args::MemoryChildArgs;
+use crate::shared::load::Source;
 use crate::shared::{load, terminal};
-use s3d_model::Tokenizer;
+use s3d_model::{Tokenizer, checkpoint};
+use std::path::Path;
 
 /// Prints the peak resident set of this process as JSON on one line.
 pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
     let source = load::source(&args.model)?;
     let options = load::options(&args.model, &source)?;
-    let own = || source.path().map(|path| path.join("tokenizer.json"));
-    let tokenizer = args.model.tokenizer.clone().or_else(own).filter(|file| file.is_file());
     let peak = s3d_measure::memory::peak_of_this_process(
-        || tokenizer.map(|file| Tokenizer::load(&file)).transpose(),
+        || tokenizer(args.model.tokenizer.as_deref(), &source),
         || {
             let mut model = source.load(&options)?;
             model.expect(args.context)?;
@@ -22,4 +22,14 @@ pub fn memory_child(args: &MemoryChildArgs) -> anyhow::Result<()> {
         args.width,
     )?;
     terminal::result(&serde_json::to_string(&peak)?)
+}
+
+/// The tokenizer that loading makes again: the given one, or that of the folder or GGUF file. One
+/// that cannot be read takes no memory, and is not needed here.
+fn tokenizer(given: Option<&Path>, source: &Source) -> s3d_model::Result<Option<Tokenizer>> {
+    match (given, source.path()) {
+        (Some(file), _) => Tokenizer::load(file).map(Some),
+        (None, Some(checkpoint)) => Ok(checkpoint::read_tokenizer(checkpoint).unwrap_or(None)),
+        (None, None) => Ok(None),
+    }
 }
