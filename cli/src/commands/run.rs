@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     show::effort(&conclusion.run.header);
     show::files(&job.out);
     match args.policy {
-        Some(Policy::Auto) => policy::compare(&job, &conclusion, &args.output),
+        Some(Policy::Auto) => policy::compare(&job, &conclusion, &args.output, args.budget.quiet),
         None => Ok(()),
     }
 }

@@ -21,10 +21,16 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<()> {
         return second_round(&load_run::one_of(run, args.machine)?, args, count);
     }
     let replays = validate::replayed_iterations(&run)?;
-    terminal::note(&format!(
-        "replay: {} of {} generations took exactly the iterations that their traces replay",
-        replays.equal, replays.compared
-    ));
+    terminal::note(&match replays.compared {
+        0 => "replay: no generation can be compared with its trace (texts that are drawn never \
+              can: each is another one)"
+            .into(),
+        compared => format!(
+            "replay: {} of {compared} generations took exactly the iterations that their traces \
+             replay",
+            replays.equal
+        ),
+    });
     let run = load_run::one_of(run, args.machine)?;
     checks(&run, args.seed);
     let seen = &run.observations;

@@ -39,7 +39,8 @@ pub fn prompts(all: &[Prompt], each: usize, known: impl Fn(&str) -> bool) -> Vec
     taken
 }
 
-/// Decodes every prompt in all ways. Texts that end or run into a loop at once are left out.
+/// Decodes every prompt in all ways, and says before each how many are done. Texts that end or run
+/// into a loop at once are left out.
 ///
 /// # Errors
 /// A text that differs from plain decoding's ([`crate::Error::Mismatch`]); an engine that fails.
@@ -49,6 +50,7 @@ pub fn contest(
     rivals: &Rivals<'_>,
     prompts: &[&Prompt],
     clock: &dyn Clock,
+    done: &dyn Fn(usize),
 ) -> Result<Vec<PolicySample>> {
     let decode = |way, prompt: &Prompt, tokens| {
         let (plan, policy) = rivals.of(way);
@@ -60,6 +62,7 @@ pub fn contest(
     let schedule = Schedule::new(WAYS.len(), Some(0), request.seed);
     let (mut references, mut samples) = (References::default(), Vec::new());
     for (block, prompt) in prompts.iter().enumerate() {
+        done(block);
         let text = references.of(subject.before_widening, prompt, request)?;
         if text.len() < SHORTEST_TEXT.min(request.tokens) {
             continue;
@@ -168,7 +171,10 @@ mod tests {
         let rivals = Rivals { fixed: &fixed, most: &most, policy: &policy };
         let subject = Subject { model: &model, before_widening: &model };
         let taken = prompts(&all, 9, |_| false);
-        let samples = contest(subject, &request, &rivals, &taken, &clock).unwrap();
+        let heard = std::cell::RefCell::new(Vec::new());
+        let done = |count| heard.borrow_mut().push(count);
+        let samples = contest(subject, &request, &rivals, &taken, &clock, &done).unwrap();
+        assert_eq!(heard.into_inner(), [0, 1]);
         assert!(!samples.is_empty());
         for block in samples.chunks(4) {
             let of = |drafts| block.iter().filter(move |sample| sample.drafts == drafts);

@@ -3,6 +3,7 @@
 use crate::args::OutputArgs;
 use crate::shared::adaptive::AutoPlan;
 use crate::shared::conclude::Conclusion;
+use crate::shared::heartbeat::Heartbeat;
 use crate::shared::job::Job;
 use crate::shared::{show, terminal};
 use s3d_data::{Plan, PolicySample, SCHEMA_VERSION};
@@ -31,7 +32,12 @@ struct Compared<'a> {
 }
 
 /// Measures, writes `policy.json`, prints the table.
-pub fn compare(job: &Job, conclusion: &Conclusion, output: &OutputArgs) -> anyhow::Result<()> {
+pub fn compare(
+    job: &Job,
+    conclusion: &Conclusion,
+    output: &OutputArgs,
+    quiet: bool,
+) -> anyhow::Result<()> {
     let (run, request) = (&conclusion.run, &conclusion.request);
     let choice = conclusion.choice.recommendation.choice.as_ref();
     let Some(plan) = choice.map(|choice| &choice.plan) else {
@@ -48,7 +54,14 @@ pub fn compare(job: &Job, conclusion: &Conclusion, output: &OutputArgs) -> anyho
     let subject = Subject { model, before_widening: job.narrow.as_ref().unwrap_or(model) };
     let policy = || auto.policy();
     let rivals = Rivals { fixed: plan, most: &auto.plan, policy: &policy };
-    let samples = contest(subject, &job.request, &rivals, &prompts, &job.clock)?;
+    let progress = Heartbeat::new(quiet);
+    let done = |done: usize| {
+        let count = prompts.len();
+        let message = format!("{done} of {count} texts decoded plainly, by {plan}, adapting");
+        progress.part(done as u64, count as u64, message);
+    };
+    let samples = contest(subject, &job.request, &rivals, &prompts, &job.clock, &done)?;
+    progress.clear();
     let comparison = compare_policy(&samples, request)?;
     let compared = Compared {
         schema_version: SCHEMA_VERSION,
