@@ -15,6 +15,8 @@
 //! # Ok::<(), s3d_data::Error>(())
 //! ```
 
+#![warn(unreachable_pub)]
+
 pub mod datasheets;
 mod dtype;
 mod error;

@@ -15,7 +15,7 @@ pub const PREDICTORS: usize = 64;
 /// Widths of a model: its residual stream, its MLP, all of its heads together.
 pub const WIDTH: usize = 1 << 20;
 /// Temperatures that tokens are drawn at: far beyond it all tokens are equally likely.
-pub const TEMPERATURE: f64 = 1e3;
+pub(crate) const TEMPERATURE: f64 = 1e3;
 /// Entries of a vocabulary.
 pub const VOCAB: usize = 1 << 24;
 /// Experts of a layer.
@@ -23,7 +23,7 @@ pub const EXPERTS: usize = 4096;
 /// Texts decoded together.
 pub const BATCH: usize = 1 << 16;
 /// Parts that a measurement is divided into, and machines of a merged run.
-pub const SHARDS: usize = 4096;
+pub(crate) const SHARDS: usize = 4096;
 /// Blocks of a schedule, and places in a block.
 pub const BLOCKS: usize = 1_000_000_000;
 /// Starts of a process.
@@ -31,13 +31,13 @@ pub const STARTS: usize = 1_000_000;
 /// Prompts.
 pub const PROMPTS: usize = 1_000_000;
 /// Bytes of a memory (an exbibyte).
-pub const BYTES: u64 = 1 << 60;
+pub(crate) const BYTES: u64 = 1 << 60;
 /// Seconds of a whole pass or generation: from less than a processor needs for anything to a month.
-pub const PASS_SECONDS: RangeInclusive<f64> = 1e-9..=2.6e6;
+pub(crate) const PASS_SECONDS: RangeInclusive<f64> = 1e-9..=2.6e6;
 /// Seconds of a part of a pass, which may be a difference of two times.
-pub const PART_SECONDS: RangeInclusive<f64> = -2.6e6..=2.6e6;
+pub(crate) const PART_SECONDS: RangeInclusive<f64> = -2.6e6..=2.6e6;
 /// Seconds spent: from none to three centuries.
-pub const SPENT_SECONDS: RangeInclusive<f64> = 0.0..=1e10;
+pub(crate) const SPENT_SECONDS: RangeInclusive<f64> = 0.0..=1e10;
 /// Rates: bytes, operations or cycles per second.
 pub const RATE: RangeInclusive<f64> = 0.0..=1e30;
 

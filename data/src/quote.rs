@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// Characters of foreign text that a message quotes.
-pub const QUOTED: usize = 80;
+pub(crate) const QUOTED: usize = 80;
 /// Characters of a whole message.
 const MESSAGE: usize = 600;
 

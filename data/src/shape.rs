@@ -76,7 +76,7 @@ impl ModelShape {
 
     /// Parameters of the adapters of one decoder layer: two factors for each of its four matrices
     /// (queries, keys and values count as one, gate and up projection as another).
-    pub fn adapter_parameters(&self) -> u64 {
+    pub(crate) fn adapter_parameters(&self) -> u64 {
         let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let attention = (self.hidden + queries + 2 * keys) + (queries + self.hidden);
         let mlp = (self.hidden + 2 * self.intermediate) + (self.intermediate + self.hidden);

@@ -239,7 +239,7 @@ impl Bytes {
     /// A mebibyte.
     pub const MEBIBYTE: Self = Self(1 << 20);
     /// The number of bytes in a GiB.
-    pub const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+    pub(crate) const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
     /// From a number of GiB, as published tables give it.
     pub fn from_gib(gib: f64) -> Self {
@@ -258,8 +258,6 @@ impl Seconds {
     /// A thousandth: `time / Seconds::MILLISECOND` is a number of milliseconds, and
     /// `Seconds::MILLISECOND * number` the time of one.
     pub const MILLISECOND: Self = Self(1e-3);
-    /// A millionth.
-    pub const MICROSECOND: Self = Self(1e-6);
     /// A billionth.
     pub const NANOSECOND: Self = Self(1e-9);
 

@@ -24,7 +24,7 @@ impl Layout {
     }
 
     /// Whether scales stand apart from codes.
-    pub fn is_coded(self) -> bool {
+    pub(crate) fn is_coded(self) -> bool {
         self.dtype.is_quantized()
     }
 
@@ -34,7 +34,7 @@ impl Layout {
     }
 
     /// Bytes of a row of scales: whole words, two scales each.
-    pub fn scale_bytes(self) -> usize {
+    pub(crate) fn scale_bytes(self) -> usize {
         if self.is_coded() { 4 * self.units().div_ceil(4) } else { 0 }
     }
 

@@ -8,6 +8,7 @@
 //! at every width; what the driver's compiler makes of it is checked when a device is opened (`Gpu::check`).
 //!
 //! Without the feature `wgpu` the crate is empty.
+#![warn(unreachable_pub)]
 #![cfg(feature = "wgpu")]
 
 mod adapter;

@@ -3,17 +3,17 @@
 use s3d_data::Dtype;
 
 /// Outputs of a group of lanes in a product: they share one reading of the rows.
-pub const OUTPUTS: usize = 4;
+pub(crate) const OUTPUTS: usize = 4;
 /// Rows that a group of lanes computes at once, at most: they share one reading of the weights.
-pub const TILE: usize = 8;
+pub(crate) const TILE: usize = 8;
 /// Rows that one group comes back to: their weights come from the cache.
-pub const BAND: usize = 64;
+pub(crate) const BAND: usize = 64;
 
 const PLACES: &str = include_str!("wgsl/places.wgsl");
 
 /// One pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Shader {
+pub(crate) enum Shader {
     /// Products of a matrix of this type with `rows` rows at once, with `add` added to others.
     MatMul {
         /// Of the matrix.
@@ -49,7 +49,7 @@ pub enum Shader {
 
 /// How lanes are put to use on an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     /// Lanes of a group in a product.
     pub count: usize,
     /// Whether they are one subgroup, whose registers they add through.
@@ -58,7 +58,7 @@ pub struct Lanes {
 
 impl Shader {
     /// Its text.
-    pub fn source(self, lanes: Lanes) -> String {
+    pub(crate) fn source(self, lanes: Lanes) -> String {
         match self {
             Self::MatMul { dtype, rows, add } => {
                 let finish = match lanes.subgroup {

@@ -75,7 +75,7 @@ struct Clock {
 
 impl Stream {
     /// Nothing to do; marks take as many nanoseconds a tick as `tick` says, if it can mark.
-    pub fn new(device: &wgpu::Device, tick: Option<f32>) -> Self {
+    pub(crate) fn new(device: &wgpu::Device, tick: Option<f32>) -> Self {
         let clock = tick.map(|tick| Clock {
             queries: device.create_query_set(&QuerySetDescriptor {
                 label: None,
@@ -229,7 +229,7 @@ impl Gpu {
     }
 
     /// Submits what is recorded, without waiting.
-    pub fn submit(&self) {
+    pub(crate) fn submit(&self) {
         self.submit_and(|_| ());
     }
 

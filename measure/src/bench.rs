@@ -46,7 +46,7 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Nothing measured yet.
-    pub fn new(
+    pub(crate) fn new(
         subject: Subject<'a>,
         request: &'a Request,
         clock: &'a dyn Clock,
@@ -88,7 +88,7 @@ impl<'a> Bench<'a> {
 
     /// Whether the time is spent and a choice can do without `stage`. What was asked for by name,
     /// or alone, is measured however long it takes.
-    pub fn has_no_time_for(&self, stage: Stage) -> bool {
+    pub(crate) fn has_no_time_for(&self, stage: Stage) -> bool {
         let asked = matches!(self.request.plans, Plans::Exactly(_)) || self.request.shard.is_some();
         // Several texts are asked for by a flag of their own.
         let needed = matches!(
@@ -114,13 +114,13 @@ impl<'a> Bench<'a> {
     }
 
     /// Generations of a block that fit the time that is left; none where no pass was timed.
-    pub fn affordable(&self) -> Option<usize> {
+    pub(crate) fn affordable(&self) -> Option<usize> {
         let (budget, spent) = (self.request.time_budget, self.recorder.spent());
         afford::plans(&self.recorder.run, budget, spent)
     }
 
     /// Gives `stage` its share of the time that is left.
-    pub fn begin(&mut self, stage: Stage) {
+    pub(crate) fn begin(&mut self, stage: Stage) {
         let left = (self.request.time_budget - self.recorder.spent()).max(Seconds::ZERO);
         let ahead = Stage::ALL.into_iter().filter(|&other| {
             let name = self.request.stage_name(other);
@@ -132,7 +132,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Says what is being measured now; an error when the watcher wants to stop.
-    pub fn tell(&mut self, what: &str) -> Result<()> {
+    pub(crate) fn tell(&mut self, what: &str) -> Result<()> {
         let (spent, budget) = (self.recorder.spent(), self.request.time_budget);
         let by_time = ((spent / budget).min(1.0), (budget - spent).max(Seconds::ZERO));
         let by_work = |(since, share): (Seconds, f64)| {
@@ -153,7 +153,7 @@ impl<'a> Bench<'a> {
     /// Decodes `prompt` by `plan` in one of the starts that take turns; says in which it was, by
     /// its number in the run. `reference` is the plain text, which imposed acceptance peeks at; the
     /// tokens are drawn with numbers of `block` where the run is made at a temperature.
-    pub fn decode(
+    pub(crate) fn decode(
         &mut self,
         turn: usize,
         plan: &Plan,
@@ -184,13 +184,13 @@ impl<'a> Bench<'a> {
     }
 
     /// Where the choice stands, by all but the blocks that confirm it.
-    pub fn ask_standing(&mut self) -> Result<Standing> {
+    pub(crate) fn ask_standing(&mut self) -> Result<Standing> {
         let run = run_before(&self.recorder.run, BlockPurpose::Confirm.blocks().start);
         self.judge.standing(&run).map_err(Error::Judge)
     }
 
     /// Keeps one finished observation.
-    pub fn keep(&mut self, observation: Observation) -> Result<()> {
+    pub(crate) fn keep(&mut self, observation: Observation) -> Result<()> {
         self.recorder.append(vec![observation])
     }
 }

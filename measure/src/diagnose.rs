@@ -25,7 +25,7 @@ pub fn machine(machine: &Machine) -> Vec<Warning> {
 }
 
 /// What the machine was doing before the run: its load, set against its cores.
-pub fn busy_machine(machine: &Machine) -> Option<Warning> {
+pub(crate) fn busy_machine(machine: &Machine) -> Option<Warning> {
     let load = machine.load.filter(|&load| load > 0.5 * machine.cores as f64)?;
     Some(Warning::BusyMachine { load, cores: machine.cores })
 }
@@ -53,7 +53,7 @@ pub fn others(
 }
 
 /// Whether the processor's clock changed; `readings` are those over the run.
-pub fn changing_clock(readings: &[Hertz], governor: Option<&str>) -> Option<Warning> {
+pub(crate) fn changing_clock(readings: &[Hertz], governor: Option<&str>) -> Option<Warning> {
     let highest = readings.iter().copied().fold(Hertz(0.0), Hertz::max);
     let lowest = readings.iter().copied().fold(Hertz(f64::INFINITY), Hertz::min) / highest;
     let governor = governor.map(str::to_string);
@@ -61,7 +61,7 @@ pub fn changing_clock(readings: &[Hertz], governor: Option<&str>) -> Option<Warn
 }
 
 /// Whether the clock's step is fine enough for the shortest thing timed with it.
-pub fn coarse_clock(resolution: Seconds, shortest: Seconds) -> Option<Warning> {
+pub(crate) fn coarse_clock(resolution: Seconds, shortest: Seconds) -> Option<Warning> {
     (resolution > shortest * 0.05).then_some(Warning::CoarseClock { resolution, shortest })
 }
 
@@ -148,7 +148,7 @@ pub fn memory(records: &[MemoryRecord]) -> Option<Warning> {
 }
 
 /// Median speed of plain decoding after the prompt pass; none where nothing was generated.
-pub fn plain_tokens_per_second(samples: &[ThroughputSample]) -> Option<f64> {
+pub(crate) fn plain_tokens_per_second(samples: &[ThroughputSample]) -> Option<f64> {
     let plain = samples.iter().filter(|s| s.plan == Plan::Plain && s.tokens > 1);
     let speeds: Vec<f64> = plain.map(|s| 1.0 / seconds_per_token(s)).collect();
     (!speeds.is_empty()).then(|| median(&speeds))
@@ -206,7 +206,7 @@ fn sign_test_rank(blocks: usize) -> usize {
 }
 
 /// Whether the first block stands out; `series` is one cell by block.
-pub fn slow_first_runs(what: &str, series: &[f64]) -> Option<Warning> {
+pub(crate) fn slow_first_runs(what: &str, series: &[f64]) -> Option<Warning> {
     let (first, rest) = series.split_first()?;
     let limit = median(rest) + 5.0 * scaled_deviation(rest);
     let ratio = first / median(rest);
@@ -226,7 +226,7 @@ pub fn drift(what: &str, series: &[f64]) -> Option<Warning> {
 
 /// Whether many values lie farther than five scaled median absolute deviations from their median
 /// (Leys et al., J. Exp. Soc. Psych. 49(4), 2013); they are flagged, never dropped.
-pub fn outliers(what: &str, values: &[f64]) -> Option<Warning> {
+pub(crate) fn outliers(what: &str, values: &[f64]) -> Option<Warning> {
     let (middle, spread) = (median(values), scaled_deviation(values).max(1e-3 * median(values)));
     let far = values.iter().filter(|&value| (value - middle).abs() > 5.0 * spread).count();
     let share = far as f64 / values.len().max(1) as f64;

@@ -15,6 +15,8 @@
 //! assert_eq!(block.iter().filter(|turn| turn.cell == 0).count(), 2);
 //! ```
 
+#![warn(unreachable_pub)]
+
 mod bench;
 pub mod clock;
 pub mod diagnose;

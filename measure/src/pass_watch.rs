@@ -55,7 +55,7 @@ impl Observer for PassWatch<'_> {
 
 impl<'a> PassWatch<'a> {
     /// Watches the passes of one turn, under one plan, through `layers` layers.
-    pub fn new(clock: &'a dyn Clock, turn: Turn, plan: Plan, layers: usize) -> Self {
+    pub(crate) fn new(clock: &'a dyn Clock, turn: Turn, plan: Plan, layers: usize) -> Self {
         // Start, embedding, two sub-layers each, head.
         let (marks, expected) = (Vec::new(), 2 * layers + 3);
         let timer = timer(clock);
@@ -64,14 +64,14 @@ impl<'a> PassWatch<'a> {
     }
 
     /// The same without a look at the components: the check on their sums.
-    pub fn whole_only(mut self) -> Self {
+    pub(crate) fn whole_only(mut self) -> Self {
         self.whole_only = true;
         self
     }
 
     /// Times `pass`, the choice of its tokens included, and adds its samples: the components, the
     /// rest, the whole.
-    pub fn pass<T>(
+    pub(crate) fn pass<T>(
         &mut self,
         place: Place,
         samples: &mut Vec<LatencySample>,
@@ -144,7 +144,7 @@ pub(crate) struct Generated {
 
 impl Generated {
     /// Its row of `throughput.csv`, made by the start of a process with number `start`.
-    pub fn sample(
+    pub(crate) fn sample(
         &self,
         plan: &Plan,
         prompt: &Prompt,
@@ -188,7 +188,7 @@ pub(crate) fn generate(
 }
 
 /// Makes the policy of a text.
-pub type Fresh<'a> = &'a dyn Fn() -> Box<dyn DraftPolicy>;
+pub(crate) type Fresh<'a> = &'a dyn Fn() -> Box<dyn DraftPolicy>;
 
 /// As [`generate`], with as many drafts in each iteration as a fresh `policy` says, where there is
 /// one.
@@ -263,7 +263,7 @@ pub(crate) struct Stopwatch<'a> {
 
 impl<'a> Stopwatch<'a> {
     /// Starts now.
-    pub fn new(clock: &'a dyn Clock) -> Self {
+    pub(crate) fn new(clock: &'a dyn Clock) -> Self {
         let (begin, none) = (clock.now(), Seconds::ZERO);
         Self { clock, begin, last: begin, prompt: none, draft: none, verify: none }
     }

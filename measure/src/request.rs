@@ -268,7 +268,7 @@ pub struct Provenance {
 
 impl Request {
     /// Positions of a window and drafting that say enough, where nothing else is asked for.
-    pub const ENOUGH_POSITIONS: usize = 1_500;
+    pub(crate) const ENOUGH_POSITIONS: usize = 1_500;
     /// The most predictors looked at, where nothing else is asked for.
     pub const PREDICTORS: Predictors = Predictors::of::<8>();
     /// Number of positions that stands for every prompt, however many positions it has.
@@ -343,7 +343,7 @@ impl Request {
     }
 
     /// Whether nothing of the work depends on what is observed on the way.
-    pub fn is_known_beforehand(&self) -> bool {
+    pub(crate) fn is_known_beforehand(&self) -> bool {
         let judged = self.wants(Stage::Throughput) && matches!(self.plans, Plans::Judged(_));
         let concluded = self.wants(Stage::RunOff) || self.wants(Stage::Confirmation);
         !judged && !concluded && self.first_look.is_none()
@@ -354,6 +354,22 @@ impl Request {
         self.shard.map_or(0..items, |shard| shard.part(items))
     }
 
+    fn validate_prompts(&self, model: &Model) -> Result<()> {
+        if self.prompts.is_empty() {
+            return Err(Error::invalid("no prompts; give some with --prompts"));
+        }
+        let most = model.positions().saturating_sub(1);
+        let unfit = |prompt: &&Prompt| !(1..=most).contains(&prompt.tokens.len());
+        match self.prompts.iter().find(unfit) {
+            None => Ok(()),
+            Some(prompt) => Err(Error::invalid(format!(
+                "--prompts: prompt '{}' has {} tokens; a prompt has 1 to {most} for this model",
+                prompt.id,
+                prompt.tokens.len()
+            ))),
+        }
+    }
+
     /// Checks the request against `model`.
     ///
     /// # Errors
@@ -361,9 +377,7 @@ impl Request {
     pub fn validate(&self, model: &Model) -> Result<()> {
         let fail = |message: String| Err(Error::invalid(message));
         let layers = model.shape().layers;
-        if self.prompts.is_empty() {
-            return fail("no prompts; give some with --prompts".into());
-        }
+        self.validate_prompts(model)?;
         if self.tokens < 2 || self.context < 2 {
             return fail(format!(
                 "expected --tokens >= 2 and --context >= 2; found {} and {}",

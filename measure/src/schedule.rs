@@ -49,7 +49,7 @@ impl Schedule {
     /// Deals the cells of a round out to so many blocks that none holds more than `most` beside the
     /// control: a block that lasts a minute says little about a machine that changes within
     /// seconds. Who sits beside whom is drawn anew for every pair of rounds.
-    pub fn in_blocks_of(mut self, most: usize) -> Self {
+    pub(crate) fn in_blocks_of(mut self, most: usize) -> Self {
         let cells = self.periods.len() - usize::from(self.control.is_some());
         self.parts = cells.div_ceil(most.max(1)).max(1);
         self
@@ -61,13 +61,13 @@ impl Schedule {
     }
 
     /// Samples `cell` in one of every `period` pairs of blocks only (wide passes, long contexts).
-    pub fn sample_every(mut self, cell: usize, period: usize) -> Self {
+    pub(crate) fn sample_every(mut self, cell: usize, period: usize) -> Self {
         self.periods[cell] = period.max(1);
         self
     }
 
     /// Samples `cell` in one of `times` of the blocks that hold the cell `of`, never without it.
-    pub fn sample_beside(mut self, cell: usize, of: usize, times: usize) -> Self {
+    pub(crate) fn sample_beside(mut self, cell: usize, of: usize, times: usize) -> Self {
         self.periods[cell] = self.periods[of] * times.max(1);
         self.phases[cell] = self.phases[of] + self.periods[of] * cell;
         self
@@ -75,7 +75,7 @@ impl Schedule {
 
     /// Measures all of cell 0, then all of cell 1, ...: what the schedule protects from.
     #[cfg(test)]
-    pub fn without_interleaving(mut self) -> Self {
+    pub(crate) fn without_interleaving(mut self) -> Self {
         self.interleaved = false;
         self
     }
@@ -156,7 +156,7 @@ pub struct Bounds {
 ///
 /// # Errors
 /// The first error of `measure`.
-pub fn run_blocks<E>(
+pub(crate) fn run_blocks<E>(
     schedule: &Schedule,
     clock: &dyn Clock,
     bounds: Bounds,

@@ -8,8 +8,8 @@ use s3d_data::{
     RunDir, Seconds, Skip, SkipWindow,
 };
 use s3d_measure::{
-    Error, Plans, Progress, Provenance, Quiet, Request, Stage, Subject, SystemClock, Update,
-    measure,
+    Error, Plans, Progress, Prompt, Provenance, Quiet, Request, Stage, Subject, SystemClock,
+    Update, measure,
 };
 use s3d_model::{LoadOptions, Model};
 use std::collections::HashSet;
@@ -245,8 +245,10 @@ fn a_request_that_does_not_fit_is_refused() {
     let out = RunDir::new(dir.path());
     let models = Models::new();
     let window = SkipWindow::new(2, 6).unwrap();
+    let long = Prompt { id: "long".into(), task: None, tokens: vec![1; 5000] };
     for (bad, words) in [
         (Request { prompts: Vec::new(), ..request() }, "--prompts"),
+        (Request { prompts: vec![long], ..request() }, "prompt 'long' has 5000 tokens"),
         (Request { tokens: 1, ..request() }, "--tokens"),
         (Request { time_budget: Seconds(f64::NAN), ..request() }, "--time-budget"),
         (Request { skips: vec![window.into()], ..request() }, "window 2..6"),

@@ -154,7 +154,7 @@ impl Axis {
     }
 
     /// The same axis, of ratios or rates.
-    pub fn of_ratios(mut self) -> Self {
+    pub(crate) fn of_ratios(mut self) -> Self {
         self.ratio = true;
         self
     }
@@ -176,7 +176,7 @@ impl Axis {
     }
 
     /// An axis of named places.
-    pub fn categories(label: impl Into<String>, names: Vec<String>) -> Self {
+    pub(crate) fn categories(label: impl Into<String>, names: Vec<String>) -> Self {
         Self { categories: names, ..Self::new(label, Quantity::Count) }
     }
 }

@@ -14,6 +14,8 @@
 //! assert_eq!(text::table(&table, 80), "plan    speed (tokens/s)\n------  ----------------\n3..9:4              56.1\n");
 //! ```
 
+#![warn(unreachable_pub)]
+
 pub mod compare;
 pub mod draw;
 mod error;

@@ -28,7 +28,7 @@ pub fn write_report(dir: &RunDir, input: &ReportInput) -> Result<()> {
 ///
 /// # Errors
 /// As [`write_report`].
-pub fn write_figures(dir: &RunDir, figures: &[Figure]) -> Result<()> {
+pub(crate) fn write_figures(dir: &RunDir, figures: &[Figure]) -> Result<()> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let mine = |worker: usize| figures.iter().skip(worker).step_by(workers);
     let work = |worker: usize| mine(worker).try_for_each(|figure| write_figure(dir, figure));
@@ -56,7 +56,7 @@ fn write_figure(dir: &RunDir, figure: &Figure) -> Result<()> {
 ///
 /// # Errors
 /// When a file cannot be written; it is named.
-pub fn write_tables(dir: &RunDir, tables: &[Table]) -> Result<()> {
+pub(crate) fn write_tables(dir: &RunDir, tables: &[Table]) -> Result<()> {
     for table in tables {
         finite::check(table)?;
         let file = |extension: &str| dir.file(&format!("tables/{}.{extension}", table.name));

@@ -57,7 +57,7 @@ impl Table {
     }
 
     /// Keeps the columns whose place in `kept` is true.
-    pub fn keep_columns(&mut self, kept: &[bool]) {
+    pub(crate) fn keep_columns(&mut self, kept: &[bool]) {
         let mut index = kept.iter();
         self.columns.retain(|_| *index.next().unwrap_or(&true));
         for row in &mut self.rows {
@@ -151,7 +151,7 @@ impl Cell {
 
     /// The same without its interval.
     #[must_use]
-    pub fn without_interval(&self) -> Self {
+    pub(crate) fn without_interval(&self) -> Self {
         match self {
             Self::Estimate(e, decimals) => Self::Number(e.value, *decimals),
             other => other.clone(),
@@ -159,12 +159,12 @@ impl Cell {
     }
 
     /// Whether it is a value with an interval.
-    pub fn is_estimate(&self) -> bool {
+    pub(crate) fn is_estimate(&self) -> bool {
         matches!(self, Self::Estimate(..) | Self::Level(..) | Self::Seconds(_) | Self::Share(_))
     }
 
     /// The value that rows are sorted by.
-    pub fn sort_value(&self) -> Option<f64> {
+    pub(crate) fn sort_value(&self) -> Option<f64> {
         match self {
             Self::Unknown | Self::Text(_) | Self::Link { .. } => None,
             Self::Count(count) | Self::Bytes(count) => Some(*count as f64),

@@ -142,7 +142,7 @@ pub fn leading(recommendation: &Recommendation, ties: usize) -> Table {
 /// The table with intervals left out until it fits `width` characters: those of tokens per
 /// iteration first, then those of tokens per second; at last without the roles, which the title
 /// tells.
-pub fn narrowed(mut table: Table, width: usize) -> Table {
+pub(crate) fn narrowed(mut table: Table, width: usize) -> Table {
     for name in ["tokens per iteration", "tokens/s"] {
         let place = table.columns.iter().position(|column| column.name == name);
         if let Some(place) = place.filter(|_| text::natural_width(&table) > width) {

@@ -63,6 +63,8 @@
 //! # Ok::<(), s3d_simulator::Error>(())
 //! ```
 
+#![warn(unreachable_pub)]
+
 pub mod choose;
 pub mod cost;
 mod error;

@@ -9,17 +9,17 @@ use s3d_data::Estimate;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// Half the width of a 95 % interval of a normal variate, in standard errors.
-pub const Z95: f64 = 1.96;
+pub(crate) const Z95: f64 = 1.96;
 /// Standard deviation of a normal variate over its median absolute deviation from the middle.
 pub const SIGMA_OF_MAD: f64 = 1.4826;
 /// The median of the absolute value of a normal variate, in standard deviations.
-pub const MEDIAN_ABSOLUTE: f64 = 0.6745;
+pub(crate) const MEDIAN_ABSOLUTE: f64 = 0.6745;
 /// Standard error of a median over that of a mean, for normal values.
-pub const MEDIAN_ERROR: f64 = 1.2533;
+pub(crate) const MEDIAN_ERROR: f64 = 1.2533;
 
 /// The quantile `q` of `sorted` values, linear between order statistics (type 7 of Hyndman and Fan,
 /// The American Statistician 50, 1996); `None` without values.
-pub fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
+pub(crate) fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let place = q.clamp(0.0, 1.0) * last as f64;
     let (low, share) = (place.floor() as usize, place.fract());
@@ -40,7 +40,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// The least value up to which half of the weight lies; `None` without values.
-pub fn weighted_median(values: &[(f64, f64)]) -> Option<f64> {
+pub(crate) fn weighted_median(values: &[(f64, f64)]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let half = sorted.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
@@ -54,7 +54,7 @@ pub fn weighted_median(values: &[(f64, f64)]) -> Option<f64> {
 
 /// The median and its standard error, from the median absolute deviation: `sigma = 1.4826 MAD` and
 /// `1.2533 sigma / sqrt(n)` for normal values, robust against the bursts of a busy machine.
-pub fn robust_mean(values: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn robust_mean(values: &[f64]) -> Option<(f64, f64)> {
     let middle = median(values)?;
     let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
     let sigma = SIGMA_OF_MAD * median(&deviations)?;
@@ -79,7 +79,7 @@ pub fn tail(clusters: usize) -> f64 {
 }
 
 /// The 97.5 % quantile of Student's t with `degrees` of freedom, at least 1.
-pub fn student(degrees: usize) -> f64 {
+pub(crate) fn student(degrees: usize) -> f64 {
     let law = StudentsT::new(0.0, 1.0, degrees.clamp(1, 1000) as f64);
     law.map_or(f64::INFINITY, |law| law.inverse_cdf(0.975))
 }
@@ -108,7 +108,7 @@ fn quantile_of_unsorted(values: &mut [f64], q: f64) -> Option<f64> {
 
 /// The value at `x` of the broken line through sorted points, its outermost pieces continued; a
 /// single point only at itself.
-pub fn broken_line(points: &[(f64, f64)], x: f64) -> Option<f64> {
+pub(crate) fn broken_line(points: &[(f64, f64)], x: f64) -> Option<f64> {
     if points.len() < 2 {
         return points.first().filter(|point| point.0 == x).map(|point| point.1);
     }
@@ -253,7 +253,7 @@ impl Iterator for Normals {
 ///
 /// # Errors
 /// Fewer cells than features, another number of targets or weights, or features that do not differ.
-pub fn non_negative_least_squares(
+pub(crate) fn non_negative_least_squares(
     design: &Array2<f64>,
     targets: &[f64],
     weights: &[f64],

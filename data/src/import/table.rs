@@ -17,7 +17,7 @@ pub(super) struct Row {
 
 impl Row {
     /// A number that must be there: finite, at or above 0.
-    pub fn number(&self, name: &str, file: &Path) -> Result<f64> {
+    pub(super) fn number(&self, name: &str, file: &Path) -> Result<f64> {
         let value = self.fields.get(name).ok_or_else(|| self.wrong(name, "is missing", file))?;
         let number = number_of(value).filter(|number| number.is_finite() && *number >= 0.0);
         number.ok_or_else(|| {
@@ -27,7 +27,7 @@ impl Row {
     }
 
     /// A time or rate that must be there, above 0.
-    pub fn positive(&self, name: &str, file: &Path) -> Result<f64> {
+    pub(super) fn positive(&self, name: &str, file: &Path) -> Result<f64> {
         match self.number(name, file)? {
             number if number > 0.0 => Ok(number),
             _ => Err(self.wrong(name, "expected a number above 0, found 0", file)),
@@ -35,7 +35,7 @@ impl Row {
     }
 
     /// A count that must be there.
-    pub fn count(&self, name: &str, file: &Path) -> Result<usize> {
+    pub(super) fn count(&self, name: &str, file: &Path) -> Result<usize> {
         match self.number(name, file)? {
             number if number.fract() == 0.0 && number < 1e12 => Ok(number as usize),
             number => {
@@ -45,7 +45,7 @@ impl Row {
     }
 
     /// A field as text, where it is there and not empty.
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         match self.fields.get(name)? {
             Value::Null => None,
             Value::String(text) => Some(text.trim().to_string()).filter(|text| !text.is_empty()),
@@ -54,7 +54,7 @@ impl Row {
     }
 
     /// An error about a field.
-    pub fn wrong(&self, name: &str, message: &str, file: &Path) -> crate::error::Error {
+    pub(super) fn wrong(&self, name: &str, message: &str, file: &Path) -> crate::error::Error {
         malformed(file, self.line, &format!("'{name}': {message}"))
     }
 }

@@ -87,7 +87,7 @@ struct Row {
 ///
 /// # Errors
 /// A missing column, a window that does not fit, a position twice or out of order.
-pub fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>> {
+pub(crate) fn parse_positions(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Vec<Trace>> {
     let rows: Vec<(u64, Row)> = not_empty(store::parse_csv(bytes, file)?, file)?;
     let mut seen = HashSet::new();
     let mut places = HashMap::new();

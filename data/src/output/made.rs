@@ -95,7 +95,7 @@ pub(super) struct Made {
 
 impl Made {
     /// The list in `folder`, if there is one.
-    pub fn load(folder: &Path) -> Result<Option<Self>> {
+    pub(super) fn load(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(MARKER);
         if !path.is_file() {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Made {
     }
 
     /// Whether this program made the file of this name.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         let old = || match self.holds {
             Holds::Run => name.starts_with("figures/") || name.starts_with("tables/"),
             holds => holds == Holds::Model,

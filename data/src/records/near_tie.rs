@@ -42,7 +42,7 @@ impl NearTie {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn save_near_ties(path: &Path, rows: &[NearTie]) -> Result<()> {
+pub(crate) fn save_near_ties(path: &Path, rows: &[NearTie]) -> Result<()> {
     if rows.is_empty() {
         let header = "id,position,first,second,first_token,second_token,logit_gap\n";
         return store::save_atomically(path, header.as_bytes());

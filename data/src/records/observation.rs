@@ -119,12 +119,12 @@ impl Observations {
     }
 
     /// The rows of `latency.csv`, those of several texts last.
-    pub fn all_latency(&self) -> Vec<LatencySample> {
+    pub(crate) fn all_latency(&self) -> Vec<LatencySample> {
         [&*self.latency, &self.together.latency].concat()
     }
 
     /// The rows of `throughput.csv`, those of several texts last.
-    pub fn all_throughput(&self) -> Vec<ThroughputSample> {
+    pub(crate) fn all_throughput(&self) -> Vec<ThroughputSample> {
         [&*self.throughput, &self.together.throughput].concat()
     }
 

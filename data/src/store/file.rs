@@ -14,7 +14,7 @@ pub struct Limit(u64);
 
 impl Limit {
     /// `run.json`, `recommendation.json` and other records of one object.
-    pub const OBJECT: Self = Self(8 * MIB);
+    pub(crate) const OBJECT: Self = Self(8 * MIB);
     /// Tables: `latency.csv`, `acceptance.jsonl`. They are read row by row.
     pub const TABLE: Self = Self(512 * MIB);
     /// What is imported, tables and measurements of other engines: read as a whole.

@@ -8,14 +8,14 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 /// Bytes of a row, at most.
-pub const ROW_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const ROW_BYTES_MAX: u64 = 4 << 20;
 
 /// Calls `take` with each line of `source`, its number and its end (`\n`), if it has one. `path` is
 /// for errors.
 ///
 /// # Errors
 /// When the file cannot be read, a line is longer than [`ROW_BYTES_MAX`], or `take` fails.
-pub fn each_line(
+pub(crate) fn each_line(
     source: impl Read,
     path: &Path,
     mut take: impl FnMut(u64, &[u8]) -> Result<()>,
@@ -42,7 +42,7 @@ pub fn each_line(
 ///
 /// # Errors
 /// As [`each_line`]; a line of another form.
-pub fn each_json<T: DeserializeOwned>(
+pub(crate) fn each_json<T: DeserializeOwned>(
     source: impl Read,
     path: &Path,
     mut take: impl FnMut(u64, T) -> Result<()>,
@@ -63,7 +63,7 @@ pub fn each_json<T: DeserializeOwned>(
 /// # Errors
 /// When the file cannot be read, a row has another form or is longer than [`ROW_BYTES_MAX`], or
 /// `take` fails.
-pub fn each_row<T: DeserializeOwned>(
+pub(crate) fn each_row<T: DeserializeOwned>(
     source: impl Read,
     path: &Path,
     mut take: impl FnMut(u64, T) -> Result<()>,

@@ -11,22 +11,22 @@ use std::sync::Mutex;
 
 /// What disturbs a fake clock. All zero: a perfect machine.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Spread of every measurement, as a fraction.
-    pub noise: f64,
+    pub(crate) noise: f64,
     /// Growth of all costs per second of run, as a fraction.
-    pub drift_per_second: f64,
+    pub(crate) drift_per_second: f64,
     /// Bursts of foreign work: share of the time they take (each 0.3 s long, everything 1.6 times
     /// as slow).
-    pub bursts: f64,
+    pub(crate) bursts: f64,
     /// Share of measurements with a Pareto-distributed extra cost (a heavy tail: no variance).
-    pub tails: f64,
+    pub(crate) tails: f64,
     /// At this second everything becomes 1.4 times as slow, for good.
-    pub step_at: Option<f64>,
+    pub(crate) step_at: Option<f64>,
     /// Spread of the speed of whole starts of a process (standard deviation of its logarithm).
-    pub start: f64,
+    pub(crate) start: f64,
     /// Spread, from start to start, of what a single plan costs: each has a draw of its own.
-    pub start_and_plan: f64,
+    pub(crate) start_and_plan: f64,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct State {
 
 /// A clock that tests move.
 #[derive(Debug)]
-pub struct FakeClock {
+pub(crate) struct FakeClock {
     faults: Faults,
     seed: u64,
     state: Mutex<State>,
@@ -49,14 +49,14 @@ const BURST_SECONDS: f64 = 0.3;
 
 impl FakeClock {
     /// A clock at zero with `faults`.
-    pub fn new(faults: Faults, seed: u64) -> Self {
+    pub(crate) fn new(faults: Faults, seed: u64) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
         let state = State { now: 0.0, random, burst_until: 0.0, next_burst: 0.0 };
         Self { faults, seed, state: Mutex::new(state) }
     }
 
     /// Something that costs `seconds` on a quiet machine happens; returns what it cost here.
-    pub fn spend(&self, seconds: f64) -> f64 {
+    pub(crate) fn spend(&self, seconds: f64) -> f64 {
         let mut state = self.state.lock().unwrap();
         let cost = seconds * self.faults.slowdown(&mut state);
         state.now += cost;
@@ -65,7 +65,7 @@ impl FakeClock {
 
     /// As [`Self::spend`], by plan number `plan` in the start with this number: both are faster or
     /// slower than others, for as long as the world lasts.
-    pub fn spend_in(&self, start: usize, plan: usize, seconds: f64) -> f64 {
+    pub(crate) fn spend_in(&self, start: usize, plan: usize, seconds: f64) -> f64 {
         let of_start = self.faults.start * self.normal(start, usize::MAX);
         let of_plan = self.faults.start_and_plan * self.normal(start, plan);
         self.spend(seconds * (of_start + of_plan).exp())
@@ -122,7 +122,7 @@ impl Clock for FakeClock {
 
 /// A device that works off its stream only when it is waited for, and notes what is asked of it.
 #[derive(Debug, Default)]
-pub struct FakeEvents {
+pub(crate) struct FakeEvents {
     state: Mutex<Stream>,
 }
 
@@ -143,12 +143,12 @@ enum Work {
 
 impl FakeEvents {
     /// Gives the device work of `seconds`.
-    pub fn launch(&self, seconds: f64) {
+    pub(crate) fn launch(&self, seconds: f64) {
         self.state.lock().unwrap().waiting.push(Work::Kernel(seconds));
     }
 
     /// What was asked of the device so far, in words.
-    pub fn calls(&self) -> String {
+    pub(crate) fn calls(&self) -> String {
         self.state.lock().unwrap().calls.join(" ")
     }
 }

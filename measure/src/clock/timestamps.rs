@@ -8,7 +8,7 @@ use s3d_model::Error;
 use s3d_model::device::Gpu;
 
 /// Marks by timestamps.
-pub struct Timestamps(pub Gpu);
+pub(super) struct Timestamps(pub Gpu);
 
 impl DeviceTimer for Timestamps {
     /// Forgets the marks of a pass that failed.

@@ -25,7 +25,7 @@ pub fn watch(name: s3d_model::device::DeviceName) -> Option<Box<dyn CardWatch>> 
 
 /// What looks at a card over a run say: whether something held its clock down, how often, and how
 /// far.
-pub fn held_down(looks: &[CardState]) -> Option<Warning> {
+pub(crate) fn held_down(looks: &[CardState]) -> Option<Warning> {
     let held: Vec<&CardState> = looks.iter().filter(|look| !look.held_down_by.is_empty()).collect();
     let reasons: BTreeSet<&str> =
         held.iter().flat_map(|look| &look.held_down_by).map(String::as_str).collect();

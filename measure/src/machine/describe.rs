@@ -93,12 +93,12 @@ impl Ticks {
     }
 
     /// Share of the time since `earlier` that the hypervisor took; 0 over no time.
-    pub fn stolen_share(self, earlier: Self) -> f64 {
+    pub(crate) fn stolen_share(self, earlier: Self) -> f64 {
         share(self.stolen.saturating_sub(earlier.stolen), self.total.saturating_sub(earlier.total))
     }
 
     /// Share of the time since `earlier` that the cores were busy; 0 over no time.
-    pub fn busy_share(self, earlier: Self) -> f64 {
+    pub(crate) fn busy_share(self, earlier: Self) -> f64 {
         share(self.busy.saturating_sub(earlier.busy), self.total.saturating_sub(earlier.total))
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// Opens the directory: a new one, or one of the same run that goes on.
-    pub fn open(
+    pub(crate) fn open(
         output: &'a Output,
         header: RunHeader,
         start: Start,
@@ -89,12 +89,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Time spent measuring, over all resumptions.
-    pub fn spent(&self) -> Seconds {
+    pub(crate) fn spent(&self) -> Seconds {
         self.spent_before + self.clock.now() - self.begun
     }
 
     /// Keeps finished observations: in the journal first, then in memory.
-    pub fn append(&mut self, entries: Vec<Observation>) -> Result<()> {
+    pub(crate) fn append(&mut self, entries: Vec<Observation>) -> Result<()> {
         let written = self.journal.append(&entries);
         let observed = entries.iter().any(|entry| stage_of(entry).is_none());
         // Of a new run what a full disk took stays; an old one is not given up for it.
@@ -130,26 +130,26 @@ impl<'a> Recorder<'a> {
     }
 
     /// Writes the header with the time spent so far.
-    pub fn save_header(&mut self) -> Result<()> {
+    pub(crate) fn save_header(&mut self) -> Result<()> {
         self.run.header.seconds_measuring = self.spent();
         self.run.header.cpu_seconds = Some(self.cpu_before + self.clock.cpu() + self.children_cpu);
         Ok(self.dir.save_header(&self.run.header)?)
     }
 
     /// Whether the stage of this name is complete.
-    pub fn is_finished(&self, stage: &str) -> bool {
+    pub(crate) fn is_finished(&self, stage: &str) -> bool {
         self.finished.contains(stage)
     }
 
     /// Notes that the stage of this name is complete.
-    pub fn finish(&mut self, stage: &str) -> Result<()> {
+    pub(crate) fn finish(&mut self, stage: &str) -> Result<()> {
         self.append(vec![Observation::Finished { stage: stage.to_string() }])?;
         self.finished.insert(stage.to_string());
         self.save_header()
     }
 
     /// Writes header and tables; `ended` closes the run.
-    pub fn save(&mut self, ended: bool) -> Result<()> {
+    pub(crate) fn save(&mut self, ended: bool) -> Result<()> {
         self.come_out()?;
         self.run.header.ended = ended.then(clock::utc_now);
         self.save_header()?;

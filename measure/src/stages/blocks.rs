@@ -59,7 +59,12 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// Of `plans` on `prompts`, numbered from `first` on; a block meets one prompt, and a prompt
     /// all plans over the schedule's parts.
-    pub fn new(bench: &Bench<'_>, plans: Vec<Plan>, prompts: Vec<usize>, first: usize) -> Self {
+    pub(super) fn new(
+        bench: &Bench<'_>,
+        plans: Vec<Plan>,
+        prompts: Vec<usize>,
+        first: usize,
+    ) -> Self {
         let offset = first + blocks_of_other_plans(bench, &plans, first);
         let samples = samples_of_stage(bench, first).filter(|sample| sample.block >= offset);
         let done: HashSet<(usize, usize)> = samples.map(|s| (s.block, s.order)).collect();
@@ -92,12 +97,12 @@ impl Blocks {
     }
 
     /// Blocks over which a prompt meets all plans.
-    pub fn parts(&self) -> usize {
+    pub(super) fn parts(&self) -> usize {
         self.schedule.parts()
     }
 
     /// Blocks measured, those before an interruption included.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.count
     }
 
@@ -142,7 +147,7 @@ impl Blocks {
 
     /// Warms up, and measures the blocks of `part` until they are enough, those below `at_least` in
     /// any case.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         bench: &mut Bench<'_>,
         part: Range<usize>,

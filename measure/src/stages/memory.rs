@@ -85,7 +85,7 @@ fn on_device(
 }
 
 /// How the loaded model, stored as `dtype`, is held: exact bytes of its weights, masks left out.
-pub fn held_by(model: &Model, dtype: Dtype) -> Held {
+pub(crate) fn held_by(model: &Model, dtype: Dtype) -> Held {
     let engine = model.device().engine();
     let shape = model.shape();
     let computed = Held::computed(&shape, dtype, engine);
@@ -193,7 +193,7 @@ fn resident(field: &str) -> Result<Bytes> {
 ///
 /// # Errors
 /// When it cannot be started, fails, or prints something else.
-pub fn peak_of_child(command: &[OsString]) -> Result<Peak> {
+pub(crate) fn peak_of_child(command: &[OsString]) -> Result<Peak> {
     let words = || command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let fail = |message: String| Error::Child { command: words(), message };
     let [program, arguments @ ..] = command else {

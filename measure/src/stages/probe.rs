@@ -35,7 +35,7 @@ pub struct Effort {
 
 impl Effort {
     /// Arrays of four times the last-level cache and eight times, within a quarter of the memory.
-    pub fn for_machine(machine: &Machine, budget: Seconds) -> Self {
+    pub(crate) fn for_machine(machine: &Machine, budget: Seconds) -> Self {
         const AT_LEAST: u64 = 128 << 20;
         let beyond_cache = (8 * machine.last_level_cache().0).max(AT_LEAST);
         let room = (machine.memory_bytes.0 / 4).max(16 << 20);
@@ -51,7 +51,7 @@ pub fn measure_rates(machine: &mut Machine, threads: usize, clock: &dyn Clock, b
 }
 
 /// Best streaming read bandwidth of `threads` threads together.
-pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> BytesPerSecond {
+pub(crate) fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> BytesPerSecond {
     const WORD: usize = size_of::<f32>();
     let threads = threads.max(1);
     let words = (effort.buffer_bytes / WORD / threads).max(4096);
@@ -79,7 +79,11 @@ pub fn read_bandwidth(threads: usize, clock: &dyn Clock, effort: Effort) -> Byte
 }
 
 /// Best multiply-add rate of `threads` threads together; a multiply-add counts as two operations.
-pub fn multiply_add_rate(threads: usize, clock: &dyn Clock, budget: Seconds) -> FlopsPerSecond {
+pub(crate) fn multiply_add_rate(
+    threads: usize,
+    clock: &dyn Clock,
+    budget: Seconds,
+) -> FlopsPerSecond {
     const STEPS: usize = 400_000;
     let threads = threads.max(1);
     let deadline = clock.now() + budget;

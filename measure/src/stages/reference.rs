@@ -17,7 +17,12 @@ pub(crate) struct References {
 
 impl References {
     /// The plain continuation of `prompt`, cut where it runs into a loop.
-    pub fn of(&mut self, model: &Model, prompt: &Prompt, request: &Request) -> Result<Rc<[u32]>> {
+    pub(crate) fn of(
+        &mut self,
+        model: &Model,
+        prompt: &Prompt,
+        request: &Request,
+    ) -> Result<Rc<[u32]>> {
         if let Some(text) = self.texts.get(&prompt.id) {
             return Ok(Rc::clone(text));
         }

@@ -22,7 +22,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command`; its model is loaded when it answers for the first time.
-    pub fn start(command: &[OsString]) -> Result<Self> {
+    pub(crate) fn start(command: &[OsString]) -> Result<Self> {
         let [program, arguments @ ..] = command else {
             return Err(Error::invalid("expected a program to start, found nothing"));
         };
@@ -38,7 +38,7 @@ impl Child {
     }
 
     /// Has it decode, with the model that has this content hash.
-    pub fn decode(&mut self, order: &Order, model: &str) -> Result<Generated> {
+    pub(crate) fn decode(&mut self, order: &Order, model: &str) -> Result<Generated> {
         let line = write(order)? + "\n";
         let told = self.orders.write_all(line.as_bytes()).and_then(|()| self.orders.flush());
         if told.is_err() {

@@ -34,7 +34,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// The starts of a run whose next one has number `first`.
-    pub fn new(request: &Request, model: &Model, first: usize) -> Self {
+    pub(crate) fn new(request: &Request, model: &Model, first: usize) -> Self {
         let (count, fewer_because) = match (&request.further_starts, model.device().is_cpu()) {
             (_, false) => (1, Some("a card holds one copy of the model".to_string())),
             (None, true) => (1, None),
@@ -55,40 +55,40 @@ impl Turns {
     }
 
     /// How many take turns.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Which of them decodes the blocks of this pair.
-    pub fn of_pair(&self, pair: usize) -> usize {
+    pub(crate) fn of_pair(&self, pair: usize) -> usize {
         pair % self.count
     }
 
     /// The number in the run of one of them.
-    pub fn number(&self, turn: usize) -> usize {
+    pub(crate) fn number(&self, turn: usize) -> usize {
         self.first + turn
     }
 
     /// What it takes until a child decodes that has not been asked yet; nothing where all have.
-    pub fn load(&self, request: &Request) -> Seconds {
+    pub(crate) fn load(&self, request: &Request) -> Seconds {
         let load = request.further_starts.as_ref().map_or(Seconds::ZERO, |further| further.load);
         if self.children.len() + 1 < self.count { load } else { Seconds::ZERO }
     }
 
     /// CPU time of all children so far.
-    pub fn cpu(&self) -> Seconds {
+    pub(crate) fn cpu(&self) -> Seconds {
         self.children.values().map(|child| child.cpu).sum::<Seconds>() + self.ended_cpu
     }
 
     /// Why fewer take turns than were wanted.
-    pub fn fewer_because(&self, found: usize) -> Option<String> {
+    pub(crate) fn fewer_because(&self, found: usize) -> Option<String> {
         let few = || format!("the run has blocks for {found} only");
         (found < WANTED).then(|| self.fewer_because.clone().unwrap_or_else(few))
     }
 
     /// Has child number `turn` decode; it is started when it is first asked. One that fails is
     /// given up with all others: nothing, and this process decodes everything from now on.
-    pub fn decode(&mut self, turn: usize, order: &Order) -> Option<Generated> {
+    pub(crate) fn decode(&mut self, turn: usize, order: &Order) -> Option<Generated> {
         match self.child(turn).and_then(|child| child.0.decode(order, child.1)) {
             Ok(generated) => Some(generated),
             Err(error) => {

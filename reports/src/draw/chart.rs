@@ -15,10 +15,10 @@ use plotters::style::{
 use std::sync::OnceLock;
 
 /// The fonts that an SVG asks for: the one that PNGs are drawn with, then what every system has.
-pub const FONT_STACK: &str = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif";
+pub(crate) const FONT_STACK: &str = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif";
 
 /// Device pixels of one CSS pixel.
-pub const ZOOM: f64 = 2.0;
+pub(crate) const ZOOM: f64 = 2.0;
 
 /// plotters writes `size / 1.24` as the font size of an SVG.
 const FONT_SCALE: f64 = 1.24;

@@ -13,7 +13,7 @@ const TITLE_LINE: f64 = 20.0;
 
 /// How large a figure is drawn, in CSS pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Size {
+pub(super) struct Size {
     /// Width of the figure.
     pub width: f64,
     /// Height of the data area.
@@ -24,14 +24,14 @@ pub struct Size {
 
 impl Size {
     /// A figure by itself; its height follows from what is drawn.
-    pub fn of(figure: &Figure) -> Self {
+    pub(super) fn of(figure: &Figure) -> Self {
         Self { width: WIDTH, height: plot_height(figure), title: TITLE }
     }
 }
 
 /// Where data is drawn, and the scales that lead there.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Frame {
+pub(super) struct Frame {
     /// Horizontal scale.
     pub x: Scale,
     /// Vertical scale; its start is at the bottom.
@@ -44,7 +44,7 @@ pub struct Frame {
 
 impl Frame {
     /// Margins follow from the labels, the height from what is drawn.
-    pub fn of(figure: &Figure, size: Size) -> Self {
+    pub(super) fn of(figure: &Figure, size: Size) -> Self {
         let title = wrap(&figure.title, size.title, size.width - 20.0);
         let label = if figure.y.label.is_empty() { 6.0 } else { 30.0 };
         let top = 10.0 + TITLE_LINE * title.len() as f64 + label;
@@ -86,12 +86,12 @@ impl Frame {
     }
 
     /// The pixel below which the legend starts.
-    pub fn bottom(&self, figure: &Figure) -> f64 {
+    pub(super) fn bottom(&self, figure: &Figure) -> f64 {
         self.y.start + if figure.x.label.is_empty() { 26.0 } else { 48.0 }
     }
 
     /// Draws all that lies behind the data.
-    pub fn draw_back(&self, figure: &Figure, scene: &mut Scene) {
+    pub(super) fn draw_back(&self, figure: &Figure, scene: &mut Scene) {
         self.draw_title(figure, scene);
         self.draw_grid(figure, scene);
         self.draw_tick_labels(scene);

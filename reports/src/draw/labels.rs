@@ -7,7 +7,7 @@ use crate::figure::{Figure, Mark, Point};
 
 /// Writes the words of labelled points where they cover neither a point nor other words; words that
 /// find no place are left to the table.
-pub fn draw(figure: &Figure, frame: &Frame, scene: &mut Scene) {
+pub(super) fn draw(figure: &Figure, frame: &Frame, scene: &mut Scene) {
     let mut taken: Vec<[f64; 4]> = Vec::new();
     let mut labelled: Vec<((f64, f64), &Point)> = Vec::new();
     for series in &figure.series {
@@ -62,7 +62,7 @@ const END_PITCH: f64 = 11.0;
 
 /// Writes the words of lines at the end where the lines lie farther apart, moved up or down where
 /// they would touch.
-pub fn draw_ends(figure: &Figure, frame: &Frame, scene: &mut Scene) {
+pub(super) fn draw_ends(figure: &Figure, frame: &Frame, scene: &mut Scene) {
     let mut ends: Vec<[(f64, f64); 2]> = Vec::new();
     let mut words = Vec::new();
     for series in &figure.series {

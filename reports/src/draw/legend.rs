@@ -37,7 +37,7 @@ impl Entry<'_> {
 }
 
 /// Draws the legend of `figure` from `top` on; returns where it ends.
-pub fn draw(figure: &Figure, top: f64, scene: &mut Scene) -> f64 {
+pub(super) fn draw(figure: &Figure, top: f64, scene: &mut Scene) -> f64 {
     let entries = entries(figure);
     let (mut x, mut y) = (14.0, top + ROW / 2.0);
     for entry in &entries {
@@ -124,7 +124,7 @@ fn draw_ramp((x, y): (f64, f64), (low, high, reach): (f64, f64, f64), scene: &mu
 }
 
 /// The mark of a cell around `centre`: a double frame for the choice, a dot for a tie.
-pub fn draw_cell_mark(
+pub(super) fn draw_cell_mark(
     mark: TileMark,
     (x, y): (f64, f64),
     half: f64,

@@ -12,7 +12,7 @@ const RADIUS: f64 = 4.0;
 const DOT: f64 = 2.5;
 
 /// Draws one series.
-pub fn draw(series: &Series, figure: &Figure, frame: &Frame, scene: &mut Scene) {
+pub(super) fn draw(series: &Series, figure: &Figure, frame: &Frame, scene: &mut Scene) {
     match &series.mark {
         Mark::Line { points, stroke } => {
             let pixels: Vec<_> =
@@ -35,7 +35,7 @@ pub fn draw(series: &Series, figure: &Figure, frame: &Frame, scene: &mut Scene) 
 }
 
 /// Draws a reference line.
-pub fn draw_note(note: &Note, frame: &Frame, scene: &mut Scene) {
+pub(super) fn draw_note(note: &Note, frame: &Frame, scene: &mut Scene) {
     let ends = match note {
         Note::Level { y, .. } => [(frame.x.start, frame.y.at(*y)), (frame.x.end, frame.y.at(*y))],
         Note::Limit { x, .. } => [(frame.x.at(*x), frame.y.start), (frame.x.at(*x), frame.y.end)],
@@ -54,7 +54,7 @@ fn draw_line(pixels: &[(f64, f64)], hue: Hue, stroke: Stroke, scene: &mut Scene)
 }
 
 /// A dashed line through `pixels`: 6 on, 4 off, measured along the line.
-pub fn dashed(pixels: &[(f64, f64)], hue: Hue, width: f64, scene: &mut Scene) {
+pub(super) fn dashed(pixels: &[(f64, f64)], hue: Hue, width: f64, scene: &mut Scene) {
     const ON: f64 = 6.0;
     const PERIOD: f64 = 10.0;
     let mut walked = 0.0;
@@ -113,7 +113,7 @@ fn end_of_interval(points: Vec<(f64, f64)>, hue: Hue, width: f64) -> Shape {
 }
 
 /// Draws a symbol around `centre`, with a rim that keeps it apart from lines below it.
-pub fn draw_symbol(symbol: Symbol, centre: (f64, f64), hue: Hue, scene: &mut Scene) {
+pub(super) fn draw_symbol(symbol: Symbol, centre: (f64, f64), hue: Hue, scene: &mut Scene) {
     match symbol {
         Symbol::Circle | Symbol::Dot | Symbol::Speck => {
             let radius = if symbol == Symbol::Circle { RADIUS } else { DOT };
@@ -186,7 +186,7 @@ fn draw_bar_label(bar: &Bar, axis: &Axis, frame: &Frame, scene: &mut Scene) {
 }
 
 /// The distance from 1 at which the colours of a heat map saturate.
-pub fn heat_reach(cells: &[Tile]) -> f64 {
+pub(super) fn heat_reach(cells: &[Tile]) -> f64 {
     cells.iter().map(|cell| (cell.value.value - 1.0).abs()).fold(0.0, f64::max).max(0.05)
 }
 

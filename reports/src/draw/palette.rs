@@ -52,12 +52,12 @@ const SERIES: [Hue; 8] = [
 
 impl Hue {
     /// The hue of the `index`-th of a list of things (from 0); repeats after eight.
-    pub fn of_index(index: usize) -> Self {
+    pub(crate) fn of_index(index: usize) -> Self {
         SERIES[index % SERIES.len()]
     }
 
     /// The hue of predictor `i`, and of the curve that drafts `i` tokens (from 1).
-    pub fn of_predictor(predictor: usize) -> Self {
+    pub(crate) fn of_predictor(predictor: usize) -> Self {
         Self::of_index(predictor.saturating_sub(1))
     }
 
@@ -70,13 +70,13 @@ impl Hue {
     }
 
     /// The hue of a family of acceptance curves.
-    pub fn of_family(family: Family) -> Self {
+    pub(crate) fn of_family(family: Family) -> Self {
         let place = Family::ALL.iter().position(|known| *known == family);
         Self::of_index(place.unwrap_or(SERIES.len() - 1))
     }
 
     /// Red, green and blue.
-    pub fn rgb(self) -> [u8; 3] {
+    pub(crate) fn rgb(self) -> [u8; 3] {
         match self {
             Self::Ink => [0x1B, 0x1B, 0x1F],
             Self::Muted => [0x5B, 0x60, 0x68],
@@ -110,7 +110,7 @@ impl Hue {
     ];
 
     /// The hexadecimal code that stands for it on a dark page.
-    pub fn dark_hex(self) -> &'static str {
+    pub(crate) fn dark_hex(self) -> &'static str {
         match self {
             Self::Ink => "#ECEDEF",
             Self::Muted => "#A9AFB8",
@@ -142,7 +142,7 @@ const LOSS: [u8; 3] = [0xE5, 0x9E, 0x01];
 
 /// The fill of a heat-map cell: white at `middle`, towards blue above it and orange below it,
 /// saturated where the value is `reach` away.
-pub fn diverging(value: f64, middle: f64, reach: f64) -> [u8; 3] {
+pub(crate) fn diverging(value: f64, middle: f64, reach: f64) -> [u8; 3] {
     let share = if reach > 0.0 { ((value - middle) / reach).clamp(-1.0, 1.0) } else { 0.0 };
     let full = if share < 0.0 { LOSS } else { GAIN };
     full.map(|channel| {
@@ -153,7 +153,7 @@ pub fn diverging(value: f64, middle: f64, reach: f64) -> [u8; 3] {
 
 /// Black or white, whichever reads better on `fill` (relative luminance as in WCAG 2, without
 /// gamma).
-pub fn text_on(fill: [u8; 3]) -> [u8; 3] {
+pub(crate) fn text_on(fill: [u8; 3]) -> [u8; 3] {
     let [r, g, b] = fill.map(f64::from);
     let luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
     if luminance > 118.0 { [0x10, 0x10, 0x10] } else { [0xFD, 0xFD, 0xFD] }

@@ -18,7 +18,7 @@ const HEIGHT: f64 = 120.0;
 const TITLE: f64 = 15.0;
 
 /// Lays the panels of `figure` out.
-pub fn scene(figure: &Figure) -> Scene {
+pub(super) fn scene(figure: &Figure) -> Scene {
     let mut scene = Scene { width: WIDTH, ..Scene::default() };
     let mut top = 8.0;
     for line in wrap(&figure.title, TITLE, WIDTH - 20.0) {

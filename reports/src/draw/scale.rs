@@ -6,7 +6,7 @@ use s3d_data::Estimate;
 /// A linear map from `[low, high]` to `[start, end]`, in pixels (`start > end` where pixels run
 /// down).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
+pub(crate) struct Scale {
     /// Value at `start`.
     pub low: f64,
     /// Value at `end`.
@@ -19,12 +19,12 @@ pub struct Scale {
 
 impl Scale {
     /// The pixel of a value.
-    pub fn at(&self, value: f64) -> f64 {
+    pub(crate) fn at(&self, value: f64) -> f64 {
         self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
     }
 
     /// Pixels of one unit, without sign.
-    pub fn unit(&self) -> f64 {
+    pub(crate) fn unit(&self) -> f64 {
         ((self.end - self.start) / (self.high - self.low)).abs()
     }
 }
@@ -75,7 +75,7 @@ fn mark_values(mark: &Mark, figure: &Figure, horizontal: bool, all: &mut Vec<f64
 }
 
 /// The range of an axis: all its data with a little room, whole places for categories and cells.
-pub fn range(figure: &Figure, horizontal: bool) -> (f64, f64) {
+pub(crate) fn range(figure: &Figure, horizontal: bool) -> (f64, f64) {
     let axis = if horizontal { &figure.x } else { &figure.y };
     if !axis.categories.is_empty() {
         return (-0.5, axis.categories.len() as f64 - 0.5);
@@ -113,7 +113,7 @@ fn with_room(low: f64, high: f64, axis: &Axis) -> (f64, f64) {
 }
 
 /// About `count` ticks at round values inside `[low, high]`.
-pub fn ticks(low: f64, high: f64, count: usize, quantity: Quantity) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64, count: usize, quantity: Quantity) -> Vec<f64> {
     let step = step((high - low) / count.max(1) as f64, quantity);
     let tolerance = step * 1e-9;
     let first = ((low - tolerance) / step).ceil();
@@ -140,7 +140,7 @@ fn step(raw: f64, quantity: Quantity) -> f64 {
 }
 
 /// Tick labels: as many decimals as the step needs, units where the quantity has them.
-pub fn tick_labels(ticks: &[f64], quantity: Quantity) -> Vec<String> {
+pub(crate) fn tick_labels(ticks: &[f64], quantity: Quantity) -> Vec<String> {
     if quantity == Quantity::Bytes {
         return byte_labels(ticks);
     }

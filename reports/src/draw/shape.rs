@@ -9,7 +9,7 @@ use crate::format::html::legal;
 pub const WIDTH: f64 = 480.0;
 
 /// Size of the text at ticks and in legends.
-pub const SMALL: f64 = 12.0;
+pub(crate) const SMALL: f64 = 12.0;
 
 /// A colour of a shape: by role, so that pages can restyle it, or fixed (cells of a heat map).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,7 +86,12 @@ pub enum Shape {
 
 impl Shape {
     /// An axis-parallel filled rectangle.
-    pub fn rectangle(a: (f64, f64), b: (f64, f64), paint: impl Into<Paint>, opacity: f64) -> Self {
+    pub(crate) fn rectangle(
+        a: (f64, f64),
+        b: (f64, f64),
+        paint: impl Into<Paint>,
+        opacity: f64,
+    ) -> Self {
         let points = vec![a, (b.0, a.1), b, (a.0, b.1)];
         Self::Area { points, paint: paint.into(), opacity }
     }
@@ -104,7 +109,12 @@ impl Shape {
     }
 
     /// A straight line.
-    pub fn segment(a: (f64, f64), b: (f64, f64), paint: impl Into<Paint>, width: f64) -> Self {
+    pub(crate) fn segment(
+        a: (f64, f64),
+        b: (f64, f64),
+        paint: impl Into<Paint>,
+        width: f64,
+    ) -> Self {
         Self::Line { points: vec![a, b], paint: paint.into(), width }
     }
 }
@@ -158,12 +168,12 @@ impl Scene {
 }
 
 /// An estimate of a text's width, on the wide side for the fonts named in `chart::FONT_STACK`.
-pub fn text_width(text: &str, size: f64) -> f64 {
+pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| if c.is_ascii() { 0.64 } else { 0.8 }).sum::<f64>() * size
 }
 
 /// Breaks `text` at spaces into lines of at most `width` pixels (a longer word stays whole).
-pub fn wrap(text: &str, size: f64, width: f64) -> Vec<String> {
+pub(crate) fn wrap(text: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -25,7 +25,7 @@ pub enum Symbol {
 
 impl Symbol {
     /// The symbol of the `index`-th of a list of things (from 0).
-    pub fn of_index(index: usize) -> Self {
+    pub(crate) fn of_index(index: usize) -> Self {
         [Self::Circle, Self::Square, Self::Triangle, Self::Diamond][index % 4]
     }
 }
@@ -122,7 +122,7 @@ impl Point {
     }
 
     /// The same point with its words beside it.
-    pub fn labelled(self) -> Self {
+    pub(crate) fn labelled(self) -> Self {
         Self { labelled: true, ..self }
     }
 }

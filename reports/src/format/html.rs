@@ -22,7 +22,7 @@ pub fn escape(text: &str) -> String {
 
 /// The character, or a replacement for one that XML does not allow in a document, or that controls
 /// a terminal.
-pub fn legal(c: char) -> char {
+pub(crate) fn legal(c: char) -> char {
     match c {
         '\u{FFFE}' | '\u{FFFF}' => '\u{FFFD}',
         c if c.is_control() => '\u{FFFD}',
@@ -72,12 +72,12 @@ struct Source {
 
 impl HtmlTable {
     /// The whole table.
-    pub fn new(table: &Table) -> Self {
+    pub(crate) fn new(table: &Table) -> Self {
         Self::first_rows(table, usize::MAX)
     }
 
     /// The table with its first `most` rows.
-    pub fn first_rows(table: &Table, most: usize) -> Self {
+    pub(crate) fn first_rows(table: &Table, most: usize) -> Self {
         let rows = &table.rows[..most.min(table.rows.len())];
         let number = |i: usize| rows.first().is_some_and(|row| row[i].is_number());
         let heads = table.columns.iter().enumerate();

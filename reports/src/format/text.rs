@@ -30,7 +30,7 @@ pub fn table(table: &Table, width: usize) -> String {
 }
 
 /// Characters of a line where no cell is wrapped.
-pub fn natural_width(table: &Table) -> usize {
+pub(crate) fn natural_width(table: &Table) -> usize {
     let cells = |i: usize| table.rows.iter().map(move |row| count(&clean(&row[i].words())));
     let widths = table.columns.iter().enumerate().map(|(i, column)| {
         let header = column.header();
@@ -96,7 +96,7 @@ fn pad(text: &str, width: usize, right: bool) -> String {
 
 /// Breaks `text` at spaces into lines of at most `width` columns of a terminal; longer words are
 /// cut.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let how = Options::new(width.max(1))
         .wrap_algorithm(WrapAlgorithm::FirstFit)

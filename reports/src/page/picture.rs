@@ -32,7 +32,7 @@ impl Picture {
     ///
     /// # Errors
     /// When plotters refuses a shape.
-    pub fn new(figure: &Figure) -> Result<Self> {
+    pub(crate) fn new(figure: &Figure) -> Result<Self> {
         let scene = scene::scene(figure);
         let svg = chart::svg(&scene)?;
         let inner = svg.trim().trim_start_matches("<svg ").trim_end_matches("</svg>");
@@ -49,7 +49,7 @@ impl Picture {
     ///
     /// # Errors
     /// As [`Picture::new`].
-    pub fn of(figures: &[Figure], names: &[&str]) -> Result<Vec<Self>> {
+    pub(crate) fn of(figures: &[Figure], names: &[&str]) -> Result<Vec<Self>> {
         let named = |name: &&str| {
             let name = name.to_string();
             figures.iter().filter(move |figure| belongs(&figure.name, &name))

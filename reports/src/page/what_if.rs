@@ -39,7 +39,7 @@ struct Row {
 
 impl WhatIf {
     /// The conditions of `input`; none where nothing was computed.
-    pub fn new(input: &ReportInput) -> Option<Self> {
+    pub(super) fn new(input: &ReportInput) -> Option<Self> {
         let header = &input.header;
         let all = &input.what_if;
         let values = |of: fn(&Condition) -> u64| all.iter().map(of).collect::<BTreeSet<_>>();

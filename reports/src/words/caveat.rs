@@ -5,7 +5,7 @@ use s3d_data::{Drawn, Recommendation, RunHeader, TimesFrom};
 
 /// What the numbers of a recommendation rest on that was not measured, or that is not greedy, if
 /// anything: words that go behind "with", for every headline, figure and table.
-pub fn caveat(recommendation: &Recommendation) -> Option<String> {
+pub(crate) fn caveat(recommendation: &Recommendation) -> Option<String> {
     let derived = (recommendation.times_from() == TimesFrom::DataSheet)
         .then(|| "times derived from a data sheet".to_string());
     let imposed = imposed_words(recommendation.imposed.as_deref());
@@ -15,7 +15,7 @@ pub fn caveat(recommendation: &Recommendation) -> Option<String> {
 }
 
 /// `imposed acceptance (0.9, 0.8, then 0.7)`, where acceptance was imposed.
-pub fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
+pub(crate) fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
     let (last, before) = rates?.split_last()?;
     let before: String = before.iter().map(|rate| format!("{rate}, ")).collect();
     let then = if before.is_empty() { "" } else { "then " };
@@ -23,12 +23,12 @@ pub fn imposed_words(rates: Option<&[f64]>) -> Option<String> {
 }
 
 /// `tokens drawn at temperature 0.8, top-p 0.95`.
-pub fn drawn_words(drawn: &Drawn) -> String {
+pub(crate) fn drawn_words(drawn: &Drawn) -> String {
     format!("tokens drawn at {drawn}")
 }
 
 /// `, at temperature 0.8`; nothing of greedy texts.
-pub fn at_temperature(drawn: Option<&Drawn>) -> String {
+pub(crate) fn at_temperature(drawn: Option<&Drawn>) -> String {
     drawn.map_or(String::new(), |drawn| format!(", at {drawn}"))
 }
 

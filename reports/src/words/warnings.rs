@@ -30,7 +30,7 @@ pub fn warnings(header: &RunHeader) -> Vec<Warning> {
 }
 
 /// Whether other programs took the machine, so that nothing can be said of how fast it could be.
-pub fn shared_machine(header: &RunHeader) -> bool {
+pub(crate) fn shared_machine(header: &RunHeader) -> bool {
     let signs =
         ["other programs used", "the machine was busy", "processor time that their threads"];
     let busy = header.taken_by_others().is_some();

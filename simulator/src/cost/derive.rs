@@ -62,7 +62,7 @@ impl Derivation<'_> {
     /// Bytes that a full pass of `width` tokens with `kept` layers reads: their weights and the
     /// head's once (of experts those that its tokens touch), and the keys and values of `context`
     /// tokens in each of them.
-    pub fn read_bytes(&self, kept: usize, width: usize, context: usize) -> f64 {
+    pub(crate) fn read_bytes(&self, kept: usize, width: usize, context: usize) -> f64 {
         self.bytes_of([kept, self.shape.vocab], width, context)
     }
 

@@ -37,7 +37,7 @@ impl Affine {
     }
 
     /// `[fixed, per_token, per_cached_token]`.
-    pub fn coefficients(&self) -> [f64; 3] {
+    pub(crate) fn coefficients(&self) -> [f64; 3] {
         [self.fixed, self.per_token, self.per_cached_token]
     }
 
@@ -105,7 +105,7 @@ impl PassLaw {
     }
 
     /// Whether the answer lies outside what was measured; laws that people typed never say so.
-    pub fn extrapolates(&self, width: usize, context: usize) -> bool {
+    pub(crate) fn extrapolates(&self, width: usize, context: usize) -> bool {
         match self {
             Self::Table(table) => table.extrapolates(width, context),
             _ => false,

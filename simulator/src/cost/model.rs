@@ -110,7 +110,7 @@ impl IterationCost {
     }
 
     /// `T_iter / T_plain step`: the tokens per iteration that just break even.
-    pub fn in_plain_steps(&self) -> f64 {
+    pub(crate) fn in_plain_steps(&self) -> f64 {
         self.whole() / (self.plain + self.step.value)
     }
 

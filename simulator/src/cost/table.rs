@@ -65,7 +65,7 @@ impl CostTable {
     }
 
     /// Whether `(width, context)` lies outside what was measured.
-    pub fn extrapolates(&self, width: usize, context: usize) -> bool {
+    pub(crate) fn extrapolates(&self, width: usize, context: usize) -> bool {
         let outside =
             |axis: &[usize], at: usize| axis.first() > Some(&at) || axis.last() < Some(&at);
         outside(&self.widths, width) || outside(&self.contexts, context)

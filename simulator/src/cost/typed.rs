@@ -73,7 +73,7 @@ impl TypedCosts {
     }
 
     /// Whether drafting `drafts` tokens and verifying them at `context` leaves the measured cells.
-    pub fn extrapolates(
+    pub(crate) fn extrapolates(
         &self,
         drafting: Drafting,
         drafts: usize,
@@ -93,7 +93,7 @@ impl TypedCosts {
     }
 
     /// Seconds of a plain step at `context` for `batch` texts at once.
-    pub fn plain_step_seconds(&self, context: usize, batch: usize) -> f64 {
+    pub(crate) fn plain_step_seconds(&self, context: usize, batch: usize) -> f64 {
         self.full.seconds(batch, batch * context) + self.step
     }
 

@@ -123,7 +123,7 @@ pub fn search(
 
 /// The best window of whole layers under the same damages, for comparison. `parts` in the order of
 /// their layers.
-pub fn best_window(
+pub(crate) fn best_window(
     parts: &[SubLayer],
     around: &Surroundings,
     layers: usize,

@@ -98,7 +98,7 @@ pub fn fit_family(data: &CurveData, family: Family, resamples: &Resamples) -> Re
 
 /// The curve of the family with the lowest AIC, without intervals; `None` where nothing can be
 /// fitted.
-pub fn best_curve(data: &CurveData) -> Option<AcceptanceCurve> {
+pub(crate) fn best_curve(data: &CurveData) -> Option<AcceptanceCurve> {
     let cells = data.totals(None);
     let few = cells.len() < ENOUGH_CELLS;
     let families = Family::ALL.into_iter().filter(|f| !few || *f == Family::Isotonic);

@@ -18,18 +18,18 @@ impl<F: Fn(&[f64]) -> f64> CostFunction for Objective<F> {
 
 /// When corners of the simplex differ by less than this, the search ends: a far finer objective
 /// than any data can tell.
-pub const EXACT: f64 = 1e-9;
+pub(crate) const EXACT: f64 = 1e-9;
 
 /// The same for the hundreds of refits behind an interval: a log-likelihood that differs by this
 /// much moves a parameter by less than a hundredth of its standard error.
-pub const ROUGH: f64 = 1e-5;
+pub(crate) const ROUGH: f64 = 1e-5;
 
 /// The parameters of smallest `objective` near `start`, searched with first steps of `step` until
 /// `tolerance`, and the objective there.
 ///
 /// # Errors
 /// Whatever argmin refuses.
-pub fn minimize(
+pub(crate) fn minimize(
     what: &str,
     start: &[f64],
     step: f64,

@@ -48,7 +48,7 @@ pub struct StartSpread {
 
 impl StartSpread {
     /// No difference: where only what one process measured is compared.
-    pub const NONE: Self = Self { deviation: 0.0, degrees: USUAL_DEGREES };
+    pub(crate) const NONE: Self = Self { deviation: 0.0, degrees: USUAL_DEGREES };
 
     /// What a run says of its starts, moderated by what is usual.
     pub fn of(starts: Option<&Starts>) -> Self {
@@ -144,7 +144,7 @@ impl<'a> Additive<'a> {
     /// What an iteration of `plan` costs in steps of plain decoding, with the interval of timing;
     /// nothing where that cannot be told: fewer than two generations, or no more of all than there
     /// are effects.
-    pub fn iteration_cost(&self, plan: &Plan) -> Option<Estimate> {
+    pub(crate) fn iteration_cost(&self, plan: &Plan) -> Option<Estimate> {
         let (log, error) = self.log_cost(plan)?;
         let value = log.exp();
         let reach = Z95 * error;
@@ -153,14 +153,14 @@ impl<'a> Additive<'a> {
 
     /// Logarithm of [`Self::iteration_cost`] and its standard error, widened as Student's law asks
     /// of few samples.
-    pub fn log_cost(&self, plan: &Plan) -> Option<(f64, f64)> {
+    pub(crate) fn log_cost(&self, plan: &Plan) -> Option<(f64, f64)> {
         let cost = self.plans.get(plan)?;
         Some((cost.log, cost.error?))
     }
 
     /// Logarithm of [`Self::iteration_cost`] in each draw of `pool`. All plans share the deviates
     /// of their blocks and starts.
-    pub fn log_draws(&self, plan: &Plan, pool: &Pool) -> Option<Vec<f64>> {
+    pub(crate) fn log_draws(&self, plan: &Plan, pool: &Pool) -> Option<Vec<f64>> {
         let cost = self.plans.get(plan).filter(|cost| cost.error.is_some())?;
         let mut draws = vec![cost.log; pool.draws()];
         for (place, share) in cost.by_block.iter().enumerate() {

@@ -52,7 +52,7 @@ impl Purposes {
 
     /// Blocks that choosing did not see: those that confirm the choice, and of the ordinary ones
     /// the second half (all of them where they are too few to help choosing).
-    pub fn reporting(&self) -> Vec<usize> {
+    pub(crate) fn reporting(&self) -> Vec<usize> {
         let seen = if self.ordinary.len() < Self::ENOUGH { 0 } else { self.ordinary.len() / 2 };
         match self.confirming.len() < Self::ENOUGH {
             true => [&self.ordinary[seen..], &self.confirming].concat(),
@@ -102,7 +102,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// The blocks of `plan` beside plain decoding, by what they are for.
-    pub fn purposes(&self, plan: &Plan) -> Purposes {
+    pub(crate) fn purposes(&self, plan: &Plan) -> Purposes {
         let mut ordinary = self.with(plan);
         let mut split_off = |purpose: BlockPurpose| {
             let place = ordinary.partition_point(|block| *block < purpose.blocks().start);
@@ -161,7 +161,7 @@ impl<'a> Blocks<'a> {
     /// time, scaled to the plan's tokens, over its own. Texts differ in speedup far more than
     /// timings do, and a median over few of them jumps from one kind of text to another; this does
     /// not.
-    pub fn total_speedup(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
+    pub(crate) fn total_speedup(&self, plan: &Plan, blocks: &[usize]) -> Option<Estimate> {
         let seconds = |block: &usize| {
             let (own, plain) = (self.work(*block, plan)?, self.work(*block, &Plan::Plain)?);
             let pair = (own.tokens / plain.rate(), own.seconds);
@@ -190,7 +190,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Tokens of `plan` over its seconds, both summed over blocks with their weights.
-    pub fn total_rate(
+    pub(crate) fn total_rate(
         &self,
         plan: &Plan,
         blocks: impl Iterator<Item = (usize, u32)>,

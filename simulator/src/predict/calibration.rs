@@ -80,7 +80,7 @@ impl Calibration {
 
     /// The correction of `plan` by all plans, those of its own skip set too: for choosing, where
     /// what was run of a plan counts most.
-    pub fn with_own(&self, plan: &DraftPlan) -> Correction {
+    pub(crate) fn with_own(&self, plan: &DraftPlan) -> Correction {
         self.all.of(plan)
     }
 }

@@ -344,7 +344,7 @@ fn add<T: AddAssign + Copy>(sum: &mut [T], own: &[T]) {
 }
 
 /// Speedup in each draw; `cells` name the deviates of draft, verify and step.
-pub fn speedup_draws(
+pub(crate) fn speedup_draws(
     cost: &IterationCost,
     tokens: &[f64],
     cells: [usize; 3],

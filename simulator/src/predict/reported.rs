@@ -14,7 +14,7 @@ use s3d_data::{Estimate, Plan};
 /// Blocks below which a plan has no measured speedup.
 pub const ENOUGH_BLOCKS: usize = 8;
 /// Texts below which a plan has no measured speedup.
-pub const ENOUGH_TEXTS: usize = 4;
+pub(crate) const ENOUGH_TEXTS: usize = 4;
 
 /// A plan as its end-to-end blocks and the traces know it.
 #[derive(Debug, Clone)]

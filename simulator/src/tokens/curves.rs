@@ -63,7 +63,7 @@ impl From<AcceptanceRate> for f64 {
 
 /// The conditional rates behind counts: accepted / attempted; `None` where nothing was attempted.
 /// The one place where a rate is made of counts.
-pub fn conditional_rates(counts: &AcceptanceCounts) -> Vec<Option<AcceptanceRate>> {
+pub(crate) fn conditional_rates(counts: &AcceptanceCounts) -> Vec<Option<AcceptanceRate>> {
     let pairs = counts.accepted.iter().zip(&counts.attempted);
     pairs.map(|(&k, &n)| (n > 0).then(|| AcceptanceRate::clamped(k as f64 / n as f64))).collect()
 }

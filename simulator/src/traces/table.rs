@@ -56,7 +56,7 @@ impl<'a> TraceTable<'a> {
     }
 
     /// Whether the texts' tokens were drawn, so that no two decodings of a prompt are one text.
-    pub fn is_drawn(&self) -> bool {
+    pub(crate) fn is_drawn(&self) -> bool {
         let mut traces = self.ways.values().flatten().flatten();
         traces.any(|trace| trace.accept_probability.is_some())
     }
@@ -74,7 +74,7 @@ impl<'a> TraceTable<'a> {
     /// The stratum of each prompt: prompts of one workload are drawn among themselves, since the mix
     /// of workloads is given and not drawn. Workloads with few prompts share a stratum, as do prompts
     /// without one.
-    pub fn strata(&self) -> Vec<usize> {
+    pub(crate) fn strata(&self) -> Vec<usize> {
         let prompts_of = |task: &str| self.tasks.iter().filter(|own| **own == Some(task)).count();
         let large: Vec<&str> = self
             .task_names()
@@ -88,7 +88,7 @@ impl<'a> TraceTable<'a> {
     }
 
     /// The distinct workloads, sorted.
-    pub fn task_names(&self) -> Vec<&'a str> {
+    pub(crate) fn task_names(&self) -> Vec<&'a str> {
         let mut names: Vec<&str> = self.tasks.iter().flatten().copied().collect();
         names.sort_unstable();
         names.dedup();
@@ -97,7 +97,7 @@ impl<'a> TraceTable<'a> {
 }
 
 /// Layers that a skip leaves out, in whole layers (half a layer for one of its two sub-layers).
-pub fn skipped_layers(skip: &Skip) -> f64 {
+pub(crate) fn skipped_layers(skip: &Skip) -> f64 {
     match skip {
         Skip::Window(window) => window.len() as f64,
         Skip::Set { layers, .. } => (layers.attention.len() + layers.mlp.len()) as f64 / 2.0,

@@ -39,7 +39,7 @@ pub struct TextWalk {
 }
 
 /// Walks the first `tokens` output tokens of a text, or all, with `drafts` drafted per iteration.
-pub fn walk_text(text: &Trace, tokens: usize, drafts: usize) -> TextWalk {
+pub(crate) fn walk_text(text: &Trace, tokens: usize, drafts: usize) -> TextWalk {
     let tokens = tokens.min(text.tokens());
     if text.accept_probability.is_none() {
         let Walk { iterations, positions } = walk(&text.accepted[..tokens], drafts);
@@ -106,7 +106,7 @@ pub fn count(accepted: &[u32], drafts: usize) -> AcceptanceCounts {
 /// drafting starts. Here it fails only as deep into a draft as it was seen to fail, or deeper, and
 /// a token that no draft was judged on does not fail at all. With `counted` drafts both readings
 /// walk alike; with fewer the truth lies between them.
-pub fn favourable(accepted: &[u32], counted: usize) -> Vec<u32> {
+pub(crate) fn favourable(accepted: &[u32], counted: usize) -> Vec<u32> {
     // `fails[i]`: as how many-th draft the token behind i committed ones was seen to fail.
     let mut fails: Vec<Option<usize>> = vec![None; accepted.len() + counted + 1];
     visit(accepted, |committed, count| {

@@ -33,7 +33,7 @@ impl TokenCounts {
     ///
     /// # Errors
     /// A token that is not of a vocabulary of `vocab` tokens; nothing to count.
-    pub fn of_written<'t>(
+    pub(crate) fn of_written<'t>(
         texts: impl IntoIterator<Item = &'t Written>,
         vocab: usize,
     ) -> Result<Self> {

@@ -23,7 +23,7 @@ const ITERATIONS: usize = 1000;
 ///
 /// # Errors
 /// A number that is missing or not above 0; no row of a chain.
-pub fn parse_sglang(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
+pub(crate) fn parse_sglang(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
     let rows = setting.kept(rows(bytes, file)?, file)?;
     let mut found = Found::default();
     let batches: Vec<usize> =
@@ -64,7 +64,7 @@ pub fn parse_sglang(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Foun
 ///
 /// # Errors
 /// A number that is missing or out of range; an exit beyond the model.
-pub fn parse_layerskip(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
+pub(crate) fn parse_layerskip(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
     let mut found = Found::default();
     for row in setting.kept(rows(bytes, file)?, file)? {
         let (exit, steps) = (row.count("exit_layer", file)?, row.count("num_speculations", file)?);

@@ -25,7 +25,7 @@ const DRAFTS: &str = "vllm:spec_decode_num_drafts";
 ///
 /// # Errors
 /// A line without its counts, or with rates that rise by position.
-pub fn parse_log(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
+pub(crate) fn parse_log(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
     let text = String::from_utf8_lossy(bytes);
     let mut found = Found::default();
     for (index, line) in text.lines().enumerate() {
@@ -75,7 +75,7 @@ fn rates(metrics: &str) -> Option<Vec<f64>> {
 ///
 /// # Errors
 /// Counts of positions without the count of iterations, or that rise by position.
-pub fn parse_metrics(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
+pub(crate) fn parse_metrics(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
     let text = String::from_utf8_lossy(bytes);
     let mut found = Found::default();
     let mut engines: BTreeMap<String, (f64, BTreeMap<usize, f64>)> = BTreeMap::new();
@@ -160,7 +160,7 @@ pub(super) fn request_metrics(value: &Value) -> Option<&Value> {
 ///
 /// # Errors
 /// No response with metrics; a histogram that is no list of counts.
-pub fn parse_requests(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
+pub(crate) fn parse_requests(bytes: &[u8], file: &Path, setting: &Setting) -> Result<Found> {
     let mut found = Found::default();
     for row in rows(bytes, file)? {
         let value = Value::Object(row.fields);

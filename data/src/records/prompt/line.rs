@@ -10,7 +10,7 @@ type Parsed<T> = Result<T, String>;
 const BODIES: [&str; 4] = ["text", "prompt", "messages", "turns"];
 
 /// The prompt of a line. Keys without a meaning here are added to `unread`.
-pub fn prompt(line: &[u8], unread: &mut BTreeSet<String>) -> Parsed<Prompt> {
+pub(super) fn prompt(line: &[u8], unread: &mut BTreeSet<String>) -> Parsed<Prompt> {
     let value: Value = serde_json::from_slice(line).map_err(|e| short(&e.to_string()))?;
     let Value::Object(mut keys) = value else {
         return Err(format!("expected an object with {}, found {}", list(), shown(&value)));
@@ -140,7 +140,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// At most 80 characters of `text`, control characters escaped.
-pub fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     const MOST: usize = 80;
     let mut out: String = text.chars().take(MOST).flat_map(escaped).collect();
     if text.chars().nth(MOST).is_some() {

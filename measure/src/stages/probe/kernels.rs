@@ -11,7 +11,7 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// The patterns tried.
-    pub const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 7] = [
         Self { streams: 1, prefetch: 0 },
         Self { streams: 1, prefetch: 256 },
         Self { streams: 1, prefetch: 512 },
@@ -84,7 +84,7 @@ pub(super) struct Chains([f32; Chains::LANES]);
 
 impl Chains {
     /// Floats multiplied in one step.
-    pub const LANES: usize = 12 * 8;
+    pub(super) const LANES: usize = 12 * 8;
 
     pub(super) fn new() -> Self {
         Self([1.0; Self::LANES])

@@ -132,7 +132,7 @@ impl DraftLaw {
     }
 
     /// Share of a layer's time in its attention.
-    pub fn attention_share(&self) -> f64 {
+    pub(crate) fn attention_share(&self) -> f64 {
         self.attention_share
     }
 

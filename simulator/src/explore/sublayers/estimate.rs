@@ -67,7 +67,7 @@ fn outside_share(run: &Run, machine: usize) -> f64 {
 
 /// The damage of every free set that the run traced, for [`super::search`] to judge by: what it
 /// takes off the logarithm of the first draft's acceptance.
-pub fn traced_damages(ways: &[WayCounts], drafting: Drafting) -> Vec<(LayerSet, f64)> {
+pub(super) fn traced_damages(ways: &[WayCounts], drafting: Drafting) -> Vec<(LayerSet, f64)> {
     let own = || ways.iter().filter(|way| way.way.drafting == drafting);
     let top = own().filter(|way| way.way.skip.window().is_some()).filter_map(first_rate);
     let top = top.fold(0.0, f64::max);

@@ -42,7 +42,7 @@ impl Tree {
     }
 
     /// Drafts: all nodes but the root.
-    pub fn nodes(&self) -> usize {
+    pub(crate) fn nodes(&self) -> usize {
         self.present().map(|child| 1 + child.nodes()).sum()
     }
 
