@@ -160,10 +160,12 @@ impl Source {
     /// # Errors
     /// Files that do not fit, or a geometry that cannot be run.
     pub fn load(&self, options: &LoadOptions) -> s3d_model::Result<Model> {
-        match self {
+        let model = match self {
             Self::Checkpoint(path, _) => Model::load(path, options),
             Self::Geometry(name, config) => Model::geometry(name, config, WEIGHTS_SEED, options),
-        }
+        };
+        s3d_measure::memory::give_back_free_memory();
+        model
     }
 
     fn is_shipped(&self) -> bool {

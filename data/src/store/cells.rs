@@ -25,7 +25,7 @@ pub fn guarded(text: &str) -> Cow<'_, str> {
 }
 
 /// A cell as it was before it was written.
-pub(crate) fn unguarded(text: &str) -> &str {
+pub fn unguarded(text: &str) -> &str {
     match text.strip_prefix('\'') {
         Some(inner) if is_risky(text) => inner,
         _ => text,

@@ -149,6 +149,7 @@ pub fn peak_of_this_process<T>(
 ) -> Result<Peak> {
     run(&smallest()?, 2, 2)?;
     let prepared = prepare()?;
+    give_back_free_memory();
     let program_bytes = resident("VmRSS")?;
     drop(prepared); // loading makes it again, in the same place
     let model = load()?;
@@ -156,6 +157,16 @@ pub fn peak_of_this_process<T>(
     let _ = fs::write("/proc/self/clear_refs", "5");
     run(&model, context, width)?;
     Ok(Peak { program_bytes, peak_bytes: resident("VmHWM")? })
+}
+
+/// Gives memory that is free, but still with this process, back to the system (with glibc): what
+/// reading a tokenizer or a file leaves behind, tens of megabytes for a vocabulary of 49,152 tokens.
+pub fn give_back_free_memory() {
+    // SAFETY: gives free pages of the heap back to the system, and touches nothing that is held.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// A prompt pass up to `context` tokens and a pass of `width` tokens.
