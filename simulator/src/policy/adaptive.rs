@@ -1,13 +1,13 @@
 //! The policy: a posterior of each draft's acceptance, and the number of drafts that pays most.
 //!
-//! One text is one state. Nothing here draws or reads a clock; a decision is some ten additions,
-//! multiplications and divisions for each possible number of drafts.
+//! One text is one state. Nothing here draws or reads a clock; a decision and what it learns
+//! take some twenty additions, multiplications and divisions for each possible number of drafts.
 
 use crate::policy::law::CostByDrafts;
 use s3d_data::AcceptanceCounts;
 
 /// How much the run counts against the text itself, and how often plain decoding is left again.
-/// The defaults were set by replay on two runs and judged on others (docs/METHOD.md).
+/// The defaults were set by replay, with all runs of docs/PERFORMANCE.md in view.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// Weight of the run's acceptance rates, in observations of each draft.
