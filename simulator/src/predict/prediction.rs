@@ -22,7 +22,7 @@ pub struct WayTable {
     pub tokens: Vec<u32>,
     /// `iterations[gamma - 1][prompt]`; of drawn texts, what to expect.
     pub iterations: Vec<Vec<f64>>,
-    /// The same by the favourable reading of counts ([`favourable`]). It differs only where fewer
+    /// The same by the favourable reading of counts (`favourable`). It differs only where fewer
     /// drafts than were counted are walked.
     pub favourable: Vec<Vec<f64>>,
     /// Drafts per iteration of the counts that the traces were written out from, where they were.
