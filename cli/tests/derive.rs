@@ -183,8 +183,8 @@ fn a_choice_on_a_derived_profile_with_traces_is_marked() {
     assert!(recorded.contains("\"device\": \"derived from the data sheet\""));
 }
 
-/// source: by hand: 8 experts of which a token uses 2, routed independently: 2 rows touch
-/// 8 (1 - 0.75^2) = 3.5, 5 rows 8 (1 - 0.75^5) = 6.1; a card that is bound by reading pays for them.
+/// source: by hand: 8 experts of which a token uses 2, routed independently: 2 rows touch 8 (1 -
+/// 0.75^2) = 3.5, 5 rows 8 (1 - 0.75^5) = 6.1; a card that is bound by reading pays for them.
 #[test]
 fn a_mixture_of_experts_pays_for_wide_passes() {
     let folder = tempfile::tempdir().unwrap();

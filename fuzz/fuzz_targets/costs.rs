@@ -1,4 +1,5 @@
-//! A costs file, and behind a line `===` the table that it may name: any bytes become costs or are refused.
+//! A costs file, and behind a line `===` the table that it may name: any bytes become costs or are
+//! refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

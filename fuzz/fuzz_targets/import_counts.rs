@@ -1,5 +1,5 @@
-//! Acceptance by draft position, as CSV or (after a first byte of 1) as JSONL: any bytes are read or
-//! refused with an error, never a panic.
+//! Acceptance by draft position, as CSV or (after a first byte of 1) as JSONL: any bytes are read
+//! or refused with an error, never a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! The tables of a run directory, told apart by their columns: any bytes are read or refused with an
-//! error, never a panic. A plan that names a file (`set=FILE`) is refused: it opens none.
+//! The tables of a run directory, told apart by their columns: any bytes are read or refused with
+//! an error, never a panic. A plan that names a file (`set=FILE`) is refused: it opens none.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Plans in text, as flags, tables and records hold them: any text is read or refused, without opening a file, and what
-//! was read is written so that it reads back.
+//! Plans in text, as flags, tables and records hold them: any text is read or refused, without
+//! opening a file, and what was read is written so that it reads back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

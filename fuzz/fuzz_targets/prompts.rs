@@ -1,4 +1,5 @@
-//! Files of prompts from any bytes, as `.jsonl` and as `.txt`: what is accepted has names, texts and no doubles.
+//! Files of prompts from any bytes, as `.jsonl` and as `.txt`: what is accepted has names, texts
+//! and no doubles.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes under any name: what they are is recognised by content, and they are read as that or refused
-//! with an error, never a panic. The first byte takes the ending of the name.
+//! Any bytes under any name: what they are is recognised by content, and they are read as that or
+//! refused with an error, never a panic. The first byte takes the ending of the name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

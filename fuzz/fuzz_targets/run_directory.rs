@@ -1,5 +1,5 @@
-//! A run directory: parts that begin with a line `== NAME` are its files. It is read and concluded from as `s3d fit` and
-//! `s3d optimize` do it; whatever comes of it is an error or finite.
+//! A run directory: parts that begin with a line `== NAME` are its files. It is read and concluded
+//! from as `s3d fit` and `s3d optimize` do it; whatever comes of it is an error or finite.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Files of skipped sub-layers, and sets written out: any bytes are read or refused, and what was read reads back.
+//! Files of skipped sub-layers, and sets written out: any bytes are read or refused, and what was
+//! read reads back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

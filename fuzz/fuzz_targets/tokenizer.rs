@@ -1,4 +1,5 @@
-//! `tokenizer.json` from any bytes: what is accepted encodes and decodes a text, or says that it cannot.
+//! `tokenizer.json` from any bytes: what is accepted encodes and decodes a text, or says that it
+//! cannot.
 #![no_main]
 #![allow(dead_code, reason = "the source serves more than this target")]
 

@@ -1,4 +1,5 @@
-//! What a pass of width 5 costs beside one of width 1: two layers and the head of a 1.1 B geometry (TinyLlama's).
+//! What a pass of width 5 costs beside one of width 1: two layers and the head of a 1.1 B geometry
+//! (TinyLlama's).
 //!
 //! `cargo bench -p s3d-gpu --features wgpu --bench width [-- DTYPE]`
 

@@ -1,15 +1,16 @@
 //! What the driver makes of the products, checked before they are trusted.
 //!
-//! The order of a row's sums is written down, but a compiler may still choose for each pipeline whether it
-//! rounds between a product and its sum. So whatever pipeline is made is run once on small numbers and compared with the one
-//! for a single row, to the bit.
+//! The order of a row's sums is written down, but a compiler may still choose for each pipeline
+//! whether it rounds between a product and its sum. So whatever pipeline is made is run once on
+//! small numbers and compared with the one for a single row, to the bit.
 
 use crate::shader::TILE;
 use crate::{Error, Gpu, Matrix, Result, Rows};
 use s3d_data::Dtype;
 use std::sync::atomic::Ordering;
 
-/// Sizes of the product: some lanes have more to do than others, and the last outputs are no whole group.
+/// Sizes of the product: some lanes have more to do than others, and the last outputs are no whole
+/// group.
 const INPUTS: usize = 224;
 const OUTPUTS: usize = 6;
 

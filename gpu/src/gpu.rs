@@ -26,7 +26,8 @@ pub struct Options {
     pub without_subgroups: bool,
 }
 
-/// An open device. Operations are recorded in the order of their calls; whoever reads a result has them all done.
+/// An open device. Operations are recorded in the order of their calls; whoever reads a result has
+/// them all done.
 #[derive(Debug)]
 pub struct Gpu {
     pub(crate) adapter: Adapter,
@@ -37,7 +38,8 @@ pub struct Gpu {
     pub(crate) store: Arc<Store>,
     pub(crate) stream: Stream,
     pub(crate) lanes: Lanes,
-    /// Whether all products compute whole tiles: rows then agree because one pipeline makes them all.
+    /// Whether all products compute whole tiles: rows then agree because one pipeline makes them
+    /// all.
     pub(crate) whole_tiles: AtomicBool,
     fault: Fault,
 }

@@ -1,4 +1,5 @@
-//! Rows of weights on their way from a file's layout into the device's: the same bits in another order.
+//! Rows of weights on their way from a file's layout into the device's: the same bits in another
+//! order.
 
 use s3d_data::Dtype;
 
@@ -78,8 +79,8 @@ impl Layout {
     }
 }
 
-/// 32 codes of 4 bits: in the file byte `i` holds `i` and `i + 16`, here four bytes hold eight that follow each other, the
-/// first four in the lower halves.
+/// 32 codes of 4 bits: in the file byte `i` holds `i` and `i + 16`, here four bytes hold eight that
+/// follow each other, the first four in the lower halves.
 fn regroup(file: &[u8], codes: &mut [u8]) {
     let code = |i: usize| file[i % 16] >> (i / 16 * 4) & 15;
     for (i, byte) in codes.iter_mut().enumerate() {

@@ -1,4 +1,5 @@
-//! The operations of a pass, in the order of use. Each is recorded; its formula stands in the WGSL of its name.
+//! The operations of a pass, in the order of use. Each is recorded; its formula stands in the WGSL
+//! of its name.
 
 use crate::shader::{BAND, OUTPUTS, Shader, TILE};
 use crate::stream::Call;
@@ -24,7 +25,8 @@ pub struct Place {
     pub position: usize,
     /// Keys that it sees: those of positions `0..seen`.
     pub seen: usize,
-    /// How many of them are read from the cache; the others are rows of this pass, one after the other.
+    /// How many of them are read from the cache; the others are rows of this pass, one after the
+    /// other.
     pub cached: usize,
     /// The row that holds the first key that is not cached.
     pub own: usize,
@@ -253,8 +255,8 @@ impl Gpu {
         })
     }
 
-    /// Rotates queries and keys (unless the layer does not `turn`), scales queries, and with `append` writes keys and
-    /// values into the cache at the rows' positions.
+    /// Rotates queries and keys (unless the layer does not `turn`), scales queries, and with
+    /// `append` writes keys and values into the cache at the rows' positions.
     ///
     /// # Errors
     /// When the shapes do not fit.
@@ -326,7 +328,8 @@ impl Gpu {
         Ok(y)
     }
 
-    /// The column of the largest number of each row, the first of equals. Has all done that was recorded, and waits.
+    /// The column of the largest number of each row, the first of equals. Has all done that was
+    /// recorded, and waits.
     ///
     /// # Errors
     /// When the device is lost or has refused a call.
@@ -344,7 +347,8 @@ impl Gpu {
     }
 }
 
-/// Rows that are computed at once in a pass of `rows` rows: even shares of what a group comes back to.
+/// Rows that are computed at once in a pass of `rows` rows: even shares of what a group comes back
+/// to.
 pub fn tile(rows: usize) -> usize {
     let band = rows.clamp(1, BAND);
     band.div_ceil(band.div_ceil(TILE))

@@ -3,7 +3,8 @@
 use crate::{Gpu, Matrix, Result, Rows};
 use s3d_data::Dtype;
 
-/// A matrix of zeros and rows of zeros to multiply by it: the time of a product does not depend on values.
+/// A matrix of zeros and rows of zeros to multiply by it: the time of a product does not depend on
+/// values.
 #[derive(Debug)]
 pub struct Probe {
     matrix: Matrix,

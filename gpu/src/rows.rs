@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Columns to which a row is filled up with zeros, so that it is read in whole blocks of any number type.
+/// Columns to which a row is filled up with zeros, so that it is read in whole blocks of any number
+/// type.
 const BLOCK: usize = 32;
 
 /// `[rows, width]` numbers of 4 bytes. A copy stands for the same memory.
@@ -17,8 +18,8 @@ pub struct Rows {
     width: usize,
 }
 
-/// Memory by width and by the rows that there is room for: rows of one width alone ever lie in it, so what fills
-/// them up stays zero.
+/// Memory by width and by the rows that there is room for: rows of one width alone ever lie in it,
+/// so what fills them up stays zero.
 pub(crate) type Store = Mutex<HashMap<(usize, usize), Vec<Buffer>>>;
 
 #[derive(Debug)]
@@ -116,7 +117,8 @@ impl Rows {
         Ok(all)
     }
 
-    /// The last row. Only a norm, [`Self::joined`] and [`Self::read`] take rows that do not begin with the first.
+    /// The last row. Only a norm, [`Self::joined`] and [`Self::read`] take rows that do not begin
+    /// with the first.
     pub fn last(&self) -> Self {
         let last = self.rows.saturating_sub(1);
         Self { first: self.first + last, rows: self.rows.min(1), ..self.clone() }

@@ -83,7 +83,8 @@ impl Shader {
                 [&constants(&sizes), weights(dtype), product, before, finish].concat()
             }
             Self::Embed { dtype } => {
-                // Matrices are bound first wherever they are read, so what a pass brings comes after.
+                // Matrices are bound first wherever they are read, so what a pass brings comes
+                // after.
                 let bound = 1 + usize::from(dtype.is_quantized());
                 let sizes = constants(&[("PLACES", bound), ("Y", bound + 1)]);
                 [&sizes, weights(dtype), PLACES, include_str!("wgsl/embed.wgsl")].concat()

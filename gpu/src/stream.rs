@@ -15,7 +15,8 @@ use wgpu::{
 
 /// Points in time that can be marked before they are read.
 const MARKS: u32 = 2048;
-/// Bytes that are written before the device is waited for: they lie in the host's memory until then.
+/// Bytes that are written before the device is waited for: they lie in the host's memory until
+/// then.
 const WRITTEN: usize = 64 << 20;
 /// Sets of operands that are remembered; a pass of one width has some hundreds.
 const GROUPS: usize = 1 << 15;
@@ -147,7 +148,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Seconds of the marks since this was last called, from the first of them on; waits for the device.
+    /// Seconds of the marks since this was last called, from the first of them on; waits for the
+    /// device.
     ///
     /// # Errors
     /// When the device is lost or has refused a call.
@@ -184,7 +186,8 @@ impl Gpu {
         }
     }
 
-    /// Copies blocks of `size` bytes, a multiple of 4, from one number to another, after all that was recorded before.
+    /// Copies blocks of `size` bytes, a multiple of 4, from one number to another, after all that
+    /// was recorded before.
     pub(crate) fn copy_blocks(
         &self,
         from: &Buffer,
@@ -239,7 +242,8 @@ impl Gpu {
             let living = |ids: &[u64]| !ids.iter().any(|id| dead.contains(id));
             lock(&self.stream.groups).retain(|(_, ids), _| living(ids));
         }
-        // Held until they are submitted: another thread that finds nothing to submit may rely on it.
+        // Held until they are submitted: another thread that finds nothing to submit may rely on
+        // it.
         let mut pending = lock(&self.stream.pending);
         let steps = std::mem::take(&mut pending.steps);
         if steps.is_empty() {

@@ -7,7 +7,8 @@ use s3d_gpu::layout::Layout;
 
 #[test]
 fn codes_of_four_bits_follow_each_other() {
-    // source: ggml's q4_0: byte i holds weight i in its lower half and weight i + 16 in its upper half
+    // source: ggml's q4_0: byte i holds weight i in its lower half and weight i + 16 in its upper
+    // half
     let code = |i: usize| (i * 7 % 16) as u8;
     let mut file = vec![0x34, 0x12];
     file.extend((0..16).map(|i| code(i) | code(i + 16) << 4));

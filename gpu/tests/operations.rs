@@ -1,4 +1,5 @@
-//! Every operation against its formula in f64, and rows against themselves in passes of other widths.
+//! Every operation against its formula in f64, and rows against themselves in passes of other
+//! widths.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -18,7 +19,8 @@ fn place(position: usize) -> Place {
 
 #[test]
 fn products_are_those_of_f64_in_every_number_type() {
-    // 70 columns are no whole blocks of a device's row; 320 are 20 units, which no number of lanes shares evenly.
+    // 70 columns are no whole blocks of a device's row; 320 are 20 units, which no number of lanes
+    // shares evenly.
     for gpu in devices() {
         for dtype in Matrix::DTYPES {
             for (outputs, inputs) in [(37, 320), (4, 64), (5, 70_usize)] {
@@ -91,7 +93,8 @@ fn threads_that_share_a_device_do_not_disturb_each_other() {
 #[test]
 fn matrices_beyond_what_an_operation_sees_at_once_are_bound_in_pieces() {
     for gpu in devices() {
-        // Of halves, more rows of 64 columns than one binding holds would take 128 MiB; dispatches bind rows too.
+        // Of halves, more rows of 64 columns than one binding holds would take 128 MiB; dispatches
+        // bind rows too.
         let rows = 4 * 65_535 + 9;
         let matrix = Matrix::zeros(gpu, s3d_data::Dtype::Q4_0, rows, 32).unwrap();
         let (file, w) = weights(s3d_data::Dtype::Q4_0, 5, 12, 32);
@@ -191,7 +194,8 @@ fn the_first_of_the_largest_is_chosen() {
     }
 }
 
-/// A layer's attention over a text, its rows appended in passes of the given widths: `[rows, heads * head_dim]`.
+/// A layer's attention over a text, its rows appended in passes of the given widths: `[rows, heads
+/// * head_dim]`.
 fn attended(
     gpu: &Gpu,
     heads: Heads,

@@ -1,6 +1,6 @@
 //! What decoding costs: the one question ([`model`]) and its two sources, numbers that someone
-//! typed ([`typed`], [`mod@file`]) and passes that were timed ([`measured`], [`pass_times`]); memory;
-//! and what figures show.
+//! typed ([`typed`], [`mod@file`]) and passes that were timed ([`measured`], [`pass_times`]);
+//! memory; and what figures show.
 
 pub mod derive;
 pub mod experts;

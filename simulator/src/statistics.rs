@@ -187,8 +187,8 @@ impl Resamples {
     }
 
     /// Draws within strata, whose shares stay as they are: of a stratum of `m` clusters `m - 1` are
-    /// drawn, each of weight `m / (m - 1)`, so that variances are right in small strata too (Rao and
-    /// Wu, JASA 83, 1988). `strata` has the stratum of each cluster.
+    /// drawn, each of weight `m / (m - 1)`, so that variances are right in small strata too (Rao
+    /// and Wu, JASA 83, 1988). `strata` has the stratum of each cluster.
     pub fn within(strata: &[usize], draws: usize, seed: u64) -> Self {
         let count = strata.iter().max().map_or(0, |last| last + 1);
         let members = |stratum: usize| {
@@ -375,8 +375,9 @@ mod tests {
         assert!(non_negative_least_squares(&rows, &[1.0; 4], &[1.0; 5]).is_err());
     }
 
-    /// source: variance of a stratified mean: sum over strata of share^2 s^2 / m, with s^2 the sample
-    /// variance. Here strata of 3 and 6, values 0, 1, 2 and 10, 12, 10, 12, 10, 12: s^2 1 and 1.2.
+    /// source: variance of a stratified mean: sum over strata of share^2 s^2 / m, with s^2 the
+    /// sample variance. Here strata of 3 and 6, values 0, 1, 2 and 10, 12, 10, 12, 10, 12: s^2 1
+    /// and 1.2.
     #[test]
     fn strata_keep_their_shares_and_their_variance() {
         let values = [0.0, 1.0, 2.0, 10.0, 12.0, 10.0, 12.0, 10.0, 12.0];

@@ -1,7 +1,7 @@
 //! A planted world for the speedup that is reported: texts whose acceptance is known, and a machine
-//! that drifts, bursts, steps to another speed, slows narrow passes more than wide ones, and differs
-//! from start to start of a process. Does
-//! the interval hold what was planted, and is it hardly wider than it must be?
+//! that drifts, bursts, steps to another speed, slows narrow passes more than wide ones, and
+//! differs from start to start of a process. Does the interval hold what was planted, and is it
+//! hardly wider than it must be?
 //!
 //! The default test runs a part; the whole of it by
 //! `cargo test --release -p s3d-simulator --test headline -- --ignored --nocapture`.
@@ -89,8 +89,8 @@ fn states(blocks: usize, noise: &mut Normals, source: &mut ChaCha8Rng) -> Vec<St
     states
 }
 
-/// End-to-end blocks of such a machine, from three starts of a process that differ by 3 %. The first
-/// of `plans` is in all of them.
+/// End-to-end blocks of such a machine, from three starts of a process that differ by 3 %. The
+/// first of `plans` is in all of them.
 fn throughput(world: &Planted, plans: &[DraftPlan], traces: &[Trace]) -> Vec<ThroughputSample> {
     let mut layout = Normals::new(world.seed, 92);
     let mut noise = Normals::new(world.seed, 91);

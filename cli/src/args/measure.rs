@@ -65,7 +65,8 @@ pub struct MeasureArgs {
     /// Keep the draft's confidence at every position
     #[arg(long)]
     pub confidence: bool,
-    /// Keep the ranks of the right tokens among the draft's most likely ones, for s3d simulate --trees
+    /// Keep the ranks of the right tokens among the draft's most likely ones, for s3d simulate
+    /// --trees
     #[arg(long, conflicts_with = "temperature")]
     pub ranks: bool,
     /// Measure only part I of N; s3d merge combines the parts

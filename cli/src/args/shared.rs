@@ -35,9 +35,9 @@ pub struct ModelArgs {
     /// Use only the first N layers of a geometry (a model with random weights)
     #[arg(long, value_name = "N", value_parser = numbers::layers())]
     pub layers: Option<usize>,
-    /// Where to run: cpu; gpu or gpu:N (a Vulkan adapter) with a program built with the feature gpu;
-    /// cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of decoding and
-    /// repeats each with one launch (CUDA graphs)
+    /// Where to run: cpu; gpu or gpu:N (a Vulkan adapter) with a program built with the feature
+    /// gpu; cuda or cuda:N with a program built with CUDA; cuda+graphs records the passes of
+    /// decoding and repeats each with one launch (CUDA graphs)
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Data type of the weights: f32, bf16, f16, q8_0, q4_k or q4_0 [default: that of the GGUF
@@ -111,8 +111,8 @@ pub struct BudgetArgs {
     /// Force these acceptance rates, one per predictor, instead of measuring acceptance
     #[arg(long, value_delimiter = ',', value_name = "RATES", value_parser = numbers::finite)]
     pub impose: Vec<f64>,
-    /// Draw the tokens of texts at this temperature, in traces and in end-to-end blocks; 0 takes the
-    /// most likely token [default: 0]
+    /// Draw the tokens of texts at this temperature, in traces and in end-to-end blocks; 0 takes
+    /// the most likely token [default: 0]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f64>,
     /// Draw from the smallest set of most likely tokens whose probabilities sum to P

@@ -375,7 +375,8 @@ pub fn check_batch(
     let held = Held::computed(&shape, dtype, engine);
     let load = Load { context: budget.context.own(), width: budget.gamma_max + 1, batch };
     let needed = Memory::of(&shape, &held, load, &Method::Plain);
-    // What a device holds is its driver's to say, and comes with the first buffer that does not fit.
+    // What a device holds is its driver's to say, and comes with the first buffer that does not
+    // fit.
     let on_host = engine == Engine::Cpu;
     let machine = on_host.then(s3d_measure::machine::available_memory).flatten();
     let (room, whose) = match (memory_budget, machine) {

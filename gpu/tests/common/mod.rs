@@ -7,7 +7,8 @@ use s3d_data::Dtype;
 use s3d_gpu::{Gpu, Options, adapters};
 use std::sync::OnceLock;
 
-/// The first adapter, twice: adding lanes through the registers of a subgroup, and through memory. None without one.
+/// The first adapter, twice: adding lanes through the registers of a subgroup, and through memory.
+/// None without one.
 pub fn devices() -> &'static [Gpu] {
     static DEVICES: OnceLock<Vec<Gpu>> = OnceLock::new();
     DEVICES.get_or_init(|| {

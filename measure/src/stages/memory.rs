@@ -160,7 +160,8 @@ pub fn peak_of_this_process<T>(
 }
 
 /// Gives memory that is free, but still with this process, back to the system (with glibc): what
-/// reading a tokenizer or a file leaves behind, tens of megabytes for a vocabulary of 49,152 tokens.
+/// reading a tokenizer or a file leaves behind, tens of megabytes for a vocabulary of 49,152
+/// tokens.
 pub fn give_back_free_memory() {
     // SAFETY: gives free pages of the heap back to the system, and touches nothing that is held.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -1,5 +1,5 @@
-//! A linear layer: packed for the small-width kernels, as it stands for candle's own matmul, or on a
-//! Vulkan device.
+//! A linear layer: packed for the small-width kernels, as it stands for candle's own matmul, or on
+//! a Vulkan device.
 
 use super::convert::{Rows, gated};
 use super::cpu::{LinearKind, PackedLinear};

@@ -1,9 +1,9 @@
 //! Who computes the operations of a pass. The forward pass is written once, over [`Backend`];
 //! nothing above this folder knows which one runs.
 //!
-//! On the CPU the kernels compute, as custom operations (`cpu`); on NVIDIA cards passes are composed
-//! of candle's own operations (`candle`), which need no code for the device; on a Vulkan device they
-//! are WGSL (`gpu`, with the feature of this name).
+//! On the CPU the kernels compute, as custom operations (`cpu`); on NVIDIA cards passes are
+//! composed of candle's own operations (`candle`), which need no code for the device; on a Vulkan
+//! device they are WGSL (`gpu`, with the feature of this name).
 
 pub(crate) mod adapter;
 mod candle;

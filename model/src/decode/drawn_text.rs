@@ -1,11 +1,11 @@
 //! A text whose tokens were drawn: with what probability is a draft accepted, given the text?
 //!
 //! Speculative sampling commits draft `x` with probability `q(x) min(1, p(x) / q(x))` and commits
-//! `x` in one way or the other with probability `p(x)`. So given that the text goes on with `x`, the
-//! draft was accepted with probability `min(1, q(x) / p(x))`; `p` and `q` are those of the full model
-//! and of the draft, after temperature and truncation. These events are independent along a text
-//! (docs/METHOD.md), for both draftings: a draft that is judged at all followed drafts that were
-//! accepted, which are the text's tokens.
+//! `x` in one way or the other with probability `p(x)`. So given that the text goes on with `x`,
+//! the draft was accepted with probability `min(1, q(x) / p(x))`; `p` and `q` are those of the full
+//! model and of the draft, after temperature and truncation. These events are independent along a
+//! text (docs/METHOD.md), for both draftings: a draft that is judged at all followed drafts that
+//! were accepted, which are the text's tokens.
 
 use crate::backend::kv_cache::KvCache;
 use crate::backend::logits::for_each_row;
@@ -30,8 +30,8 @@ pub(super) struct DrawnText {
 }
 
 impl DrawnText {
-    /// Reads `text`, whose first `prompt` tokens are the prompt, and leaves all but its last token in
-    /// `cache`.
+    /// Reads `text`, whose first `prompt` tokens are the prompt, and leaves all but its last token
+    /// in `cache`.
     pub(super) fn read(
         model: &Model,
         text: &[u32],
@@ -87,8 +87,8 @@ impl DrawnText {
     }
 
     /// How many drafts for the output tokens from place `place` on are accepted, drawn by their
-    /// probabilities. A token's number is the same whichever iteration judges a draft for it: a walk
-    /// judges one at most.
+    /// probabilities. A token's number is the same whichever iteration judges a draft for it: a
+    /// walk judges one at most.
     pub(super) fn drawn(&self, place: usize, accept: &[f32]) -> u32 {
         let numbers = &self.numbers[place - 1..];
         let right = accept.iter().zip(numbers).take_while(|(p, number)| **number < f64::from(**p));

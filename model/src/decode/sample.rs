@@ -103,7 +103,8 @@ impl Sampling {
         Distribution::new(weights)
     }
 
-    /// The probability that `token` is drawn, given `logits[vocab]`: that of [`Self::distribution`].
+    /// The probability that `token` is drawn, given `logits[vocab]`: that of
+    /// [`Self::distribution`].
     ///
     /// # Errors
     /// As there.

@@ -298,8 +298,8 @@ impl<'a> Shadow<'a> {
     }
 }
 
-/// The rank of a column among the largest of a row, from 1, the first of equals before the others; 0
-/// beyond the ranks that are told apart.
+/// The rank of a column among the largest of a row, from 1, the first of equals before the others;
+/// 0 beyond the ranks that are told apart.
 fn rank(row: &[f32], column: usize) -> u8 {
     let Some(&own) = row.get(column) else { return 0 };
     let before = |(place, x): (usize, &f32)| *x > own || *x == own && place < column;

@@ -16,7 +16,8 @@ pub(super) fn open(number: usize) -> Result<Gpu> {
     gpu.map(Gpu::new).map_err(|e| Error::invalid(format!("{name}: {e}")))
 }
 
-/// The memory of a Vulkan device, as far as this program takes it: no driver tells what others take.
+/// The memory of a Vulkan device, as far as this program takes it: no driver tells what others
+/// take.
 pub(super) struct GpuPool(pub Gpu);
 
 impl Pool for GpuPool {

@@ -41,8 +41,8 @@ impl Model {
         self.repeating.as_ref().map_or(0, |repeating| repeating.prepared.load(Ordering::Relaxed))
     }
 
-    /// The logits (see [`Self::draft_pass`]) of a pass of fixed shape, where this model makes such passes and
-    /// the rows are few.
+    /// The logits (see [`Self::draft_pass`]) of a pass of fixed shape, where this model makes such
+    /// passes and the rows are few.
     pub(crate) fn repeated_pass(
         &self,
         rows: &[Row],

@@ -92,7 +92,8 @@ impl Model {
         self.backend.most_rows(config.vocab_size.max(gates).max(heads.qkv_width()))
     }
 
-    /// A pass and its logits, `[rows, vocab]` or those of a draft: of fixed shape where the model makes such passes.
+    /// A pass and its logits, `[rows, vocab]` or those of a draft: of fixed shape where the model
+    /// makes such passes.
     fn logits(
         &self,
         rows: &[Row],

@@ -72,7 +72,8 @@ impl DraftVocabulary {
         self.0.iter().flat_map(|id| id.to_le_bytes()).collect()
     }
 
-    /// The first `count` of them, in the order of the vocabulary, in which equal logits are decided.
+    /// The first `count` of them, in the order of the vocabulary, in which equal logits are
+    /// decided.
     pub(crate) fn first(&self, count: usize) -> Vec<u32> {
         let mut tokens = self.0[..count.min(self.0.len())].to_vec();
         tokens.sort_unstable();

@@ -85,8 +85,8 @@ impl PlanEvaluation {
     }
 }
 
-/// Every plan, the fastest prediction first, the Pareto front of speed and memory and what ties with
-/// the choice marked.
+/// Every plan, the fastest prediction first, the Pareto front of speed and memory and what ties
+/// with the choice marked.
 pub(super) fn grid(
     run: &Run,
     all: &Evaluated,

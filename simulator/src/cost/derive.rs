@@ -109,8 +109,8 @@ impl Derivation<'_> {
         reading.max(computing)
     }
 
-    /// What an iteration of `drafts` tokens costs in plain passes, all at `context`: the verify pass,
-    /// and the draft pass with half of the layers.
+    /// What an iteration of `drafts` tokens costs in plain passes, all at `context`: the verify
+    /// pass, and the draft pass with half of the layers.
     pub fn in_plain_passes(&self, drafts: usize, context: usize) -> [f64; 2] {
         let layers = self.shape.layers;
         let draft = self.draft_seconds(layers / 2, drafts, context);

@@ -1,5 +1,6 @@
 //! The paper's hyper-parameters in the ideal case: how far to skip and how many tokens to draft, by
-//! how well the model is trained for skipping. Simultaneous drafting, equal acceptance of all drafts.
+//! how well the model is trained for skipping. Simultaneous drafting, equal acceptance of all
+//! drafts.
 
 use crate::cost::improvement::ideal_improvement;
 use crate::error::Result;

@@ -14,8 +14,8 @@ pub struct Settings {
     pub weight: f64,
     /// Share of what a text has shown that is kept for each token of it.
     pub keep: f64,
-    /// Drafting rests where the first drafts of iterations were refused in a row, and what was known
-    /// before gave that less than this probability: the text goes on as one of another kind.
+    /// Drafting rests where the first drafts of iterations were refused in a row, and what was
+    /// known before gave that less than this probability: the text goes on as one of another kind.
     pub unlikely: f64,
     /// Plain steps before drafting is tried again.
     pub first_wait: usize,
@@ -57,8 +57,8 @@ pub struct Adaptive {
 }
 
 impl Adaptive {
-    /// A policy for a text: `counts` are the run's, `start` the drafts of the first iteration (where
-    /// drafting pays by the run at all).
+    /// A policy for a text: `counts` are the run's, `start` the drafts of the first iteration
+    /// (where drafting pays by the run at all).
     pub fn new(
         costs: CostByDrafts,
         counts: &AcceptanceCounts,
@@ -170,9 +170,9 @@ impl Adaptive {
     }
 }
 
-/// The acceptance rate of a draft over a run: half a draft of each kind is added, so that what never
-/// happened there is not impossible here. A draft that was never reached has the rate of the one
-/// before it.
+/// The acceptance rate of a draft over a run: half a draft of each kind is added, so that what
+/// never happened there is not impossible here. A draft that was never reached has the rate of the
+/// one before it.
 fn rate(counts: &AcceptanceCounts, draft: usize) -> f64 {
     let seen = |draft: usize| counts.attempted.get(draft).copied().unwrap_or(0) > 0;
     let known = (0..=draft).rev().find(|draft| seen(*draft)).unwrap_or(draft);
@@ -243,7 +243,8 @@ mod tests {
             }
             one.told(drafts, 0);
         }
-        // source: by hand. 0.2^4 = 0.0016 is unlikely; then after 8, 16, 32, 64, 128, 128, ... steps.
+        // source: by hand. 0.2^4 = 0.0016 is unlikely; then after 8, 16, 32, 64, 128, 128, ...
+        // steps.
         assert_eq!(tries, [0, 1, 2, 3, 12, 29, 62, 127, 256, 385, 514]);
     }
 

@@ -26,8 +26,8 @@ impl CostByDrafts {
         std::iter::once(Ok(1.0)).chain(checked).collect::<Result<_>>().map(Self)
     }
 
-    /// The costs that `run` holds of iterations that draft as `way` does, up to `most` drafts: timed
-    /// passes, corrected by what was run end to end (the costs that the choice rests on).
+    /// The costs that `run` holds of iterations that draft as `way` does, up to `most` drafts:
+    /// timed passes, corrected by what was run end to end (the costs that the choice rests on).
     ///
     /// # Errors
     /// Passes that were neither timed nor follow from a law.

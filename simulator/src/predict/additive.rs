@@ -9,12 +9,12 @@
 //! The state does not slow all plans alike: where memory is slow, narrow passes suffer more than
 //! wide ones, which compute. So what a plan costs in plain steps moves with the plain step of its
 //! block, by one slope a draft (analysis of covariance: Fisher 1932), and every plan is told for
-//! the mean state of all blocks, whichever blocks it was in. What is left over of the generations of one block still goes
-//! together, and errors are counted by block (Liang and Zeger, Biometrika 73, 1986), those of few
-//! blocks moderated by what all plans scatter (Smyth, Statistical Applications in Genetics and
-//! Molecular Biology 3, 2004). Draws multiply what is left of a block by one deviate for all plans (wild cluster bootstrap: Cameron,
-//! Gelbach and Miller, Review of Economics and Statistics 90, 2008), so differences between plans
-//! of the same blocks are paired.
+//! the mean state of all blocks, whichever blocks it was in. What is left over of the generations
+//! of one block still goes together, and errors are counted by block (Liang and Zeger, Biometrika
+//! 73, 1986), those of few blocks moderated by what all plans scatter (Smyth, Statistical
+//! Applications in Genetics and Molecular Biology 3, 2004). Draws multiply what is left of a block
+//! by one deviate for all plans (wild cluster bootstrap: Cameron, Gelbach and Miller, Review of
+//! Economics and Statistics 90, 2008), so differences between plans of the same blocks are paired.
 //!
 //! A process keeps its memory layout, so its blocks share an error that they do not show: the
 //! spread from start to start is added, by what the run's starts say and what is usual.
@@ -82,8 +82,8 @@ pub struct State {
     pub plain: Seconds,
     /// Standard deviation over the blocks of its logarithm.
     pub spread: f64,
-    /// By how many per cent a cost in plain steps grows, for each draft of an iteration, where plain
-    /// steps are 1 % longer.
+    /// By how many per cent a cost in plain steps grows, for each draft of an iteration, where
+    /// plain steps are 1 % longer.
     pub slope_per_draft: f64,
 }
 
@@ -258,7 +258,8 @@ mod tests {
 
     /// source: numpy 2.x, lstsq on the design of plans, blocks and the slope by drafts times the
     /// block's plain step (one more row weighs "no slope") with these values: effects against plain
-    /// 0.50743394 and 0.25202642, slope 0.04999485, sum of squares 0.00280974, 2 degrees of freedom.
+    /// 0.50743394 and 0.25202642, slope 0.04999485, sum of squares 0.00280974, 2 degrees of
+    /// freedom.
     #[test]
     fn noisy_effects_are_those_of_least_squares() {
         let values = [

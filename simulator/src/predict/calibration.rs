@@ -16,8 +16,8 @@ use s3d_data::{DraftPlan, Skip};
 use std::collections::BTreeMap;
 
 /// Standard deviations of the parts, as sweeps show them: of all plans (the plain step was timed in
-/// another state of the machine), of the same for each predictor, of a drafting, of a number of predictors, of skipped layers, of
-/// both together.
+/// another state of the machine), of the same for each predictor, of a drafting, of a number of
+/// predictors, of skipped layers, of both together.
 const ALL: f64 = 0.05;
 const A_PREDICTOR: f64 = 0.015;
 const DRAFTING: f64 = 0.05;

@@ -41,8 +41,8 @@ struct Candidate {
     speedup: Estimate,
 }
 
-/// The contexts that are worth asking beside `own`: shorter and longer ones, by factors of two, that
-/// the model has positions for.
+/// The contexts that are worth asking beside `own`: shorter and longer ones, by factors of two,
+/// that the model has positions for.
 fn contexts_around(own: usize, positions: Option<usize>) -> Vec<usize> {
     let most = positions.unwrap_or(usize::MAX).max(own);
     let around = [own / 4, own / 2, own, own.saturating_mul(2), own.saturating_mul(4)];

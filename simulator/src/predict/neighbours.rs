@@ -243,9 +243,9 @@ impl Neighbours {
     }
 
     /// Linear in the number of skipped layers between the nearest window that skips fewer and the
-    /// nearest that skips more, `window` itself and `hidden` left out; nothing where one is missing.
-    /// Windows whose start or end is far away say nothing: drafting may have been trained for this
-    /// one alone.
+    /// nearest that skips more, `window` itself and `hidden` left out; nothing where one is
+    /// missing. Windows whose start or end is far away say nothing: drafting may have been trained
+    /// for this one alone.
     fn guess(&self, window: SkipWindow, hidden: &[&Skip]) -> Option<Vec<f64>> {
         let visible = |skip: &Skip| *skip != Skip::Window(window) && !hidden.contains(&skip);
         let apart = |other: &SkipWindow| {

@@ -271,8 +271,8 @@ fn predict_one(
     })
 }
 
-/// A factor of 1 with the interval of a correction. Draws are without it: plans that are alike share
-/// it, so it says little about which of them is faster.
+/// A factor of 1 with the interval of a correction. Draws are without it: plans that are alike
+/// share it, so it says little about which of them is faster.
 fn doubt(correction: Correction) -> Estimate {
     let reach = Z95 * correction.error;
     Estimate::new(1.0, 1.0 - reach, 1.0 + reach)

@@ -71,9 +71,9 @@ impl<'a> TraceTable<'a> {
         places.map(|place| (self.prompts[place], place)).collect()
     }
 
-    /// The stratum of each prompt: prompts of one workload are drawn among themselves, since the mix
-    /// of workloads is given and not drawn. Workloads with few prompts share a stratum, as do prompts
-    /// without one.
+    /// The stratum of each prompt: prompts of one workload are drawn among themselves, since the
+    /// mix of workloads is given and not drawn. Workloads with few prompts share a stratum, as do
+    /// prompts without one.
     pub(crate) fn strata(&self) -> Vec<usize> {
         let prompts_of = |task: &str| self.tasks.iter().filter(|own| **own == Some(task)).count();
         let large: Vec<&str> = self

@@ -1,8 +1,8 @@
 //! Which positions decoding visits: iterations and counts, without times.
 //!
-//! Of a drawn text it is a matter of chance which drafts are accepted. What is found then is what to
-//! expect, given the text: the probability that an iteration starts at a position is passed on from
-//! position to position, and every sum over iterations is one over positions, each with its
+//! Of a drawn text it is a matter of chance which drafts are accepted. What is found then is what
+//! to expect, given the text: the probability that an iteration starts at a position is passed on
+//! from position to position, and every sum over iterations is one over positions, each with its
 //! probability. With probabilities of 0 and 1 that is the walk of a greedy text.
 
 use s3d_data::{AcceptanceCounts, Trace};

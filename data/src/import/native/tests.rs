@@ -1,5 +1,5 @@
-//! Files as engines write them: small ones of our own, in the forms of their sources, with values worked
-//! out by hand.
+//! Files as engines write them: small ones of our own, in the forms of their sources, with values
+//! worked out by hand.
 
 use crate::import::kind::Kind;
 use crate::import::setting::{Found, Setting};
@@ -90,8 +90,8 @@ ggml_cuda_init: some line of a log
 #[test]
 fn llama_bench_gives_times_of_passes_by_width_depth_and_repetition() {
     let found = read(Kind::LlamaBench, LLAMA_JSONL);
-    // source: by hand: pp4 is one pass of 0.12 s and 0.14 s at 257 tokens; tg32 is 32 passes, 0.1 s and
-    // 0.11 s each, at 256 + 16 tokens in the mean. pp512 is wider than any verify pass.
+    // source: by hand: pp4 is one pass of 0.12 s and 0.14 s at 257 tokens; tg32 is 32 passes, 0.1 s
+    // and 0.11 s each, at 256 + 16 tokens in the mean. pp512 is wider than any verify pass.
     let wanted = [(4, 257, 0, 0.12), (4, 257, 1, 0.14), (1, 272, 0, 0.1), (1, 272, 1, 0.11)];
     close(&passes(&found), &wanted);
     let facts = &found.facts;
@@ -177,8 +177,8 @@ fn vllm_counts_by_position_from_log_metrics_and_requests() {
         vllm:spec_decode_num_accepted_tokens_per_pos_total{engine=\"0\",model_name=\"m\",position=\"1\"} 60.0\n";
     // Exactly 0, 1 and 2 of 2 drafts: 20, 20 and 60 iterations.
     let requests = r#"{"id":"a","model":"m","choices":[],"metrics":{"speculative_decoding":{"acceptance_histogram":[20,20,60],"num_spec_steps":100,"num_spec_tokens":2}}}"#;
-    // source: by hand: 200 drafted tokens in drafts of 2 are 100 iterations: 80 accepted the first draft, 60
-    // the second as well.
+    // source: by hand: 200 drafted tokens in drafts of 2 are 100 iterations: 80 accepted the first
+    // draft, 60 the second as well.
     let wanted = AcceptanceCounts { attempted: vec![100, 80], accepted: vec![80, 60] };
     let kinds = [Kind::VllmLog, Kind::VllmMetrics, Kind::VllmRequests];
     for (kind, text) in kinds.into_iter().zip([log, metrics, requests]) {

@@ -86,8 +86,8 @@ mod tests {
     use super::*;
     use s3d_data::{Component, Plan, Seconds};
 
-    /// source: planted: a plain pass grows by 2 microseconds a token, and sequential drafts, a token
-    /// apart, are noisy.
+    /// source: planted: a plain pass grows by 2 microseconds a token, and sequential drafts, a
+    /// token apart, are noisy.
     #[test]
     fn many_noisy_pairs_close_by_do_not_drown_the_slope() {
         let sample = |component, plan: &str, context: usize, block, seconds| LatencySample {

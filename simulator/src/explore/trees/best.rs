@@ -2,10 +2,10 @@
 //! al., arXiv 2402.12374, section 3.1).
 //!
 //! A node at depth `d` is the draft of rank `r` there; it is right with probability `p_d(r)`, given
-//! that the nodes above it are. That this does not depend on which nodes these are, the *positional*
-//! acceptance of that paper, is an assumption about probabilities; drafts made at once have the same
-//! candidates under every node of a depth, whatever was drafted above. The expected accepted drafts
-//! of the children of a right node are then
+//! that the nodes above it are. That this does not depend on which nodes these are, the
+//! *positional* acceptance of that paper, is an assumption about probabilities; drafts made at once
+//! have the same candidates under every node of a depth, whatever was drafted above. The expected
+//! accepted drafts of the children of a right node are then
 //!
 //! ```text
 //! T(n, d) = max over n_1 + n_2 + ... <= n of  sum_r p_d(r) (1 + T(n_r - 1, d + 1)),  n_r >= 1
