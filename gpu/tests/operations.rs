@@ -194,8 +194,8 @@ fn the_first_of_the_largest_is_chosen() {
     }
 }
 
-/// A layer's attention over a text, its rows appended in passes of the given widths: `[rows, heads
-/// * head_dim]`.
+/// A layer's attention over a text, its rows appended in passes of the given widths:
+/// `[rows, heads * head_dim]`.
 fn attended(
     gpu: &Gpu,
     heads: Heads,
