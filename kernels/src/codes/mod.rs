@@ -1,8 +1,8 @@
 //! The tile for weights in codes: products of integers, exact within a block of 32 inputs.
 //!
-//! `out[r][lane]` is the sum over blocks `b` of `d[b][lane] * s[r][b]` times the sum over `k` in `b`
-//! of `w[k][lane] * x[r][k]`, where `w` and `x` are codes and `d` and `s` their scales (q4_k: less
-//! minima times `s` times the sum of `x`). The inner sum is exact; the outer one is a single
+//! `out[r][lane]` is the sum over blocks `b` of `d[b][lane] * s[r][b]` times the sum over `k` in
+//! `b` of `w[k][lane] * x[r][k]`, where `w` and `x` are codes and `d` and `s` their scales (q4_k:
+//! less minima times `s` times the sum of `x`). The inner sum is exact; the outer one is a single
 //! accumulator that takes the blocks in rising order with fused multiply-add. So a result has the
 //! same bits at every width, thread count and instruction set.
 
