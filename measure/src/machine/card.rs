@@ -45,7 +45,7 @@ mod nvml {
     use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
     use s3d_data::{Bytes, CardState, Hertz};
 
-    pub struct Card {
+    pub(super) struct Card {
         nvml: Nvml,
         number: u32,
     }
@@ -53,7 +53,7 @@ mod nvml {
     impl Card {
         /// Opens NVML for the card that CUDA counts as `number`, which NVML counts otherwise where
         /// CUDA_VISIBLE_DEVICES chooses among several.
-        pub fn open(number: usize) -> Option<Self> {
+        pub(super) fn open(number: usize) -> Option<Self> {
             let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
             let chosen = visible.as_deref().and_then(|list| list.split(',').nth(number));
             let number = match chosen {
