@@ -153,9 +153,14 @@ impl Model {
         observer: &mut dyn Observer,
     ) -> Result<Rows> {
         self.check_positions(places)?;
-        let rows = (&*places.positions, &*places.blocks, places.append);
-        let standing = self.backend.place(self.heads(), &self.rotary, rows)?;
+        let standing = self.stands(places)?;
         self.through(x, layers, skip, (places, &standing), cache, observer)
+    }
+
+    /// Where the rows of a pass stand, as the backend wants to know it.
+    pub(crate) fn stands<'p>(&self, places: &'p Places) -> Result<Standing<'p>> {
+        let at = (&*places.positions, &*places.blocks, places.append);
+        self.backend.place(self.heads(), &self.rotary, at)
     }
 
     /// [`Self::run_layers`] for rows whose angles and masks are at hand.

@@ -132,12 +132,6 @@ impl Model {
         Ok(x)
     }
 
-    /// The rows of one text, or of all of them, as the backend wants to know where they stand.
-    fn stands<'p>(&self, places: &'p Places) -> Result<Standing<'p>> {
-        let at = (&*places.positions, &*places.blocks, places.append);
-        self.backend.place(self.heads(), &self.rotary, at)
-    }
-
     /// Attention of rows whose texts stand at their own places and see their own caches, to which
     /// they are written.
     fn attend_apart<'p>(

@@ -46,7 +46,7 @@ fn even(recommendation: &Recommendation, rows: &[BatchResult]) -> String {
         None if rows.iter().all(|row| row.speedup().value < 1.0) => {
             "plain decoding wins at every number that was timed".into()
         }
-        None => "plain decoding wins at some of these numbers, but not from one on".into(),
+        None => "plain decoding wins at some of these numbers, but not at every larger one".into(),
     }
 }
 
