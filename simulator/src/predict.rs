@@ -7,7 +7,6 @@ pub mod calibration;
 pub mod conditions;
 pub(crate) mod counted;
 pub(crate) mod evaluated;
-pub mod generation;
 pub mod held_out;
 pub mod neighbours;
 pub mod plans_alone;

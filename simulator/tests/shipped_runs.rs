@@ -16,8 +16,11 @@ fn name(value: &impl Serialize) -> String {
     serde_json::to_value(value).unwrap().as_str().unwrap().to_string()
 }
 
+/// The numbers of a recommendation by what the table calls them.
+type Parts = BTreeMap<String, Vec<String>>;
+
 /// What the table calls each part of a recommendation, with the numbers of it.
-fn parts(found: &Recommendation) -> BTreeMap<String, Vec<String>> {
+fn parts(found: &Recommendation) -> Parts {
     let choice = found.choice.as_ref().unwrap();
     let word = |word: &str| vec![word.to_string()];
     let numbers = |estimate: Estimate| {
@@ -59,17 +62,30 @@ fn agree(expected: &str, found: &str) -> bool {
     }
 }
 
+/// The recommendation that ships with the run says the same. `s3d optimize RUN --json` prints it.
+fn the_file_says(run: &Path, own: &Parts) {
+    let file = std::fs::read_to_string(run.join("recommendation.json")).unwrap();
+    let file = parts(&serde_json::from_str(&file).unwrap());
+    for (what, values) in own {
+        let same = file
+            .get(what)
+            .is_some_and(|shipped| shipped.iter().zip(values).all(|(one, two)| agree(one, two)));
+        assert!(same, "{}: {what}: {:?}, found {values:?}", run.display(), file.get(what));
+    }
+}
+
 /// What the program says of the runs in `folder` now. Holding out every plan of a sweep takes long;
 /// the smallest run stands for it.
-fn found(folder: &Path) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
+fn found(folder: &Path) -> BTreeMap<String, Parts> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let of = |name: std::ffi::OsString| {
         let name = name.into_string().unwrap();
         let run = RunDir::new(folder.join(&name)).load().unwrap();
         let with_errors = name == "story-x2-epyc";
         let request = Request { with_errors, ..Request::of(&run.header) };
-        let parts = parts(&choose(&run, &request).unwrap().recommendation);
-        (name, parts)
+        let own = parts(&choose(&run, &request).unwrap().recommendation);
+        the_file_says(&folder.join(&name), &own);
+        (name, own)
     };
     names.map(of).collect()
 }

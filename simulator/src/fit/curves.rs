@@ -96,17 +96,6 @@ pub fn fit_family(data: &CurveData, family: Family, resamples: &Resamples) -> Re
     curve_fit(data, &fitted, dispersion(data, &fitted).max(1.0), resamples)
 }
 
-/// The curve of the family with the lowest AIC, without intervals; `None` where nothing can be
-/// fitted.
-pub(crate) fn best_curve(data: &CurveData) -> Option<AcceptanceCurve> {
-    let cells = data.totals(None);
-    let few = cells.len() < ENOUGH_CELLS;
-    let families = Family::ALL.into_iter().filter(|f| !few || *f == Family::Isotonic);
-    let fitted = families.filter_map(|family| Fitted::new(family, &cells, None).ok());
-    let aic = |fitted: &Fitted| fitted.freedom as f64 - fitted.likelihood;
-    fitted.min_by(|a, b| aic(a).total_cmp(&aic(b))).map(|best| best.curve)
-}
-
 impl CurveData {
     /// Totals by skip count; with `weights`, those of a bootstrap draw.
     fn totals(&self, weights: Option<&[u32]>) -> Vec<Trials> {

@@ -60,11 +60,9 @@ impl StartSpread {
         Self { deviation: (squares / degrees).sqrt(), degrees }
     }
 
-    /// Standard error that it leaves to a cost whose generations have these shares in the starts,
-    /// widened by Student's law.
-    fn error(self, shares: &BTreeMap<usize, f64>) -> f64 {
-        let squares: f64 = shares.values().map(|share| share * share).sum();
-        self.deviation * squares.sqrt() * student(self.degrees as usize) / Z95
+    /// By how much Student's law widens errors.
+    fn widening(self) -> f64 {
+        student(self.degrees as usize) / Z95
     }
 }
 
@@ -94,6 +92,26 @@ impl State {
     }
 }
 
+/// By what the logarithm of a plan's cost may be off: standard deviations of parts that are
+/// independent of each other. Plans of the same blocks and starts share some.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TimingError {
+    /// Parts of generations, in the order in which all plans of a fit have them.
+    pub parts: Vec<f64>,
+    /// What each start of a process adds.
+    pub by_start: BTreeMap<usize, f64>,
+}
+
+impl TimingError {
+    /// How much it varies together with `other`; with itself, its variance.
+    pub fn covariance(&self, other: &Self) -> f64 {
+        let parts = self.parts.iter().zip(&other.parts).map(|(own, other)| own * other);
+        let starts = self.by_start.iter();
+        let starts = starts.filter_map(|(start, own)| Some(own * other.by_start.get(start)?));
+        parts.sum::<f64>() + starts.sum::<f64>()
+    }
+}
+
 /// The cost of one plan against plain decoding.
 #[derive(Debug, Clone, Default)]
 struct PlanCost {
@@ -105,6 +123,8 @@ struct PlanCost {
     by_block: Vec<f64>,
     /// What each start of a process adds.
     by_start: BTreeMap<usize, f64>,
+    /// The error without the widening, in parts.
+    timing: TimingError,
     /// Blocks that hold the plan.
     held: usize,
 }
@@ -115,20 +135,31 @@ impl<'a> Additive<'a> {
     pub fn fit(samples: impl Iterator<Item = &'a ThroughputSample>, starts: StartSpread) -> Self {
         let points: Vec<Point> = samples.filter_map(Point::new).collect();
         let Some(found) = LeastSquares::solve(points) else { return Self::default() };
+        let correlated = found.correlated();
         let cost = |(index, plan): (usize, &&'a Plan)| {
             let generations = found.generations(index);
             let mut by_block = found.by_block(index);
-            let error =
+            let (of_blocks, widening) =
                 moderate(&mut by_block, found.variance(index), generations.held, found.free);
-            let known = generations.all >= 2.0 && error.is_finite();
+            let known = generations.all >= 2.0 && of_blocks.is_finite();
             let shares = shares_of_starts(&found.points, plan);
-            let of_starts = starts.error(&shares);
-            let error = known.then_some(error.hypot(of_starts));
-            let length = shares.values().map(|share| share * share).sum::<f64>().sqrt();
-            let by_start =
-                shares.iter().map(|(start, share)| (*start, share / length * of_starts)).collect();
-            let held = generations.held;
-            (*plan, PlanCost { log: found.effects[index], error, by_block, by_start, held })
+            let by_start: BTreeMap<usize, f64> =
+                shares.iter().map(|(start, share)| (*start, share * starts.deviation)).collect();
+            let of_starts = by_start.values().map(|part| part * part).sum::<f64>().sqrt();
+            let error = (of_blocks * widening).hypot(of_starts * starts.widening());
+            let parts = correlated.row(index).iter().map(|part| part * of_blocks).collect();
+            let cost = PlanCost {
+                log: found.effects[index],
+                error: known.then_some(error),
+                by_block: by_block.iter().map(|share| share * widening).collect(),
+                by_start: by_start
+                    .iter()
+                    .map(|(start, part)| (*start, part * starts.widening()))
+                    .collect(),
+                timing: TimingError { parts, by_start },
+                held: generations.held,
+            };
+            (*plan, cost)
         };
         let plans = found.plans().iter().enumerate().map(cost).collect();
         let (mean, spread) = found.plain();
@@ -156,6 +187,11 @@ impl<'a> Additive<'a> {
     pub(crate) fn log_cost(&self, plan: &Plan) -> Option<(f64, f64)> {
         let cost = self.plans.get(plan)?;
         Some((cost.log, cost.error?))
+    }
+
+    /// The parts of the error of [`Self::log_cost`].
+    pub(crate) fn timing_error(&self, plan: &Plan) -> Option<&TimingError> {
+        Some(&self.plans.get(plan).filter(|cost| cost.error.is_some())?.timing)
     }
 
     /// Logarithm of [`Self::iteration_cost`] in each draw of `pool`. All plans share the deviates
@@ -196,18 +232,17 @@ fn shares_of_starts(points: &[Point<'_>], plan: &Plan) -> BTreeMap<usize, f64> {
 }
 
 /// Scales what blocks add to a plan's cost so that its variance is that of its own `held` blocks,
-/// moderated by `of_all`, what all generations scatter; the standard error, widened by Student's
-/// law.
-fn moderate(by_block: &mut [f64], of_all: f64, held: usize, free: usize) -> f64 {
+/// moderated by `of_all`, what all generations scatter; the standard error, and by how much
+/// Student's law widens it.
+fn moderate(by_block: &mut [f64], of_all: f64, held: usize, free: usize) -> (f64, f64) {
     let own: f64 = by_block.iter().map(|share| share * share).sum();
     let degrees = held.saturating_sub(1) as f64;
     let unbiased = own * held as f64 / degrees.max(1.0);
     let variance = (SHARED_BLOCKS * of_all + degrees * unbiased) / (SHARED_BLOCKS + degrees);
     let seen = ((SHARED_BLOCKS + degrees) as usize).min(free).max(1);
-    let error = variance.sqrt() * student(seen) / Z95;
-    let scale = if own > 0.0 { error / own.sqrt() } else { 0.0 };
+    let scale = if own > 0.0 { (variance / own).sqrt() } else { 0.0 };
     by_block.iter_mut().for_each(|share| *share *= scale);
-    error
+    (variance.sqrt(), student(seen) / Z95)
 }
 
 #[cfg(test)]

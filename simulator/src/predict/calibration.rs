@@ -10,6 +10,7 @@
 //! predictors (kernels change there), one that is smooth in skipped layers, and one that is smooth
 //! in both. A plan takes the posterior mean given the other windows' plans.
 
+use crate::predict::additive::TimingError;
 use linfa_linalg::cholesky::InverseC;
 use ndarray::{Array1, Array2};
 use s3d_data::{DraftPlan, Skip};
@@ -37,8 +38,8 @@ pub struct Sample {
     pub plan: DraftPlan,
     /// Logarithm of predicted over measured speedup.
     pub log_ratio: f64,
-    /// Its standard error: that of timing, since texts and their iterations are known.
-    pub error: f64,
+    /// Its error: that of timing, since texts and their iterations are known.
+    pub error: TimingError,
 }
 
 /// What to multiply a predicted speedup with.
@@ -61,7 +62,8 @@ pub struct Calibration {
 impl Calibration {
     /// Learns from plans that were run.
     pub fn new(samples: &[Sample]) -> Self {
-        let usable = |s: &&Sample| s.log_ratio.is_finite() && s.error.is_finite();
+        let usable =
+            |s: &&Sample| s.log_ratio.is_finite() && s.error.covariance(&s.error).is_finite();
         let samples: Vec<&Sample> = samples.iter().filter(usable).collect();
         let without = |skip: &Skip| {
             let others: Vec<&Sample> =
@@ -78,6 +80,12 @@ impl Calibration {
         self.without.get(&plan.skip).unwrap_or(&self.all).of(plan)
     }
 
+    /// The same of what is measured of `plan` with this error, which plans of the same blocks share:
+    /// theirs says how the plain steps between them were timed.
+    pub(crate) fn of_measurement(&self, plan: &DraftPlan, error: &TimingError) -> Correction {
+        self.without.get(&plan.skip).unwrap_or(&self.all).of_measurement(plan, error)
+    }
+
     /// The correction of `plan` by all plans, those of its own skip set too: for choosing, where
     /// what was run of a plan counts most.
     pub(crate) fn with_own(&self, plan: &DraftPlan) -> Correction {
@@ -88,7 +96,7 @@ impl Calibration {
 /// The Gaussian process given some samples.
 #[derive(Debug, Clone, Default)]
 struct Posterior {
-    plans: Vec<DraftPlan>,
+    plans: Vec<(DraftPlan, TimingError)>,
     /// Inverse of the samples' covariance.
     inverse: Array2<f64>,
     /// That, times their values.
@@ -98,25 +106,34 @@ struct Posterior {
 impl Posterior {
     /// Nothing is learned from no samples.
     fn new(samples: &[&Sample]) -> Self {
-        let noise = |i: usize| samples[i].error.max(LEAST_ERROR).powi(2);
         let covariance = Array2::from_shape_fn((samples.len(), samples.len()), |(i, j)| {
-            covariance(&samples[i].plan, &samples[j].plan) + if i == j { noise(i) } else { 0.0 }
+            let (one, other) = (samples[i], samples[j]);
+            let least = if i == j { LEAST_ERROR.powi(2) } else { f64::NEG_INFINITY };
+            covariance(&one.plan, &other.plan) + one.error.covariance(&other.error).max(least)
         });
         let values: Array1<f64> = samples.iter().map(|sample| sample.log_ratio).collect();
         // The noise keeps it positive definite.
         let Some(inverse) = covariance.invc().ok().filter(|_| !samples.is_empty()) else {
             return Self::default();
         };
-        let plans = samples.iter().map(|sample| sample.plan.clone()).collect();
+        let plans = samples.iter().map(|s| (s.plan.clone(), s.error.clone())).collect();
         Self { plans, weights: inverse.dot(&values), inverse }
     }
 
     /// What its mean and standard deviation at `plan` correct.
     fn of(&self, plan: &DraftPlan) -> Correction {
-        let near: Array1<f64> = self.plans.iter().map(|other| covariance(plan, other)).collect();
+        self.of_measurement(plan, &TimingError::default())
+    }
+
+    fn of_measurement(&self, plan: &DraftPlan, error: &TimingError) -> Correction {
+        let together = |(other, timing): &(DraftPlan, TimingError)| {
+            covariance(plan, other) + error.covariance(timing)
+        };
+        let near: Array1<f64> = self.plans.iter().map(together).collect();
         let known = if near.is_empty() { 0.0 } else { near.dot(&self.inverse.dot(&near)) };
         let mean = if near.is_empty() { 0.0 } else { near.dot(&self.weights) };
-        let error = (covariance(plan, plan) - known).max(0.0).sqrt();
+        let error = covariance(plan, plan) + error.covariance(error) - known;
+        let error = error.max(0.0).sqrt();
         Correction { factor: (-mean).exp(), error }
     }
 }
@@ -145,6 +162,7 @@ mod tests {
     use super::*;
 
     fn sample(plan: &str, log_ratio: f64, error: f64) -> Sample {
+        let error = TimingError { parts: vec![error], ..TimingError::default() };
         Sample { plan: draft(plan), log_ratio, error }
     }
 
@@ -162,7 +180,7 @@ mod tests {
     /// The correction of `plan`, of so many predictors, by one sample of 4 predictors that has the
     /// covariance `shared` with it.
     fn by_one(samples: &[Sample], (plan, predictors): (&str, i32), shared: f64) {
-        let noisy = total(4) + samples[0].error.powi(2);
+        let noisy = total(4) + samples[0].error.covariance(&samples[0].error);
         let found = Calibration::new(samples).of(&draft(plan));
         let mean = shared / noisy * samples[0].log_ratio;
         assert!((found.factor - (-mean).exp()).abs() < 1e-12, "{plan}: {found:?}");
@@ -194,9 +212,27 @@ mod tests {
     /// the noise.
     #[test]
     fn samples_are_averaged() {
-        let found = Calibration::new(&[sample("3..7:4", 0.1, 0.2), sample("2..6:4", 0.3, 0.2)]);
+        let other = TimingError { parts: vec![0.0, 0.2], ..TimingError::default() };
+        let other = Sample { error: other, ..sample("2..6:4", 0.3, 0.0) };
+        let found = Calibration::new(&[sample("3..7:4", 0.1, 0.2), other]);
         let mean = 0.2 * total(4) / (total(4) + 0.02);
         assert!((found.of(&draft("4..8:4")).factor - (-mean).exp()).abs() < 1e-12);
+    }
+
+    /// source: mean and variance of a normal variable given another, both with the same error added.
+    #[test]
+    fn plans_of_the_same_blocks_are_off_together() {
+        let measured = sample("3..7:4", 0.1, 0.03);
+        let error = measured.error.clone();
+        let found = Calibration::new(&[measured]).of_measurement(&draft("4..8:5"), &error);
+        let [all, a_predictor, drafting, layers, both] =
+            [ALL, A_PREDICTOR, DRAFTING, LAYERS, BOTH].map(|deviation| deviation.powi(2));
+        let noise = 0.03f64.powi(2);
+        let shared = all + 20.0 * a_predictor + drafting + layers + both / 2.0 + noise;
+        let mean = shared / (total(4) + noise) * 0.1;
+        assert!((found.factor - (-mean).exp()).abs() < 1e-6, "{found:?}");
+        let variance = total(5) + noise - shared * shared / (total(4) + noise);
+        assert!((found.error - variance.sqrt()).abs() < 1e-6, "{found:?}, {variance}");
     }
 
     #[test]

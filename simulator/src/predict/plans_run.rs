@@ -3,14 +3,13 @@
 
 use crate::cost::measured::MeasuredCosts;
 use crate::error::Result;
-use crate::predict::additive::{Additive, StartSpread};
+use crate::predict::additive::{Additive, StartSpread, TimingError};
 use crate::predict::blocks::Blocks;
 use crate::predict::calibration::{Calibration, Sample};
-use crate::predict::generation::Generation;
 use crate::predict::neighbours::Neighbours;
 use crate::predict::prediction::{Pool, speedup_draws};
 use crate::predict::request::Request;
-use crate::statistics::{Z95, interval};
+use crate::statistics::interval;
 use crate::traces::table::TraceTable;
 use rayon::prelude::*;
 use s3d_data::{DraftPlan, Estimate, Plan, Run, ThroughputSample};
@@ -54,36 +53,21 @@ pub(crate) fn known_runs<'a>(
 
 /// The context that decoding had on average: half-way through its texts. What was measured there
 /// must be predicted there, whatever the request asks.
-fn mean_context(generations: &BTreeMap<&Plan, Vec<Generation>>) -> usize {
-    let all: Vec<f64> =
-        generations.values().flatten().map(|one| one.prompt_tokens + one.tokens / 2.0).collect();
+fn mean_context(samples: &[&ThroughputSample], table: &TraceTable) -> usize {
+    let places = table.common();
+    let middle = |sample: &&ThroughputSample| {
+        let place = *places.get(sample.id.as_str())?;
+        let trace = table.ways.values().find_map(|row| row[place])?;
+        Some(trace.prompt as f64 + (sample.tokens as f64 - 1.0) / 2.0)
+    };
+    let all: Vec<f64> = samples.iter().filter_map(middle).collect();
     (all.iter().sum::<f64>() / all.len().max(1) as f64).round() as usize
-}
-
-/// All generations of speculative plans on prompts whose `places` in the table are known.
-fn generations<'a>(
-    samples: &[&'a ThroughputSample],
-    table: &TraceTable,
-    places: &BTreeMap<&str, usize>,
-) -> BTreeMap<&'a Plan, Vec<Generation>> {
-    let mut generations: BTreeMap<&Plan, Vec<Generation>> = BTreeMap::new();
-    for sample in samples {
-        let Some(&prompt) = places.get(sample.id.as_str()) else { continue };
-        let trace = table.ways.values().find_map(|row| row[prompt]);
-        generations.entry(&sample.plan).or_default().push(Generation {
-            prompt,
-            prompt_tokens: trace.map_or(0.0, |trace| trace.prompt as f64),
-            tokens: sample.tokens as f64 - 1.0,
-            iterations: sample.iterations as f64,
-        });
-    }
-    generations
 }
 
 /// The plans that were run end to end, and what predicting them needs.
 pub(super) struct PlansRun<'a> {
     pub(super) evidence: Evidence<'a>,
-    generations: Vec<(&'a Plan, Vec<Generation>)>,
+    plans: BTreeSet<&'a Plan>,
 }
 
 impl<'a> PlansRun<'a> {
@@ -103,11 +87,10 @@ impl<'a> PlansRun<'a> {
         let speculative = |s: &&ThroughputSample| s.plan.draft().is_some() && s.tokens > 1;
         let samples: Vec<&ThroughputSample> =
             here().filter(speculative).filter(|s| traced(s) && used(s)).collect();
-        let generations = generations(&samples, table, &common);
-        if generations.is_empty() {
+        if samples.is_empty() {
             return Ok(None);
         }
-        let contexts = [(mean_context(&generations), 1.0)];
+        let contexts = [(mean_context(&samples, table), 1.0)];
         let blocks: BTreeSet<usize> = samples.iter().map(|sample| sample.block).collect();
         let beside = here().filter(|s| s.plan == Plan::Plain && blocks.contains(&s.block));
         let evidence = Evidence {
@@ -121,19 +104,17 @@ impl<'a> PlansRun<'a> {
             layers: run.header.model.shape.layers,
             known: Calibration::default(),
         };
-        Ok(Some(Self { evidence, generations: generations.into_iter().collect() }))
+        Ok(Some(Self { evidence, plans: samples.iter().map(|sample| &sample.plan).collect() }))
     }
 
     /// The plans.
     pub(super) fn plans(&self) -> impl Iterator<Item = &'a Plan> {
-        self.generations.iter().map(|(plan, _)| *plan)
+        self.plans.iter().copied()
     }
 
     pub(super) fn predicted(&self, hold_out: bool) -> Vec<PlanRun> {
-        let one = |(plan, generations): &(&Plan, Vec<Generation>)| {
-            self.evidence.plan(plan, generations, hold_out)
-        };
-        self.generations.par_iter().filter_map(one).collect()
+        let plans: Vec<&Plan> = self.plans().collect();
+        plans.par_iter().filter_map(|plan| self.evidence.plan(plan, hold_out)).collect()
     }
 }
 
@@ -151,9 +132,8 @@ pub(super) struct Evidence<'a> {
 /// A plan beside its prediction.
 pub(super) struct PlanRun {
     pub(super) plan: HeldOutPlan,
-    /// Relative standard error of the measurement: of timing, since the prediction is for the same
-    /// texts.
-    timing: f64,
+    /// Error of the measurement: that of timing, since the prediction is for the same texts.
+    timing: TimingError,
 }
 
 impl PlanRun {
@@ -162,42 +142,35 @@ impl PlanRun {
         Some(Sample {
             plan: self.plan.plan.draft()?.clone(),
             log_ratio: (self.plan.predicted.value / self.plan.measured.value).ln(),
-            error: self.timing,
+            error: self.timing.clone(),
         })
     }
 }
 
 impl Evidence<'_> {
-    /// Predicts what was measured on the same texts: their tokens per iteration, which are counted,
-    /// over what an iteration costs.
-    fn plan(&self, plan: &Plan, generations: &[Generation], hold_out: bool) -> Option<PlanRun> {
+    /// What was measured and what is predicted of a plan, both along the texts that all windows were
+    /// traced along: their tokens per iteration over what an iteration costs.
+    fn plan(&self, plan: &Plan, hold_out: bool) -> Option<PlanRun> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma) = (draft.draft(), draft.predictors.get());
-        let sum = |of: fn(&Generation) -> f64| generations.iter().map(of).sum::<f64>();
-        let neighbours =
-            Neighbours::new(self.table, generations, self.layers, draft.drafting, gamma);
-        // Drawn texts are other ones than those traced: what is compared is what both let expect.
-        let own = neighbours.own(&way.skip).filter(|_| self.table.is_drawn());
-        let iterations = match &own {
-            Some(own) => own.iterations.iter().sum(),
-            None => sum(|one| one.iterations),
-        };
-        let counted = sum(|one| one.tokens) / iterations;
+        let neighbours = Neighbours::new(self.table, self.layers, draft.drafting, gamma);
+        let own = neighbours.own(&way.skip)?;
+        let counted = own.tokens_per_iteration;
         let iteration = self.timed.iteration_cost(plan)?;
         let (low, high) = iteration.ends();
         let measured = Estimate::new(counted / iteration.value, counted / high, counted / low);
-        let timing = counted * (low.recip() - high.recip()) / (2.0 * Z95) / measured.value;
+        let timing = self.timed.timing_error(plan)?;
         let (guess, cost) = match hold_out {
             true => {
                 (neighbours.without(&way.skip)?, self.costs.without(&way).of(&way, gamma).ok()?)
             }
-            false => (neighbours.own(&way.skip)?, self.costs.of(&way, gamma).ok()?),
+            false => (own, self.costs.of(&way, gamma).ok()?),
         };
-        let correction = self.known.of(draft);
+        let correction = self.known.of_measurement(draft, timing);
         let cost = cost.slower(correction.factor.recip());
-        let tokens = sum(|one| one.tokens) / guess.iterations.iter().sum::<f64>();
+        let tokens = guess.tokens_per_iteration;
         // Of a measurement: costs and interpolation are in doubt, and the measurement is noisy.
-        let noise = guess.doubt.hypot(timing).hypot(correction.error);
+        let noise = guess.doubt.hypot(correction.error);
         let pool = Pool::new(self.request.seed, self.request.draws);
         let same = vec![tokens; self.request.draws];
         let draws = speedup_draws(&cost, &same, [1, gamma + 1, 0], &pool);
@@ -209,6 +182,6 @@ impl Evidence<'_> {
             measured,
             error: (value / measured.value - 1.0).abs(),
         };
-        Some(PlanRun { plan, timing })
+        Some(PlanRun { plan, timing: timing.clone() })
     }
 }

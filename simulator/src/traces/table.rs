@@ -55,12 +55,6 @@ impl<'a> TraceTable<'a> {
         Self::new(&run.observations.traces)
     }
 
-    /// Whether the texts' tokens were drawn, so that no two decodings of a prompt are one text.
-    pub(crate) fn is_drawn(&self) -> bool {
-        let mut traces = self.ways.values().flatten().flatten();
-        traces.any(|trace| trace.accept_probability.is_some())
-    }
-
     /// The prompts that were traced under most ways, and their places: what is compared between
     /// windows needs texts that all of them have.
     pub fn common(&self) -> BTreeMap<&'a str, usize> {

@@ -3,7 +3,7 @@
 //!
 //! Effects of blocks are eliminated: of every generation the mean of its block is taken off.
 
-use linfa_linalg::cholesky::InverseC;
+use linfa_linalg::cholesky::{Cholesky, InverseC};
 use ndarray::{Array1, Array2, Axis, s};
 use s3d_data::{Plan, ThroughputSample};
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +91,19 @@ impl<'a> LeastSquares<'a> {
     /// Variance of the effect of a plan if all generations scatter alike.
     pub(super) fn variance(&self, index: usize) -> f64 {
         self.scatter * self.inverse[[index, index]]
+    }
+
+    /// A row for each plan; products of rows are how the errors of two plans' effects correlate if
+    /// all generations scatter alike. All share the steps of plain decoding, and plans of the same
+    /// blocks more.
+    pub(super) fn correlated(&self) -> Array2<f64> {
+        let plans = self.plans().len();
+        let deviation = |index: usize| self.inverse[[index, index]].sqrt();
+        let correlation = Array2::from_shape_fn((plans, plans), |(i, j)| {
+            self.inverse[[i, j]] / (deviation(i) * deviation(j))
+        });
+        // It is a part of the inverse of a positive definite matrix.
+        correlation.cholesky().unwrap_or_else(|_| Array2::eye(plans))
     }
 
     /// What the rest of each block adds to the effect of a plan.
