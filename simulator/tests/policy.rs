@@ -219,7 +219,8 @@ fn a_table_of_runs() {
     }
 }
 
-fn block(block: usize, task: &str, times: [f64; 4]) -> Vec<PolicySample> {
+/// One block of a text of 8 plain steps, which takes the fixed number so many iterations.
+fn block(block: usize, task: &str, times: [f64; 4], fixed: usize) -> Vec<PolicySample> {
     let kinds = [DraftCount::Plain, DraftCount::Plain, DraftCount::Fixed, DraftCount::Adaptive];
     let one = |(order, (drafts, seconds)): (usize, (DraftCount, f64))| PolicySample {
         block,
@@ -229,7 +230,7 @@ fn block(block: usize, task: &str, times: [f64; 4]) -> Vec<PolicySample> {
         id: format!("{task}-{block}"),
         task: Some(task.into()),
         tokens: 9,
-        iterations: 4,
+        iterations: if drafts == DraftCount::Fixed { fixed } else { 8 },
         seconds: Seconds(seconds),
     };
     kinds.into_iter().zip(times).enumerate().map(one).collect()
@@ -238,9 +239,9 @@ fn block(block: usize, task: &str, times: [f64; 4]) -> Vec<PolicySample> {
 #[test]
 fn ratios_are_those_of_total_times_of_whole_blocks() {
     // source: by hand: plain 10 + 10 (means of two copies), fixed 5 + 12, adapting 4 + 10.
-    let mut samples = block(0, "sum", [9.0, 11.0, 5.0, 4.0]);
-    samples.extend(block(1, "prose", [12.0, 8.0, 12.0, 10.0]));
-    samples.extend(block(2, "prose", [1.0, 1.0, 1.0, 1.0]).into_iter().take(3));
+    let mut samples = block(0, "sum", [9.0, 11.0, 5.0, 4.0], 3);
+    samples.extend(block(1, "prose", [12.0, 8.0, 12.0, 10.0], 7));
+    samples.extend(block(2, "prose", [1.0, 1.0, 1.0, 1.0], 1).into_iter().take(3));
     let curve = AcceptanceCurve::new(Family::Superellipse, &[4.0], 0.95).unwrap();
     let request = Request::of(&Planted::small(curve, 1).header());
     let found = compare_policy(&samples, &request).unwrap();
@@ -249,8 +250,14 @@ fn ratios_are_those_of_total_times_of_whole_blocks() {
     assert!((found.all.policy.value - 20.0 / 14.0).abs() < 1e-12);
     assert!((found.all.over_fixed.value - 17.0 / 14.0).abs() < 1e-12);
     assert!((found.all.control.value - 21.0 / 19.0).abs() < 1e-12);
+    // source: by hand: an iteration costs 17/10 s, a plain step 20/16: 7 of them are 9.52 steps.
     let losing = found.losing.unwrap();
     assert_eq!((losing.texts, losing.policy.value), (1, 1.0));
     assert_eq!(found.by_task[1].task.as_deref(), Some("sum"));
     assert!(compare_policy(&[], &request).is_err());
+
+    // Of two texts of as many iterations, neither loses: the slow one had a slow moment.
+    let mut samples = block(0, "sum", [10.0, 10.0, 3.0, 3.0], 3);
+    samples.extend(block(1, "sum", [5.0, 5.0, 6.0, 3.0], 3));
+    assert_eq!(compare_policy(&samples, &request).unwrap().losing, None);
 }

@@ -39,42 +39,61 @@ pub fn prompts(all: &[Prompt], each: usize, known: impl Fn(&str) -> bool) -> Vec
     taken
 }
 
-/// Decodes every prompt in all ways, and says before each how many are done. Texts that end or run
-/// into a loop at once are left out.
-///
-/// # Errors
-/// A text that differs from plain decoding's ([`crate::Error::Mismatch`]); an engine that fails.
-pub fn contest(
-    subject: Subject<'_>,
-    request: &Request,
-    rivals: &Rivals<'_>,
-    prompts: &[&Prompt],
-    clock: &dyn Clock,
-    done: &dyn Fn(usize),
-) -> Result<Vec<PolicySample>> {
-    let decode = |way, prompt: &Prompt, tokens| {
-        let (plan, policy) = rivals.of(way);
-        generate_by(subject.model, plan, policy, prompt, tokens, clock, None)
-    };
-    for (way, prompt) in WAYS.iter().zip(prompts.iter().cycle()) {
-        decode(*way, prompt, WARM_UP_TOKENS)?;
-    }
-    let schedule = Schedule::new(WAYS.len(), Some(0), request.seed);
-    let (mut references, mut samples) = (References::default(), Vec::new());
-    for (block, prompt) in prompts.iter().enumerate() {
-        done(block);
-        let text = references.of(subject.before_widening, prompt, request)?;
-        if text.len() < SHORTEST_TEXT.min(request.tokens) {
-            continue;
+/// Texts decoded in all ways, one a block.
+pub struct Contest<'a> {
+    subject: Subject<'a>,
+    request: &'a Request,
+    rivals: &'a Rivals<'a>,
+    clock: &'a dyn Clock,
+    schedule: Schedule,
+    references: References,
+}
+
+impl<'a> Contest<'a> {
+    /// Warms up with a few tokens of `prompts`.
+    ///
+    /// # Errors
+    /// An engine that fails.
+    pub fn new(
+        subject: Subject<'a>,
+        request: &'a Request,
+        rivals: &'a Rivals<'a>,
+        prompts: &[&Prompt],
+        clock: &'a dyn Clock,
+    ) -> Result<Self> {
+        let schedule = Schedule::new(WAYS.len(), Some(0), request.seed);
+        let references = References::default();
+        let contest = Self { subject, request, rivals, clock, schedule, references };
+        for (way, prompt) in WAYS.iter().zip(prompts.iter().cycle()) {
+            contest.decode(*way, prompt, WARM_UP_TOKENS)?;
         }
+        Ok(contest)
+    }
+
+    /// The generations of `prompt`, the text of this block; none if it ends or runs into a loop at
+    /// once.
+    ///
+    /// # Errors
+    /// A text that differs from plain decoding's ([`crate::Error::Mismatch`]); an engine that
+    /// fails.
+    pub fn block(&mut self, block: usize, prompt: &Prompt) -> Result<Vec<PolicySample>> {
+        let text = self.references.of(self.subject.before_widening, prompt, self.request)?;
+        if text.len() < SHORTEST_TEXT.min(self.request.tokens) {
+            return Ok(Vec::new());
+        }
+        let tokens = text.len();
         let mut made: Vec<(Turn, Generated)> = Vec::new();
-        for turn in schedule.block(block) {
-            made.push((turn, decode(WAYS[turn.cell], prompt, text.len())?));
+        for turn in self.schedule.block(block) {
+            made.push((turn, self.decode(WAYS[turn.cell], prompt, tokens)?));
         }
-        check(subject, rivals, prompt, &made)?;
-        samples.extend(made.into_iter().map(|(turn, one)| sample(prompt, turn, &one)));
+        check(self.subject, self.rivals, prompt, &made)?;
+        Ok(made.into_iter().map(|(turn, one)| sample(prompt, turn, &one)).collect())
     }
-    Ok(samples)
+
+    fn decode(&self, way: DraftCount, prompt: &Prompt, tokens: usize) -> Result<Generated> {
+        let (plan, policy) = self.rivals.of(way);
+        generate_by(self.subject.model, plan, policy, prompt, tokens, self.clock, None)
+    }
 }
 
 impl Rivals<'_> {
@@ -171,10 +190,9 @@ mod tests {
         let rivals = Rivals { fixed: &fixed, most: &most, policy: &policy };
         let subject = Subject { model: &model, before_widening: &model };
         let taken = prompts(&all, 9, |_| false);
-        let heard = std::cell::RefCell::new(Vec::new());
-        let done = |count| heard.borrow_mut().push(count);
-        let samples = contest(subject, &request, &rivals, &taken, &clock, &done).unwrap();
-        assert_eq!(heard.into_inner(), [0, 1]);
+        let mut contest = Contest::new(subject, &request, &rivals, &taken, &clock).unwrap();
+        let one = |(block, prompt): (usize, &&Prompt)| contest.block(block, prompt).unwrap();
+        let samples: Vec<PolicySample> = taken.iter().enumerate().flat_map(one).collect();
         assert!(!samples.is_empty());
         for block in samples.chunks(4) {
             let of = |drafts| block.iter().filter(move |sample| sample.drafts == drafts);

@@ -32,18 +32,21 @@ pub struct PolicyComparison {
     pub all: PolicyMeasured,
     /// Those of each workload.
     pub by_task: Vec<PolicyMeasured>,
-    /// Those on which the fixed number was slower than plain decoding; null where there is none.
-    /// Chosen by the same times, so that the fixed number looks slower here than it is.
+    /// Those on which the fixed number is slower than plain decoding; null where there is none.
+    /// Chosen by iterations, at what one costs over all texts: chosen by their own times, all
+    /// ways would look slower here than they are.
     pub losing: Option<PolicyMeasured>,
 }
 
-/// The seconds of one block.
+/// The seconds of one block; plain steps and iterations of the fixed number.
 #[derive(Debug, Clone, Default)]
 struct Block {
     task: Option<String>,
     plain: [f64; 2],
     fixed: f64,
     adaptive: f64,
+    steps: f64,
+    iterations: f64,
 }
 
 impl Block {
@@ -67,8 +70,14 @@ pub fn compare_policy(samples: &[PolicySample], request: &Request) -> Result<Pol
         block.task.clone_from(&sample.task);
         let Seconds(seconds) = sample.seconds;
         match sample.drafts {
-            DraftCount::Plain => block.plain[sample.copy.min(1)] = seconds,
-            DraftCount::Fixed => block.fixed = seconds,
+            DraftCount::Plain => {
+                block.plain[sample.copy.min(1)] = seconds;
+                block.steps = sample.iterations as f64;
+            }
+            DraftCount::Fixed => {
+                block.fixed = seconds;
+                block.iterations = sample.iterations as f64;
+            }
             DraftCount::Adaptive => block.adaptive = seconds,
         }
     }
@@ -100,5 +109,9 @@ pub fn compare_policy(samples: &[PolicySample], request: &Request) -> Result<Pol
     })?;
     let of_task = |task: &&String| row(Some(*task), &|block| block.task.as_ref() == Some(*task));
     let by_task = tasks.iter().filter_map(of_task).collect();
-    Ok(PolicyComparison { all, by_task, losing: row(None, &|block| block.fixed > block.plain()) })
+    let total = |of: fn(&Block) -> f64| blocks.iter().map(of).sum::<f64>();
+    let [iterations, steps] = [total(|block| block.iterations), total(|block| block.steps)];
+    let cost = total(|block| block.fixed) / iterations / (total(Block::plain) / steps);
+    let loses = |block: &Block| block.iterations * cost > block.steps;
+    Ok(PolicyComparison { all, by_task, losing: row(None, &loses) })
 }

@@ -6,17 +6,20 @@ use crate::shared::conclude::Conclusion;
 use crate::shared::heartbeat::Heartbeat;
 use crate::shared::job::Job;
 use crate::shared::{show, terminal};
-use s3d_data::{Plan, PolicySample, SCHEMA_VERSION};
-use s3d_measure::Subject;
-use s3d_measure::policy::{Rivals, contest, prompts};
+use s3d_data::{Plan, PolicySample, SCHEMA_VERSION, Seconds};
+use s3d_measure::policy::{Contest, Rivals, prompts};
+use s3d_measure::{Clock, Prompt, Subject};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::policy::{PolicyComparison, PolicyMeasured, compare_policy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::path::Path;
 
 /// Texts of a task, at most.
 const TEXTS: usize = 20;
+/// How often what was measured is kept.
+const KEEP_EVERY: Seconds = Seconds(20.0);
 
 /// What `policy.json` holds.
 #[derive(Serialize)]
@@ -31,7 +34,16 @@ struct Compared<'a> {
     samples: &'a [PolicySample],
 }
 
-/// Measures, writes `policy.json`, prints the table.
+/// What going on needs of it.
+#[derive(Deserialize)]
+struct Kept {
+    plan: Plan,
+    most: Plan,
+    samples: Vec<PolicySample>,
+}
+
+/// Measures, writes `policy.json`, prints the table. Texts that the file holds already are not
+/// measured again.
 pub fn compare(
     job: &Job,
     conclusion: &Conclusion,
@@ -54,31 +66,72 @@ pub fn compare(
     let subject = Subject { model, before_widening: job.narrow.as_ref().unwrap_or(model) };
     let policy = || auto.policy();
     let rivals = Rivals { fixed: plan, most: &auto.plan, policy: &policy };
-    let progress = Heartbeat::new(quiet);
-    let done = |done: usize| {
-        let count = prompts.len();
-        let message = format!("{done} of {count} texts decoded plainly, by {plan}, adapting");
-        progress.part(done as u64, count as u64, message);
-    };
-    let samples = contest(subject, &job.request, &rivals, &prompts, &job.clock, &done)?;
-    progress.clear();
+    let file = s3d_data::RunDir::new(job.output.path()).policy();
+    let mut samples = kept(&file, &rivals, &prompts)?;
+    let measured: HashSet<usize> = samples.iter().map(|sample| sample.block).collect();
+    if measured.len() < prompts.len() {
+        let progress = Heartbeat::new(quiet);
+        let mut contest = Contest::new(subject, &job.request, &rivals, &prompts, &job.clock)?;
+        let mut saved = job.clock.now();
+        for (block, prompt) in prompts.iter().enumerate().filter(|(b, _)| !measured.contains(b)) {
+            let (done, count) = (block as u64, prompts.len() as u64);
+            let message = format!("{done} of {count} texts decoded plainly, by {plan}, adapting");
+            progress.part(done, count, message);
+            samples.extend(contest.block(block, prompt)?);
+            if job.clock.now() - saved > KEEP_EVERY && !samples.is_empty() {
+                save(job, &rivals, &compare_policy(&samples, request)?, &samples)?;
+                saved = job.clock.now();
+            }
+        }
+        progress.clear();
+    }
     let comparison = compare_policy(&samples, request)?;
-    let compared = Compared {
-        schema_version: SCHEMA_VERSION,
-        plan,
-        most: &auto.plan,
-        comparison: &comparison,
-        samples: &samples,
-    };
-    let files = job.output.draft()?;
-    let file = s3d_data::RunDir::new(files.path()).policy();
-    s3d_data::store::save_json(&file, &compared)?;
-    files.add()?;
+    save(job, &rivals, &comparison, &samples)?;
     if output.json {
         return Ok(());
     }
     terminal::result("")?;
     show::tables(&(), &[table(plan, &comparison)], output)
+}
+
+fn save(
+    job: &Job,
+    rivals: &Rivals<'_>,
+    comparison: &PolicyComparison,
+    samples: &[PolicySample],
+) -> anyhow::Result<()> {
+    let compared = Compared {
+        schema_version: SCHEMA_VERSION,
+        plan: rivals.fixed,
+        most: rivals.most,
+        comparison,
+        samples,
+    };
+    let files = job.output.draft()?;
+    s3d_data::store::save_json(&s3d_data::RunDir::new(files.path()).policy(), &compared)?;
+    Ok(files.add()?)
+}
+
+/// What was measured of the same rivals on the same texts before, in whole blocks.
+fn kept(
+    file: &Path,
+    rivals: &Rivals<'_>,
+    prompts: &[&Prompt],
+) -> anyhow::Result<Vec<PolicySample>> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let kept: Kept = s3d_data::store::load_versioned(file, SCHEMA_VERSION, |_| Ok(()))?;
+    let same = |sample: &PolicySample| {
+        prompts.get(sample.block).is_some_and(|prompt| prompt.id == sample.id)
+    };
+    let goes_on =
+        kept.plan == *rivals.fixed && kept.most == *rivals.most && kept.samples.iter().all(same);
+    if !goes_on {
+        terminal::note("policy.json compares another plan or other texts: it is measured anew");
+        return Ok(Vec::new());
+    }
+    Ok(kept.samples)
 }
 
 fn table(plan: &Plan, comparison: &PolicyComparison) -> Table {
@@ -108,4 +161,55 @@ fn table(plan: &Plan, comparison: &PolicyComparison) -> Table {
         .rows(comparison.by_task.iter().map(task))
         .rows(losing)
         .rows([row("all", &comparison.all)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3d_data::DraftCount;
+    use s3d_model::DraftPolicy;
+
+    struct Never;
+
+    impl DraftPolicy for Never {
+        fn drafts(&mut self) -> usize {
+            0
+        }
+
+        fn told(&mut self, _: usize, _: usize) {}
+    }
+
+    #[test]
+    fn only_the_same_plan_and_texts_are_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.json");
+        let plans: [Plan; 3] = ["1..2:2", "1..2:4", "1..2:3"].map(|plan| plan.parse().unwrap());
+        let never = || Box::new(Never) as Box<dyn DraftPolicy>;
+        let rivals = |fixed| Rivals { fixed, most: &plans[1], policy: &never };
+        let prompt = |id: &str| Prompt { id: id.into(), task: None, tokens: vec![1] };
+        let [a, b] = ["a", "b"].map(prompt);
+        let sample = PolicySample {
+            block: 0,
+            order: 0,
+            copy: 0,
+            drafts: DraftCount::Plain,
+            id: "a".into(),
+            task: None,
+            tokens: 9,
+            iterations: 8,
+            seconds: Seconds(1.0),
+        };
+        assert_eq!(kept(&file, &rivals(&plans[0]), &[&a, &b]).unwrap(), [], "no file yet");
+        let whole = serde_json::json!({
+            "schema_version": SCHEMA_VERSION, "plan": plans[0], "most": plans[1], "samples": [sample],
+            "losing": null,
+        });
+        std::fs::write(&file, whole.to_string()).unwrap();
+        assert_eq!(kept(&file, &rivals(&plans[0]), &[&a, &b]).unwrap(), [sample]);
+        assert_eq!(kept(&file, &rivals(&plans[2]), &[&a, &b]).unwrap(), [], "another choice");
+        assert_eq!(kept(&file, &rivals(&plans[0]), &[&b, &a]).unwrap(), [], "another text");
+        std::fs::write(&file, "{}").unwrap();
+        let error = kept(&file, &rivals(&plans[0]), &[&a]).unwrap_err().to_string();
+        assert!(error.contains("policy.json"), "{error}");
+    }
 }
