@@ -35,28 +35,31 @@ pub fn pass_time_by_batch(input: &ReportInput) -> Figure {
     figure
 }
 
-/// Speedup of the best plan against the number of texts, predicted and measured.
+/// Speedup of the best plan against the number of texts, predicted and measured. Numbers of texts
+/// double from place to place, as they are asked for.
 pub fn speedup_by_batch(input: &ReportInput) -> Figure {
-    let x = Axis::new("texts at once", Quantity::Count);
+    let rows = &input.recommendation.by_batch;
+    let names = rows.iter().map(|row| row.batch.to_string()).collect();
+    let x = Axis::categories("texts at once", names);
     let y = Axis::new("speedup over plain decoding of as many (times)", Quantity::Number);
     let figure = Figure::new("speedup_by_batch", "Speedup by number of texts", x, y.of_ratios())
         .caption(
             "The best plan for each number of texts, in lockstep, with 95 % intervals. The line is \
              the cost law's prediction; squares were measured end to end.",
         );
-    let rows = &input.recommendation.by_batch;
     if rows.is_empty() {
         return figure;
     }
     let points = |of: &dyn Fn(&BatchResult) -> Option<Estimate>| -> Vec<Point> {
-        let point = |row: &BatchResult| {
+        let point = |(place, row): (usize, &BatchResult)| {
             let speedup = of(row)?;
             let words = format!("{} texts: {} {speedup:#}", row.batch, row.plan);
-            Some(Point::new(row.batch as f64, speedup, words))
+            Some(Point::new(place as f64, speedup, words))
         };
-        rows.iter().filter_map(point).collect()
+        rows.iter().enumerate().filter_map(point).collect()
     };
-    let line = rows.iter().map(|row| (row.batch as f64, row.predicted_speedup.value)).collect();
+    let predicted = rows.iter().map(|row| row.predicted_speedup.value).enumerate();
+    let line = predicted.map(|(place, speedup)| (place as f64, speedup)).collect();
     figure
         .note(Note::Level { y: 1.0, text: "plain decoding".into() })
         .with(Series::unlisted(Hue::Blue, Mark::Line { points: line, stroke: Stroke::Thin }))

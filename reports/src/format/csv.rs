@@ -110,11 +110,17 @@ fn axis_header(axis: &Axis) -> String {
     }
 }
 
+/// A place on an axis: its number, or the name of the thing there.
+fn place(axis: &Axis, value: f64) -> String {
+    let name = axis.categories.get(value.round().max(0.0) as usize);
+    name.cloned().unwrap_or_else(|| value.to_string())
+}
+
 fn mark_rows(mark: &Mark, figure: &Figure) -> Vec<[String; 7]> {
     let ends = |axis: &Axis, e: &Estimate| numbers(&if axis.ratio { narrow(e) } else { *e });
     let row = |kind: &str, x: f64, y: String, value: [String; 3], text: &str| {
         let [value, low, high] = value;
-        [kind.into(), x.to_string(), y, value, low, high, text.into()]
+        [kind.into(), place(&figure.x, x), y, value, low, high, text.into()]
     };
     let none = || [const { String::new() }; 3];
     match mark {
@@ -130,20 +136,27 @@ fn mark_rows(mark: &Mark, figure: &Figure) -> Vec<[String; 7]> {
             points.iter().map(corner).collect()
         }
         Mark::Points { points, .. } => {
-            let place = |p: &Point| {
+            let point = |p: &Point| {
                 let [y, low, high] = ends(&figure.y, &p.y);
                 row("point", p.x, y, [String::new(), low, high], &p.text)
             };
-            points.iter().map(place).collect()
+            points.iter().map(point).collect()
         }
         Mark::Bars { bars } => {
-            let bar =
-                |b: &Bar| row("bar", b.from, b.at.to_string(), ends(&figure.x, &b.to), &b.text);
+            let bar = |b: &Bar| {
+                row("bar", b.from, place(&figure.y, b.at), ends(&figure.x, &b.to), &b.text)
+            };
             bars.iter().map(bar).collect()
         }
         Mark::Heat { cells } => {
             let cell = |c: &figure::Tile| {
-                row("cell", c.x as f64, c.y.to_string(), numbers(&narrow(&c.value)), &c.text)
+                row(
+                    "cell",
+                    c.x as f64,
+                    place(&figure.y, c.y as f64),
+                    numbers(&narrow(&c.value)),
+                    &c.text,
+                )
             };
             cells.iter().map(cell).collect()
         }
