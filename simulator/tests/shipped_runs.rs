@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use s3d_data::{Estimate, Recommendation, RunDir};
+use s3d_data::{Estimate, Plan, Predictors, Recommendation, RunDir, Skip, SkipWindow};
 use s3d_simulator::choose::{Request, choose};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -113,4 +113,27 @@ fn the_shipped_runs_keep_their_recommendations() {
         let cells = expected.split(',').zip(own.split(','));
         assert!(cells.clone().all(|(one, two)| agree(one, two)), "{expected}, found {own}");
     }
+}
+
+/// Plans were run with 8 drafts; their window's traces have 4 of them.
+#[test]
+fn plans_with_more_drafts_than_were_traced_have_no_number() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = here.parent().unwrap().join("data/runs/story-x2-epyc");
+    let mut run = RunDir::new(folder).load().unwrap();
+    let window = Skip::Window(SkipWindow::new(1, 10).unwrap());
+    for trace in &mut run.observations.traces {
+        if trace.skip() == Some(window.clone()) {
+            trace.gamma_max = Some(Predictors::new(4).unwrap());
+            trace.accepted.iter_mut().for_each(|accepted| *accepted = (*accepted).min(4));
+        }
+    }
+    let request = Request { with_errors: true, ..Request::of(&run.header) };
+    let found = choose(&run, &request).unwrap().recommendation;
+    let drafts = |plan: &Plan| plan.draft().map(|draft| (draft.skip.clone(), draft.predictors));
+    let beyond =
+        |plan: &Plan| drafts(plan).is_some_and(|(skip, drafts)| skip == window && drafts.get() > 4);
+    assert!(found.choice.is_some_and(|choice| !beyond(&choice.plan)));
+    assert!(found.ties.iter().all(|tie| !beyond(&tie.plan)));
+    assert!(found.prediction_error.unwrap().held_out < 11);
 }

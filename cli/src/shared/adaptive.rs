@@ -47,6 +47,11 @@ impl AutoPlan {
         Ok(Self { plan: Plan::Speculate(plan), policy })
     }
 
+    /// All that it decides by, in words that tell policies apart.
+    pub fn described(&self) -> String {
+        format!("{} {:?}", self.plan, self.policy)
+    }
+
     /// The policy for a new text.
     pub fn policy(&self) -> Box<dyn DraftPolicy> {
         Box::new(Follows(self.policy.clone()))

@@ -36,7 +36,7 @@ pub fn pass_time_by_batch(input: &ReportInput) -> Figure {
 }
 
 /// Speedup of the best plan against the number of texts, predicted and measured. Numbers of texts
-/// double from place to place, as they are asked for.
+/// are evenly spaced places: most double from one to the next.
 pub fn speedup_by_batch(input: &ReportInput) -> Figure {
     let rows = &input.recommendation.by_batch;
     let names = rows.iter().map(|row| row.batch.to_string()).collect();

@@ -216,7 +216,7 @@ fn nearest(
 fn growth(places: [Option<f64>; 4]) -> f64 {
     let [before, fewer, more, after] = places;
     let level = [fewer, more].into_iter().flatten().sum::<f64>() / 2.0;
-    // A loss below its noise says nothing of growth.
+    // Noise is added to every loss, so that small ones say less.
     let loss = |from: Option<f64>, to: Option<f64>| {
         Some((from? - to? + NOISE * level).max(0.5 * NOISE * level).ln())
     };

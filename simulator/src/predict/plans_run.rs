@@ -51,17 +51,17 @@ pub(crate) fn known_runs<'a>(
     Ok(Calibration::new(&samples))
 }
 
-/// The context that decoding had on average: half-way through its texts. What was measured there
-/// must be predicted there, whatever the request asks.
-fn mean_context(samples: &[&ThroughputSample], table: &TraceTable) -> usize {
-    let places = table.common();
+/// The context that decoding had on average: half-way through its texts, of those whose traces say
+/// how long their prompts are; nothing without any. What was measured there must be predicted
+/// there, whatever the request asks.
+fn mean_context(samples: &[&ThroughputSample], table: &TraceTable) -> Option<usize> {
     let middle = |sample: &&ThroughputSample| {
-        let place = *places.get(sample.id.as_str())?;
+        let place = table.prompts.binary_search(&sample.id.as_str()).ok()?;
         let trace = table.ways.values().find_map(|row| row[place])?;
         Some(trace.prompt as f64 + (sample.tokens as f64 - 1.0) / 2.0)
     };
     let all: Vec<f64> = samples.iter().filter_map(middle).collect();
-    (all.iter().sum::<f64>() / all.len().max(1) as f64).round() as usize
+    (!all.is_empty()).then(|| (all.iter().sum::<f64>() / all.len() as f64).round() as usize)
 }
 
 /// The plans that were run end to end, and what predicting them needs.
@@ -82,15 +82,11 @@ impl<'a> PlansRun<'a> {
             return Ok(None);
         }
         let here = || run.observations.throughput.iter().filter(|s| s.machine == request.machine);
-        let common = table.common();
-        let traced = |s: &ThroughputSample| common.contains_key(s.id.as_str());
         let speculative = |s: &&ThroughputSample| s.plan.draft().is_some() && s.tokens > 1;
         let samples: Vec<&ThroughputSample> =
-            here().filter(speculative).filter(|s| traced(s) && used(s)).collect();
-        if samples.is_empty() {
-            return Ok(None);
-        }
-        let contexts = [(mean_context(&samples, table), 1.0)];
+            here().filter(speculative).filter(|s| used(s)).collect();
+        let Some(context) = mean_context(&samples, table) else { return Ok(None) };
+        let contexts = [(context, 1.0)];
         let blocks: BTreeSet<usize> = samples.iter().map(|sample| sample.block).collect();
         let beside = here().filter(|s| s.plan == Plan::Plain && blocks.contains(&s.block));
         let evidence = Evidence {

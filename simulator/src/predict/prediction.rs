@@ -209,7 +209,8 @@ impl Texts {
         let factor = |weights: &[u32]| standard.as_ref().map_or(1.0, |s| s.factor(weights));
         let of_all = factor(&vec![1; way.tokens.len()]);
         // Half of the draws read counts one way, half the other: the interval spans both readings.
-        let readings = [&way.iterations[gamma - 1], &way.favourable[gamma - 1]];
+        let index = gamma.checked_sub(1)?;
+        let readings = [way.iterations.get(index)?, way.favourable.get(index)?];
         let draw = |(turn, (w, tokens)): (usize, (&[u32], &f64))| {
             tokens / dot(w, readings[turn % 2]) * factor(w)
         };

@@ -6,6 +6,7 @@ use crate::shared::conclude::Conclusion;
 use crate::shared::heartbeat::Heartbeat;
 use crate::shared::job::Job;
 use crate::shared::{show, terminal};
+use s3d_data::run::shard::digest;
 use s3d_data::{Plan, PolicySample, SCHEMA_VERSION, Seconds};
 use s3d_measure::policy::{Contest, Rivals, prompts};
 use s3d_measure::{Clock, Prompt, Subject};
@@ -20,6 +21,8 @@ use std::path::Path;
 const TEXTS: usize = 20;
 /// How often what was measured is kept.
 const KEEP_EVERY: Seconds = Seconds(20.0);
+/// Generations of a block: plain decoding twice, the choice, adapting.
+const GENERATIONS: usize = 4;
 
 /// What `policy.json` holds.
 #[derive(Serialize)]
@@ -31,15 +34,18 @@ struct Compared<'a> {
     most: &'a Plan,
     #[serde(flatten)]
     comparison: &'a PolicyComparison,
-    samples: &'a [PolicySample],
+    #[serde(flatten)]
+    measured: &'a Measured,
 }
 
-/// What going on needs of it.
-#[derive(Deserialize)]
-struct Kept {
-    plan: Plan,
-    most: Plan,
+/// The generations, and what going on with them needs.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Measured {
+    /// A digest of what is compared: choice, policy, texts.
+    of: String,
     samples: Vec<PolicySample>,
+    /// Texts that ended at once.
+    left_out: Vec<String>,
 }
 
 /// Measures, writes `policy.json`, prints the table. Texts that the file holds already are not
@@ -66,27 +72,34 @@ pub fn compare(
     let subject = Subject { model, before_widening: job.narrow.as_ref().unwrap_or(model) };
     let policy = || auto.policy();
     let rivals = Rivals { fixed: plan, most: &auto.plan, policy: &policy };
+    let names = prompts.iter().map(|prompt| prompt.id.clone());
+    let of = digest(
+        [plan.to_string(), auto.described(), job.request.tokens.to_string()]
+            .into_iter()
+            .chain(names),
+    );
     let file = s3d_data::RunDir::new(job.output.path()).policy();
-    let mut samples = kept(&file, &rivals, &prompts)?;
-    let measured: HashSet<usize> = samples.iter().map(|sample| sample.block).collect();
-    if measured.len() < prompts.len() {
+    let mut measured = kept(&file, of, &prompts);
+    let left: Vec<(usize, &Prompt)> =
+        prompts.iter().copied().enumerate().filter(|(_, prompt)| !measured.has(prompt)).collect();
+    if !left.is_empty() {
         let progress = Heartbeat::new(quiet);
         let mut contest = Contest::new(subject, &job.request, &rivals, &prompts, &job.clock)?;
         let mut saved = job.clock.now();
-        for (block, prompt) in prompts.iter().enumerate().filter(|(b, _)| !measured.contains(b)) {
+        for (block, prompt) in left {
             let (done, count) = (block as u64, prompts.len() as u64);
             let message = format!("{done} of {count} texts decoded plainly, by {plan}, adapting");
             progress.part(done, count, message);
-            samples.extend(contest.block(block, prompt)?);
-            if job.clock.now() - saved > KEEP_EVERY && !samples.is_empty() {
-                save(job, &rivals, &compare_policy(&samples, request)?, &samples)?;
+            measured.add(prompt, contest.block(block, prompt)?);
+            if job.clock.now() - saved > KEEP_EVERY && !measured.samples.is_empty() {
+                save(job, &rivals, &compare_policy(&measured.samples, request)?, &measured)?;
                 saved = job.clock.now();
             }
         }
         progress.clear();
     }
-    let comparison = compare_policy(&samples, request)?;
-    save(job, &rivals, &comparison, &samples)?;
+    let comparison = compare_policy(&measured.samples, request)?;
+    save(job, &rivals, &comparison, &measured)?;
     if output.json {
         return Ok(());
     }
@@ -98,40 +111,55 @@ fn save(
     job: &Job,
     rivals: &Rivals<'_>,
     comparison: &PolicyComparison,
-    samples: &[PolicySample],
+    measured: &Measured,
 ) -> anyhow::Result<()> {
     let compared = Compared {
         schema_version: SCHEMA_VERSION,
         plan: rivals.fixed,
         most: rivals.most,
         comparison,
-        samples,
+        measured,
     };
     let files = job.output.draft()?;
     s3d_data::store::save_json(&s3d_data::RunDir::new(files.path()).policy(), &compared)?;
     Ok(files.add()?)
 }
 
-/// What was measured of the same rivals on the same texts before, in whole blocks.
-fn kept(
-    file: &Path,
-    rivals: &Rivals<'_>,
-    prompts: &[&Prompt],
-) -> anyhow::Result<Vec<PolicySample>> {
+impl Measured {
+    fn has(&self, prompt: &Prompt) -> bool {
+        self.left_out.contains(&prompt.id) || self.samples.iter().any(|s| s.id == prompt.id)
+    }
+
+    fn add(&mut self, prompt: &Prompt, samples: Vec<PolicySample>) {
+        if samples.is_empty() {
+            self.left_out.push(prompt.id.clone());
+        }
+        self.samples.extend(samples);
+    }
+}
+
+/// What the file holds of the same comparison, in whole blocks; nothing where it is of another one,
+/// or is no such file: then all is measured anew.
+fn kept(file: &Path, of: String, prompts: &[&Prompt]) -> Measured {
+    let new = |of| Measured { of, ..Measured::default() };
     if !file.exists() {
-        return Ok(Vec::new());
+        return new(of);
     }
-    let kept: Kept = s3d_data::store::load_versioned(file, SCHEMA_VERSION, |_| Ok(()))?;
-    let same = |sample: &PolicySample| {
-        prompts.get(sample.block).is_some_and(|prompt| prompt.id == sample.id)
+    let found: Option<Measured> = s3d_data::store::load_json(file).ok();
+    let Some(mut measured) = found.filter(|found| found.of == of) else {
+        terminal::note("policy.json does not compare this choice on these texts: measured anew");
+        return new(of);
     };
-    let goes_on =
-        kept.plan == *rivals.fixed && kept.most == *rivals.most && kept.samples.iter().all(same);
-    if !goes_on {
-        terminal::note("policy.json compares another plan or other texts: it is measured anew");
-        return Ok(Vec::new());
-    }
-    Ok(kept.samples)
+    let same = |sample: &PolicySample| {
+        let prompt = prompts.get(sample.block);
+        prompt.is_some_and(|prompt| prompt.id == sample.id) && sample.seconds > Seconds::ZERO
+    };
+    measured.samples.retain(same);
+    let generations = |block| measured.samples.iter().filter(|s| s.block == block).count();
+    let whole: HashSet<usize> =
+        (0..prompts.len()).filter(|block| generations(*block) == GENERATIONS).collect();
+    measured.samples.retain(|sample| whole.contains(&sample.block));
+    measured
 }
 
 fn table(plan: &Plan, comparison: &PolicyComparison) -> Table {
@@ -167,49 +195,41 @@ fn table(plan: &Plan, comparison: &PolicyComparison) -> Table {
 mod tests {
     use super::*;
     use s3d_data::DraftCount;
-    use s3d_model::DraftPolicy;
-
-    struct Never;
-
-    impl DraftPolicy for Never {
-        fn drafts(&mut self) -> usize {
-            0
-        }
-
-        fn told(&mut self, _: usize, _: usize) {}
-    }
 
     #[test]
-    fn only_the_same_plan_and_texts_are_gone_on_with() {
+    fn whole_blocks_of_the_same_comparison_are_gone_on_with() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.json");
-        let plans: [Plan; 3] = ["1..2:2", "1..2:4", "1..2:3"].map(|plan| plan.parse().unwrap());
-        let never = || Box::new(Never) as Box<dyn DraftPolicy>;
-        let rivals = |fixed| Rivals { fixed, most: &plans[1], policy: &never };
         let prompt = |id: &str| Prompt { id: id.into(), task: None, tokens: vec![1] };
         let [a, b] = ["a", "b"].map(prompt);
-        let sample = PolicySample {
-            block: 0,
-            order: 0,
+        let texts = [&a, &b];
+        let sample = |block, id: &str, order| PolicySample {
+            block,
+            order,
             copy: 0,
             drafts: DraftCount::Plain,
-            id: "a".into(),
+            id: id.into(),
             task: None,
             tokens: 9,
             iterations: 8,
             seconds: Seconds(1.0),
         };
-        assert_eq!(kept(&file, &rivals(&plans[0]), &[&a, &b]).unwrap(), [], "no file yet");
-        let whole = serde_json::json!({
-            "schema_version": SCHEMA_VERSION, "plan": plans[0], "most": plans[1], "samples": [sample],
-            "losing": null,
-        });
-        std::fs::write(&file, whole.to_string()).unwrap();
-        assert_eq!(kept(&file, &rivals(&plans[0]), &[&a, &b]).unwrap(), [sample]);
-        assert_eq!(kept(&file, &rivals(&plans[2]), &[&a, &b]).unwrap(), [], "another choice");
-        assert_eq!(kept(&file, &rivals(&plans[0]), &[&b, &a]).unwrap(), [], "another text");
-        std::fs::write(&file, "{}").unwrap();
-        let error = kept(&file, &rivals(&plans[0]), &[&a]).unwrap_err().to_string();
-        assert!(error.contains("policy.json"), "{error}");
+        let whole: Vec<PolicySample> = (0..4).map(|order| sample(0, "a", order)).collect();
+        let mut samples = whole.clone();
+        samples.extend((0..3).map(|order| sample(1, "b", order)));
+        samples.push(sample(usize::MAX, "b", 3));
+        let measured = Measured { of: "this".into(), samples, left_out: vec!["c".into()] };
+        let new = |of: &str| Measured { of: of.into(), ..Measured::default() };
+        assert_eq!(kept(&file, "this".into(), &texts), new("this"), "no file yet");
+        s3d_data::store::save_json(&file, &measured).unwrap();
+        let found = kept(&file, "this".into(), &texts);
+        assert_eq!(found, Measured { samples: whole, ..measured }, "b is not whole");
+        assert_eq!(texts.map(|prompt| found.has(prompt)), [true, false]);
+        assert!(found.has(&prompt("c")), "left out");
+        assert_eq!(kept(&file, "that".into(), &texts), new("that"), "another comparison");
+        for damaged in ["", "{}", "[1", "{\"of\": 1}"] {
+            std::fs::write(&file, damaged).unwrap();
+            assert_eq!(kept(&file, "this".into(), &texts), new("this"), "{damaged}");
+        }
     }
 }
