@@ -307,6 +307,14 @@ fn regret(recommendation: &Recommendation) -> Option<String> {
 
 fn error(recommendation: &Recommendation) -> Option<String> {
     let error = recommendation.prediction_error.as_ref()?;
+    if error.held_out == 1 {
+        let side = if error.coverage_95 > 0.5 { "inside" } else { "outside" };
+        return Some(format!(
+            "One plan was predicted without any data of its window: off by {}, {side} the \
+             predicted 95 % interval.",
+            Share(error.median)
+        ));
+    }
     Some(format!(
         "Predictions of {} plans that were not used to predict: median error {}, 95th percentile \
          {}; \
