@@ -149,8 +149,8 @@ fn note_not_predicted(errors: &Errors) {
     let plans: Vec<String> = errors.not_predicted.iter().map(ToString::to_string).collect();
     if !plans.is_empty() {
         terminal::note(&format!(
-            "not predicted unseen: {} (windows at an edge of the model, or without traced windows \
-             around them)",
+            "not predicted unseen: {} (windows at an edge of the model, without traced windows \
+             around them, or with fewer traces or times than others)",
             plans.join(", ")
         ));
     }

@@ -19,8 +19,8 @@ pub struct Errors {
     pub plans: Vec<HeldOutPlan>,
     /// Median, 95th percentile, coverage.
     pub summary: PredictionError,
-    /// Plans that were run and are not predicted: their windows lie at an edge of the model, or no
-    /// traced windows lie around them.
+    /// Plans that were run and are not predicted: their windows lie at an edge of the model, no
+    /// traced windows lie around them, or traces or times are missing that the others have.
     pub not_predicted: Vec<Plan>,
 }
 
