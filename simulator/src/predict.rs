@@ -14,4 +14,5 @@ pub(crate) mod plans_run;
 pub mod prediction;
 pub mod reported;
 pub mod request;
+pub mod timing_error;
 mod walked;

@@ -11,7 +11,10 @@ use crate::schedule::{Schedule, Turn};
 use crate::stages::afford::{SHORTEST_TEXT, WARM_UP_TOKENS};
 use crate::stages::lossless::mismatch;
 use crate::stages::reference::{Agreement, References, compare};
-use s3d_data::{DraftCount, Plan, PolicySample};
+use s3d_data::{DraftCount, Plan, PolicySample, Seconds};
+
+/// How often what was measured is kept.
+const KEEP_EVERY: Seconds = Seconds(20.0);
 
 /// The ways to decode, in the order of the schedule's cells.
 const WAYS: [DraftCount; 3] = [DraftCount::Plain, DraftCount::Fixed, DraftCount::Adaptive];
@@ -47,6 +50,8 @@ pub struct Contest<'a> {
     clock: &'a dyn Clock,
     schedule: Schedule,
     references: References,
+    /// When it last said that what was measured is to be kept.
+    kept: Seconds,
 }
 
 impl<'a> Contest<'a> {
@@ -63,7 +68,8 @@ impl<'a> Contest<'a> {
     ) -> Result<Self> {
         let schedule = Schedule::new(WAYS.len(), Some(0), request.seed);
         let references = References::default();
-        let contest = Self { subject, request, rivals, clock, schedule, references };
+        let kept = clock.now();
+        let contest = Self { subject, request, rivals, clock, schedule, references, kept };
         for (way, prompt) in WAYS.iter().zip(prompts.iter().cycle()) {
             contest.decode(*way, prompt, WARM_UP_TOKENS)?;
         }
@@ -88,6 +94,16 @@ impl<'a> Contest<'a> {
         }
         check(self.subject, self.rivals, prompt, &made)?;
         Ok(made.into_iter().map(|(turn, one)| sample(prompt, turn, &one)).collect())
+    }
+
+    /// Whether to keep what was measured: every 20 s.
+    pub fn is_to_be_kept(&mut self) -> bool {
+        let now = self.clock.now();
+        let due = now - self.kept > KEEP_EVERY;
+        if due {
+            self.kept = now;
+        }
+        due
     }
 
     fn decode(&self, way: DraftCount, prompt: &Prompt, tokens: usize) -> Result<Generated> {

@@ -10,7 +10,7 @@
 //! predictors (kernels change there), one that is smooth in skipped layers, and one that is smooth
 //! in both. A plan takes the posterior mean given the other windows' plans.
 
-use crate::predict::additive::TimingError;
+use crate::predict::timing_error::TimingError;
 use linfa_linalg::cholesky::InverseC;
 use ndarray::{Array1, Array2};
 use s3d_data::{DraftPlan, Skip};

@@ -3,12 +3,13 @@
 
 use crate::cost::measured::MeasuredCosts;
 use crate::error::Result;
-use crate::predict::additive::{Additive, StartSpread, TimingError};
+use crate::predict::additive::{Additive, StartSpread};
 use crate::predict::blocks::Blocks;
 use crate::predict::calibration::{Calibration, Sample};
 use crate::predict::neighbours::Neighbours;
 use crate::predict::prediction::{Pool, speedup_draws};
 use crate::predict::request::Request;
+use crate::predict::timing_error::TimingError;
 use crate::statistics::interval;
 use crate::traces::table::TraceTable;
 use rayon::prelude::*;
@@ -144,8 +145,8 @@ impl PlanRun {
 }
 
 impl Evidence<'_> {
-    /// What was measured and what is predicted of a plan, both along the texts that all windows were
-    /// traced along: their tokens per iteration over what an iteration costs.
+    /// What was measured and what is predicted of a plan, both along the texts that most windows
+    /// were traced along: their tokens per iteration over what an iteration costs.
     fn plan(&self, plan: &Plan, hold_out: bool) -> Option<PlanRun> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma) = (draft.draft(), draft.predictors.get());

@@ -9,7 +9,7 @@ use crate::shared::{show, terminal};
 use s3d_data::run::shard::digest;
 use s3d_data::{Plan, PolicySample, SCHEMA_VERSION, Seconds};
 use s3d_measure::policy::{Contest, Rivals, prompts};
-use s3d_measure::{Clock, Prompt, Subject};
+use s3d_measure::{Prompt, Subject};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
 use s3d_simulator::policy::{PolicyComparison, PolicyMeasured, compare_policy};
@@ -19,8 +19,6 @@ use std::path::Path;
 
 /// Texts of a task, at most.
 const TEXTS: usize = 20;
-/// How often what was measured is kept.
-const KEEP_EVERY: Seconds = Seconds(20.0);
 /// Generations of a block: plain decoding twice, the choice, adapting.
 const GENERATIONS: usize = 4;
 
@@ -85,15 +83,13 @@ pub fn compare(
     if !left.is_empty() {
         let progress = Heartbeat::new(quiet);
         let mut contest = Contest::new(subject, &job.request, &rivals, &prompts, &job.clock)?;
-        let mut saved = job.clock.now();
         for (block, prompt) in left {
             let (done, count) = (block as u64, prompts.len() as u64);
             let message = format!("{done} of {count} texts decoded plainly, by {plan}, adapting");
             progress.part(done, count, message);
             measured.add(prompt, contest.block(block, prompt)?);
-            if job.clock.now() - saved > KEEP_EVERY && !measured.samples.is_empty() {
+            if contest.is_to_be_kept() && !measured.samples.is_empty() {
                 save(job, &rivals, &compare_policy(&measured.samples, request)?, &measured)?;
-                saved = job.clock.now();
             }
         }
         progress.clear();
