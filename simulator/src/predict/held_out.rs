@@ -80,8 +80,8 @@ fn errors(
 }
 
 /// The ran plans in terms of all traced texts: measured is what is reported of the plan everywhere,
-/// predicted is moved by the same factor, so that the error stays that on the texts that most windows
-/// were traced along.
+/// predicted is moved by the same factor, so that the error stays that on the texts that most
+/// windows were traced along.
 /// Plans run in too few blocks to be reported are left out.
 fn beside_reported(walked: &Walked<'_>, predicted: Vec<PlanRun>) -> Vec<HeldOutPlan> {
     let moved = |judgement: PlanRun| {
