@@ -80,8 +80,8 @@ impl Calibration {
         self.without.get(&plan.skip).unwrap_or(&self.all).of(plan)
     }
 
-    /// The same of what is measured of `plan` with this error, which plans of the same blocks share:
-    /// theirs says how the plain steps between them were timed.
+    /// The same of what is measured of `plan` with this error, which plans of the same blocks
+    /// share: theirs says how the plain steps between them were timed.
     pub(crate) fn of_measurement(&self, plan: &DraftPlan, error: &TimingError) -> Correction {
         self.without.get(&plan.skip).unwrap_or(&self.all).of_measurement(plan, error)
     }
@@ -219,7 +219,7 @@ mod tests {
         assert!((found.of(&draft("4..8:4")).factor - (-mean).exp()).abs() < 1e-12);
     }
 
-    /// source: mean and variance of a normal variable given another, both with the same error added.
+    /// source: mean and variance of a normal variable given another, both with the same error.
     #[test]
     fn plans_of_the_same_blocks_are_off_together() {
         let measured = sample("3..7:4", 0.1, 0.03);
