@@ -83,6 +83,10 @@ fn the_page_shows_pass_times_by_rows_and_the_plans() {
     let all = figures::all(&input);
     let passes = all.iter().find(|figure| figure.name == "pass_time_by_batch").unwrap();
     assert_eq!(passes.series.len(), 3, "1, 4 and 16 texts");
+    let speedups = all.iter().find(|figure| figure.name == "speedup_by_batch").unwrap();
+    let rows = String::from_utf8(csv::figure(speedups)).unwrap();
+    let texts: Vec<&str> = rows.lines().skip(1).map(|row| row.split(',').nth(2).unwrap()).collect();
+    assert_eq!(texts[..3], ["1", "4", "16"], "numbers of texts, not of places: {rows}");
     let without = page(&fixture::input()).unwrap();
     assert!(!without.contains("Many texts at once") && !without.contains("_by_batch"));
 }

@@ -19,6 +19,9 @@ const KEEP_EVERY: Seconds = Seconds(20.0);
 /// The ways to decode, in the order of the schedule's cells.
 const WAYS: [DraftCount; 3] = [DraftCount::Plain, DraftCount::Fixed, DraftCount::Adaptive];
 
+/// Generations of a whole block: plain decoding has two.
+pub const GENERATIONS: usize = WAYS.len() + 1;
+
 /// What is set beside each other.
 pub struct Rivals<'a> {
     /// The run's choice.

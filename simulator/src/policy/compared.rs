@@ -33,8 +33,8 @@ pub struct PolicyComparison {
     /// Those of each workload.
     pub by_task: Vec<PolicyMeasured>,
     /// Those on which the fixed number is slower than plain decoding; null where there is none.
-    /// Chosen by iterations, at what one costs over all texts: chosen by their own times, all
-    /// ways would look slower here than they are.
+    /// Chosen by iterations, at what one costs over all texts: by a text's own times, noise would
+    /// choose too.
     pub losing: Option<PolicyMeasured>,
 }
 

@@ -72,6 +72,8 @@ impl StartSpread {
 pub struct Additive<'a> {
     plans: BTreeMap<&'a Plan, PlanCost>,
     state: Option<State>,
+    /// By how much Student's law widens what starts of a process add.
+    widening_of_starts: f64,
 }
 
 /// The machine over all blocks.
@@ -102,8 +104,6 @@ struct PlanCost {
     error: Option<f64>,
     /// What the rest of each block adds to the logarithm.
     by_block: Vec<f64>,
-    /// What each start of a process adds.
-    by_start: BTreeMap<usize, f64>,
     /// The error without the widening, in parts.
     timing: TimingError,
     /// Blocks that hold the plan.
@@ -129,23 +129,14 @@ impl<'a> Additive<'a> {
             let of_starts = by_start.values().map(|part| part * part).sum::<f64>().sqrt();
             let error = (of_blocks * widening).hypot(of_starts * starts.widening());
             let parts = correlated.row(index).iter().map(|part| part * of_blocks).collect();
-            let cost = PlanCost {
-                log: found.effects[index],
-                error: known.then_some(error),
-                by_block: by_block.iter().map(|share| share * widening).collect(),
-                by_start: by_start
-                    .iter()
-                    .map(|(start, part)| (*start, part * starts.widening()))
-                    .collect(),
-                timing: TimingError { parts, by_start },
-                held: generations.held,
-            };
-            (*plan, cost)
+            let timing = TimingError { parts, by_start };
+            let (error, held) = (known.then_some(error), generations.held);
+            (*plan, PlanCost { log: found.effects[index], error, by_block, timing, held })
         };
         let plans = found.plans().iter().enumerate().map(cost).collect();
         let (mean, spread) = found.plain();
         let state = State { plain: Seconds(mean.exp()), spread, slope_per_draft: found.slope() };
-        Self { plans, state: Some(state) }
+        Self { plans, state: Some(state), widening_of_starts: starts.widening() }
     }
 
     /// The machine over all blocks; nothing where no costs are known.
@@ -184,7 +175,8 @@ impl<'a> Additive<'a> {
             let deviates = pool.of(FIRST_DEVIATE + place);
             draws.iter_mut().zip(deviates).for_each(|(draw, deviate)| *draw += share * deviate);
         }
-        for (start, share) in &cost.by_start {
+        for (start, part) in &cost.timing.by_start {
+            let share = part * self.widening_of_starts;
             let deviates = pool.of(FIRST_START - start);
             draws.iter_mut().zip(deviates).for_each(|(draw, deviate)| *draw += share * deviate);
         }
@@ -213,17 +205,18 @@ fn shares_of_starts(points: &[Point<'_>], plan: &Plan) -> BTreeMap<usize, f64> {
 }
 
 /// Scales what blocks add to a plan's cost so that its variance is that of its own `held` blocks,
-/// moderated by `of_all`, what all generations scatter; the standard error, and by how much
-/// Student's law widens it.
+/// moderated by `of_all`, what all generations scatter, and widened by Student's law; the standard
+/// error without that, and by how much it is widened.
 fn moderate(by_block: &mut [f64], of_all: f64, held: usize, free: usize) -> (f64, f64) {
     let own: f64 = by_block.iter().map(|share| share * share).sum();
     let degrees = held.saturating_sub(1) as f64;
     let unbiased = own * held as f64 / degrees.max(1.0);
     let variance = (SHARED_BLOCKS * of_all + degrees * unbiased) / (SHARED_BLOCKS + degrees);
     let seen = ((SHARED_BLOCKS + degrees) as usize).min(free).max(1);
-    let scale = if own > 0.0 { (variance / own).sqrt() } else { 0.0 };
+    let widening = student(seen) / Z95;
+    let scale = if own > 0.0 { (variance / own).sqrt() * widening } else { 0.0 };
     by_block.iter_mut().for_each(|share| *share *= scale);
-    (variance.sqrt(), student(seen) / Z95)
+    (variance.sqrt(), widening)
 }
 
 #[cfg(test)]

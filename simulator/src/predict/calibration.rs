@@ -108,8 +108,9 @@ impl Posterior {
     fn new(samples: &[&Sample]) -> Self {
         let covariance = Array2::from_shape_fn((samples.len(), samples.len()), |(i, j)| {
             let (one, other) = (samples[i], samples[j]);
-            let least = if i == j { LEAST_ERROR.powi(2) } else { f64::NEG_INFINITY };
-            covariance(&one.plan, &other.plan) + one.error.covariance(&other.error).max(least)
+            let timing = one.error.covariance(&other.error);
+            let timing = if i == j { timing.max(LEAST_ERROR.powi(2)) } else { timing };
+            covariance(&one.plan, &other.plan) + timing
         });
         let values: Array1<f64> = samples.iter().map(|sample| sample.log_ratio).collect();
         // The noise keeps it positive definite.

@@ -13,7 +13,7 @@ use crate::predict::timing_error::TimingError;
 use crate::statistics::interval;
 use crate::traces::table::TraceTable;
 use rayon::prelude::*;
-use s3d_data::{DraftPlan, Estimate, Plan, Run, ThroughputSample};
+use s3d_data::{DraftPlan, Drafting, Estimate, Plan, Run, ThroughputSample};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +65,18 @@ fn mean_context(samples: &[&ThroughputSample], table: &TraceTable) -> Option<usi
     (!all.is_empty()).then(|| (all.iter().sum::<f64>() / all.len() as f64).round() as usize)
 }
 
+/// The traced windows, walked once for each drafting and number of drafts of `plans`.
+fn neighbours(
+    plans: &BTreeSet<&Plan>,
+    table: &TraceTable,
+    layers: usize,
+) -> BTreeMap<(Drafting, usize), Neighbours> {
+    let drafts = plans.iter().filter_map(|plan| plan.draft());
+    let keys: BTreeSet<_> = drafts.map(|draft| (draft.drafting, draft.predictors.get())).collect();
+    let walked = |key: (Drafting, usize)| (key, Neighbours::new(table, layers, key.0, key.1));
+    keys.into_par_iter().map(walked).collect()
+}
+
 /// The plans that were run end to end, and what predicting them needs.
 pub(super) struct PlansRun<'a> {
     pub(super) evidence: Evidence<'a>,
@@ -90,18 +102,18 @@ impl<'a> PlansRun<'a> {
         let contexts = [(context, 1.0)];
         let blocks: BTreeSet<usize> = samples.iter().map(|sample| sample.block).collect();
         let beside = here().filter(|s| s.plan == Plan::Plain && blocks.contains(&s.block));
+        let plans: BTreeSet<&Plan> = samples.iter().map(|sample| &sample.plan).collect();
         let evidence = Evidence {
             request,
-            table,
+            neighbours: neighbours(&plans, table, run.header.model.shape.layers),
             costs: MeasuredCosts::new(run, request.machine, &contexts)?,
             timed: Additive::fit(
                 samples.iter().copied().chain(beside),
                 StartSpread::of(run.header.starts.as_ref()),
             ),
-            layers: run.header.model.shape.layers,
             known: Calibration::default(),
         };
-        Ok(Some(Self { evidence, plans: samples.iter().map(|sample| &sample.plan).collect() }))
+        Ok(Some(Self { evidence, plans }))
     }
 
     /// The plans.
@@ -118,10 +130,10 @@ impl<'a> PlansRun<'a> {
 /// What predicting one plan needs.
 pub(super) struct Evidence<'a> {
     request: &'a Request,
-    table: &'a TraceTable<'a>,
+    /// The traced windows by drafting and number of drafts.
+    neighbours: BTreeMap<(Drafting, usize), Neighbours>,
     costs: MeasuredCosts,
     timed: Additive<'a>,
-    layers: usize,
     /// How far prediction and measurement are apart where trace and passes are known.
     pub(super) known: Calibration,
 }
@@ -150,7 +162,7 @@ impl Evidence<'_> {
     fn plan(&self, plan: &Plan, hold_out: bool) -> Option<PlanRun> {
         let draft: &DraftPlan = plan.draft()?;
         let (way, gamma) = (draft.draft(), draft.predictors.get());
-        let neighbours = Neighbours::new(self.table, self.layers, draft.drafting, gamma);
+        let neighbours = self.neighbours.get(&(draft.drafting, gamma))?;
         let own = neighbours.own(&way.skip)?;
         let counted = own.tokens_per_iteration;
         let iteration = self.timed.iteration_cost(plan)?;

@@ -8,7 +8,7 @@ use crate::shared::job::Job;
 use crate::shared::{show, terminal};
 use s3d_data::run::shard::digest;
 use s3d_data::{Plan, PolicySample, SCHEMA_VERSION, Seconds};
-use s3d_measure::policy::{Contest, Rivals, prompts};
+use s3d_measure::policy::{Contest, GENERATIONS, Rivals, prompts};
 use s3d_measure::{Prompt, Subject};
 use s3d_reports::Table;
 use s3d_reports::table::{Cell, Column};
@@ -19,8 +19,6 @@ use std::path::Path;
 
 /// Texts of a task, at most.
 const TEXTS: usize = 20;
-/// Generations of a block: plain decoding twice, the choice, adapting.
-const GENERATIONS: usize = 4;
 
 /// What `policy.json` holds.
 #[derive(Serialize)]
